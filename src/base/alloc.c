@@ -125,7 +125,7 @@ spry_status alloc_failed(spry_error *error, size_t size)
 static void *counting_allocate(void *context, size_t size, size_t alignment)
 {
     alloc_counter *counter = context;
-    int64_t call = ++counter->calls;
+    int64_t call = atomic_fetch_add(&counter->calls, 1) + 1;
     int64_t outstanding;
     int64_t peak;
     void *memory;
@@ -137,8 +137,8 @@ static void *counting_allocate(void *context, size_t size, size_t alignment)
     if (memory == NULL) {
         return NULL;
     }
-    outstanding = (counter->outstanding_bytes += (int64_t)size);
-    peak = counter->peak_bytes;
+    outstanding = atomic_fetch_add(&counter->outstanding_bytes, (int64_t)size) + (int64_t)size;
+    peak = atomic_load(&counter->peak_bytes);
     while (outstanding > peak &&
            !atomic_compare_exchange_weak(&counter->peak_bytes, &peak, outstanding)) {
     }
@@ -149,7 +149,7 @@ static void counting_release(void *context, void *memory, size_t size)
 {
     alloc_counter *counter = context;
 
-    counter->outstanding_bytes -= (int64_t)size;
+    atomic_fetch_sub(&counter->outstanding_bytes, (int64_t)size);
     system_release(NULL, memory, size);
 }
 
