@@ -15,9 +15,13 @@ endif()
 # -O2 with line tables: backtraces stay readable; kernels and operators get -O3 below.
 set(CMAKE_C_FLAGS_RELEASE "-O2 -g1 -DNDEBUG")
 
+# Binaries name sources relative to the repository: the same bytes wherever it was cloned, and
+# ccache may share objects between clones.
+add_compile_options("-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=")
 find_program(SPRY_CCACHE ccache)
 if(SPRY_CCACHE AND NOT CMAKE_C_COMPILER_LAUNCHER)
-    set(CMAKE_C_COMPILER_LAUNCHER "${SPRY_CCACHE}")
+    set(CMAKE_C_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}"
+        CCACHE_NOHASHDIR=1 "${SPRY_CCACHE}")
 endif()
 
 if(NOT SPRY_BASELINE AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")

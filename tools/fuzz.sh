@@ -20,9 +20,10 @@ fi
 fuzz_one='
     name=${1#fuzz_}
     stored=../../tests/fuzz/corpus/$name
-    mkdir -p "corpus/$name" "$stored"
+    mkdir -p "corpus/$name"
+    [ -d "$stored" ] || stored=
     if "./$1" -max_total_time="$0" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
-        -artifact_prefix="findings/$name-" "corpus/$name" "$stored" >"$name.log" 2>&1; then
+        -artifact_prefix="findings/$name-" "corpus/$name" $stored >"$name.log" 2>&1; then
         runs=$(sed -n "s/^stat::number_of_executed_units: *//p" "$name.log")
         printf "%-24s ok, %s inputs in %s s\n" "$1" "$runs" "$0"
     else
