@@ -42,6 +42,9 @@ check_pie_supported(LANGUAGES C)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 add_link_options(-Wl,-z,relro,-z,now)
 add_compile_options(-fstack-protector-strong)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+    add_compile_options(-fcf-protection)
+endif()
 
 if(SPRY_FUZZ)
     if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
@@ -58,7 +61,7 @@ if(SPRY_SANITIZE)
     add_link_options(-fsanitize=${SPRY_SANITIZE})
     set(SPRY_SHARED OFF) # one copy of the code under the sanitizer is enough
 elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
-    add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+    add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
 endif()
 
 add_library(spry_strict INTERFACE)
