@@ -25,8 +25,7 @@ SPRY_MUST_USE spry_status file_map_open(const char *path, uint64_t ceiling, file
 /* As above for `relative` inside `folder`: refused (SPRY_BAD_INPUT) when absolute, empty, with a
  * ".." part, through any symbolic link, or a file with several hard links. */
 SPRY_MUST_USE spry_status file_map_open_beneath(const char *folder, const char *relative,
-                                                uint64_t ceiling, file_map *map,
-                                                spry_error *error);
+                                                uint64_t ceiling, file_map *map, spry_error *error);
 void file_map_close(file_map *map);
 
 typedef struct file_writer file_writer;

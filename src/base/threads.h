@@ -23,8 +23,8 @@ int threads_available(void);
 /* A team of `count` threads, the caller included; 0 means threads_available(). When the system
  * grants fewer threads the team is smaller.
  * Fails with SPRY_USAGE (count < 0 or > 1024), SPRY_LIMIT (memory). */
-SPRY_MUST_USE spry_status threads_create(const spry_allocator *allocator, int count,
-                                         threads **team, spry_error *error);
+SPRY_MUST_USE spry_status threads_create(const spry_allocator *allocator, int count, threads **team,
+                                         spry_error *error);
 /* Ends the team's threads; NULL is allowed. */
 void threads_destroy(threads *team);
 
