@@ -21,7 +21,7 @@ FREE_DIMENSION = 16  # for a free dimension that is not the batch: tokens, frame
 INTEGER_RANGES = (("mask", 1, 2), ("segment", 0, 2), ("token_type", 0, 2))
 OTHER_INTEGERS = (0, 100)
 
-# Substring of the model's file name -> uniform [low, high) of its images. Elsewhere values are
+# Start of the model's file name -> uniform [low, high) of its images. Elsewhere values are
 # drawn from the normal distribution, which suits mean/std normalisation.
 IMAGE_RANGES = (("resnet8", 0.0, 255.0), ("lenet", 0.0, 1.0), ("squeezenet_cifar10", 0.0, 1.0),
                 ("mobilenet_v", -1.0, 1.0))
@@ -58,15 +58,22 @@ def bind(shape, batch):
                  for axis, size in enumerate(shape))
 
 
-def find_range(table, text):
-    """The first row's range whose key occurs in `text`, or None."""
-    return next(((low, high) for key, low, high in table if key in text.lower()), None)
+def image_range(model_name):
+    """(low, high) of the model's row, or None."""
+    return next(((low, high) for start, low, high in IMAGE_RANGES
+                 if model_name.startswith(start)), None)
+
+
+def integer_range(name):
+    """(low, high) of the integers that are valid for an input of this name."""
+    return next(((low, high) for part, low, high in INTEGER_RANGES if part in name.lower()),
+                OTHER_INTEGERS)
 
 
 def draw(random, model_name, name, dtype, shape):
     """One random array; the same numbers for the same generator state, anywhere."""
     if dtype.kind == "f":
-        limits = find_range(IMAGE_RANGES, model_name)
+        limits = image_range(model_name)
         values = random.uniform(*limits, shape) if limits else random.standard_normal(shape)
         return values.astype(dtype)
     if dtype.kind == "b":
@@ -74,8 +81,7 @@ def draw(random, model_name, name, dtype, shape):
     if dtype.itemsize == 1:
         full = np.iinfo(dtype)
         return random.integers(full.min, full.max + 1, shape).astype(dtype)
-    return random.integers(*(find_range(INTEGER_RANGES, name) or OTHER_INTEGERS), shape,
-                           dtype=dtype)
+    return random.integers(*integer_range(name), shape, dtype=dtype)
 
 
 def random_inputs(model, description, batch=1, seed=1):
