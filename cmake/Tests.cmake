@@ -1,0 +1,115 @@
+# Tests register themselves by their place:
+#   tests/<layer>/test_<thing>.c  cmocka program        target test_<layer>_<thing>
+#   tests/cli/<case>.sh           the program, whole     (files starting with _ are helpers)
+#   examples/<name>.c             built, run             target example_<name>
+#   tests/fuzz/fuzz_<name>.c      every file of tests/fuzz/corpus/<name>/ is replayed
+# CTest names are <folder>/<thing>, labels are the folder. A test that returns 77 is skipped.
+include(CMakeParseArguments)
+pkg_check_modules(SPRY_CMOCKA REQUIRED QUIET IMPORTED_TARGET cmocka)
+
+set(SPRY_DATA_DIR "" CACHE PATH "Large test data (empty: ../shared/data where it exists)")
+set(test_data "${SPRY_DATA_DIR}")
+foreach(candidate IN ITEMS ../shared/data ../../shared/data)
+    cmake_path(ABSOLUTE_PATH candidate BASE_DIRECTORY "${CMAKE_SOURCE_DIR}" NORMALIZE)
+    if(NOT test_data AND IS_DIRECTORY "${candidate}")
+        set(test_data "${candidate}")
+    endif()
+endforeach()
+set(spry_test_environment "SPRY_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
+if(test_data)
+    list(APPEND spry_test_environment "SPRY_DATA=${test_data}")
+endif()
+if(TARGET spry)
+    list(APPEND spry_test_environment "SPRY_BINARY=$<TARGET_FILE:spry>")
+endif()
+
+# spry_test(NAME folder/thing LABEL folder COMMAND ...)
+function(spry_test)
+    cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;LABEL" "COMMAND")
+    if(SPRY_TEST_LAYERS AND NOT arg_LABEL IN_LIST SPRY_TEST_LAYERS)
+        return()
+    endif()
+    set(name "${SPRY_TEST_PREFIX}${arg_NAME}")
+    add_test(NAME "${name}" COMMAND ${arg_COMMAND} WORKING_DIRECTORY "${CMAKE_BINARY_DIR}")
+    set_tests_properties("${name}" PROPERTIES LABELS "${arg_LABEL}" TIMEOUT 600
+                         SKIP_RETURN_CODE 77 ENVIRONMENT "${spry_test_environment}")
+endfunction()
+
+# Every program of one kind: same includes, same libraries. Tests see internal headers.
+function(spry_test_program target)
+    add_executable(${target} ${ARGN})
+    target_include_directories(${target} PRIVATE src tests)
+    target_compile_definitions(${target} PRIVATE ${SPRY_ISA_DEFINITIONS})
+    target_compile_options(${target} PRIVATE -Wno-missing-prototypes)
+    target_link_libraries(${target} PRIVATE spry_static spry_strict ${SPRY_CORE_LIBRARIES})
+endfunction()
+
+file(GLOB support_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/support/*.c")
+set(spry_test_support "")
+if(support_sources)
+    add_library(spry_test_support STATIC ${support_sources})
+    target_include_directories(spry_test_support PUBLIC src tests include)
+    target_link_libraries(spry_test_support PRIVATE spry_strict ${SPRY_CORE_LIBRARIES}
+                          PUBLIC PkgConfig::SPRY_CMOCKA)
+    set(spry_test_support spry_test_support)
+endif()
+
+# --- unit tests ------------------------------------------------------------------------------
+file(GLOB unit_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/*/test_*.c")
+foreach(source IN LISTS unit_sources)
+    cmake_path(GET source PARENT_PATH folder)
+    cmake_path(GET folder FILENAME layer)
+    cmake_path(GET source STEM stem)
+    string(REGEX REPLACE "^test_" "" thing "${stem}")
+    if(SPRY_TEST_LAYERS AND NOT layer IN_LIST SPRY_TEST_LAYERS)
+        continue()
+    endif()
+    spry_test_program(test_${layer}_${thing} "${source}")
+    # The support library comes first: it may itself use the library under test.
+    target_link_libraries(test_${layer}_${thing} PRIVATE ${spry_test_support} spry_static
+                          PkgConfig::SPRY_CMOCKA)
+    spry_test(NAME ${layer}/${thing} LABEL ${layer} COMMAND test_${layer}_${thing})
+endforeach()
+
+# --- whole commands --------------------------------------------------------------------------
+if(TARGET spry)
+    file(GLOB cli_scripts CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/cli/[a-z0-9]*.sh")
+    foreach(script IN LISTS cli_scripts)
+        cmake_path(GET script STEM case)
+        spry_test(NAME cli/${case} LABEL cli COMMAND bash "${script}")
+    endforeach()
+endif()
+
+# --- examples --------------------------------------------------------------------------------
+# Against the public headers only, as a user would compile them.
+file(GLOB example_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/examples/*.c")
+foreach(source IN LISTS example_sources)
+    cmake_path(GET source STEM example)
+    if(SPRY_TEST_LAYERS AND NOT "examples" IN_LIST SPRY_TEST_LAYERS)
+        continue()
+    endif()
+    add_executable(example_${example} "${source}")
+    target_link_libraries(example_${example} PRIVATE spry_static spry_strict
+                          ${SPRY_CORE_LIBRARIES})
+    spry_test(NAME examples/${example} LABEL examples COMMAND example_${example})
+    set_property(TEST "${SPRY_TEST_PREFIX}examples/${example}" PROPERTY WORKING_DIRECTORY
+                 "${CMAKE_SOURCE_DIR}")
+endforeach()
+
+# --- fuzz targets ----------------------------------------------------------------------------
+file(GLOB fuzz_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c")
+foreach(source IN LISTS fuzz_sources)
+    cmake_path(GET source STEM target)
+    string(REGEX REPLACE "^fuzz_" "" name "${target}")
+    if(SPRY_TEST_LAYERS AND NOT "fuzz" IN_LIST SPRY_TEST_LAYERS)
+        continue()
+    endif()
+    if(SPRY_FUZZ)
+        spry_test_program(${target} "${source}")
+        target_link_options(${target} PRIVATE -fsanitize=fuzzer)
+    else()
+        spry_test_program(${target} "${source}" "${CMAKE_SOURCE_DIR}/tests/fuzz/replay.c")
+        spry_test(NAME fuzz/${name} LABEL fuzz
+                  COMMAND ${target} "${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name}")
+    endif()
+endforeach()

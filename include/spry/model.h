@@ -1,0 +1,72 @@
+/* Models: an ONNX file in memory, to be inspected, changed, saved, or run through a session.
+ *
+ *     spry_model *model = NULL;
+ *     spry_status status = spry_model_load(NULL, "resnet50.onnx", &model, &error);
+ *     ...
+ *     spry_model_destroy(model);
+ *
+ * Weights stay in the mapped file (nothing is copied), so the file must not be changed while the
+ * model lives. A model may be read by several threads at once, and changed by one. */
+#ifndef SPRY_MODEL_H
+#define SPRY_MODEL_H
+
+#include <stdint.h>
+
+#include "spry/allocator.h"
+#include "spry/status.h"
+#include "spry/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct spry_model spry_model;
+
+/* Reads an ONNX file (opset 7 to the newest, IR version 3 and later). External data must lie in the
+ * model's folder or below.
+ * Fails with SPRY_IO (cannot be opened or mapped), SPRY_BAD_INPUT (not a valid ONNX model: the error
+ * names file and byte offset), SPRY_LIMIT (a limit of docs/limits.md, memory). */
+SPRY_API SPRY_MUST_USE spry_status spry_model_load(const spry_allocator *allocator,
+                                                   const char *path, spry_model **model,
+                                                   spry_error *error);
+
+/* As spry_model_load, from `size` bytes in memory, which the caller keeps unchanged while the model
+ * lives. `folder` is where external data is looked for; NULL refuses external data. */
+SPRY_API SPRY_MUST_USE spry_status spry_model_parse(const spry_allocator *allocator,
+                                                    const void *bytes, size_t size,
+                                                    const char *folder, spry_model **model,
+                                                    spry_error *error);
+
+/* Writes the model as an ONNX file, replacing `path` atomically. Parts that Spry does not interpret
+ * are kept. Models above 2 GiB put their weights into `path`.data beside it.
+ * Fails with SPRY_IO, SPRY_LIMIT (memory). */
+SPRY_API SPRY_MUST_USE spry_status spry_model_save(const spry_model *model, const char *path,
+                                                   spry_error *error);
+
+/* Frees the model; NULL is allowed. Sessions made from it must be destroyed first. */
+SPRY_API void spry_model_destroy(spry_model *model);
+
+/* What the model takes (inputs without a default) and gives. */
+SPRY_API int32_t spry_model_input_count(const spry_model *model);
+SPRY_API int32_t spry_model_output_count(const spry_model *model);
+
+/* Description of one input or output. Strings live as long as the model. */
+typedef struct spry_port {
+    const char *name;
+    spry_dtype dtype; /* SPRY_DTYPE_NONE when it is not a tensor or not stated */
+    int rank;         /* -1 when not stated */
+    int64_t shape[SPRY_TENSOR_MAX_RANK];       /* -1 where not fixed */
+    const char *symbol[SPRY_TENSOR_MAX_RANK];  /* name of a symbolic dimension, or NULL */
+} spry_port;
+
+/* Fails with SPRY_USAGE when `index` is out of range. */
+SPRY_API SPRY_MUST_USE spry_status spry_model_input(const spry_model *model, int32_t index,
+                                                    spry_port *port, spry_error *error);
+SPRY_API SPRY_MUST_USE spry_status spry_model_output(const spry_model *model, int32_t index,
+                                                     spry_port *port, spry_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

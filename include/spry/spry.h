@@ -1,0 +1,12 @@
+/* The whole public API of Spry. */
+#ifndef SPRY_SPRY_H
+#define SPRY_SPRY_H
+
+#include "spry/status.h"
+#include "spry/allocator.h"
+#include "spry/tensor.h"
+#include "spry/value.h"
+#include "spry/model.h"
+#include "spry/session.h"
+
+#endif

@@ -1,0 +1,67 @@
+/* The inside of spry_model: everything a ModelProto says, with the graph in editable form. */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include "base/arena.h"
+#include "model/graph.h"
+#include "spry/model.h"
+
+typedef struct model_opset {
+    const char *domain; /* "" for the standard operators */
+    int64_t version;
+} model_opset;
+
+typedef struct model_metadata {
+    const char *key;
+    const char *text;
+} model_metadata;
+
+/* A model-local function: a body whose inputs are positional, to be inlined or recognised. */
+typedef struct model_function {
+    const char *domain;
+    const char *name;
+    const char *overload;
+    const char *doc;
+    const model_opset *opsets;
+    int32_t opset_count;
+    const char *const *attributes; /* names of attributes without a default */
+    int32_t attribute_count;
+    const graph_attribute *defaults; /* attributes with a default */
+    int32_t default_count;
+    graph *body;
+    graph_bytes unknown;
+} model_function;
+
+struct spry_model {
+    spry_allocator allocator;
+    arena memory;
+    const char *path;   /* for messages; "<memory>" when parsed from memory */
+    const char *folder; /* NULL: external data refused */
+    tensor_storage *file; /* the mapped file; NULL when parsed from memory */
+    int64_t ir_version;
+    const char *producer_name;
+    const char *producer_version;
+    const char *domain;
+    int64_t version;
+    const char *doc;
+    model_opset *opsets;
+    int32_t opset_count;
+    model_metadata *metadata;
+    int32_t metadata_count;
+    model_function *functions;
+    int32_t function_count;
+    graph *main;
+    graph_bytes unknown;
+};
+
+typedef struct spry_model model;
+
+/* Version of `domain` that the model imports; 0 when it does not. */
+int64_t model_opset_version(const model *m, const char *domain);
+/* The function, or NULL. */
+const model_function *model_find_function(const model *m, const char *domain, const char *name,
+                                          const char *overload);
+/* True when the main graph's input `index` must be given by the caller (no initializer). */
+bool model_input_is_required(const model *m, int32_t index);
+
+#endif

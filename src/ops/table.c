@@ -1,0 +1,30 @@
+/* The list of operator families, and the search for the definition that a node means. */
+#include <string.h>
+
+#include "ops/families.h"
+#include "ops/op.h"
+
+/* One line per family, in alphabetical order of file names. */
+static const op *const tables[] = {
+    NULL,
+};
+
+const op *const *op_tables(void)
+{
+    return tables;
+}
+
+const op *op_find(const char *domain, const char *name, int64_t opset)
+{
+    const op *best = NULL;
+
+    for (const op *const *table = tables; *table != NULL; table++) {
+        for (const op *o = *table; o->name != NULL; o++) {
+            if (o->since <= opset && (best == NULL || o->since > best->since) &&
+                strcmp(o->name, name) == 0 && strcmp(o->domain, domain) == 0) {
+                best = o;
+            }
+        }
+    }
+    return best;
+}
