@@ -101,3 +101,14 @@ def save_inputs(arrays, directory):
         np.save(path, np.asarray(array, order="C"))
         options += ["-i", f"{name}={path}"]
     return options
+
+
+def save_raw_inputs(arrays, directory):
+    """As save_inputs, as bare elements with type and shape in the option, for spry_runner."""
+    options = []
+    for index, (name, array) in enumerate(arrays.items()):
+        path = os.path.join(directory, f"input{index}.raw")
+        np.asarray(array, order="C").tofile(path)
+        shape = ",".join(str(size) for size in array.shape)
+        options += ["-i", f"{name}={array.dtype.name}:{shape}:{path}"]
+    return options

@@ -1,4 +1,4 @@
-/* Why this file exists: every timed program answers the same few lines, and times in the same way. */
+/* Every timed program answers the same few lines and takes time in the same way: here. */
 #include "serve.h"
 
 #include <errno.h>

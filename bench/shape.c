@@ -1,4 +1,4 @@
-/* Why this file exists: every kernel benchmark must read the same shapes in the same way. */
+/* Every kernel benchmark reads the same shapes in the same way: here. */
 #include "shape.h"
 
 #include <stddef.h>

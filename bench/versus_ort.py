@@ -23,26 +23,26 @@ ROOT = os.path.dirname(inputs.HERE)
 ORT_BENCH = os.path.join(inputs.HERE, "peers", "ort_bench.mjs")
 
 
-def start(side, arguments, model, options, threads):
-    """Starts one side on a model."""
+def start(side, arguments, model, arrays, directory, threads):
+    """Starts one side on a model, with inputs written to a directory."""
     if side == "ort":
         inputs.require_ort()
-        command = ["node", ORT_BENCH, model]
+        command = ["node", ORT_BENCH, model, *inputs.save_inputs(arrays, directory)]
     else:
         runner = arguments.spry if side == "spry" else arguments.baseline
         if not runner or not os.path.exists(runner):
             raise inputs.Unavailable(f"no {side} runner at '{runner}' (cmake -DSPRY_BUILD_BENCH=ON)")
-        command = [runner, model, "--precision", arguments.precision]
-    return interleave.Peer(side, [*command, "--threads", str(threads), *options])
+        command = [runner, model, "--precision", arguments.precision,
+                   *inputs.save_raw_inputs(arrays, directory)]
+    return interleave.Peer(side, [*command, "--threads", str(threads)])
 
 
 def measure(arguments, model, threads):
     """One row of results."""
+    arrays = inputs.random_inputs(model, inputs.describe(model), arguments.batch)
     with tempfile.TemporaryDirectory() as directory:
-        arrays = inputs.random_inputs(model, inputs.describe(model), arguments.batch)
-        options = inputs.save_inputs(arrays, directory)
-        with start(arguments.left, arguments, model, options, threads) as left, \
-                start(arguments.right, arguments, model, options, threads) as right:
+        with start(arguments.left, arguments, model, arrays, directory, threads) as left, \
+                start(arguments.right, arguments, model, arrays, directory, threads) as right:
             turns = interleave.compare(left, right, arguments.rounds, arguments.warm_up)
             return {
                 "model": os.path.splitext(os.path.basename(model))[0],
@@ -95,7 +95,7 @@ def parse_arguments():
     sides = ("spry", "baseline", "ort")
     parser.add_argument("--left", choices=sides, default="spry")
     parser.add_argument("--right", choices=sides, default="ort")
-    parser.add_argument("--spry", default=os.path.join(ROOT, "build", "bench", "spry_runner"))
+    parser.add_argument("--spry", default=os.path.join(ROOT, "build", "release", "bench", "spry_runner"))
     parser.add_argument("--baseline", help="another spry_runner")
     parser.add_argument("--json", metavar="FILE", help="write the raw rows")
     parser.add_argument("--require-mean", type=float, default=0.0, metavar="RATIO")

@@ -1,13 +1,12 @@
 /* Times oneDNN's matrix product and convolution on request.
  *
- *     onednn_bench [--threads N] [--dtype f32|bf16|u8s8] [--layout any|nhwc|nchw]
+ *     OMP_NUM_THREADS=N onednn_bench [--dtype f32|bf16|u8s8] [--layout any|nhwc|nchw]
  *
  * Weights are in the layout oneDNN prefers, as after packing; `any` lets it choose the layout of
  * the images too. Sums are f32 (s32 for u8s8); results have the type of the inputs, except that a
  * product of u8s8 gives s32. Building needs Debian's libdnnl-dev (2.6). */
 #include <oneapi/dnnl/dnnl.h>
 
-#include <omp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +15,7 @@
 #include "serve.h"
 #include "shape.h"
 
-enum { TENSORS = 3, SOURCE = 0, WEIGHTS = 1, RESULT = 2, THREADS_MAX = 1024, EXIT_USAGE = 2 };
+enum { TENSORS = 3, SOURCE = 0, WEIGHTS = 1, RESULT = 2, EXIT_USAGE = 2 };
 
 typedef struct precision {
     const char *name;
@@ -43,7 +42,6 @@ static const layout layouts[] = {
 typedef struct onednn_bench {
     const precision *precision;
     const layout *layout;
-    long threads;
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     dnnl_primitive_t primitive; /* of the current shape; NULL before the first */
@@ -104,9 +102,9 @@ static bool create_memory(onednn_bench *bench, const_dnnl_primitive_desc_t chose
 static bool create_primitive(onednn_bench *bench, const_dnnl_op_desc_t operation)
 {
     dnnl_primitive_desc_t chosen = NULL;
-    bool made = dnnl_primitive_desc_create(&chosen, operation, NULL, bench->engine, NULL) ==
-                    dnnl_success &&
-                dnnl_primitive_create(&bench->primitive, chosen) == dnnl_success;
+    bool made =
+        dnnl_primitive_desc_create(&chosen, operation, NULL, bench->engine, NULL) == dnnl_success &&
+        dnnl_primitive_create(&bench->primitive, chosen) == dnnl_success;
     for (int i = 0; made && i < TENSORS; i++) {
         made = create_memory(bench, chosen, i);
     }
@@ -121,8 +119,8 @@ static bool set_gemm(onednn_bench *bench, const shape_gemm *gemm)
     dnnl_matmul_desc_t operation;
     return dnnl_memory_desc_init_by_tag(&a, 2, (const dnnl_dims_t){gemm->m, gemm->k}, type->source,
                                         dnnl_ab) == dnnl_success &&
-           dnnl_memory_desc_init_by_tag(&b, 2, (const dnnl_dims_t){gemm->k, gemm->n},
-                                        type->weights, dnnl_format_tag_any) == dnnl_success &&
+           dnnl_memory_desc_init_by_tag(&b, 2, (const dnnl_dims_t){gemm->k, gemm->n}, type->weights,
+                                        dnnl_format_tag_any) == dnnl_success &&
            dnnl_memory_desc_init_by_tag(&c, 2, (const dnnl_dims_t){gemm->m, gemm->n},
                                         type->gemm_result, dnnl_ab) == dnnl_success &&
            dnnl_matmul_desc_init(&operation, &a, &b, NULL, &c) == dnnl_success &&
@@ -166,14 +164,14 @@ static bool set_conv(onednn_bench *bench, const shape_conv *conv)
 static bool set_shape(void *context, const char *line, char *reason)
 {
     onednn_bench *bench = context;
-    shape shape;
+    shape wanted;
     clear_shape(bench);
-    if (!shape_parse(line, &shape)) {
+    if (!shape_parse(line, &wanted)) {
         (void)snprintf(reason, SERVE_REASON_SIZE, "not a shape: %.100s", line);
         return false;
     }
-    bool made = shape.kind == SHAPE_GEMM ? set_gemm(bench, &shape.of.gemm)
-                                         : set_conv(bench, &shape.of.conv);
+    bool made = wanted.kind == SHAPE_GEMM ? set_gemm(bench, &wanted.of.gemm)
+                                          : set_conv(bench, &wanted.of.conv);
     if (!made) {
         clear_shape(bench);
         (void)snprintf(reason, SERVE_REASON_SIZE, "oneDNN has no %s for this shape",
@@ -202,9 +200,6 @@ static bool run(void *context, char *reason)
 /* Sets what one option with a value says; false when there is no such option or value. */
 static bool set_option(onednn_bench *bench, const char *option, const char *value)
 {
-    if (strcmp(option, "--threads") == 0) {
-        return serve_parse_number(value, 1, THREADS_MAX, &bench->threads);
-    }
     if (strcmp(option, "--dtype") == 0) {
         for (size_t i = 0; i < sizeof precisions / sizeof precisions[0]; i++) {
             if (strcmp(precisions[i].name, value) == 0) {
@@ -226,15 +221,14 @@ static bool set_option(onednn_bench *bench, const char *option, const char *valu
 
 int main(int argc, char **argv)
 {
-    onednn_bench bench = {.precision = &precisions[0], .layout = &layouts[0], .threads = 1};
+    onednn_bench bench = {.precision = &precisions[0], .layout = &layouts[0]};
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 >= argc || !set_option(&bench, argv[i], argv[i + 1])) {
-            (void)fprintf(stderr, "usage: onednn_bench [--threads N] [--dtype f32|bf16|u8s8] "
+            (void)fprintf(stderr, "usage: onednn_bench [--dtype f32|bf16|u8s8] "
                                   "[--layout any|nhwc|nchw]\n");
             return EXIT_USAGE;
         }
     }
-    omp_set_num_threads((int)bench.threads);
     if (dnnl_engine_create(&bench.engine, dnnl_cpu, 0) != dnnl_success ||
         dnnl_stream_create(&bench.stream, bench.engine, dnnl_stream_default_flags) !=
             dnnl_success) {
@@ -242,9 +236,9 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     const dnnl_version_t *version = dnnl_version();
-    printf("ready {\"version\": \"oneDNN %d.%d.%d\", \"threads\": %ld, \"dtype\": \"%s\", "
+    printf("ready {\"version\": \"oneDNN %d.%d.%d\", \"dtype\": \"%s\", "
            "\"layout\": \"%s\"}\n",
-           version->major, version->minor, version->patch, bench.threads, bench.precision->name,
+           version->major, version->minor, version->patch, bench.precision->name,
            bench.layout->name);
     (void)fflush(stdout);
     serve_lines(&(serve_program){.context = &bench, .set_shape = set_shape, .run = run});

@@ -165,7 +165,7 @@ def find_models(paths, below):
 def parse_arguments():
     parser = argparse.ArgumentParser(description="Compare Spry's results with ONNX Runtime's.")
     parser.add_argument("paths", nargs="+", metavar="PATH")
-    parser.add_argument("--spry", default=os.path.join(ROOT, "build", "spry"))
+    parser.add_argument("--spry", default=os.path.join(ROOT, "build", "release", "spry"))
     parser.add_argument("--below", type=float, default=2000.0, metavar="MEGABYTES",
                         help="leave larger models out")
     parser.add_argument("--threads", type=int, help="threads of the Spry side")
