@@ -58,16 +58,11 @@ static void clear_frame(plan *p)
 {
     for (int32_t i = 0; i < p->g->value_count; i++) {
         switch (p->values[i].place) {
-        case PLAN_DYNAMIC:
-            value_fini(&p->frame[i]);
-            break;
+        case PLAN_DYNAMIC: value_fini(&p->frame[i]); break;
         case PLAN_CAPTURE:
-        case PLAN_INPUT:
-            value_init(&p->frame[i], &p->allocator);
-            break;
+        case PLAN_INPUT: value_init(&p->frame[i], &p->allocator); break;
         case PLAN_CONSTANT:
-        case PLAN_ARENA:
-            break;
+        case PLAN_ARENA: break;
         }
     }
 }
@@ -104,9 +99,8 @@ static spry_status take_outputs(plan *p, value *const *outputs, int32_t count, s
     return SPRY_OK;
 }
 
-static spry_status run_body(void *context, const graph *g, const value *inputs,
-                            int32_t input_count, value *outputs, int32_t output_count,
-                            spry_error *error)
+static spry_status run_body(void *context, const graph *g, const value *inputs, int32_t input_count,
+                            value *outputs, int32_t output_count, spry_error *error)
 {
     body_context *outer = context;
     executor inner = *outer->x;
@@ -165,7 +159,7 @@ static spry_status run_steps(executor *x, plan *p)
     for (int32_t s = 0; s < p->step_count; s++) {
         plan_step *step = &p->steps[s];
         bool timed = x->times != NULL && step->profile_row >= 0;
-        uint64_t start = timed ? clock_ns() : 0;
+        int64_t start = timed ? clock_ns() : 0;
         spry_status status = step->is_alias ? SPRY_OK : run_step(x, p, step, s);
 
         if (status != SPRY_OK) {

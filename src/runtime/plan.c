@@ -136,8 +136,7 @@ static spry_status add_buffer(builder *b, int32_t id, int32_t step)
     if (status != SPRY_OK) {
         return status;
     }
-    *buffer = (planner_buffer){
-        .bytes = t.bytes, .first = step, .last = b->p->values[id].last_step};
+    *buffer = (planner_buffer){.bytes = t.bytes, .first = step, .last = b->p->values[id].last_step};
     b->group[id] = b->buffer_count++;
     return SPRY_OK;
 }
@@ -227,12 +226,12 @@ static spry_status place_everything(builder *b)
     }
     workspaces = b->buffer_count;
     for (int32_t s = 0; s < p->step_count; s++) {
-        b->buffers[b->buffer_count++] = (planner_buffer){
-            .bytes = p->steps[s].provided.workspace_bytes, .first = s, .last = s};
+        b->buffers[b->buffer_count++] =
+            (planner_buffer){.bytes = p->steps[s].provided.workspace_bytes, .first = s, .last = s};
     }
     if (status == SPRY_OK) {
-        status = planner_place(&p->allocator, b->buffers, b->buffer_count, &p->arena_bytes,
-                               b->error);
+        status =
+            planner_place(&p->allocator, b->buffers, b->buffer_count, &p->arena_bytes, b->error);
     }
     if (status != SPRY_OK) {
         return status;
@@ -385,8 +384,8 @@ static spry_status add_bodies(builder *b, const graph_attribute *attribute)
     }
     for (int64_t i = 0; i < attribute->count; i++) {
         plan *body = NULL;
-        spry_status status = plan_create(attribute->as.graphs[i], b->options, b->team, true, &body,
-                                         b->error);
+        spry_status status =
+            plan_create(attribute->as.graphs[i], b->options, b->team, true, &body, b->error);
 
         if (status != SPRY_OK) {
             return status;
@@ -399,8 +398,8 @@ static spry_status add_bodies(builder *b, const graph_attribute *attribute)
 static spry_status make_bodies(builder *b)
 {
     void *bodies;
-    spry_status status = builder_array(b, (size_t)count_bodies(b->g), sizeof(plan *),
-                                       &b->p->memory, &bodies);
+    spry_status status =
+        builder_array(b, (size_t)count_bodies(b->g), sizeof(plan *), &b->p->memory, &bodies);
 
     b->p->bodies = bodies;
     for (int32_t s = 0; s < b->p->step_count && status == SPRY_OK; s++) {
@@ -435,9 +434,12 @@ static spry_status allocate_arrays(builder *b)
         size_t size;
         arena *from;
     } wanted[6] = {
-        {values, sizeof(plan_value), &b->p->memory}, {nodes, sizeof(plan_step), &b->p->memory},
-        {values, sizeof(value), &b->p->memory},      {nodes, sizeof(int32_t), &b->scratch},
-        {values, sizeof(int32_t), &b->scratch},      {values + nodes, sizeof(planner_buffer), &b->scratch},
+        {values, sizeof(plan_value), &b->p->memory},
+        {nodes, sizeof(plan_step), &b->p->memory},
+        {values, sizeof(value), &b->p->memory},
+        {nodes, sizeof(int32_t), &b->scratch},
+        {values, sizeof(int32_t), &b->scratch},
+        {values + nodes, sizeof(planner_buffer), &b->scratch},
     };
 
     for (int i = 0; i < 6; i++) {
@@ -492,12 +494,8 @@ spry_status plan_create(const graph *g, const spry_session_options *options, thr
 {
     spry_allocator allocator = alloc_resolve(options->allocator);
     plan *p = alloc_zeroed(&allocator, sizeof *p);
-    builder b = {.p = p,
-                 .g = g,
-                 .options = options,
-                 .team = team,
-                 .is_body = is_body,
-                 .error = error};
+    builder b = {
+        .p = p, .g = g, .options = options, .team = team, .is_body = is_body, .error = error};
     spry_status status;
 
     *made = NULL;

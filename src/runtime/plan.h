@@ -28,15 +28,15 @@ typedef struct plan_value {
 
 typedef struct plan_step {
     const graph_node *node;
-    const value **inputs; /* one per port, into the frame; NULL where omitted */
-    value **outputs;      /* one per port, into the frame; NULL where nobody reads it */
+    const value **inputs;     /* one per port, into the frame; NULL where omitted */
+    value **outputs;          /* one per port, into the frame; NULL where nobody reads it */
     const provider *provider; /* NULL: the operator's reference kernel */
     provider_step provided;
     size_t workspace_offset;
     bool is_alias;        /* OP_VIEW whose planned output is its input: nothing to do */
     const int32_t *dying; /* dynamic values released after this step */
     int32_t dying_count;
-    int32_t profile_row;  /* row of the session's profile, or -1 */
+    int32_t profile_row; /* row of the session's profile, or -1 */
 } plan_step;
 
 typedef struct plan plan;
@@ -49,18 +49,17 @@ struct plan {
     plan_step *steps;
     int32_t step_count;
     size_t arena_bytes;
-    void *arena;            /* PLAN_ARENA values and workspaces */
+    void *arena; /* PLAN_ARENA values and workspaces */
     size_t packed_bytes;
-    value *frame;           /* run-time values of this plan, reused by every run */
-    plan **bodies;          /* plans of subgraphs, found by graph */
+    value *frame;  /* run-time values of this plan, reused by every run */
+    plan **bodies; /* plans of subgraphs, found by graph */
     int32_t body_count;
 };
 
 /* Plans `g`, which must be sorted, have its operators resolved and (unless `is_body`) its types
  * inferred, and must outlive the plan. Fails with SPRY_LIMIT, and as providers do. */
 SPRY_MUST_USE spry_status plan_create(const graph *g, const spry_session_options *options,
-                                      threads *team, bool is_body, plan **made,
-                                      spry_error *error);
+                                      threads *team, bool is_body, plan **made, spry_error *error);
 void plan_destroy(plan *p);
 
 /* The plan of a body of one of its nodes, or NULL. */

@@ -29,7 +29,7 @@ void profile_reset(profile *p)
     }
 }
 
-void profile_add(profile *p, int32_t row, uint64_t nanoseconds)
+void profile_add(profile *p, int32_t row, int64_t nanoseconds)
 {
     p->rows[row].calls++;
     p->rows[row].milliseconds += (double)nanoseconds * 1e-6;

@@ -25,6 +25,6 @@ void profile_reset(profile *p);
  * Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status profile_attach(profile *p, plan *of, spry_error *error);
 
-void profile_add(profile *p, int32_t row, uint64_t nanoseconds);
+void profile_add(profile *p, int32_t row, int64_t nanoseconds);
 
 #endif

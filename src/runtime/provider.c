@@ -29,8 +29,7 @@ const graph_type *provider_input_type(const provider_site *site, int port)
 
 const graph_type *provider_output_type(const provider_site *site, int port)
 {
-    return port < site->node->output_count ? static_type(site->g, site->node->outputs[port])
-                                           : NULL;
+    return port < site->node->output_count ? static_type(site->g, site->node->outputs[port]) : NULL;
 }
 
 const tensor *provider_constant(const provider_site *site, int port)

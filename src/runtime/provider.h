@@ -27,7 +27,7 @@ typedef struct provider_step {
     void *state;
     size_t workspace_bytes; /* wanted during run, from the plan's arena */
     size_t packed_bytes;    /* of weights held by the state, for reports */
-    const char *kernel;     /* name of the kernel chosen; lives as long as the state */
+    const char *kernel;     /* name of the kernel chosen: a constant string */
 } provider_step;
 
 typedef struct provider {

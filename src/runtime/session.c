@@ -16,8 +16,8 @@ enum {
 /* A plan with the graph it runs and the input types it was made for. */
 typedef struct kept_plan {
     plan *p;
-    arena memory;        /* of the graph and the signature */
-    graph_type *inputs;  /* per graph input */
+    arena memory;       /* of the graph and the signature */
+    graph_type *inputs; /* per graph input */
     uint64_t last_used;
 } kept_plan;
 
@@ -53,11 +53,10 @@ static spry_status check_options(const spry_session_options *options, spry_error
     return SPRY_OK;
 }
 
-spry_status spry_session_create(const spry_model *model, const spry_session_options *options,
+spry_status spry_session_create(const spry_model *source, const spry_session_options *options,
                                 spry_session **session, spry_error *error)
 {
-    spry_session_options chosen =
-        options != NULL ? *options : spry_session_options_default();
+    spry_session_options chosen = options != NULL ? *options : spry_session_options_default();
     spry_allocator allocator = alloc_resolve(chosen.allocator);
     spry_status status = check_options(&chosen, error);
     spry_session *made;
@@ -79,7 +78,7 @@ spry_status spry_session_create(const spry_model *model, const spry_session_opti
     profile_init(&made->times, &allocator);
     status = threads_create(&allocator, chosen.threads, &made->team, error);
     if (status == SPRY_OK) {
-        status = prepare_graph(model, &made->options, &made->memory, &made->prepared, error);
+        status = prepare_graph(source, &made->options, &made->memory, &made->prepared, error);
     }
     if (status != SPRY_OK) {
         spry_session_destroy(made);
@@ -237,8 +236,8 @@ static spry_status make_plan(spry_session *s, const value *const *inputs, kept_p
     spry_status status;
 
     arena_init(&kept->memory, &s->allocator, SIZE_MAX);
-    kept->inputs = arena_array(&kept->memory, (size_t)s->prepared->input_count + 1,
-                               sizeof *kept->inputs);
+    kept->inputs =
+        arena_array(&kept->memory, (size_t)s->prepared->input_count + 1, sizeof *kept->inputs);
     if (kept->inputs == NULL) {
         return alloc_failed(error, sizeof *kept->inputs);
     }
@@ -296,6 +295,21 @@ static void destroy_outputs(spry_value **outputs, int32_t count)
     }
 }
 
+/* The bytes of computed strings lie in the run's arena: moves them into the value's own memory. */
+static spry_status own_text(value *v, spry_error *error)
+{
+    value copy;
+    spry_status status;
+
+    value_init(&copy, &v->allocator);
+    status = value_copy(&copy, v, error);
+    if (status == SPRY_OK) {
+        value_fini(v);
+        value_move(v, &copy);
+    }
+    return status;
+}
+
 static spry_status run_plan(spry_session *s, plan *p, const value *const *inputs,
                             int32_t output_count, spry_value **outputs, spry_error *error)
 {
@@ -311,11 +325,12 @@ static spry_status run_plan(spry_session *s, plan *p, const value *const *inputs
         status = spry_value_none(&s->allocator, &outputs[i], error);
     }
     if (status == SPRY_OK) {
-        status = execute_plan(&x, p, NULL, inputs, s->prepared->input_count, outputs,
-                              output_count);
+        status = execute_plan(&x, p, NULL, inputs, s->prepared->input_count, outputs, output_count);
     }
     for (int32_t i = 0; i < output_count && status == SPRY_OK; i++) {
-        status = value_own_text(outputs[i], error);
+        if (outputs[i]->dtype == SPRY_DTYPE_STRING) {
+            status = own_text(outputs[i], error);
+        }
     }
     arena_reset(&s->text);
     arena_reset(&s->scratch);

@@ -181,16 +181,15 @@ static void run_block(const gemm_f32_kernel *kernel, const gemm_f32_problem *p, 
         for (int64_t j = 0; j < at->n; j += kernel->nr) {
             int64_t column = at->n0 + j;
             gemm_f32_finish finish = finish_at(&p->finish, row, column);
-            gemm_f32_tile tile = {
-                .k = at->k,
-                .a = a,
-                .b = at->b + j / kernel->nr * at->panel_stride,
-                .c = p->c + row * p->c_stride + column,
-                .c_stride = p->c_stride,
-                .rows = (int)rows,
-                .columns = (int)(at->n - j < kernel->nr ? at->n - j : kernel->nr),
-                .accumulate = at->k0 > 0,
-                .finish = is_last ? &finish : NULL};
+            gemm_f32_tile tile = {.k = at->k,
+                                  .a = a,
+                                  .b = at->b + j / kernel->nr * at->panel_stride,
+                                  .c = p->c + row * p->c_stride + column,
+                                  .c_stride = p->c_stride,
+                                  .rows = (int)rows,
+                                  .columns = (int)(at->n - j < kernel->nr ? at->n - j : kernel->nr),
+                                  .accumulate = at->k0 > 0,
+                                  .finish = is_last ? &finish : NULL};
 
             kernel->tile(&tile);
         }

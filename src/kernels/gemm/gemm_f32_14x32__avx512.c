@@ -8,9 +8,9 @@
 
 enum { MR = 14, NR = 32, LANES = 16 };
 
-static inline __attribute__((always_inline)) __m512 finish_vector(const gemm_f32_finish *f,
-                                                                  int row, int column,
-                                                                  __mmask16 mask, __m512 sum)
+static inline __attribute__((always_inline)) __m512 finish_vector(const gemm_f32_finish *f, int row,
+                                                                  int column, __mmask16 mask,
+                                                                  __m512 sum)
 {
     if (f->row_bias != NULL) {
         sum = _mm512_add_ps(sum, _mm512_set1_ps(f->row_bias[row]));
@@ -99,5 +99,4 @@ static void tile(const gemm_f32_tile *t)
     }
 }
 
-const gemm_f32_kernel gemm_f32_14x32__avx512 = {
-    "gemm_f32_14x32__avx512", MR, NR, 384, 256, tile};
+const gemm_f32_kernel gemm_f32_14x32__avx512 = {"gemm_f32_14x32__avx512", MR, NR, 384, 256, tile};

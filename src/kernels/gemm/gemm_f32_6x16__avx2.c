@@ -14,9 +14,9 @@ static inline __attribute__((always_inline)) __m256i mask_of(int valid)
     return _mm256_loadu_si256((const __m256i *)(mask_source + LANES - valid));
 }
 
-static inline __attribute__((always_inline)) __m256 finish_vector(const gemm_f32_finish *f,
-                                                                  int row, int column,
-                                                                  __m256i mask, __m256 sum)
+static inline __attribute__((always_inline)) __m256 finish_vector(const gemm_f32_finish *f, int row,
+                                                                  int column, __m256i mask,
+                                                                  __m256 sum)
 {
     if (f->row_bias != NULL) {
         sum = _mm256_add_ps(sum, _mm256_set1_ps(f->row_bias[row]));
@@ -35,8 +35,7 @@ static inline __attribute__((always_inline)) __m256 finish_vector(const gemm_f32
 }
 
 static inline __attribute__((always_inline)) void store_vector(const gemm_f32_tile *t, int row,
-                                                               int column, __m256i mask,
-                                                               __m256 sum)
+                                                               int column, __m256i mask, __m256 sum)
 {
     float *c = t->c + row * t->c_stride + column;
 
