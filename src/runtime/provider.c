@@ -1,9 +1,18 @@
 /* The list of providers, and what they ask about a node. */
-#include "runtime/provider.h"
+#include "runtime/providers.h"
+
+#include <string.h>
 
 static const provider *const providers[] = {
+    &provider_conv_f32,
+    &provider_matmul_f32,
     NULL,
 };
+
+bool provider_is(const provider_site *site, const char *domain, const char *type)
+{
+    return strcmp(site->node->type, type) == 0 && strcmp(site->node->domain, domain) == 0;
+}
 
 const provider *provider_find(const provider_site *site)
 {
