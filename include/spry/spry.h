@@ -2,11 +2,11 @@
 #ifndef SPRY_SPRY_H
 #define SPRY_SPRY_H
 
-#include "spry/status.h"
 #include "spry/allocator.h"
-#include "spry/tensor.h"
-#include "spry/value.h"
 #include "spry/model.h"
 #include "spry/session.h"
+#include "spry/status.h"
+#include "spry/tensor.h"
+#include "spry/value.h"
 
 #endif

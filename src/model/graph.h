@@ -72,7 +72,8 @@ typedef struct graph_value {
     const char *doc;
 } graph_value;
 
-typedef enum graph_attribute_kind { /* the numbers of AttributeProto.AttributeType */
+/* The numbers of AttributeProto.AttributeType. */
+typedef enum graph_attribute_kind {
     GRAPH_ATTRIBUTE_NONE = 0,
     GRAPH_ATTRIBUTE_FLOAT = 1,
     GRAPH_ATTRIBUTE_INT = 2,
@@ -169,8 +170,8 @@ SPRY_MUST_USE spry_status graph_add_constant(graph *g, const char *name, const t
                                              int32_t *value, spry_error *error);
 
 /* A new node at the end of the node array, with `input_count` and `output_count` ports set to
- * GRAPH_NONE; the caller fills the ports through graph_set_input / graph_set_output. Call graph_sort
- * when done, if it does not belong at the end. */
+ * GRAPH_NONE; the caller fills the ports through graph_set_input / graph_set_output. Call
+ * graph_sort when done, if it does not belong at the end. */
 SPRY_MUST_USE spry_status graph_add_node(graph *g, const char *type, const char *domain,
                                          int32_t opset, int32_t input_count, int32_t output_count,
                                          int32_t *node, spry_error *error);
@@ -221,8 +222,7 @@ const graph_attribute *graph_attribute_find(const graph_node *node, const char *
 /* Their value, or `fallback` when absent or of another kind. */
 int64_t graph_attribute_int(const graph_node *node, const char *name, int64_t fallback);
 float graph_attribute_float(const graph_node *node, const char *name, float fallback);
-const char *graph_attribute_string(const graph_node *node, const char *name,
-                                   const char *fallback);
+const char *graph_attribute_string(const graph_node *node, const char *name, const char *fallback);
 /* The list and its length; NULL and 0 when absent or of another kind. */
 const int64_t *graph_attribute_ints(const graph_node *node, const char *name, int64_t *count);
 const float *graph_attribute_floats(const graph_node *node, const char *name, int64_t *count);

@@ -35,8 +35,8 @@ typedef struct model_function {
 struct spry_model {
     spry_allocator allocator;
     arena memory;
-    const char *path;   /* for messages; "<memory>" when parsed from memory */
-    const char *folder; /* NULL: external data refused */
+    const char *path;     /* for messages; "<memory>" when parsed from memory */
+    const char *folder;   /* NULL: external data refused */
     tensor_storage *file; /* the mapped file; NULL when parsed from memory */
     int64_t ir_version;
     const char *producer_name;
