@@ -1,0 +1,9 @@
+/* Every command, one line per file. */
+#ifndef CLI_COMMANDS_H
+#define CLI_COMMANDS_H
+
+#include "cli/command.h"
+
+extern const cli_command cmd_version;
+
+#endif
