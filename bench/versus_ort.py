@@ -4,10 +4,10 @@
     versus_ort.py [MODEL ...] [--threads 1 2] [--rounds 15] [--json FILE]
                   [--left spry|baseline|ort] [--right ort|baseline|spry]
 
-Without MODEL: the large models of tools/models in build/models, float or --quantised. `ratio` is how many times
-faster the left side is. `baseline` is another build of the runner (--baseline PATH), for
-before-and-after measurements. Exit code 1 when a model fails, or
---require-mean or --require-each is missed; 6 when a side is not installed.
+Without MODEL: the large models of tools/models in build/models, float or --quantised. `ratio`
+is how many times faster the left side is. `baseline` is another build of the runner (--baseline
+PATH), for before-and-after measurements. Exit code 1 when a model fails, or --require-mean or
+--require-each is missed; 6 when a side is not installed.
 """
 
 import argparse
