@@ -7,7 +7,8 @@
  *     info: model loaded path=a.onnx nodes=42
  *     {"level":"info","message":"model loaded","path":"a.onnx","nodes":42}
  *
- * The log is an object that travels with whoever may log; there is no global one. NULL is silent. */
+ * The log is an object that travels with whoever may log; there is no global one. NULL is
+ * silent. */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 

@@ -5,8 +5,8 @@
  *     ... work ...
  *     trace_end(trace, start, "op", node->name, "1x64x56x56");
  *
- * A NULL trace costs one comparison. Any thread may record; what is recorded is kept in memory up to
- * a ceiling, after which spans are counted but dropped. */
+ * A NULL trace costs one comparison. Any thread may record; what is recorded is kept in memory up
+ * to a ceiling, after which spans are counted but dropped. */
 #ifndef BASE_TRACE_H
 #define BASE_TRACE_H
 
@@ -30,8 +30,8 @@ static inline int64_t trace_begin(const trace *t)
     return t != NULL ? clock_ns() : 0;
 }
 
-/* Records a span from `start` until now on the calling thread. `category` groups spans and must be a
- * string constant; `name` and `detail` (may be NULL) are copied. */
+/* Records a span from `start` until now on the calling thread. `category` groups spans and must be
+ * a string constant; `name` and `detail` (may be NULL) are copied. */
 void trace_end(trace *t, int64_t start, const char *category, const char *name, const char *detail);
 
 /* As trace_end, for a span measured elsewhere: [start, end] in nanoseconds of clock_ns. */
@@ -47,7 +47,8 @@ void trace_name_thread(trace *t, const char *name);
 /* Spans and counters dropped so far because the ceiling was reached or memory ran out. */
 uint64_t trace_dropped(trace *t);
 
-/* Writes all that is recorded, in order of time, replacing `path`. Fails with SPRY_IO, SPRY_LIMIT. */
+/* Writes all that is recorded, in order of time, replacing `path`. Fails with SPRY_IO,
+ * SPRY_LIMIT. */
 SPRY_MUST_USE spry_status trace_write(trace *t, const char *path, spry_error *error);
 
 #endif
