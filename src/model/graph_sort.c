@@ -215,7 +215,7 @@ spry_status graph_sort(graph *g, spry_error *error)
     spry_status status;
 
     graph_compact(g);
-    arena_init(&memory, &g->memory->allocator, SIZE_MAX);
+    arena_init(&memory, &g->memory->allocator, g->memory->ceiling - g->memory->used_bytes);
     status = find_order(&s, &memory, error);
     if (status == SPRY_OK && !is_ascending(s.order, g->node_count)) {
         status = apply_order(g, s.order, &memory, error);

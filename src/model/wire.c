@@ -1,0 +1,278 @@
+/* Reading the protobuf wire format. */
+#include "model/wire.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/limits.h"
+
+enum { VARINT_BYTES = 10, TAG_TYPE_BITS = 3 };
+
+wire_reader wire_open(const wire_source *source, const uint8_t *bytes, size_t size)
+{
+    return (wire_reader){.source = source, .at = bytes, .end = bytes + size};
+}
+
+bool wire_more(const wire_reader *r)
+{
+    return r->at < r->end;
+}
+
+spry_status wire_fail(const wire_source *source, spry_status code, const uint8_t *at,
+                      const char *format, ...)
+{
+    char what[SPRY_ERROR_WHAT_SIZE];
+    char where[SPRY_ERROR_WHERE_SIZE];
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    (void)snprintf(where, sizeof where, "%.400s, byte %td", source->name, at - source->base);
+    return spry_fail(source->error, code, where, NULL, "%s", what);
+}
+
+static spry_status read_varint(const wire_source *source, const uint8_t **at, const uint8_t *end,
+                               uint64_t *number)
+{
+    const uint8_t *p = *at;
+    uint64_t value = 0;
+
+    for (int i = 0; i < VARINT_BYTES && p < end; i++, p++) {
+        value |= (uint64_t)(*p & 0x7f) << (7 * i);
+        if (*p < 0x80) {
+            if (i == VARINT_BYTES - 1 && *p > 1) {
+                break;
+            }
+            *number = value;
+            *at = p + 1;
+            return SPRY_OK;
+        }
+    }
+    return wire_fail(source, SPRY_BAD_INPUT, *at, "a number is cut off or longer than 64 bits");
+}
+
+/* `size` little-endian bytes. */
+static spry_status read_fixed(const wire_source *source, const uint8_t **at, const uint8_t *end,
+                              int size, uint64_t *number)
+{
+    uint64_t value = 0;
+
+    if (end - *at < size) {
+        return wire_fail(source, SPRY_BAD_INPUT, *at, "a number is cut off");
+    }
+    for (int i = 0; i < size; i++) {
+        value |= (uint64_t)(*at)[i] << (8 * i);
+    }
+    *number = value;
+    *at += size;
+    return SPRY_OK;
+}
+
+static spry_status read_bytes(wire_reader *r, graph_bytes *bytes)
+{
+    const uint8_t *start = r->at;
+    uint64_t size;
+    spry_status status = read_varint(r->source, &r->at, r->end, &size);
+
+    if (status != SPRY_OK) {
+        return status;
+    }
+    if (size > (uint64_t)(r->end - r->at)) {
+        return wire_fail(r->source, SPRY_BAD_INPUT, start,
+                         "a field claims %llu bytes but %td are left",
+                         (unsigned long long)size, r->end - r->at);
+    }
+    *bytes = (graph_bytes){r->at, (size_t)size};
+    r->at += size;
+    return SPRY_OK;
+}
+
+/* A number of the given type at *at. */
+static spry_status read_number(const wire_source *source, wire_type type, const uint8_t **at,
+                               const uint8_t *end, uint64_t *number)
+{
+    if (type == WIRE_VARINT) {
+        return read_varint(source, at, end, number);
+    }
+    return read_fixed(source, at, end, type == WIRE_FIXED64 ? 8 : 4, number);
+}
+
+spry_status wire_next(wire_reader *r, wire_field *field)
+{
+    const uint8_t *start = r->at;
+    uint64_t tag;
+    spry_status status = read_varint(r->source, &r->at, r->end, &tag);
+
+    if (status != SPRY_OK) {
+        return status;
+    }
+    if (tag >> TAG_TYPE_BITS == 0 || tag > UINT32_MAX) {
+        return wire_fail(r->source, SPRY_BAD_INPUT, start, "a field has an impossible number");
+    }
+    if (++r->fields > LIMIT_PROTOBUF_FIELDS) {
+        return wire_fail(r->source, SPRY_LIMIT, start, "a message has more than %d fields",
+                         LIMIT_PROTOBUF_FIELDS);
+    }
+    *field = (wire_field){.number = (uint32_t)(tag >> TAG_TYPE_BITS),
+                          .type = (wire_type)(tag & 7)};
+    switch (field->type) {
+    case WIRE_VARINT:
+    case WIRE_FIXED64:
+    case WIRE_FIXED32:
+        status = read_number(r->source, field->type, &r->at, r->end, &field->integer);
+        break;
+    case WIRE_BYTES: status = read_bytes(r, &field->bytes); break;
+    default:
+        return wire_fail(r->source, SPRY_BAD_INPUT, start, "field %u has wire type %u",
+                         (unsigned)field->number, (unsigned)field->type);
+    }
+    field->whole = (graph_bytes){start, (size_t)(r->at - start)};
+    return status;
+}
+
+spry_status wire_expect(const wire_reader *r, const wire_field *field, wire_type type)
+{
+    if (field->type != type) {
+        return wire_fail(r->source, SPRY_BAD_INPUT, field->whole.data,
+                         "field %u has wire type %u instead of %u", (unsigned)field->number,
+                         (unsigned)field->type, (unsigned)type);
+    }
+    return SPRY_OK;
+}
+
+spry_status wire_enter(const wire_reader *r, const wire_field *field, wire_reader *child)
+{
+    spry_status status = wire_expect(r, field, WIRE_BYTES);
+
+    if (status != SPRY_OK) {
+        return status;
+    }
+    if (r->depth + 1 > LIMIT_PROTOBUF_DEPTH) {
+        return wire_fail(r->source, SPRY_LIMIT, field->whole.data,
+                         "messages nest deeper than %d", LIMIT_PROTOBUF_DEPTH);
+    }
+    *child = wire_open(r->source, field->bytes.data, field->bytes.size);
+    child->depth = r->depth + 1;
+    return SPRY_OK;
+}
+
+spry_status wire_keep(arena *memory, graph_bytes *kept, const wire_field *field, spry_error *error)
+{
+    uint8_t *joined;
+
+    if (kept->size == 0) {
+        *kept = field->whole;
+        return SPRY_OK;
+    }
+    if (kept->data + kept->size == field->whole.data) {
+        kept->size += field->whole.size;
+        return SPRY_OK;
+    }
+    joined = arena_bytes(memory, kept->size + field->whole.size);
+    if (joined == NULL) {
+        return alloc_failed(error, kept->size + field->whole.size);
+    }
+    memcpy(joined, kept->data, kept->size);
+    memcpy(joined + kept->size, field->whole.data, field->whole.size);
+    *kept = (graph_bytes){joined, kept->size + field->whole.size};
+    return SPRY_OK;
+}
+
+spry_status wire_items_open(const wire_reader *r, const wire_field *field, wire_type type,
+                            wire_items *items)
+{
+    size_t size = type == WIRE_FIXED64 ? 8 : 4;
+
+    *items = (wire_items){.source = r->source, .type = type};
+    if (field->type == type) {
+        items->single = field->integer;
+        items->has_single = true;
+        return SPRY_OK;
+    }
+    items->at = field->bytes.data;
+    items->end = field->bytes.data + field->bytes.size;
+    if (type != WIRE_VARINT && field->type == WIRE_BYTES && field->bytes.size % size != 0) {
+        return wire_fail(r->source, SPRY_BAD_INPUT, field->whole.data,
+                         "packed field %u has %zu bytes, no multiple of %zu",
+                         (unsigned)field->number, field->bytes.size, size);
+    }
+    return wire_expect(r, field, WIRE_BYTES);
+}
+
+spry_status wire_items_next(wire_items *items, uint64_t *integer, bool *more)
+{
+    *more = items->has_single || items->at < items->end;
+    if (items->has_single) {
+        *integer = items->single;
+        items->has_single = false;
+        return SPRY_OK;
+    }
+    return *more ? read_number(items->source, items->type, &items->at, items->end, integer)
+                 : SPRY_OK;
+}
+
+spry_status wire_items_count(wire_items items, size_t *count)
+{
+    uint64_t ignored = 0;
+    bool more = true;
+    spry_status status = SPRY_OK;
+
+    *count = 0;
+    while (status == SPRY_OK && more) {
+        status = wire_items_next(&items, &ignored, &more);
+        *count += more;
+    }
+    return status;
+}
+
+/* Bytes that follow the first byte of a UTF-8 sequence; -1 when it cannot start one. */
+static int continuation_bytes(uint8_t first)
+{
+    if (first < 0x80) {
+        return first == 0 ? -1 : 0;
+    }
+    if (first >= 0xc2 && first < 0xe0) {
+        return 1;
+    }
+    if (first >= 0xe0 && first < 0xf0) {
+        return 2;
+    }
+    return first >= 0xf0 && first < 0xf5 ? 3 : -1;
+}
+
+/* Refuses overlong forms, surrogates and code points above U+10FFFF by the second byte. */
+static bool second_byte_fits(uint8_t first, uint8_t second)
+{
+    switch (first) {
+    case 0xe0: return second >= 0xa0;
+    case 0xed: return second < 0xa0;
+    case 0xf0: return second >= 0x90;
+    case 0xf4: return second < 0x90;
+    default: return true;
+    }
+}
+
+bool wire_is_text(graph_bytes bytes)
+{
+    size_t i = 0;
+
+    while (i < bytes.size) {
+        uint8_t first = bytes.data[i];
+        int more = continuation_bytes(first);
+
+        if (more < 0 || bytes.size - i <= (size_t)more ||
+            (more > 0 && !second_byte_fits(first, bytes.data[i + 1]))) {
+            return false;
+        }
+        for (int k = 1; k <= more; k++) {
+            if ((bytes.data[i + (size_t)k] & 0xc0) != 0x80) {
+                return false;
+            }
+        }
+        i += (size_t)more + 1;
+    }
+    return true;
+}
