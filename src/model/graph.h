@@ -66,28 +66,29 @@ typedef struct graph_value {
     int32_t content_count;
     bool is_input;
     bool is_output;
-    bool is_declared;     /* has an entry in GraphProto.value_info, input or output */
-    graph_bytes raw_type; /* TypeProto of GRAPH_TYPE_OTHER */
-    graph_bytes unknown;  /* of ValueInfoProto */
+    bool is_declared;           /* has an entry in GraphProto.value_info, input or output */
+    graph_bytes raw_type;       /* TypeProto as read: kept while `type` still says the same */
+    graph_bytes unknown;        /* of ValueInfoProto */
+    graph_bytes unknown_tensor; /* of the initializer's TensorProto */
     const char *doc;
 } graph_value;
 
 typedef enum graph_attribute_kind { /* the numbers of AttributeProto.AttributeType */
-    GRAPH_ATTRIBUTE_NONE = 0,
-    GRAPH_ATTRIBUTE_FLOAT = 1,
-    GRAPH_ATTRIBUTE_INT = 2,
-    GRAPH_ATTRIBUTE_STRING = 3,
-    GRAPH_ATTRIBUTE_TENSOR = 4,
-    GRAPH_ATTRIBUTE_GRAPH = 5,
-    GRAPH_ATTRIBUTE_FLOATS = 6,
-    GRAPH_ATTRIBUTE_INTS = 7,
-    GRAPH_ATTRIBUTE_STRINGS = 8,
-    GRAPH_ATTRIBUTE_TENSORS = 9,
-    GRAPH_ATTRIBUTE_GRAPHS = 10,
-    GRAPH_ATTRIBUTE_SPARSE_TENSOR = 11,
-    GRAPH_ATTRIBUTE_SPARSE_TENSORS = 12,
-    GRAPH_ATTRIBUTE_TYPE = 13,
-    GRAPH_ATTRIBUTE_TYPES = 14
+                                    GRAPH_ATTRIBUTE_NONE = 0,
+                                    GRAPH_ATTRIBUTE_FLOAT = 1,
+                                    GRAPH_ATTRIBUTE_INT = 2,
+                                    GRAPH_ATTRIBUTE_STRING = 3,
+                                    GRAPH_ATTRIBUTE_TENSOR = 4,
+                                    GRAPH_ATTRIBUTE_GRAPH = 5,
+                                    GRAPH_ATTRIBUTE_FLOATS = 6,
+                                    GRAPH_ATTRIBUTE_INTS = 7,
+                                    GRAPH_ATTRIBUTE_STRINGS = 8,
+                                    GRAPH_ATTRIBUTE_TENSORS = 9,
+                                    GRAPH_ATTRIBUTE_GRAPHS = 10,
+                                    GRAPH_ATTRIBUTE_SPARSE_TENSOR = 11,
+                                    GRAPH_ATTRIBUTE_SPARSE_TENSORS = 12,
+                                    GRAPH_ATTRIBUTE_TYPE = 13,
+                                    GRAPH_ATTRIBUTE_TYPES = 14
 } graph_attribute_kind;
 
 typedef struct graph_attribute {
@@ -236,8 +237,7 @@ const graph_attribute *graph_attribute_find(const graph_node *node, const char *
 /* Their value, or `fallback` when absent or of another kind. */
 int64_t graph_attribute_int(const graph_node *node, const char *name, int64_t fallback);
 float graph_attribute_float(const graph_node *node, const char *name, float fallback);
-const char *graph_attribute_string(const graph_node *node, const char *name,
-                                   const char *fallback);
+const char *graph_attribute_string(const graph_node *node, const char *name, const char *fallback);
 /* The list and its length; NULL and 0 when absent or of another kind. */
 const int64_t *graph_attribute_ints(const graph_node *node, const char *name, int64_t *count);
 const float *graph_attribute_floats(const graph_node *node, const char *name, int64_t *count);

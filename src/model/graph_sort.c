@@ -10,8 +10,8 @@
 
 graph *const *graph_attribute_subgraphs(const graph_attribute *attribute, int64_t *count)
 {
-    bool holds = attribute->kind == GRAPH_ATTRIBUTE_GRAPH ||
-                 attribute->kind == GRAPH_ATTRIBUTE_GRAPHS;
+    bool holds =
+        attribute->kind == GRAPH_ATTRIBUTE_GRAPH || attribute->kind == GRAPH_ATTRIBUTE_GRAPHS;
 
     *count = holds && attribute->ref_name == NULL ? attribute->count : 0;
     return *count > 0 ? attribute->as.graphs : NULL;
@@ -81,7 +81,7 @@ typedef struct sorter {
     const graph *g;
     int32_t *offsets;
     int32_t *edges;
-    int32_t *next;  /* per node: the next edge to follow */
+    int32_t *next; /* per node: the next edge to follow */
     int32_t *stack;
     int32_t *order; /* finished nodes */
     int32_t ordered;

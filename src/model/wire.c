@@ -82,8 +82,8 @@ static spry_status read_bytes(wire_reader *r, graph_bytes *bytes)
     }
     if (size > (uint64_t)(r->end - r->at)) {
         return wire_fail(r->source, SPRY_BAD_INPUT, start,
-                         "a field claims %llu bytes but %td are left",
-                         (unsigned long long)size, r->end - r->at);
+                         "a field claims %llu bytes but %td are left", (unsigned long long)size,
+                         r->end - r->at);
     }
     *bytes = (graph_bytes){r->at, (size_t)size};
     r->at += size;
@@ -116,8 +116,7 @@ spry_status wire_next(wire_reader *r, wire_field *field)
         return wire_fail(r->source, SPRY_LIMIT, start, "a message has more than %d fields",
                          LIMIT_PROTOBUF_FIELDS);
     }
-    *field = (wire_field){.number = (uint32_t)(tag >> TAG_TYPE_BITS),
-                          .type = (wire_type)(tag & 7)};
+    *field = (wire_field){.number = (uint32_t)(tag >> TAG_TYPE_BITS), .type = (wire_type)(tag & 7)};
     switch (field->type) {
     case WIRE_VARINT:
     case WIRE_FIXED64:
@@ -151,8 +150,8 @@ spry_status wire_enter(const wire_reader *r, const wire_field *field, wire_reade
         return status;
     }
     if (r->depth + 1 > LIMIT_PROTOBUF_DEPTH) {
-        return wire_fail(r->source, SPRY_LIMIT, field->whole.data,
-                         "messages nest deeper than %d", LIMIT_PROTOBUF_DEPTH);
+        return wire_fail(r->source, SPRY_LIMIT, field->whole.data, "messages nest deeper than %d",
+                         LIMIT_PROTOBUF_DEPTH);
     }
     *child = wire_open(r->source, field->bytes.data, field->bytes.size);
     child->depth = r->depth + 1;
@@ -181,51 +180,84 @@ spry_status wire_keep(arena *memory, graph_bytes *kept, const wire_field *field,
     return SPRY_OK;
 }
 
-spry_status wire_items_open(const wire_reader *r, const wire_field *field, wire_type type,
-                            wire_items *items)
-{
-    size_t size = type == WIRE_FIXED64 ? 8 : 4;
+/* What wire_gather does with the values it meets: counts them, or stores them. */
+typedef struct gatherer {
+    wire_type type;
+    uint8_t *to; /* NULL: count only */
+    size_t size;
+    size_t count;
+    size_t ceiling;
+} gatherer;
 
-    *items = (wire_items){.source = r->source, .type = type};
-    if (field->type == type) {
-        items->single = field->integer;
-        items->has_single = true;
-        return SPRY_OK;
+static spry_status gather_value(gatherer *g, const wire_source *source, const uint8_t *at,
+                                uint64_t integer)
+{
+    if (g->count == g->ceiling) {
+        return wire_fail(source, SPRY_LIMIT, at, "a list has more than %zu numbers", g->ceiling);
     }
-    items->at = field->bytes.data;
-    items->end = field->bytes.data + field->bytes.size;
-    if (type != WIRE_VARINT && field->type == WIRE_BYTES && field->bytes.size % size != 0) {
-        return wire_fail(r->source, SPRY_BAD_INPUT, field->whole.data,
-                         "packed field %u has %zu bytes, no multiple of %zu",
-                         (unsigned)field->number, field->bytes.size, size);
+    if (g->to != NULL) {
+        for (size_t i = 0; i < g->size; i++) {
+            g->to[g->count * g->size + i] = (uint8_t)(integer >> (8 * i));
+        }
     }
-    return wire_expect(r, field, WIRE_BYTES);
+    g->count++;
+    return SPRY_OK;
 }
 
-spry_status wire_items_next(wire_items *items, uint64_t *integer, bool *more)
+static spry_status gather_packed(gatherer *g, const wire_reader *r, const wire_field *field)
 {
-    *more = items->has_single || items->at < items->end;
-    if (items->has_single) {
-        *integer = items->single;
-        items->has_single = false;
-        return SPRY_OK;
-    }
-    return *more ? read_number(items->source, items->type, &items->at, items->end, integer)
-                 : SPRY_OK;
-}
+    const uint8_t *at = field->bytes.data;
+    const uint8_t *end = at + field->bytes.size;
+    spry_status status = wire_expect(r, field, WIRE_BYTES);
 
-spry_status wire_items_count(wire_items items, size_t *count)
-{
-    uint64_t ignored = 0;
-    bool more = true;
-    spry_status status = SPRY_OK;
+    while (status == SPRY_OK && at < end) {
+        uint64_t integer;
 
-    *count = 0;
-    while (status == SPRY_OK && more) {
-        status = wire_items_next(&items, &ignored, &more);
-        *count += more;
+        status = read_number(r->source, g->type, &at, end, &integer);
+        if (status == SPRY_OK) {
+            status = gather_value(g, r->source, at, integer);
+        }
     }
     return status;
+}
+
+static spry_status gather_all(gatherer *g, wire_reader message, uint32_t number)
+{
+    spry_status status = SPRY_OK;
+
+    g->count = 0;
+    while (status == SPRY_OK && wire_more(&message)) {
+        wire_field field;
+
+        status = wire_next(&message, &field);
+        if (status != SPRY_OK || field.number != number) {
+            continue;
+        }
+        status = field.type == g->type
+                     ? gather_value(g, message.source, field.whole.data, field.integer)
+                     : gather_packed(g, &message, &field);
+    }
+    return status;
+}
+
+spry_status wire_gather(const wire_reader *message, uint32_t number, wire_type type, size_t size,
+                        size_t ceiling, arena *memory, void **values, size_t *count)
+{
+    gatherer g = {.type = type, .size = size, .ceiling = ceiling};
+    spry_status status = gather_all(&g, *message, number);
+
+    *values = NULL;
+    *count = 0;
+    if (status != SPRY_OK) {
+        return status;
+    }
+    g.to = arena_array(memory, g.count, size);
+    if (g.to == NULL) {
+        return alloc_failed(message->source->error, g.count * size);
+    }
+    *values = g.to;
+    *count = g.count;
+    return gather_all(&g, *message, number);
 }
 
 /* Bytes that follow the first byte of a UTF-8 sequence; -1 when it cannot start one. */

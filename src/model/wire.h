@@ -75,25 +75,13 @@ spry_status wire_fail(const wire_source *source, spry_status code, const uint8_t
 SPRY_MUST_USE spry_status wire_keep(arena *memory, graph_bytes *kept, const wire_field *field,
                                     spry_error *error);
 
-/* Values of a repeated numeric field, packed or not, one after the other: start with the field's
- * content in `rest` (wire_items) and call wire_item until it says there is none. */
-typedef struct wire_items {
-    const wire_source *source;
-    wire_type type;
-    const uint8_t *at;
-    const uint8_t *end;
-    uint64_t single; /* an unpacked field's value */
-    bool has_single;
-} wire_items;
-
-/* `type` is that of one element. Fails with SPRY_BAD_INPUT (field of another type, a packed size
- * that is no multiple of the element). */
-SPRY_MUST_USE spry_status wire_items_open(const wire_reader *r, const wire_field *field,
-                                          wire_type type, wire_items *items);
-/* *more is false at the end. Fails with SPRY_BAD_INPUT (malformed varint). */
-SPRY_MUST_USE spry_status wire_items_next(wire_items *items, uint64_t *integer, bool *more);
-/* Number of elements, without reading them into memory. Fails as wire_items_next. */
-SPRY_MUST_USE spry_status wire_items_count(wire_items items, size_t *count);
+/* All values of a repeated numeric field of `message` (which must not have been read from yet),
+ * packed, unpacked or mixed. Each is stored in `size` bytes (1, 2, 4 or 8; the low ones), together
+ * at least 16-byte aligned in the arena. `type` is that of one element on the wire.
+ * Fails with SPRY_BAD_INPUT (malformed), SPRY_LIMIT (more than `ceiling` values, memory). */
+SPRY_MUST_USE spry_status wire_gather(const wire_reader *message, uint32_t number, wire_type type,
+                                      size_t size, size_t ceiling, arena *memory, void **values,
+                                      size_t *count);
 
 /* True when the bytes are valid UTF-8 without NUL. */
 bool wire_is_text(graph_bytes bytes);
