@@ -7,7 +7,7 @@ build_preset = $(or $(PRESET),release)
 export CTEST_OUTPUT_ON_FAILURE = 1
 
 .DEFAULT_GOAL := build
-.PHONY: help setup build demo test test-quick bench lint format fuzz docs install clean
+.PHONY: help setup build product demo test test-quick bench lint format fuzz docs install clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -15,11 +15,15 @@ help: ## print this list
 setup: ## install what is missing (Debian; root or sudo)
 	@tools/setup.sh
 
-build: ## compile the library and the program into build/release
-	@tools/setup.sh build test
+build: ## compile the library, the program and their tests into build/release
+	@tools/setup.sh build
 	@tools/build.sh $(build_preset) $(JOBS)
 
-demo: build ## see a network run, from nothing
+product:
+	@tools/setup.sh build
+	@tools/build.sh $(build_preset) $(JOBS) product
+
+demo: product ## see a network run, from nothing
 	@tools/demo.sh build/$(build_preset)/spry
 
 test: ## every test: release, then address and thread sanitizers (PRESET=... for one only)
@@ -27,10 +31,10 @@ test: ## every test: release, then address and thread sanitizers (PRESET=... for
 	@tools/test.sh $(JOBS) $(or $(PRESET),release asan tsan)
 
 test-quick: ## the release tests only
-	@tools/setup.sh build test
+	@tools/setup.sh build
 	@tools/test.sh $(JOBS) release
 
-bench: build ## measure, against the peers that are installed
+bench: product ## measure, against the peers that are installed
 	@tools/bench.sh build/$(build_preset)/spry
 
 lint: ## format, lengths, complexity, banned calls, layers, headers, spelling
@@ -49,7 +53,7 @@ docs: ## the reference as HTML in build/docs
 	@tools/setup.sh docs
 	@tools/docs.sh
 
-install: build ## install below PREFIX (default /usr/local)
+install: product ## install below PREFIX (default /usr/local)
 	@cmake --install build/$(build_preset) --prefix $(PREFIX)
 
 clean: ## remove everything that was built

@@ -15,9 +15,13 @@ endif()
 # -O2 with line tables: backtraces stay readable; kernels and operators get -O3 below.
 set(CMAKE_C_FLAGS_RELEASE "-O2 -g1 -DNDEBUG")
 
+# Binaries name sources relative to the repository: the same bytes wherever it was cloned, and
+# ccache may share objects between clones.
+add_compile_options("-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=")
 find_program(SPRY_CCACHE ccache)
 if(SPRY_CCACHE AND NOT CMAKE_C_COMPILER_LAUNCHER)
-    set(CMAKE_C_COMPILER_LAUNCHER "${SPRY_CCACHE}")
+    set(CMAKE_C_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}"
+        CCACHE_NOHASHDIR=1 "${SPRY_CCACHE}")
 endif()
 
 if(NOT SPRY_BASELINE AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
@@ -38,6 +42,9 @@ check_pie_supported(LANGUAGES C)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 add_link_options(-Wl,-z,relro,-z,now)
 add_compile_options(-fstack-protector-strong)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+    add_compile_options(-fcf-protection)
+endif()
 
 if(SPRY_FUZZ)
     if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
@@ -54,7 +61,7 @@ if(SPRY_SANITIZE)
     add_link_options(-fsanitize=${SPRY_SANITIZE})
     set(SPRY_SHARED OFF) # one copy of the code under the sanitizer is enough
 elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
-    add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+    add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
 endif()
 
 add_library(spry_strict INTERFACE)

@@ -1,6 +1,7 @@
 # Tests register themselves by their place:
 #   tests/<layer>/test_<thing>.c  cmocka program        target test_<layer>_<thing>
-#   tests/cli/<case>.sh           the program, whole     (files starting with _ are helpers)
+#   tests/cli/<case>.sh           the program, whole     (_name.sh is shared text, no test)
+#   tests/{package,tools}/*.sh    what is installed; what developers run
 #   examples/<name>.c             built, run             target example_<name>
 #   tests/fuzz/fuzz_<name>.c      every file of tests/fuzz/corpus/<name>/ is replayed
 # CTest names are <folder>/<thing>, labels are the folder. A test that returns 77 is skipped.
@@ -71,14 +72,26 @@ foreach(source IN LISTS unit_sources)
     spry_test(NAME ${layer}/${thing} LABEL ${layer} COMMAND test_${layer}_${thing})
 endforeach()
 
-# --- whole commands --------------------------------------------------------------------------
+# --- scripts ---------------------------------------------------------------------------------
+# Whole commands (cli), the installed package, the tools. Each needs what its folder is about.
+set(script_folders "")
 if(TARGET spry)
-    file(GLOB cli_scripts CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/cli/[a-z0-9]*.sh")
-    foreach(script IN LISTS cli_scripts)
-        cmake_path(GET script STEM case)
-        spry_test(NAME cli/${case} LABEL cli COMMAND bash "${script}")
-    endforeach()
+    list(APPEND script_folders cli)
 endif()
+if(NOT SPRY_SANITIZE)
+    list(APPEND script_folders tools)
+endif()
+if(SPRY_SHARED)
+    list(APPEND script_folders package)
+    list(APPEND spry_test_environment "SPRY_BUILD_DIR=${CMAKE_BINARY_DIR}")
+endif()
+foreach(folder IN LISTS script_folders)
+    file(GLOB scripts CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/${folder}/[a-z0-9]*.sh")
+    foreach(script IN LISTS scripts)
+        cmake_path(GET script STEM case)
+        spry_test(NAME ${folder}/${case} LABEL ${folder} COMMAND bash "${script}")
+    endforeach()
+endforeach()
 
 # --- examples --------------------------------------------------------------------------------
 # Against the public headers only, as a user would compile them.

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Builds presets: tools/build.sh PRESET [JOBS]. Configures only the first time (CMake itself
-# notices later changes of its files and of the lists of sources), prints little.
+# Builds a preset: tools/build.sh PRESET [JOBS [TARGET]]. Configures only the first time (CMake
+# itself notices later changes of its files and of the lists of sources), prints little.
 set -eu
 cd "$(dirname "$0")/.."
 preset=${1:-release}
 jobs=${2:-2}
+target=${3:-all}
 
 if [ ! -f "build/$preset/build.ninja" ]; then
     log=$(mktemp)
@@ -15,4 +16,4 @@ if [ ! -f "build/$preset/build.ninja" ]; then
     fi
     rm -f "$log"
 fi
-cmake --build "build/$preset" -j "$jobs"
+cmake --build "build/$preset" -j "$jobs" --target "$target"

@@ -5,9 +5,9 @@
 # to type. Does nothing, quickly, where everything is there.
 set -eu
 
-packages_build="gcc libc6-dev cmake ninja-build pkg-config ccache
+packages_build="gcc libc6-dev cmake ninja-build pkg-config ccache libcmocka-dev
     libjansson-dev libhwloc-dev libzip-dev zlib1g-dev libturbojpeg0-dev libpng-dev libwebp-dev"
-packages_test="clang libclang-rt-dev llvm libcmocka-dev libonnx-testdata python3"
+packages_test="clang libclang-rt-dev llvm libonnx-testdata python3"
 packages_lint="clang clang-format g++ pmccabe codespell python3"
 packages_docs="doxygen cmake ninja-build"
 

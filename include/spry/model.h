@@ -24,8 +24,8 @@ typedef struct spry_model spry_model;
 
 /* Reads an ONNX file (opset 7 to the newest, IR version 3 and later). External data must lie in the
  * model's folder or below.
- * Fails with SPRY_IO (cannot be opened or mapped), SPRY_BAD_INPUT (not a valid ONNX model: the error
- * names file and byte offset), SPRY_LIMIT (a limit of docs/limits.md, memory). */
+ * Fails with SPRY_IO (cannot be opened or mapped), SPRY_BAD_INPUT (not a valid ONNX model: the
+ * error names file and byte offset), SPRY_LIMIT (a limit of docs/limits.md, memory). */
 SPRY_API SPRY_MUST_USE spry_status spry_model_load(const spry_allocator *allocator,
                                                    const char *path, spry_model **model,
                                                    spry_error *error);
@@ -53,10 +53,10 @@ SPRY_API int32_t spry_model_output_count(const spry_model *model);
 /* Description of one input or output. Strings live as long as the model. */
 typedef struct spry_port {
     const char *name;
-    spry_dtype dtype; /* SPRY_DTYPE_NONE when it is not a tensor or not stated */
-    int rank;         /* -1 when not stated */
-    int64_t shape[SPRY_TENSOR_MAX_RANK];       /* -1 where not fixed */
-    const char *symbol[SPRY_TENSOR_MAX_RANK];  /* name of a symbolic dimension, or NULL */
+    spry_dtype dtype;                    /* SPRY_DTYPE_NONE when it is not a tensor or not stated */
+    int rank;                            /* -1 when not stated */
+    int64_t shape[SPRY_TENSOR_MAX_RANK]; /* -1 where not fixed */
+    const char *symbol[SPRY_TENSOR_MAX_RANK]; /* name of a symbolic dimension, or NULL */
 } spry_port;
 
 /* Fails with SPRY_USAGE when `index` is out of range. */

@@ -35,13 +35,13 @@ typedef enum spry_precision {
 } spry_precision;
 
 typedef struct spry_session_options {
-    size_t struct_size;       /* sizeof(spry_session_options): lets the struct grow */
-    int threads;              /* 0: as many as the process may use */
-    spry_precision precision; /* of f32 models; results stay f32 */
-    uint64_t seed;            /* of random operators */
-    size_t memory_ceiling;    /* bytes for one plan's activations; 0: no ceiling */
-    bool keep_order;          /* skip the clean-up and fusion passes: nodes run as written */
-    bool profile;             /* record time per operator (see spry_session_profile) */
+    size_t struct_size;              /* sizeof(spry_session_options): lets the struct grow */
+    int threads;                     /* 0: as many as the process may use */
+    spry_precision precision;        /* of f32 models; results stay f32 */
+    uint64_t seed;                   /* of random operators */
+    size_t memory_ceiling;           /* bytes for one plan's activations; 0: no ceiling */
+    bool keep_order;                 /* skip the clean-up and fusion passes: nodes run as written */
+    bool profile;                    /* record time per operator (see spry_session_profile) */
     const spry_allocator *allocator; /* NULL: the system's */
 } spry_session_options;
 
@@ -56,8 +56,8 @@ SPRY_API SPRY_MUST_USE spry_status spry_session_create(const spry_model *model,
 SPRY_API void spry_session_destroy(spry_session *session);
 
 /* Runs once. `names`/`inputs` give the model's inputs in any order; inputs with an initializer may
- * be left out. `outputs` receives `output_count` new values (of the model's outputs in order), which
- * the caller destroys; on failure all are NULL.
+ * be left out. `outputs` receives `output_count` new values (of the model's outputs in order),
+ * which the caller destroys; on failure all are NULL.
  * Fails with SPRY_USAGE (a name, type or shape does not fit), SPRY_BAD_INPUT (the model
  * contradicts itself on this input), SPRY_LIMIT (memory), SPRY_UNSUPPORTED. */
 SPRY_API SPRY_MUST_USE spry_status spry_session_run(spry_session *session, int32_t input_count,

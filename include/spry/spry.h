@@ -2,11 +2,13 @@
 #ifndef SPRY_SPRY_H
 #define SPRY_SPRY_H
 
-#include "spry/status.h"
 #include "spry/allocator.h"
+#include "spry/model.h"
+#include "spry/progress.h"
+#include "spry/random.h"
+#include "spry/session.h"
+#include "spry/status.h"
 #include "spry/tensor.h"
 #include "spry/value.h"
-#include "spry/model.h"
-#include "spry/session.h"
 
 #endif

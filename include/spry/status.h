@@ -26,10 +26,10 @@ extern "C" {
 
 /* The numbers are also the exit codes of the `spry` program and never change. */
 typedef enum spry_status {
-    SPRY_OK = 0,          /* done */
-    SPRY_NEGATIVE = 1,    /* done, and the answer is "no" (a comparison failed, a goal was missed) */
-    SPRY_USAGE = 2,       /* the caller's arguments make no sense */
-    SPRY_BAD_INPUT = 3,   /* a file or message is malformed */
+    SPRY_OK = 0,        /* done */
+    SPRY_NEGATIVE = 1,  /* done, and the answer is "no" (a comparison failed, a goal was missed) */
+    SPRY_USAGE = 2,     /* the caller's arguments make no sense */
+    SPRY_BAD_INPUT = 3, /* a file or message is malformed */
     SPRY_UNSUPPORTED = 4, /* well-formed, but Spry cannot do it */
     SPRY_LIMIT = 5,       /* a named limit was reached, or memory ran out */
     SPRY_IO = 6,          /* the operating system or the network refused */
@@ -52,7 +52,7 @@ typedef struct spry_error {
 SPRY_API const char *spry_status_name(spry_status status);
 
 /* Fills `error` (when not NULL) and returns `code`, so that a failure is one statement:
- *     return spry_fail(error, SPRY_BAD_INPUT, path, "export it again", "dimension %d is negative", i);
+ *     return spry_fail(error, SPRY_BAD_INPUT, path, "export it again", "dimension %d is < 0", i);
  * `where` and `remedy` may be NULL. */
 SPRY_API spry_status spry_fail(spry_error *error, spry_status code, const char *where,
                                const char *remedy, const char *format, ...) SPRY_PRINTF(5, 6);

@@ -90,8 +90,8 @@ SPRY_API SPRY_MUST_USE spry_status spry_tensor_wrap(const spry_allocator *alloca
 
 /* A deep copy. Fails with SPRY_LIMIT (memory). */
 SPRY_API SPRY_MUST_USE spry_status spry_tensor_copy(const spry_allocator *allocator,
-                                                    const spry_tensor *source,
-                                                    spry_tensor **tensor, spry_error *error);
+                                                    const spry_tensor *source, spry_tensor **tensor,
+                                                    spry_error *error);
 
 /* Frees the tensor; NULL is allowed. */
 SPRY_API void spry_tensor_destroy(spry_tensor *tensor);

@@ -17,7 +17,8 @@ typedef struct file_map {
     size_t size;
 } file_map;
 
-/* Maps a regular file for reading (an empty file gives size 0).
+/* Maps a regular file for reading (an empty file gives size 0). Whoever shortens the file while it
+ * is mapped makes later reads fail hard (SIGBUS): files are replaced, never rewritten.
  * Fails with SPRY_IO (cannot be opened, not a regular file), SPRY_LIMIT (larger than `ceiling`). */
 SPRY_MUST_USE spry_status file_map_open(const char *path, uint64_t ceiling, file_map *map,
                                         spry_error *error);
@@ -25,13 +26,18 @@ SPRY_MUST_USE spry_status file_map_open(const char *path, uint64_t ceiling, file
 /* As above for `relative` inside `folder`: refused (SPRY_BAD_INPUT) when absolute, empty, with a
  * ".." part, through any symbolic link, or a file with several hard links. */
 SPRY_MUST_USE spry_status file_map_open_beneath(const char *folder, const char *relative,
-                                                uint64_t ceiling, file_map *map,
-                                                spry_error *error);
+                                                uint64_t ceiling, file_map *map, spry_error *error);
+/* The opening step of file_map_open_beneath for kernels that cannot do it in one call: a read-only
+ * descriptor of `relative`, which has passed the checks on its text, or -1 with errno set (ELOOP for
+ * a symbolic link). */
+int file_open_by_parts(const char *folder, const char *relative);
+
 void file_map_close(file_map *map);
 
 typedef struct file_writer file_writer;
 
-/* Starts replacing `path`. Nothing changes there until file_writer_commit.
+/* Starts replacing `path`, or what it points to when it is a symbolic link. Nothing changes there
+ * until file_writer_commit. Existing permissions are kept; what is not a regular file is refused.
  * Fails with SPRY_IO, SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status file_writer_open(const spry_allocator *allocator, const char *path,
                                            file_writer **writer, spry_error *error);

@@ -29,7 +29,7 @@ enum {
     LIMIT_SAFETENSORS_ENTRIES = 100000,         /* time, not only bytes, must be bounded */
     LIMIT_NPY_HEADER_BYTES = 64 << 10,          /* NumPy's own headers are below 1 KiB */
     LIMIT_NPZ_ENTRIES = 4096,
-    LIMIT_NPZ_RATIO = 200,        /* deflate bombs expand a thousandfold */
+    LIMIT_NPZ_RATIO = 200,         /* deflate bombs expand a thousandfold */
     LIMIT_IMAGE_PIXELS = 64 << 20, /* 64 Mpixel: twice today's cameras */
     LIMIT_JPEG_SCANS = 100,        /* progressive bombs repeat scans */
     LIMIT_JSON_BYTES = 16 << 20,

@@ -23,14 +23,15 @@ int threads_available(void);
 /* A team of `count` threads, the caller included; 0 means threads_available(). When the system
  * grants fewer threads the team is smaller.
  * Fails with SPRY_USAGE (count < 0 or > 1024), SPRY_LIMIT (memory). */
-SPRY_MUST_USE spry_status threads_create(const spry_allocator *allocator, int count,
-                                         threads **team, spry_error *error);
+SPRY_MUST_USE spry_status threads_create(const spry_allocator *allocator, int count, threads **team,
+                                         spry_error *error);
 /* Ends the team's threads; NULL is allowed. */
 void threads_destroy(threads *team);
 
 /* A team of one, without threads, locks or memory: shared by everybody. */
 threads *threads_single(void);
 
+/* Members, the caller included: fixed for the team's life, also while some are lent. */
 int threads_count(const threads *team);
 
 /* Runs `body` over [0, count) in pieces of `grain` iterations (the last may be shorter); each piece
@@ -38,8 +39,10 @@ int threads_count(const threads *team);
  * from inside a body run on the calling thread alone. */
 void threads_for(threads *team, int64_t count, int64_t grain, threads_body body, void *context);
 
-/* Lends `count` members (1..threads_count - 1) of `team` to a new team for another caller; they
- * return when the sub-team is destroyed. Fails with SPRY_USAGE, SPRY_LIMIT. */
+/* Lends `count` members (1 to all but one of those now here) of `team` to a new team for another
+ * caller, who counts as one of them; they return when the sub-team is destroyed, which must happen
+ * before `team` is and may happen while `team` runs a loop.
+ * Fails with SPRY_USAGE, SPRY_LIMIT. */
 SPRY_MUST_USE spry_status threads_split(threads *team, int count, threads **part,
                                         spry_error *error);
 

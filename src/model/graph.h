@@ -73,22 +73,23 @@ typedef struct graph_value {
     const char *doc;
 } graph_value;
 
-typedef enum graph_attribute_kind { /* the numbers of AttributeProto.AttributeType */
-                                    GRAPH_ATTRIBUTE_NONE = 0,
-                                    GRAPH_ATTRIBUTE_FLOAT = 1,
-                                    GRAPH_ATTRIBUTE_INT = 2,
-                                    GRAPH_ATTRIBUTE_STRING = 3,
-                                    GRAPH_ATTRIBUTE_TENSOR = 4,
-                                    GRAPH_ATTRIBUTE_GRAPH = 5,
-                                    GRAPH_ATTRIBUTE_FLOATS = 6,
-                                    GRAPH_ATTRIBUTE_INTS = 7,
-                                    GRAPH_ATTRIBUTE_STRINGS = 8,
-                                    GRAPH_ATTRIBUTE_TENSORS = 9,
-                                    GRAPH_ATTRIBUTE_GRAPHS = 10,
-                                    GRAPH_ATTRIBUTE_SPARSE_TENSOR = 11,
-                                    GRAPH_ATTRIBUTE_SPARSE_TENSORS = 12,
-                                    GRAPH_ATTRIBUTE_TYPE = 13,
-                                    GRAPH_ATTRIBUTE_TYPES = 14
+/* The numbers of AttributeProto.AttributeType. */
+typedef enum graph_attribute_kind {
+    GRAPH_ATTRIBUTE_NONE = 0,
+    GRAPH_ATTRIBUTE_FLOAT = 1,
+    GRAPH_ATTRIBUTE_INT = 2,
+    GRAPH_ATTRIBUTE_STRING = 3,
+    GRAPH_ATTRIBUTE_TENSOR = 4,
+    GRAPH_ATTRIBUTE_GRAPH = 5,
+    GRAPH_ATTRIBUTE_FLOATS = 6,
+    GRAPH_ATTRIBUTE_INTS = 7,
+    GRAPH_ATTRIBUTE_STRINGS = 8,
+    GRAPH_ATTRIBUTE_TENSORS = 9,
+    GRAPH_ATTRIBUTE_GRAPHS = 10,
+    GRAPH_ATTRIBUTE_SPARSE_TENSOR = 11,
+    GRAPH_ATTRIBUTE_SPARSE_TENSORS = 12,
+    GRAPH_ATTRIBUTE_TYPE = 13,
+    GRAPH_ATTRIBUTE_TYPES = 14
 } graph_attribute_kind;
 
 typedef struct graph_attribute {
@@ -176,8 +177,8 @@ SPRY_MUST_USE spry_status graph_add_constant(graph *g, const char *name, const t
                                              int32_t *value, spry_error *error);
 
 /* A new node at the end of the node array, with `input_count` and `output_count` ports set to
- * GRAPH_NONE; the caller fills the ports through graph_set_input / graph_set_output. Call graph_sort
- * when done, if it does not belong at the end. */
+ * GRAPH_NONE; the caller fills the ports through graph_set_input / graph_set_output. Call
+ * graph_sort when done, if it does not belong at the end. */
 SPRY_MUST_USE spry_status graph_add_node(graph *g, const char *type, const char *domain,
                                          int32_t opset, int32_t input_count, int32_t output_count,
                                          int32_t *node, spry_error *error);
@@ -259,6 +260,6 @@ graph_type graph_type_tensor(spry_dtype dtype, int rank, const int64_t *shape);
 /* True when it is a tensor type whose dimensions are all known. */
 bool graph_type_is_static(const graph_type *type);
 /* "f32[N,3,224,224]", "sequence(f32[?])" into `text`; returns `text`. */
-char *graph_type_describe(const graph_type *type, char *text, size_t size);
+char *graph_type_describe(const graph_type *type, char *buffer, size_t size);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "base/text.h"
 
 enum { VARINT_BYTES = 10, TAG_TYPE_BITS = 3 };
 
@@ -260,51 +261,8 @@ spry_status wire_gather(const wire_reader *message, uint32_t number, wire_type t
     return gather_all(&g, *message, number);
 }
 
-/* Bytes that follow the first byte of a UTF-8 sequence; -1 when it cannot start one. */
-static int continuation_bytes(uint8_t first)
-{
-    if (first < 0x80) {
-        return first == 0 ? -1 : 0;
-    }
-    if (first >= 0xc2 && first < 0xe0) {
-        return 1;
-    }
-    if (first >= 0xe0 && first < 0xf0) {
-        return 2;
-    }
-    return first >= 0xf0 && first < 0xf5 ? 3 : -1;
-}
-
-/* Refuses overlong forms, surrogates and code points above U+10FFFF by the second byte. */
-static bool second_byte_fits(uint8_t first, uint8_t second)
-{
-    switch (first) {
-    case 0xe0: return second >= 0xa0;
-    case 0xed: return second < 0xa0;
-    case 0xf0: return second >= 0x90;
-    case 0xf4: return second < 0x90;
-    default: return true;
-    }
-}
-
 bool wire_is_text(graph_bytes bytes)
 {
-    size_t i = 0;
-
-    while (i < bytes.size) {
-        uint8_t first = bytes.data[i];
-        int more = continuation_bytes(first);
-
-        if (more < 0 || bytes.size - i <= (size_t)more ||
-            (more > 0 && !second_byte_fits(first, bytes.data[i + 1]))) {
-            return false;
-        }
-        for (int k = 1; k <= more; k++) {
-            if ((bytes.data[i + (size_t)k] & 0xc0) != 0x80) {
-                return false;
-            }
-        }
-        i += (size_t)more + 1;
-    }
-    return true;
+    return bytes.size == 0 || (memchr(bytes.data, 0, bytes.size) == NULL &&
+                               text_is_utf8((const char *)bytes.data, bytes.size));
 }

@@ -24,19 +24,19 @@ typedef struct op_work op_work;
 enum { OP_VARIADIC = 255, OP_TYPE_SLOTS = 8 };
 
 typedef enum op_flag {
-    OP_IN_PLACE = 1 << 0,      /* output 0 may overwrite an input of equal type and shape */
-    OP_RANDOM = 1 << 1,        /* different results per run: never folded */
-    OP_VIEW = 1 << 2,          /* output 0 has input 0's bytes (Reshape, Identity...): may alias */
+    OP_IN_PLACE = 1 << 0, /* output 0 may overwrite an input of equal type and shape */
+    OP_RANDOM = 1 << 1,   /* different results per run: never folded */
+    OP_VIEW = 1 << 2,     /* output 0 has input 0's bytes (Reshape, Identity...): may alias */
     OP_LAST_TYPES_REPEAT = 1 << 3, /* variadic inputs: the last mask counts for all further ones */
-    OP_SUBGRAPHS = 1 << 4,     /* runs subgraphs held as attributes */
-    OP_SHAPE_ONLY = 1 << 5     /* reads only the shape of its inputs (Shape, Size) */
+    OP_SUBGRAPHS = 1 << 4,         /* runs subgraphs held as attributes */
+    OP_SHAPE_ONLY = 1 << 5         /* reads only the shape of its inputs (Shape, Size) */
 } op_flag;
 
 struct op {
     const char *name;
-    const char *domain; /* "" or e.g. "ai.onnx.ml", "com.microsoft" */
-    int since;          /* first opset version described by this entry */
-    uint8_t min_inputs, max_inputs;   /* OP_VARIADIC: any number */
+    const char *domain;             /* "" or e.g. "ai.onnx.ml", "com.microsoft" */
+    int since;                      /* first opset version described by this entry */
+    uint8_t min_inputs, max_inputs; /* OP_VARIADIC: any number */
     uint8_t min_outputs, max_outputs;
     uint32_t flags;
     /* Element types accepted per input, as masks of dtype_bit(); 0: anything, also no tensor.
@@ -52,11 +52,11 @@ struct op {
 };
 
 /* Common masks for `types`. */
-#define OP_FLOATS                                                                                  \
+#define OP_FLOATS \
     (1u << SPRY_DTYPE_F32 | 1u << SPRY_DTYPE_F64 | 1u << SPRY_DTYPE_F16 | 1u << SPRY_DTYPE_BF16)
-#define OP_SIGNED                                                                                  \
+#define OP_SIGNED \
     (1u << SPRY_DTYPE_I8 | 1u << SPRY_DTYPE_I16 | 1u << SPRY_DTYPE_I32 | 1u << SPRY_DTYPE_I64)
-#define OP_UNSIGNED                                                                                \
+#define OP_UNSIGNED \
     (1u << SPRY_DTYPE_U8 | 1u << SPRY_DTYPE_U16 | 1u << SPRY_DTYPE_U32 | 1u << SPRY_DTYPE_U64)
 #define OP_INTEGERS (OP_SIGNED | OP_UNSIGNED)
 #define OP_NUMERIC (OP_FLOATS | OP_INTEGERS)
@@ -72,12 +72,12 @@ struct op {
 struct op_shapes {
     graph *g;
     const graph_node *node;
-    const graph_type *const *inputs;    /* NULL for omitted ports */
-    const tensor *const *constants;     /* the value where it is known, else NULL */
-    const graph_dim *const *contents;   /* symbolic contents of small integer tensors, or NULL */
+    const graph_type *const *inputs;  /* NULL for omitted ports */
+    const tensor *const *constants;   /* the value where it is known, else NULL */
+    const graph_dim *const *contents; /* symbolic contents of small integer tensors, or NULL */
     const int32_t *content_counts;
-    graph_type *outputs;                /* to fill; start as unknown */
-    graph_dim **output_contents;        /* to fill for shape arithmetic; start as NULL */
+    graph_type *outputs;         /* to fill; start as unknown */
+    graph_dim **output_contents; /* to fill for shape arithmetic; start as NULL */
     int32_t *output_content_counts;
     int32_t input_count;
     int32_t output_count;
@@ -158,8 +158,7 @@ SPRY_MUST_USE spry_status op_call_text(op_call *call, const char *data, size_t s
                                        spry_text *text);
 /* All integers of input `i` (any integer type, rank 0 or 1), at most `capacity`; *count is -1 when
  * the input is omitted. Fails with SPRY_BAD_INPUT when there are more or the rank is higher. */
-SPRY_MUST_USE spry_status op_call_ints(op_call *call, int i, int64_t *to, int capacity,
-                                       int *count);
+SPRY_MUST_USE spry_status op_call_ints(op_call *call, int i, int64_t *to, int capacity, int *count);
 /* A single number from input `i`, or `fallback` when omitted. */
 double op_call_scalar(const op_call *call, int i, double fallback);
 

@@ -15,8 +15,7 @@ spry_status op_shapes_fail(op_shapes *s, const char *format, ...)
     va_start(arguments, format);
     (void)vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);
-    return spry_fail(s->error, SPRY_BAD_INPUT,
-                     graph_node_label(s->g, s->node, label, sizeof label),
+    return spry_fail(s->error, SPRY_BAD_INPUT, graph_node_label(s->g, s->node, label, sizeof label),
                      "check the input shapes and the exporter", "%s", what);
 }
 
@@ -40,8 +39,7 @@ void op_shapes_set(op_shapes *s, int i, spry_dtype dtype, int rank, const graph_
         return;
     }
     type = &s->outputs[i];
-    *type = (graph_type){
-        .kind = GRAPH_TYPE_TENSOR, .dtype = dtype, .has_rank = true, .rank = rank};
+    *type = (graph_type){.kind = GRAPH_TYPE_TENSOR, .dtype = dtype, .has_rank = true, .rank = rank};
     if (rank > 0) {
         memcpy(type->dims, dims, (size_t)rank * sizeof *dims);
     }
@@ -88,8 +86,8 @@ spry_status op_shapes_ints(op_shapes *s, int i, int64_t *to, int capacity, int *
         return SPRY_OK;
     }
     if (length > capacity) {
-        return op_shapes_fail(s, "input %d has %lld integers, at most %d fit", i,
-                              (long long)length, capacity);
+        return op_shapes_fail(s, "input %d has %lld integers, at most %d fit", i, (long long)length,
+                              capacity);
     }
     for (int64_t k = 0; k < length; k++) {
         to[k] = constant != NULL ? convert_get_i64(constant, k) : content[k].size;

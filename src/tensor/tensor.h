@@ -43,6 +43,16 @@ SPRY_MUST_USE spry_status tensor_init_owned(tensor *t, const spry_allocator *all
 /* Makes `view` share `source`'s memory (taking a reference). Undo with tensor_fini. */
 void tensor_init_view(tensor *view, const tensor *source);
 
+/* Fills `copy` with a deep copy of `source` (strings with their bytes). Undo with tensor_fini.
+ * Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status tensor_init_copy(tensor *copy, const spry_allocator *allocator,
+                                           const tensor *source, spry_error *error);
+
+/* Moves `content` into a new public handle (on failure it is released).
+ * Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status tensor_publish(const spry_allocator *allocator, tensor *content,
+                                         spry_tensor **result, spry_error *error);
+
 /* Drops the reference to the storage; the struct itself is the caller's. */
 void tensor_fini(tensor *t);
 

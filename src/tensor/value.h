@@ -7,8 +7,8 @@
 
 struct spry_value {
     spry_value_kind kind;
-    spry_dtype dtype; /* of a sequence's items; of the tensor otherwise */
-    tensor tensor;    /* SPRY_VALUE_TENSOR */
+    spry_dtype dtype;          /* of a sequence's items; of the tensor otherwise */
+    tensor tensor;             /* SPRY_VALUE_TENSOR */
     struct spry_value **items; /* SPRY_VALUE_SEQUENCE: owned */
     size_t count;
     size_t capacity;

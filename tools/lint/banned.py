@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Banned calls, from the table banned.txt; comments and literals do not count."""
 
 import re

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Every folder of src/ says what lives there; nothing names a place of one developer's machine."""
 
 import re

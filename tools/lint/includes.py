@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Includes point down: a file in src/ includes its own layer and those below, by path from src/."""
 
 import os

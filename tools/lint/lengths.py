@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Lengths and complexity: files, lines, functions (pmccabe counts)."""
 
 import shutil

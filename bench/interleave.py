@@ -1,0 +1,164 @@
+"""Takes turns between two timed processes, and says where and how it was measured.
+
+The processes speak the line protocol of bench/README.md. Turns go A B A B so that whatever
+else the machine does meanwhile falls on both; every figure is a median over the turns.
+"""
+
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import time
+from dataclasses import dataclass
+
+SLICE_MS = 20.0  # a turn repeats a fast run until it lasts about this long
+MAX_REPEATS = 10000
+PAUSE_S = 0.004  # lets the other side's threads stop spinning
+
+
+class PeerError(Exception):
+    """A timed process died or answered out of protocol."""
+
+
+class Peer:
+    """One process that times runs when asked."""
+
+    def __init__(self, name, command, environment=None):
+        self.name = name
+        variables = {**os.environ, **(environment or {})}
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True, bufsize=1, env=variables)
+        kind, rest = self.read()
+        if kind != "ready":
+            raise PeerError(f"{name}: expected 'ready', got '{kind} {rest}'")
+        self.facts = json.loads(rest)
+
+    def read(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise PeerError(f"{self.name}: ended with {self.process.wait()}")
+        kind, _, rest = line.strip().partition(" ")
+        return kind, rest
+
+    def ask(self, line):
+        """Sends a command, returns (kind, rest) of the answer."""
+        self.process.stdin.write(line + "\n")
+        return self.read()
+
+    def run(self, repeats=1):
+        """Milliseconds of one run, as the mean over `repeats` back-to-back runs."""
+        kind, rest = self.ask(f"run {repeats}")
+        if kind != "ms":
+            raise PeerError(f"{self.name}: {kind} {rest}")
+        return float(rest)
+
+    def set_shape(self, line):
+        """Gives a kernel benchmark its next shape; False when it cannot do that one."""
+        kind, rest = self.ask(f"shape {line}")
+        if kind not in ("ok", "skip"):
+            raise PeerError(f"{self.name}: {kind} {rest}")
+        return kind == "ok"
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.stdin.close()
+            self.process.wait(timeout=30)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+@dataclass
+class Comparison:
+    """Milliseconds of every turn; turn i of `left` came directly before turn i of `right`."""
+
+    left: list
+    right: list
+
+    @property
+    def left_ms(self):
+        return statistics.median(self.left)
+
+    @property
+    def right_ms(self):
+        return statistics.median(self.right)
+
+    @property
+    def ratio(self):
+        """How many times faster left is: the median over pairs of right / left."""
+        return statistics.median(r / l for l, r in zip(self.left, self.right))
+
+
+def choose_repeats(*peers):
+    """Runs in a turn, the same on both sides, so that the faster side's turn fills a slice."""
+    fastest = min(peer.run() for peer in peers)
+    return max(1, min(MAX_REPEATS, math.ceil(SLICE_MS / max(fastest, 1e-6))))
+
+
+def take_turn(peer, repeats):
+    """One untimed run brings this side's data back into the caches; then the timed ones."""
+    time.sleep(PAUSE_S)
+    peer.run()
+    return peer.run(repeats)
+
+
+def compare(left, right, rounds, warm_up):
+    """Warms both up, then takes `rounds` turns on each side, alternately."""
+    for peer in (left, right):
+        peer.run(warm_up)
+    repeats = choose_repeats(left, right)
+    turns = [(take_turn(left, repeats), take_turn(right, repeats)) for _ in range(rounds)]
+    return Comparison([turn[0] for turn in turns], [turn[1] for turn in turns])
+
+
+def measure_alone(peer, rounds, warm_up):
+    """Median milliseconds of one process."""
+    peer.run(warm_up)
+    repeats = choose_repeats(peer)
+    return statistics.median(take_turn(peer, repeats) for _ in range(rounds))
+
+
+def geometric_mean(values):
+    return math.exp(statistics.fmean(math.log(value) for value in values))
+
+
+def describe_machine():
+    """What a reader must know to repeat the figures."""
+    model = "unknown"
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    return {
+        "cpu": model,
+        "cores_usable": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "load_average_at_start": round(os.getloadavg()[0], 2),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def print_table(head, rows):
+    """A Markdown table: first column left-aligned, figures right-aligned."""
+    cells = [head] + [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
+    for row in [cells[0], rule, *cells[1:]]:
+        first = row[0].ljust(widths[0])
+        rest = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))
+        print("| " + " | ".join([first, *rest]) + " |")
+
+
+def write_json(path, content):
+    """Replaces `path` by the raw rows, so that a table can be recomputed."""
+    unfinished = f"{path}.part"
+    with open(unfinished, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1)
+        file.write("\n")
+    os.replace(unfinished, path)

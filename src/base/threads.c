@@ -1,0 +1,455 @@
+/* Thread teams. All talk between a caller and one member goes through that member's state word:
+ *
+ *      IDLE <-> PARKED                 the member spins, then sleeps on the word
+ *        \        |
+ *         -> POSTED -> IDLE            the caller offers a loop; takes it back when nobody started
+ *              |
+ *           RUNNING -> IDLE            the member works on the loop
+ *              |         ^
+ *           AWAITED -----'             as RUNNING, and the caller sleeps until it ends
+ *
+ * Taking an offer back is what makes tiny loops cheap: a caller that has done all the work alone
+ * does not wait for a sleeping member to wake up. */
+#define _GNU_SOURCE
+#include "base/threads.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/cgroup.h"
+#include "base/clock.h"
+
+enum { STATE_IDLE, STATE_PARKED, STATE_POSTED, STATE_RUNNING, STATE_AWAITED, STATE_EXIT };
+
+enum {
+    THREADS_MOST = 1024,
+    SPIN_LEAST_NS = 500,
+    SPIN_MOST_NS = 20000, /* above the gap between two operators, below what a user notices */
+    CPU_SET_BYTES = 2048  /* 16384 CPUs */
+};
+
+/* The words of two members must not share a cache line. */
+typedef struct threads_member {
+    _Alignas(64) _Atomic(uint32_t) state;
+    int worker;
+    threads *team;
+    bool spins;
+    struct threads_member *next; /* while on its way back to the parent team */
+    pthread_t thread;
+} threads_member;
+
+struct threads {
+    spry_allocator allocator;
+    int capacity; /* threads_count: the most members, the caller included */
+    int span;     /* members now here, the caller included; fewer while some are lent */
+    int helpers;  /* used entries of `members`; the first span - 1 take part in loops */
+    int room;     /* entries allocated */
+    bool spins;
+    threads_member **members;
+    threads_member *owned; /* the threads themselves: only in a team from threads_create */
+    threads *parent;       /* only in a team from threads_split */
+    _Atomic(threads_member *) returned; /* given back by sub-teams, not yet taken in */
+
+    /* The loop that is running. */
+    threads_body body;
+    void *context;
+    int64_t count;
+    int64_t grain;
+    int64_t pieces;
+    _Alignas(64) _Atomic(int64_t) next_piece;
+};
+
+/* Whose body this thread is in: such a thread runs further loops alone. */
+static _Thread_local struct {
+    const threads *team;
+    int worker;
+} inside;
+
+static threads single_team = {.capacity = 1, .span = 1};
+
+static void futex_wait(_Atomic(uint32_t) *word, uint32_t value)
+{
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
+}
+
+static void futex_wake(_Atomic(uint32_t) *word)
+{
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Spins while the word holds `value`, for at most `budget_ns`; true when it has changed. */
+static bool spin_while(_Atomic(uint32_t) *word, uint32_t value, int64_t budget_ns)
+{
+    int64_t end = clock_ns() + budget_ns;
+
+    do {
+        for (int i = 0; i < 16; i++) {
+            if (atomic_load_explicit(word, memory_order_acquire) != value) {
+                return true;
+            }
+            relax();
+        }
+    } while (clock_ns() < end);
+    return false;
+}
+
+/* Runs pieces of the team's loop until none is left. */
+static void run_pieces(threads *team, int worker)
+{
+    inside.team = team;
+    inside.worker = worker;
+    for (;;) {
+        int64_t piece = atomic_fetch_add_explicit(&team->next_piece, 1, memory_order_relaxed);
+        int64_t begin;
+
+        if (piece >= team->pieces) {
+            break;
+        }
+        begin = piece * team->grain;
+        team->body(team->context, begin,
+                   team->grain < team->count - begin ? begin + team->grain : team->count, worker);
+    }
+    inside.team = NULL;
+}
+
+/* Waits for an offer and accepts it. Returns false when the thread shall end. `*budget` adapts:
+ * spinning that paid off is repeated for longer, spinning in vain is cut. */
+static bool member_accept(threads_member *member, int64_t *budget)
+{
+    for (;;) {
+        uint32_t state = STATE_POSTED;
+
+        if (atomic_compare_exchange_strong(&member->state, &state, STATE_RUNNING)) {
+            return true;
+        }
+        if (state == STATE_EXIT) {
+            return false;
+        }
+        if (state == STATE_IDLE && member->spins && spin_while(&member->state, state, *budget)) {
+            *budget = *budget * 2 < SPIN_MOST_NS ? *budget * 2 : SPIN_MOST_NS;
+            continue;
+        }
+        if (state == STATE_IDLE &&
+            !atomic_compare_exchange_strong(&member->state, &state, STATE_PARKED)) {
+            continue;
+        }
+        *budget = *budget / 2 > SPIN_LEAST_NS ? *budget / 2 : SPIN_LEAST_NS;
+        futex_wait(&member->state, STATE_PARKED);
+    }
+}
+
+static void *member_main(void *argument)
+{
+    threads_member *member = argument;
+    int64_t budget = SPIN_MOST_NS;
+
+    while (member_accept(member, &budget)) {
+        run_pieces(member->team, member->worker);
+        if (atomic_exchange(&member->state, STATE_IDLE) == STATE_AWAITED) {
+            futex_wake(&member->state);
+        }
+    }
+    return NULL;
+}
+
+/* Offers the team's loop, or the end (STATE_EXIT), to a member that is idle. */
+static void member_post(threads_member *member, uint32_t state)
+{
+    if (atomic_exchange(&member->state, state) == STATE_PARKED) {
+        futex_wake(&member->state);
+    }
+}
+
+/* Returns when the member no longer works on the loop, taking the offer back if it never began. */
+static void member_settle(threads_member *member)
+{
+    uint32_t state = STATE_POSTED;
+
+    if (atomic_compare_exchange_strong(&member->state, &state, STATE_IDLE)) {
+        return;
+    }
+    if (member->spins && spin_while(&member->state, STATE_RUNNING, SPIN_MOST_NS)) {
+        return;
+    }
+    state = STATE_RUNNING;
+    if (!atomic_compare_exchange_strong(&member->state, &state, STATE_AWAITED)) {
+        return;
+    }
+    while (atomic_load(&member->state) == STATE_AWAITED) {
+        futex_wait(&member->state, STATE_AWAITED);
+    }
+}
+
+static void add_member(threads *team, threads_member *member)
+{
+    member->team = team;
+    member->worker = team->helpers + 1;
+    team->members[team->helpers++] = member;
+}
+
+/* Gives the members from sub-teams that have ended their place again. */
+static void take_in_returned(threads *team)
+{
+    threads_member *member = NULL;
+
+    if (atomic_load_explicit(&team->returned, memory_order_relaxed) != NULL) {
+        member = atomic_exchange(&team->returned, NULL);
+    }
+    while (member != NULL) {
+        threads_member *next = member->next;
+
+        add_member(team, member);
+        team->span++;
+        member = next;
+    }
+}
+
+/* The whole loop on this thread, which may already be inside a body. */
+static void run_alone(const threads *team, int64_t count, int64_t grain, threads_body body,
+                      void *context)
+{
+    const threads *outer_team = inside.team;
+    int outer_worker = inside.worker;
+    int worker = outer_team == team ? outer_worker : 0;
+    int64_t begin = 0;
+
+    inside.team = team;
+    inside.worker = worker;
+    while (count - begin > grain) {
+        body(context, begin, begin + grain, worker);
+        begin += grain;
+    }
+    body(context, begin, count, worker);
+    inside.team = outer_team;
+    inside.worker = outer_worker;
+}
+
+void threads_for(threads *team, int64_t count, int64_t grain, threads_body body, void *context)
+{
+    int64_t helpers;
+
+    if (count <= 0) {
+        return;
+    }
+    grain = grain > 0 ? grain : 1;
+    if (inside.team != NULL || team->capacity == 1 || count <= grain) {
+        run_alone(team, count, grain, body, context);
+        return;
+    }
+    take_in_returned(team);
+    team->body = body;
+    team->context = context;
+    team->count = count;
+    team->grain = grain;
+    team->pieces = count / grain + (count % grain != 0);
+    atomic_store_explicit(&team->next_piece, 0, memory_order_relaxed);
+    helpers = team->pieces < team->span ? team->pieces - 1 : team->span - 1;
+    for (int64_t i = 0; i < helpers; i++) {
+        member_post(team->members[i], STATE_POSTED);
+    }
+    run_pieces(team, 0);
+    for (int64_t i = 0; i < helpers; i++) {
+        member_settle(team->members[i]);
+    }
+}
+
+/* CPUs in this process's affinity mask; the online ones where it cannot be read. */
+static int affinity_cpus(void)
+{
+    _Alignas(unsigned long) unsigned char mask[CPU_SET_BYTES] = {0};
+    long size = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    int cpus = 0;
+
+    if (size <= 0) {
+        long online = sysconf(_SC_NPROCESSORS_ONLN);
+
+        return online > 0 && online <= THREADS_MOST ? (int)online : 1;
+    }
+    for (long i = 0; i < size; i++) {
+        cpus += __builtin_popcount(mask[i]);
+    }
+    return cpus > 0 ? cpus : 1;
+}
+
+int threads_available(void)
+{
+    int cpus = affinity_cpus();
+    int quota = cgroup_cpus();
+
+    return quota > 0 && quota < cpus ? quota : cpus;
+}
+
+/* A team without members yet, with room for `room` of them. */
+static spry_status team_allocate(const spry_allocator *allocator, int room, threads **team,
+                                 spry_error *error)
+{
+    spry_allocator source = alloc_resolve(allocator);
+    threads *made = alloc_zeroed(&source, sizeof *made);
+
+    if (made == NULL) {
+        return alloc_failed(error, sizeof *made);
+    }
+    made->allocator = source;
+    made->room = room;
+    made->members = alloc_array(&source, (size_t)room, sizeof(threads_member *));
+    if (made->members == NULL) {
+        alloc_release(&source, made, sizeof *made);
+        return alloc_failed(error, (size_t)room * sizeof(threads_member *));
+    }
+    *team = made;
+    return SPRY_OK;
+}
+
+static void team_release(threads *team)
+{
+    spry_allocator source = team->allocator;
+    size_t room = (size_t)team->room;
+
+    alloc_release(&source, team->owned, room * sizeof *team->owned);
+    alloc_release(&source, team->members, room * sizeof(threads_member *));
+    alloc_release(&source, team, sizeof *team);
+}
+
+/* Starts the members' threads; stops early when the system grants no more. */
+static void start_members(threads *team)
+{
+    sigset_t all;
+    sigset_t before;
+
+    /* Signals belong to the program's own threads. */
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (team->helpers < team->room - 1) {
+        threads_member *member = &team->owned[team->helpers];
+
+        add_member(team, member);
+        member->spins = team->spins;
+        atomic_init(&member->state, STATE_IDLE);
+        if (pthread_create(&member->thread, NULL, member_main, member) != 0) {
+            team->helpers--;
+            break;
+        }
+        (void)pthread_setname_np(member->thread, "spry-worker");
+    }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    team->span = team->helpers + 1;
+    team->capacity = team->span;
+}
+
+spry_status threads_create(const spry_allocator *allocator, int count, threads **team,
+                           spry_error *error)
+{
+    int available = threads_available();
+    threads *made = NULL;
+    spry_status status;
+
+    *team = NULL;
+    if (count < 0 || count > THREADS_MOST) {
+        return spry_fail(error, SPRY_USAGE, "threads", "ask for 0 (as many as fit) to 1024",
+                         "%d threads are not possible", count);
+    }
+    if (count == 0) {
+        count = available < THREADS_MOST ? available : THREADS_MOST;
+    }
+    status = team_allocate(allocator, count, &made, error);
+    if (status != SPRY_OK) {
+        return status;
+    }
+    made->spins = count <= available;
+    made->owned = alloc_array(&made->allocator, (size_t)count, sizeof *made->owned);
+    if (made->owned == NULL) {
+        team_release(made);
+        return alloc_failed(error, (size_t)count * sizeof *made->owned);
+    }
+    start_members(made);
+    *team = made;
+    return SPRY_OK;
+}
+
+/* Hands the members of a sub-team back; the parent may be running a loop meanwhile. */
+static void give_back(threads *team)
+{
+    for (int i = 0; i < team->helpers; i++) {
+        threads_member *member = team->members[i];
+        threads_member *head = atomic_load(&team->parent->returned);
+
+        do {
+            member->next = head;
+        } while (!atomic_compare_exchange_weak(&team->parent->returned, &head, member));
+    }
+}
+
+void threads_destroy(threads *team)
+{
+    if (team == NULL || team == &single_team) {
+        return;
+    }
+    take_in_returned(team);
+    if (team->parent != NULL) {
+        give_back(team);
+    } else {
+        for (int i = 0; i < team->helpers; i++) {
+            member_post(team->members[i], STATE_EXIT);
+        }
+        for (int i = 0; i < team->helpers; i++) {
+            (void)pthread_join(team->members[i]->thread, NULL);
+        }
+    }
+    team_release(team);
+}
+
+threads *threads_single(void)
+{
+    return &single_team;
+}
+
+int threads_count(const threads *team)
+{
+    return team->capacity;
+}
+
+spry_status threads_split(threads *team, int count, threads **part, spry_error *error)
+{
+    threads *made = NULL;
+    spry_status status;
+
+    *part = NULL;
+    if (team->capacity > 1) {
+        take_in_returned(team);
+    }
+    if (count < 1 || count > team->span - 1) {
+        return spry_fail(error, SPRY_USAGE, "threads", NULL,
+                         "%d of %d threads cannot be lent: one has to stay", count, team->span);
+    }
+    status = team_allocate(&team->allocator, count, &made, error);
+    if (status != SPRY_OK) {
+        return status;
+    }
+    made->parent = team;
+    made->span = count;
+    made->capacity = count;
+    /* The new caller is itself one of `count`, so the last lent member rests: as many threads work
+     * as before the split. */
+    for (int i = 0; i < count; i++) {
+        add_member(made, team->members[--team->helpers]);
+    }
+    team->span -= count;
+    *part = made;
+    return SPRY_OK;
+}
