@@ -4,6 +4,8 @@
 
 #include "spry/allocator.h"
 #include "spry/model.h"
+#include "spry/progress.h"
+#include "spry/random.h"
 #include "spry/session.h"
 #include "spry/status.h"
 #include "spry/tensor.h"

@@ -2,6 +2,10 @@
 #ifndef KERNELS_ISA_H
 #define KERNELS_ISA_H
 
+#include <stdbool.h>
+
+#include "base/cpu.h"
+
 /* Each level includes all before it (on x86-64). `ISA_NEON` stands alone on AArch64. */
 typedef enum isa_level {
     ISA_GENERIC = 0, /* portable C: the oracle */
@@ -13,9 +17,33 @@ typedef enum isa_level {
     ISA_COUNT
 } isa_level;
 
-/* Best level of this machine, lowered by SPRY_ISA=generic|avx2|avx512|avx512vnni|amx. Decided once;
- * the same for the whole process. */
+/* What became of the variable SPRY_ISA=generic|avx2|avx512|avx512vnni|amx|neon. */
+typedef enum isa_request {
+    ISA_REQUEST_NONE,     /* not set, or empty */
+    ISA_REQUEST_HONOURED, /* the level is as asked */
+    ISA_REQUEST_LOWERED,  /* the machine lacks the level: its best one is used */
+    ISA_REQUEST_UNKNOWN   /* not a level's name: ignored */
+} isa_request;
+
+/* A decision and its reasons. */
+typedef struct isa_choice {
+    isa_level level; /* in use */
+    isa_level best;  /* of this machine */
+    isa_request request;
+    bool bf16;    /* AVX-512 BF16 may be used: level at least ISA_AVX512VNNI and the CPU has it */
+    bool avxvnni; /* 256-bit VNNI may be used: level at least ISA_AVX2 and the CPU has it */
+} isa_choice;
+
+/* The decision for a machine with `features` when SPRY_ISA is `request` (may be NULL). */
+isa_choice isa_decide(const cpu_features *features, const char *request);
+
+/* This process's decision: made once, when first asked for. */
+const isa_choice *isa_chosen(void);
+
+/* The level in use: the best of this machine, lowered by SPRY_ISA. */
 isa_level isa_current(void);
+
+/* The name that SPRY_ISA takes; "unknown" outside the enum. */
 const char *isa_name(isa_level level);
 
 /* One kernel variant in a family's list: dispatch takes the last entry whose level is usable. */
@@ -26,6 +54,10 @@ typedef struct isa_variant {
 } isa_variant;
 
 /* True when kernels of `level` may run now (isa_current() includes it). */
-int isa_usable(isa_level level);
+bool isa_usable(isa_level level);
+
+/* isa_chosen()->bf16 and ->avxvnni, for the guards of kernel families. */
+bool isa_has_bf16(void);
+bool isa_has_avxvnni(void);
 
 #endif

@@ -153,6 +153,12 @@ struct graph {
 /* An empty graph in `memory`. */
 SPRY_MUST_USE spry_status graph_create(arena *memory, graph *parent, graph **g, spry_error *error);
 
+/* Room for that many values and nodes, so that filling the graph does not move its arrays. */
+SPRY_MUST_USE spry_status graph_reserve(graph *g, size_t values, size_t nodes, spry_error *error);
+
+/* A copy of `text` that lives as long as the graph; NULL when memory ran out. */
+const char *graph_text(graph *g, const char *text);
+
 /* A new value. `name` NULL or already taken makes a fresh unique one from it. */
 SPRY_MUST_USE spry_status graph_add_value(graph *g, const char *name, int32_t *value,
                                           spry_error *error);
@@ -178,6 +184,10 @@ SPRY_MUST_USE spry_status graph_add_node(graph *g, const char *type, const char 
 void graph_set_input(graph *g, int32_t node, int32_t port, int32_t value);
 void graph_set_output(graph *g, int32_t node, int32_t port, int32_t value);
 
+/* Adds or replaces an attribute as it is: what it points to must live as long as the graph. */
+SPRY_MUST_USE spry_status graph_set_attribute(graph *g, int32_t node,
+                                              const graph_attribute *attribute, spry_error *error);
+
 /* Adds or replaces an attribute. The data is copied into the arena. */
 SPRY_MUST_USE spry_status graph_set_ints(graph *g, int32_t node, const char *name, int64_t count,
                                          const int64_t *ints, spry_error *error);
@@ -191,10 +201,15 @@ SPRY_MUST_USE spry_status graph_set_string(graph *g, int32_t node, const char *n
 /* ---- rewriting ---- */
 
 /* Every use of `from` (node inputs, graph outputs, captures in subgraphs) reads `to` instead. When
- * `from` is a graph output, `to` takes over its name and type so that the model's interface stays.
+ * `from` is a graph output, `to` takes over its name and type so that the model's interface stays;
+ * where it cannot (graph_can_be_output), an Identity node is added between them (call graph_sort).
  * Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status graph_replace_value(graph *g, int32_t from, int32_t to,
                                               spry_error *error);
+/* True when `id` can take over the name of a graph output: not an input, capture or output. */
+bool graph_can_be_output(const graph *g, int32_t id);
+/* Exchanges the names of two values. */
+void graph_swap_names(graph *g, int32_t a, int32_t b);
 /* Marks the node removed; its outputs lose their producer. */
 void graph_remove_node(graph *g, int32_t node);
 /* Drops removed nodes from the array (ids change). */
@@ -232,6 +247,12 @@ graph *graph_attribute_graph(const graph_node *node, const char *name);
  * copied). The source must outlive the copy. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status graph_copy(const graph *source, arena *memory, graph *parent,
                                      graph **copy, spry_error *error);
+
+/* A copy of `count` attributes for a node of `g` (subgraphs are copied, other data is shared).
+ * Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status graph_copy_attributes(graph *g, const graph_attribute *source,
+                                                int32_t count, graph_attribute **copy,
+                                                spry_error *error);
 
 /* Types */
 graph_type graph_type_tensor(spry_dtype dtype, int rank, const int64_t *shape);
