@@ -89,16 +89,49 @@ const char *cli_value(const cli_call *call, const char *name, int index);
 /* ---- what is generated from the tables (help.c, manual.c, completion.c) ---- */
 
 void cli_print_overview(FILE *to);
+/* Wraps at the width of the terminal behind `to`, at 80 columns elsewhere. */
 void cli_print_help(const cli_command *command, FILE *to);
 /* command NULL: the page of the program itself. */
 void cli_print_manual(const cli_command *command, FILE *to);
 /* shell: "bash", "zsh" or "fish". Returns false for another. */
 bool cli_print_completion(const char *shell, FILE *to);
 
-/* Reports a failure on stderr (or as a JSON document when --json was given). */
+/* An option's help with range, choices, default: "number of runs (1 to 100; default 10)". */
+void cli_option_describe(const cli_option *option, char *buffer, size_t size);
+
+/* The option or command that `word` was probably meant to be, or NULL (suggest.c). */
+const char *cli_nearest_option(const cli_command *command, const char *word);
+const char *cli_nearest_command(const char *word);
+
+/* Always SPRY_USAGE. */
+spry_status cli_unknown_command(const char *name, spry_error *error);
+
+/* ---- how things are told (report.c, color.c) ---- */
+
+/* Version of the layout of every JSON document, its member "schema". It grows when a member
+ * disappears or changes its meaning; new members do not change it. */
+enum { CLI_SCHEMA = 1 };
+
+/* Reports a failure on stderr, or as a JSON document on stdout when --json was given:
+ * {"schema", "error": {"code", "name", "where", "what", "remedy"}}, code being the exit code. */
 void cli_report_error(const cli_call *call, const spry_error *error);
 
 /* Is colour wanted on this stream: --color, NO_COLOR, TERM and whether it is a terminal? */
 bool cli_color(const cli_call *call, FILE *stream);
+
+typedef enum cli_look {
+    CLI_LOOK_PLAIN, /* ends the others */
+    CLI_LOOK_BOLD,
+    CLI_LOOK_DIM,
+    CLI_LOOK_ERROR,
+    CLI_LOOK_WARNING,
+    CLI_LOOK_HINT
+} cli_look;
+
+/* The terminal's code for a look, or "" without colour. */
+const char *cli_style(bool color, cli_look look);
+
+/* Columns to write into: of the terminal, else 80; COLUMNS wins. Between 40 and 100. */
+int cli_width(FILE *stream);
 
 #endif

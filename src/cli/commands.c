@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 
 const cli_command *const cli_commands[] = {
+    &cmd_help,
     &cmd_version,
     NULL,
 };
@@ -20,7 +21,7 @@ const cli_option cli_common_options[] = {
      .value = "WHEN",
      .fallback = "auto",
      .choices = color_choices,
-     .help = "colour on terminals: auto, always or never"},
+     .help = "use colour"},
     {.name = "help", .letter = 'h', .kind = CLI_FLAG, .help = "print this help"},
     {0},
 };

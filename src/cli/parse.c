@@ -10,7 +10,7 @@ const cli_option *cli_option_at(const cli_command *command, int index)
 {
     int own = 0;
 
-    while (command->options != NULL && command->options[own].name != NULL) {
+    while (command != NULL && command->options != NULL && command->options[own].name != NULL) {
         if (own == index) {
             return &command->options[own];
         }
@@ -24,58 +24,6 @@ const cli_option *cli_option_at(const cli_command *command, int index)
     return NULL;
 }
 
-/* ---- suggestions ---- */
-
-static int least(int a, int b)
-{
-    return a < b ? a : b;
-}
-
-/* Edit distance, for words of up to 31 characters; longer ones count as far away. */
-static int distance(const char *a, const char *b)
-{
-    enum { MOST = 32 };
-    int row[MOST];
-    int rows = (int)strlen(a);
-    int columns = (int)strlen(b);
-
-    if (rows >= MOST || columns >= MOST) {
-        return MOST;
-    }
-    for (int j = 0; j <= columns; j++) {
-        row[j] = j;
-    }
-    for (int i = 1; i <= rows; i++) {
-        int diagonal = row[0];
-
-        row[0] = i;
-        for (int j = 1; j <= columns; j++) {
-            int changed = diagonal + (a[i - 1] != b[j - 1]);
-
-            diagonal = row[j];
-            row[j] = least(changed, least(row[j], row[j - 1]) + 1);
-        }
-    }
-    return row[columns];
-}
-
-static const char *nearest_option(const cli_command *command, const char *word)
-{
-    const char *best = NULL;
-    int best_distance = 4;
-
-    for (int i = 0; cli_option_at(command, i) != NULL; i++) {
-        const char *name = cli_option_at(command, i)->name;
-        int d = distance(word, name);
-
-        if (d < best_distance) {
-            best_distance = d;
-            best = name;
-        }
-    }
-    return best;
-}
-
 static spry_status unknown_option(const cli_command *command, const char *word, spry_error *error)
 {
     char name[64] = "";
@@ -84,7 +32,7 @@ static spry_status unknown_option(const cli_command *command, const char *word, 
 
     (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(word + strspn(word, "-"), "="),
                    word + strspn(word, "-"));
-    nearest = nearest_option(command, name);
+    nearest = cli_nearest_option(command, name);
     if (nearest != NULL) {
         (void)snprintf(remedy, sizeof remedy, "did you mean --%s?", nearest);
     } else {
@@ -106,8 +54,8 @@ static bool parse_number(const char *text, bool whole, double *number)
 
 static spry_status check_choice(const cli_option *option, const char *text, spry_error *error)
 {
-    char list[256] = "";
-    size_t used = 0;
+    char list[256] = "choose one of ";
+    size_t used = strlen(list);
 
     for (int i = 0; option->choices[i] != NULL; i++) {
         int written;
@@ -119,8 +67,7 @@ static spry_status check_choice(const cli_option *option, const char *text, spry
                            option->choices[i]);
         used = written > 0 && used + (size_t)written < sizeof list ? used + (size_t)written : used;
     }
-    return spry_fail(error, SPRY_USAGE, option->name, list, "--%s cannot be '%s'; choose one of",
-                     option->name, text);
+    return spry_fail(error, SPRY_USAGE, NULL, list, "--%s cannot be '%s'", option->name, text);
 }
 
 static spry_status check_value(const cli_option *option, const char *text, spry_error *error)
@@ -137,9 +84,9 @@ static spry_status check_value(const cli_option *option, const char *text, spry_
     /* The comparison is written so that NaN is refused. */
     if (!parse_number(text, whole, &number) ||
         !(number >= option->lowest && number <= option->highest)) {
-        return spry_fail(error, SPRY_USAGE, option->name, NULL,
-                         "--%s takes a %s from %g to %g, not '%s'", option->name,
-                         whole ? "whole number" : "number", option->lowest, option->highest, text);
+        return spry_fail(error, SPRY_USAGE, NULL, NULL, "--%s takes a %s from %g to %g, not '%s'",
+                         option->name, whole ? "whole number" : "number", option->lowest,
+                         option->highest, text);
     }
     return SPRY_OK;
 }
@@ -196,6 +143,16 @@ static int index_of_letter(const cli_command *command, int letter)
     return -1;
 }
 
+static int index_of_name(const cli_call *call, const char *name)
+{
+    for (int i = 0; cli_option_at(call->command, i) != NULL; i++) {
+        if (strcmp(cli_option_at(call->command, i)->name, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
 static spry_status check_arguments(const cli_call *call, spry_error *error)
 {
     const cli_command *command = call->command;
@@ -215,28 +172,42 @@ static spry_status check_arguments(const cli_call *call, spry_error *error)
                      "one argument too many");
 }
 
-spry_status cli_parse(const cli_command *command, int count, char **words, cli_call *call,
-                      spry_error *error)
+/* What getopt's complaint about an option means. */
+static spry_status refuse_option(const cli_command *command, int found, const char *word,
+                                 spry_error *error)
+{
+    char letter[3] = {'-', 0, 0};
+
+    if (optopt > 0 && optopt < 256) {
+        letter[1] = (char)optopt;
+        word = letter; /* one of several letters behind one dash */
+    }
+    if (found == ':') {
+        return spry_fail(error, SPRY_USAGE, word, NULL, "a value is missing after it");
+    }
+    if (optopt >= 256) {
+        return spry_fail(error, SPRY_USAGE, word, NULL, "this option takes no value");
+    }
+    return unknown_option(command, word, error);
+}
+
+static spry_status parse_words(int count, char **words, cli_call *call, spry_error *error)
 {
     struct option longs[CLI_MOST_OPTIONS + 1];
     char letters[2 * CLI_MOST_OPTIONS + 2];
     int found;
 
-    *call = (cli_call){.command = command, .out = stdout};
-    (void)fill_tables(command, longs, letters);
+    (void)fill_tables(call->command, longs, letters);
     /* words[-1] is the command's name, which getopt takes for the program's. */
     optind = 0;
     opterr = 0;
     while ((found = getopt_long(count + 1, words - 1, letters, longs, NULL)) != -1) {
         const char *word = words[-1 + (optind > 1 ? optind - 1 : 1)];
-        int index = found >= 256 ? found - 256 : index_of_letter(command, found);
+        int index = found >= 256 ? found - 256 : index_of_letter(call->command, found);
         spry_status status;
 
-        if (found == ':') {
-            return spry_fail(error, SPRY_USAGE, word, NULL, "a value is missing after it");
-        }
-        if (found == '?' || index < 0) {
-            return unknown_option(command, word, error);
+        if (found == ':' || found == '?' || index < 0) {
+            return refuse_option(call->command, found, word, error);
         }
         status = add_value(call, index, optarg, error);
         if (status != SPRY_OK) {
@@ -248,17 +219,32 @@ spry_status cli_parse(const cli_command *command, int count, char **words, cli_c
     return check_arguments(call, error);
 }
 
-/* ---- getters ---- */
-
-static int index_of_name(const cli_call *call, const char *name)
+/* A program that reads JSON wants the complaint about its options as JSON, too. */
+static void look_for_json(int count, char **words, cli_call *call)
 {
-    for (int i = 0; cli_option_at(call->command, i) != NULL; i++) {
-        if (strcmp(cli_option_at(call->command, i)->name, name) == 0) {
-            return i;
+    for (int i = 0; i < count && strcmp(words[i], "--") != 0; i++) {
+        if (strcmp(words[i], "--json") == 0 && call->value_count < CLI_MOST_VALUES) {
+            call->values[call->value_count] = "";
+            call->value_options[call->value_count++] = index_of_name(call, "json");
+            return;
         }
     }
-    return -1;
 }
+
+spry_status cli_parse(const cli_command *command, int count, char **words, cli_call *call,
+                      spry_error *error)
+{
+    spry_status status;
+
+    *call = (cli_call){.command = command, .out = stdout};
+    status = parse_words(count, words, call, error);
+    if (status != SPRY_OK) {
+        look_for_json(count, words, call);
+    }
+    return status;
+}
+
+/* ---- getters ---- */
 
 bool cli_given(const cli_call *call, const char *name)
 {
