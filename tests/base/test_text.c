@@ -1,6 +1,5 @@
 /* Texts grow to their ceiling, remember failures, and escape for where they will stand. */
 #include <float.h>
-#include <locale.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
