@@ -4,9 +4,12 @@
 
 #include "spry/allocator.h"
 #include "spry/model.h"
+#include "spry/progress.h"
+#include "spry/random.h"
 #include "spry/session.h"
 #include "spry/status.h"
 #include "spry/tensor.h"
+#include "spry/tensor_file.h"
 #include "spry/value.h"
 
 #endif
