@@ -4,10 +4,10 @@
     versus_ort.py [MODEL ...] [--threads 1 2] [--rounds 15] [--json FILE]
                   [--left spry|baseline|ort] [--right ort|baseline|spry]
 
-Without MODEL: the large models of tools/models in build/models. `ratio` is how many times
-faster the left side is. `baseline` is another build of the runner (--baseline PATH), for
-before-and-after measurements. Exit code 1 when a model fails, or
---require-mean or --require-each is missed; 6 when a side is not installed.
+Without MODEL: the large models of tools/models in build/models, float or --quantised. `ratio`
+is how many times faster the left side is. `baseline` is another build of the runner (--baseline
+PATH), for before-and-after measurements. Exit code 1 when a model fails, or --require-mean or
+--require-each is missed; 6 when a side is not installed.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import interleave
 
 ROOT = os.path.dirname(inputs.HERE)
 ORT_BENCH = os.path.join(inputs.HERE, "peers", "ort_bench.mjs")
+RUNNER = os.path.join(ROOT, "build", "release", "bench", "spry_runner")
 START_FACTS = ("load_ms", "load_and_first_run_ms", "idle_rss_mb", "peak_rss_mb")
 
 
@@ -33,7 +34,8 @@ def start(side, arguments, model, arrays, directory, threads):
     else:
         runner = arguments.spry if side == "spry" else arguments.baseline
         if not runner or not os.path.exists(runner):
-            raise inputs.Unavailable(f"no {side} runner at '{runner}' (cmake -DSPRY_BUILD_BENCH=ON)")
+            raise inputs.Unavailable(f"no {side} runner at '{runner}' "
+                                     "(cmake -DSPRY_BUILD_BENCH=ON)")
         command = [runner, model, "--precision", arguments.precision,
                    *inputs.save_raw_inputs(arrays, directory)]
     return interleave.Peer(side, [*command, "--threads", str(threads)])
@@ -84,10 +86,14 @@ def measure_all(arguments, models):
 
 
 def print_latency(rows, left, right):
-    interleave.print_table(
-        ["model", "threads", f"{left} ms", f"{right} ms", "ratio"],
-        [[row["model"], row["threads"], f"{row['left']['median_ms']:.3f}",
-          f"{row['right']['median_ms']:.3f}", f"{row['ratio']:.2f}"] for row in rows])
+    """`spread` of the noisier side: large where the machine was not quiet."""
+    def cells(row):
+        noise = max(interleave.spread(row[side]["turns_ms"]) for side in ("left", "right"))
+        return [row["model"], row["threads"], f"{row['left']['median_ms']:.3f}",
+                f"{row['right']['median_ms']:.3f}", f"{row['ratio']:.2f}", f"{100 * noise:.0f} %"]
+
+    interleave.print_table(["model", "threads", f"{left} ms", f"{right} ms", "ratio", "spread"],
+                           [cells(row) for row in rows])
 
 
 def print_start_up(rows, left, right):
@@ -131,6 +137,8 @@ def check(arguments, rows):
 def parse_arguments():
     parser = argparse.ArgumentParser(description="Time models against ONNX Runtime, A B A B.")
     parser.add_argument("models", nargs="*", metavar="MODEL")
+    parser.add_argument("--quantised", action="store_true",
+                        help="without MODEL, take the quantised models instead of the float ones")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--batch", type=int, default=1, help="size of a free first dimension")
     parser.add_argument("--rounds", type=int, default=15, help="turns of each side")
@@ -141,7 +149,7 @@ def parse_arguments():
     sides = ("spry", "baseline", "ort")
     parser.add_argument("--left", choices=sides, default="spry")
     parser.add_argument("--right", choices=sides, default="ort")
-    parser.add_argument("--spry", default=os.path.join(ROOT, "build", "release", "bench", "spry_runner"))
+    parser.add_argument("--spry", default=RUNNER)
     parser.add_argument("--baseline", help="another spry_runner")
     parser.add_argument("--json", metavar="FILE", help="write the raw rows")
     parser.add_argument("--require-mean", type=float, default=0.0, metavar="RATIO")
@@ -149,14 +157,16 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def default_models():
+def default_models(quantised):
+    """The large generated models: the float ones, or those in QDQ form."""
     paths = sorted(glob.glob(os.path.join(ROOT, "build", "models", "*.onnx")))
-    return [path for path in paths if not os.path.basename(path).startswith("small_")]
+    return [path for path in paths if not os.path.basename(path).startswith("small_")
+            and ("_qdq" in os.path.basename(path)) == quantised]
 
 
 def main():
     arguments = parse_arguments()
-    models = arguments.models or default_models()
+    models = arguments.models or default_models(arguments.quantised)
     if not models:
         print("versus_ort: no models; run 'make models' or name some", file=sys.stderr)
         return 6

@@ -1,7 +1,7 @@
 // Runs a model once in ONNX Runtime, for comparing results.
 //
 //   node ort_run.mjs MODEL --describe               inputs and outputs as JSON
-//   node ort_run.mjs MODEL -i NAME=FILE.npy ... -o DIRECTORY
+//   node ort_run.mjs MODEL -i NAME=FILE.npy ... -o DIRECTORY [--optimization disabled]
 //
 // The second form writes DIRECTORY/0.npy, 1.npy, ... in the order of the model's outputs and
 // prints their names as JSON: output names may hold characters that file names may not.
@@ -28,6 +28,7 @@ async function main() {
         options: {
             describe: { type: "boolean", default: false },
             input: { type: "string", short: "i", multiple: true, default: [] },
+            optimization: { type: "string", default: "all" },
             output: { type: "string", short: "o", default: "." },
             threads: { type: "string", default: "1" },
         },
@@ -35,7 +36,8 @@ async function main() {
     if (positionals.length !== 1) {
         throw new Error("usage: ort_run.mjs MODEL [--describe] [-i NAME=FILE.npy ...] [-o DIRECTORY]");
     }
-    const session = await openSession(positionals[0], Number(values.threads));
+    const threads = Number(values.threads);
+    const session = await openSession(positionals[0], threads, values.optimization);
     if (values.describe) {
         process.stdout.write(`${JSON.stringify(describe(session))}\n`);
         return;

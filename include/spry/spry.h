@@ -9,6 +9,7 @@
 #include "spry/session.h"
 #include "spry/status.h"
 #include "spry/tensor.h"
+#include "spry/tensor_file.h"
 #include "spry/value.h"
 
 #endif

@@ -1,8 +1,8 @@
 /* JSON, in and out.
  *
  * Reading: a document is opened from a file or bytes under limits, then values are taken out by
- * functions that check type and range. Their errors say where: "recipe.json: resize.width must be an
- * integer from 1 to 65536".
+ * functions that check type and range. Their errors say where: "recipe.json: resize.width must be
+ * an integer from 1 to 65536".
  *
  *     json_document *document;
  *     json_node root, resize;
@@ -13,8 +13,8 @@
  *     json_get_i64(&resize, "width", 1, 65536, &width, error)
  *     json_close(document)
  *
- * A document owns everything taken from it. The parser's memory comes from the C library, bounded by
- * LIMIT_JSON_BYTES; documents can be read by several threads at once.
+ * A document owns everything taken from it. The parser's memory comes from the C library, bounded
+ * by LIMIT_JSON_BYTES; documents can be read by several threads at once.
  *
  * Writing: json_writer puts members in the order of the calls, so equal data gives equal bytes. */
 #ifndef BASE_JSON_H

@@ -28,6 +28,7 @@ enum {
     LIMIT_SAFETENSORS_HEADER_BYTES = 100000000, /* as the reference implementation */
     LIMIT_SAFETENSORS_ENTRIES = 100000,         /* time, not only bytes, must be bounded */
     LIMIT_NPY_HEADER_BYTES = 64 << 10,          /* NumPy's own headers are below 1 KiB */
+    LIMIT_NPY_TEXT_BYTES = 1 << 30,             /* strings are padded to the longest */
     LIMIT_NPZ_ENTRIES = 4096,
     LIMIT_NPZ_RATIO = 200,         /* deflate bombs expand a thousandfold */
     LIMIT_IMAGE_PIXELS = 64 << 20, /* 64 Mpixel: twice today's cameras */

@@ -66,9 +66,10 @@ typedef struct graph_value {
     int32_t content_count;
     bool is_input;
     bool is_output;
-    bool is_declared;     /* has an entry in GraphProto.value_info, input or output */
-    graph_bytes raw_type; /* TypeProto of GRAPH_TYPE_OTHER */
-    graph_bytes unknown;  /* of ValueInfoProto */
+    bool is_declared;           /* has an entry in GraphProto.value_info, input or output */
+    graph_bytes raw_type;       /* TypeProto as read: kept while `type` still says the same */
+    graph_bytes unknown;        /* of ValueInfoProto */
+    graph_bytes unknown_tensor; /* of the initializer's TensorProto */
     const char *doc;
 } graph_value;
 
@@ -258,7 +259,7 @@ SPRY_MUST_USE spry_status graph_copy_attributes(graph *g, const graph_attribute 
 graph_type graph_type_tensor(spry_dtype dtype, int rank, const int64_t *shape);
 /* True when it is a tensor type whose dimensions are all known. */
 bool graph_type_is_static(const graph_type *type);
-/* "f32[N,3,224,224]", "sequence(f32[?])" into `text`; returns `text`. */
-char *graph_type_describe(const graph_type *type, char *text, size_t size);
+/* "f32[N,3,224,224]", "sequence(f32[?])" into `buffer`; returns it. */
+char *graph_type_describe(const graph_type *type, char *buffer, size_t size);
 
 #endif

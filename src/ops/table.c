@@ -6,7 +6,7 @@
 
 /* One line per family, in alphabetical order of file names. */
 static const op *const tables[] = {
-    NULL,
+    ops_arithmetic, ops_compare, ops_power, ops_select, ops_unary, NULL,
 };
 
 const op *const *op_tables(void)
@@ -27,4 +27,9 @@ const op *op_find(const char *domain, const char *name, int64_t opset)
         }
     }
     return best;
+}
+
+const op *op_of_node(const graph_node *node)
+{
+    return node->op != NULL ? node->op : op_find(node->domain, node->type, node->opset);
 }

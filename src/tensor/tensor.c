@@ -67,11 +67,11 @@ static void release_heap(void *context, void *data, size_t bytes)
     alloc_release(context, data, bytes);
 }
 
-/* Zeroed memory and its storage. */
-static tensor_storage *heap_storage(const spry_allocator *allocator, size_t bytes)
+/* Memory and its storage. */
+static tensor_storage *heap_storage(const spry_allocator *allocator, size_t bytes, bool zeroed)
 {
     spry_allocator resolved = alloc_resolve(allocator);
-    void *data = alloc_zeroed(&resolved, bytes);
+    void *data = zeroed ? alloc_zeroed(&resolved, bytes) : alloc_bytes(&resolved, bytes);
     tensor_storage *storage;
 
     if (data == NULL) {
@@ -171,12 +171,26 @@ spry_status tensor_init_owned(tensor *t, const spry_allocator *allocator, spry_d
     if (status != SPRY_OK) {
         return status;
     }
-    t->storage = heap_storage(allocator, t->bytes);
+    t->storage = heap_storage(allocator, t->bytes, true);
     if (t->storage == NULL) {
         size_t bytes = t->bytes;
 
         *t = (tensor){0};
         return alloc_failed(error, bytes);
+    }
+    t->data = t->storage->data;
+    return SPRY_OK;
+}
+
+spry_status tensor_init_bytes(tensor *t, const spry_allocator *allocator, int64_t size,
+                              spry_error *error)
+{
+    *t = (tensor){.dtype = SPRY_DTYPE_U8, .rank = 1, .bytes = (size_t)size};
+    t->shape[0] = size;
+    t->stride[0] = 1;
+    t->storage = heap_storage(allocator, t->bytes, false);
+    if (t->storage == NULL) {
+        return alloc_failed(error, t->bytes);
     }
     t->data = t->storage->data;
     return SPRY_OK;
@@ -455,28 +469,48 @@ spry_status spry_tensor_wrap(const spry_allocator *allocator, spry_dtype dtype, 
     return tensor_publish(allocator, &content, result, error);
 }
 
-/* Strings live behind their elements in one block, so that one release frees both. */
-static spry_status copy_strings(const spry_allocator *allocator, const tensor *source, tensor *copy,
+spry_status tensor_init_texts(tensor *t, const spry_allocator *allocator, int rank,
+                              const int64_t *shape, size_t text_bytes, char **room,
+                              spry_error *error)
+{
+    size_t total;
+    spry_status status = tensor_init(t, SPRY_DTYPE_STRING, rank, shape, NULL, error);
+
+    if (status != SPRY_OK) {
+        return status;
+    }
+    if (!checked_add(t->bytes, text_bytes, &total)) {
+        return alloc_failed(error, SIZE_MAX);
+    }
+    t->storage = heap_storage(allocator, total, true);
+    if (t->storage == NULL) {
+        return alloc_failed(error, total);
+    }
+    t->data = t->storage->data;
+    *room = (char *)t->data + t->bytes;
+    return SPRY_OK;
+}
+
+static spry_status copy_strings(tensor *copy, const spry_allocator *allocator, const tensor *source,
                                 spry_error *error)
 {
     int64_t count = tensor_count(source);
     const spry_text *from = source->data;
-    size_t total = source->bytes;
+    size_t total = 0;
     spry_text *to;
     char *room;
+    spry_status status;
 
     for (int64_t i = 0; i < count; i++) {
         if (!checked_add(total, from[i].size, &total)) {
             return alloc_failed(error, SIZE_MAX);
         }
     }
-    copy->storage = heap_storage(allocator, total);
-    if (copy->storage == NULL) {
-        return alloc_failed(error, total);
+    status = tensor_init_texts(copy, allocator, source->rank, source->shape, total, &room, error);
+    if (status != SPRY_OK) {
+        return status;
     }
-    copy->data = copy->storage->data;
     to = copy->data;
-    room = (char *)copy->data + source->bytes;
     for (int64_t i = 0; i < count; i++) {
         if (from[i].size > 0) {
             memcpy(room, from[i].data, from[i].size);
@@ -493,8 +527,7 @@ spry_status tensor_init_copy(tensor *copy, const spry_allocator *allocator, cons
     spry_status status;
 
     if (source->dtype == SPRY_DTYPE_STRING) {
-        status = tensor_init(copy, source->dtype, source->rank, source->shape, NULL, error);
-        return status == SPRY_OK ? copy_strings(allocator, source, copy, error) : status;
+        return copy_strings(copy, allocator, source, error);
     }
     status = tensor_init_owned(copy, allocator, source->dtype, source->rank, source->shape, error);
     if (status == SPRY_OK) {

@@ -43,6 +43,17 @@ SPRY_MUST_USE spry_status tensor_init_owned(tensor *t, const spry_allocator *all
 /* Makes `view` share `source`'s memory (taking a reference). Undo with tensor_fini. */
 void tensor_init_view(tensor *view, const tensor *source);
 
+/* Fills `t` as u8[size] whose memory is not cleared and may be larger than a dimension may be: room
+ * for a file's content. Undo with tensor_fini. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status tensor_init_bytes(tensor *t, const spry_allocator *allocator,
+                                            int64_t size, spry_error *error);
+
+/* Fills `t` as a string tensor whose texts the caller lays out in the `text_bytes` bytes at *room,
+ * which belong to the same block as the elements. Undo with tensor_fini. Fails as tensor_init_owned. */
+SPRY_MUST_USE spry_status tensor_init_texts(tensor *t, const spry_allocator *allocator, int rank,
+                                            const int64_t *shape, size_t text_bytes, char **room,
+                                            spry_error *error);
+
 /* Fills `copy` with a deep copy of `source` (strings with their bytes). Undo with tensor_fini.
  * Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status tensor_init_copy(tensor *copy, const spry_allocator *allocator,

@@ -6,7 +6,7 @@ time like trained ones as long as no value overflows, dies or turns denormal. Co
 and linear layers are drawn He-style and every batch normalisation takes the statistics of
 random images, so that activations keep unit size through the deepest network.
 
-    make_models.py [DIRECTORY] [--only NAME ...] [--group large|small] [--force] [--list]
+    make_models.py [DIRECTORY] [--only NAME ...] [--group GROUP] [--force] [--list]
 
 Needs Debian's python3-torch and python3-torchvision. Models already there are kept.
 """
@@ -33,6 +33,7 @@ class Model:
     outputs: tuple = ("logits",)
     opset: int = OPSET
     free_batch: bool = True
+    activations: str = ""  # element type of quantised activations; "" for a float model
 
 
 def image(size, channels=3):
@@ -171,9 +172,21 @@ MODELS = {
     "vit_s16": Model("large", vit_s16, image(224), opset=OPSET_WITH_LAYER_NORMALIZATION),
     "bert_base_128": Model("large", bert_base, text(128), SPAN),
     "bert_base_384": Model("large", bert_base, text(384), SPAN),
+    "resnet18_qdq": Model("quantized", resnet18, image(224), activations="uint8"),
+    "resnet50_qdq": Model("quantized", resnet50, image(224), activations="uint8"),
+    "mobilenet_v2_qdq": Model("quantized", mobilenet_v2, image(224), activations="uint8"),
+    "vit_s16_qdq": Model("quantized", vit_s16, image(224), activations="uint8",
+                         opset=OPSET_WITH_LAYER_NORMALIZATION),
+    "resnet18_qdq_s8": Model("quantized", resnet18, image(224), activations="int8"),
+    "resnet50_qdq_s8": Model("quantized", resnet50, image(224), activations="int8"),
+    "mobilenet_v2_qdq_s8": Model("quantized", mobilenet_v2, image(224), activations="int8"),
+    "vit_s16_qdq_s8": Model("quantized", vit_s16, image(224), activations="int8",
+                            opset=OPSET_WITH_LAYER_NORMALIZATION),
     "small_scale": Model("small", small_scale, {"x": ("float32", (1, 8))}, ("y",)),
     "small_mlp": Model("small", small_mlp, {"x": ("float32", (1, 64))}),
     "small_cnn": Model("small", small_cnn, image(32)),
+    "small_cnn_qdq": Model("small", small_cnn, image(32), activations="uint8"),
+    "small_vit_qdq_s8": Model("small", small_vit, image(32), activations="int8"),
     "small_depthwise": Model("small", small_depthwise, image(32), free_batch=False),
     "small_vit": Model("small", small_vit, image(32)),
     "small_bert": Model("small", small_bert, text(16), SPAN, free_batch=False),
@@ -241,11 +254,16 @@ def export(name, model, path):
     """Builds one model and moves it to `path` only when it is whole."""
     import torch
 
-    generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+    generator = torch.Generator().manual_seed(zlib.crc32(model.build.__name__.encode()))
     with torch.no_grad():
         network = model.build().eval()
         draw_weights(network, generator)
         settle_batch_norms(network, random_inputs(model, generator, batch=4))
+        if model.activations:
+            import quantized
+
+            sample = random_inputs(model, generator, batch=4)
+            network = quantized.quantize(network, sample, model.activations)
         inputs = random_inputs(model, generator, batch=1)
         results = network(*inputs)
     results = results if isinstance(results, tuple) else (results,)
@@ -266,7 +284,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description="Write the benchmark models as ONNX.")
     parser.add_argument("directory", nargs="?", default="build/models")
     parser.add_argument("--only", nargs="+", choices=MODELS, metavar="NAME", default=list(MODELS))
-    parser.add_argument("--group", choices=("large", "small"), help="only this group")
+    parser.add_argument("--group", choices=("large", "quantized", "small"), help="only this group")
     parser.add_argument("--force", action="store_true", help="write again what is there")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     return parser.parse_args()

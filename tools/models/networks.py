@@ -12,14 +12,12 @@ from torch import nn
 
 def heads_first(x, heads):
     """[batch, tokens, width] -> [batch, heads, tokens, width / heads]"""
-    batch, tokens, width = x.shape
-    return x.reshape(batch, tokens, heads, width // heads).transpose(1, 2)
+    return x.reshape(x.shape[0], x.shape[1], heads, x.shape[2] // heads).transpose(1, 2)
 
 
 def heads_last(x):
     """[batch, heads, tokens, depth] -> [batch, tokens, heads * depth]"""
-    batch, heads, tokens, depth = x.shape
-    return x.transpose(1, 2).reshape(batch, tokens, heads * depth)
+    return x.transpose(1, 2).reshape(x.shape[0], x.shape[2], x.shape[1] * x.shape[3])
 
 
 class JointAttention(nn.Module):
@@ -33,11 +31,11 @@ class JointAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, x):
-        batch, tokens, width = x.shape
-        split = self.qkv(x).reshape(batch, tokens, 3, self.heads, width // self.heads)
-        query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
-        scores = (query @ key.transpose(-2, -1)) * self.scale
-        return self.out(heads_last(scores.softmax(dim=-1) @ value))
+        depth = x.shape[2] // self.heads
+        split = self.qkv(x).reshape(x.shape[0], x.shape[1], 3, self.heads, depth)
+        parts = split.permute(2, 0, 3, 1, 4).unbind(0)
+        scores = (parts[0] @ parts[1].transpose(-2, -1)) * self.scale
+        return self.out(heads_last(scores.softmax(dim=-1) @ parts[2]))
 
 
 class VisionBlock(nn.Module):
