@@ -4,7 +4,6 @@
 #include <string.h>
 
 static const provider *const providers[] = {
-    &provider_conv_f32,
     &provider_matmul_f32,
     NULL,
 };
