@@ -96,7 +96,7 @@ typedef struct spry_inspect_weights {
 typedef struct spry_inspect_gap {
     const char *type;
     const char *domain;
-    int32_t opset;
+    int64_t opset;
     const char *reason; /* "no such operator", "input 0 is f64" */
     int64_t nodes;
     const char *labels; /* of the first ones, separated by ", " */

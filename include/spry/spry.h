@@ -5,6 +5,7 @@
 #include "spry/allocator.h"
 #include "spry/dataset.h"
 #include "spry/image.h"
+#include "spry/inspect.h"
 #include "spry/model.h"
 #include "spry/preprocess.h"
 #include "spry/progress.h"

@@ -28,7 +28,6 @@ struct spry_inspection {
     int32_t weight_count;
     spry_inspect_gap *gaps;
     int32_t gap_count;
-    size_t gap_capacity;
     const char **symbols;
     int32_t symbol_count;
 };

@@ -1,138 +1,138 @@
 /* All that cannot be run, at once: (operator, opset, reason) with the nodes that need it. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "inspect/summary.h"
-#include "ops/op.h"
 
-enum { GAP_REASON_SIZE = 128 };
+enum { GAP_REASON_SIZE = 64 };
 
-/* Why the node cannot be run, into `reason`; false when it can. */
-static bool find_reason(const summary *s, const graph *g, const graph_node *node, char *reason,
-                        size_t size)
+typedef struct gap_collector {
+    summary *s;
+    size_t capacity;
+    spry_status status;
+    spry_error *error;
+} gap_collector;
+
+/* One row per report; rows of equal meaning are joined afterwards. */
+static void collect(void *context, const spry_unsupported *item)
 {
-    const op *definition = op_of_node(node);
+    gap_collector *c = context;
+    summary *s = c->s;
+    char reason[GAP_REASON_SIZE] = "no such operator";
 
-    if (definition == NULL) {
-        if (model_find_function(s->m, node->domain, node->type, node->overload) != NULL) {
-            return false;
-        }
-        (void)snprintf(reason, size, "no such operator");
-        return true;
-    }
-    for (int32_t i = 0; i < node->input_count; i++) {
-        bool repeats = (definition->flags & OP_LAST_TYPES_REPEAT) != 0;
-        int32_t slot = i < OP_TYPE_SLOTS ? i : OP_TYPE_SLOTS - 1;
-        if (node->inputs[i] == GRAPH_NONE) {
-            continue;
-        }
-        while (repeats && slot > 0 && definition->types[slot] == 0) {
-            slot--;
-        }
-        const graph_type *type = &g->values[node->inputs[i]].type;
-        uint32_t accepted = i < OP_TYPE_SLOTS || repeats ? definition->types[slot] : 0;
-        if (accepted != 0 && type->kind == GRAPH_TYPE_TENSOR && type->dtype != SPRY_DTYPE_NONE &&
-            (accepted & dtype_bit(type->dtype)) == 0) {
-            (void)snprintf(reason, size, "input %d is %s", (int)i, spry_dtype_name(type->dtype));
-            return true;
-        }
-    }
-    return false;
-}
-
-static spry_status append_label(summary *s, const graph *g, const graph_node *node,
-                                spry_inspect_gap *gap, spry_error *error)
-{
-    char label[SUMMARY_LABEL_SIZE];
-
-    if (gap->nodes++ >= SUMMARY_GAP_LABELS) {
-        return SPRY_OK;
-    }
-    (void)graph_node_label(g, node, label, sizeof label);
-    size_t size = strlen(gap->labels) + strlen(label) + 3;
-    char *joined = arena_bytes(&s->memory, size);
-
-    if (joined == NULL) {
-        return alloc_failed(error, size);
-    }
-    (void)snprintf(joined, size, "%s%s%s", gap->labels, gap->labels[0] != '\0' ? ", " : "", label);
-    gap->labels = joined;
-    return SPRY_OK;
-}
-
-static spry_status add_gap(summary *s, const graph *g, const graph_node *node, const char *reason,
-                           spry_error *error)
-{
-    for (int32_t i = 0; i < s->gap_count; i++) {
-        spry_inspect_gap *gap = &s->gaps[i];
-        if (strcmp(gap->type, node->type) == 0 && strcmp(gap->domain, node->domain) == 0 &&
-            gap->opset == node->opset && strcmp(gap->reason, reason) == 0) {
-            return append_label(s, g, node, gap, error);
-        }
+    if (c->status != SPRY_OK) {
+        return;
     }
     void *array = s->gaps;
-    spry_status status =
-        summary_grow(s, &array, &s->gap_capacity, s->gap_count, sizeof *s->gaps, error);
-
+    c->status = summary_grow(s, &array, &c->capacity, s->gap_count, sizeof *s->gaps, c->error);
     s->gaps = array;
-    if (status != SPRY_OK) {
-        return status;
+    if (c->status != SPRY_OK) {
+        return;
     }
-    spry_inspect_gap *gap = &s->gaps[s->gap_count++];
-    *gap = (spry_inspect_gap){.type = node->type,
-                              .domain = node->domain,
-                              .opset = node->opset,
+    if (item->dtype != SPRY_DTYPE_NONE) {
+        (void)snprintf(reason, sizeof reason, "input %d is %s", (int)item->input,
+                       spry_dtype_name(item->dtype));
+    }
+    spry_inspect_gap *gap = &s->gaps[s->gap_count];
+    *gap = (spry_inspect_gap){.type = summary_text(s, item->type),
+                              .domain = summary_text(s, item->domain),
+                              .opset = item->opset,
                               .reason = summary_text(s, reason),
-                              .labels = ""};
-    if (gap->reason == NULL) {
-        return alloc_failed(error, GAP_REASON_SIZE);
+                              .nodes = s->gap_count, /* its place, while rows are sorted */
+                              .labels = summary_text(s, item->node)};
+    if (gap->type == NULL || gap->domain == NULL || gap->reason == NULL || gap->labels == NULL) {
+        c->status = alloc_failed(c->error, SUMMARY_LABEL_SIZE);
+        return;
     }
-    return append_label(s, g, node, gap, error);
+    s->gap_count++;
 }
 
-static spry_status search(summary *s, const graph *g, spry_error *error);
-
-static spry_status search_bodies(summary *s, const graph_node *node, spry_error *error)
+static int compare_meaning(const spry_inspect_gap *x, const spry_inspect_gap *y)
 {
-    for (int32_t a = 0; a < node->attribute_count; a++) {
-        const graph_attribute *attribute = &node->attributes[a];
-        bool holds = (attribute->kind == GRAPH_ATTRIBUTE_GRAPH ||
-                      attribute->kind == GRAPH_ATTRIBUTE_GRAPHS) &&
-                     attribute->ref_name == NULL;
+    int by_domain = strcmp(x->domain, y->domain);
+    int by_type = strcmp(x->type, y->type);
+    int by_opset = (x->opset > y->opset) - (x->opset < y->opset);
 
-        for (int64_t i = 0; holds && i < attribute->count; i++) {
-            spry_status status = search(s, attribute->as.graphs[i], error);
-            if (status != SPRY_OK) {
-                return status;
-            }
-        }
-    }
-    return SPRY_OK;
+    return by_domain != 0  ? by_domain
+           : by_type != 0  ? by_type
+           : by_opset != 0 ? by_opset
+                           : strcmp(x->reason, y->reason);
 }
 
-static spry_status search(summary *s, const graph *g, spry_error *error)
+static int compare_gaps(const void *a, const void *b)
 {
-    for (int32_t n = 0; n < g->node_count; n++) {
-        char reason[GAP_REASON_SIZE];
-        spry_status status = SPRY_OK;
-        if (find_reason(s, g, &g->nodes[n], reason, sizeof reason)) {
-            status = add_gap(s, g, &g->nodes[n], reason, error);
-            if (g == s->g) {
-                s->nodes[n].is_supported = false;
+    const spry_inspect_gap *x = a;
+    const spry_inspect_gap *y = b;
+    int by_meaning = compare_meaning(x, y);
+
+    return by_meaning != 0 ? by_meaning : (x->nodes > y->nodes) - (x->nodes < y->nodes);
+}
+
+static int compare_counts(const void *a, const void *b)
+{
+    const spry_inspect_gap *x = a;
+    const spry_inspect_gap *y = b;
+
+    return x->nodes != y->nodes ? (x->nodes < y->nodes) - (x->nodes > y->nodes)
+                                : compare_meaning(x, y);
+}
+
+/* The labels of the first rows of gaps[first, end), joined. */
+static const char *join_labels(summary *s, int32_t first, int32_t end)
+{
+    size_t size = 8;
+
+    end = end - first > SUMMARY_GAP_LABELS ? first + SUMMARY_GAP_LABELS : end;
+    for (int32_t i = first; i < end; i++) {
+        size += strlen(s->gaps[i].labels) + 2;
+    }
+    char *joined = arena_zeroed(&s->memory, size);
+    size_t length = 0;
+
+    for (int32_t i = first; joined != NULL && i < end; i++) {
+        length += (size_t)snprintf(joined + length, size - length, "%s%s", i > first ? ", " : "",
+                                   s->gaps[i].labels);
+    }
+    return joined;
+}
+
+static spry_status join_rows(summary *s, spry_error *error)
+{
+    int32_t kept = 0;
+    int32_t end = 0;
+
+    for (int32_t first = 0; first < s->gap_count; first = end) {
+        for (end = first + 1; end < s->gap_count; end++) {
+            if (compare_meaning(&s->gaps[first], &s->gaps[end]) != 0) {
+                break;
             }
         }
-        if (status == SPRY_OK) {
-            status = search_bodies(s, &g->nodes[n], error);
+        const char *labels = join_labels(s, first, end);
+        if (labels == NULL) {
+            return alloc_failed(error, SUMMARY_LABEL_SIZE);
         }
-        if (status != SPRY_OK) {
-            return status;
-        }
+        s->gaps[kept] = s->gaps[first];
+        s->gaps[kept].nodes = end - first;
+        s->gaps[kept++].labels = labels;
     }
+    s->gap_count = kept;
     return SPRY_OK;
 }
 
 spry_status summary_find_gaps(summary *s, spry_error *error)
 {
-    return search(s, s->g, error);
+    gap_collector collector = {.s = s, .error = error};
+    int64_t count = 0;
+    spry_status status = spry_model_unsupported(s->m, collect, &collector, &count, error);
+
+    status = status == SPRY_OK ? collector.status : status;
+    if (status != SPRY_OK || s->gap_count == 0) {
+        return status;
+    }
+    qsort(s->gaps, (size_t)s->gap_count, sizeof *s->gaps, compare_gaps);
+    status = join_rows(s, error);
+    qsort(s->gaps, (size_t)s->gap_count, sizeof *s->gaps, compare_counts);
+    return status;
 }

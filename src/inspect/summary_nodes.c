@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "inspect/summary.h"
+#include "model/graph_walk.h"
 #include "ops/op.h"
 
 bool summary_is_constant_node(const graph_node *node)
@@ -98,27 +99,32 @@ static void sort_weights(summary *s)
 
 /* ---- operators ---- */
 
-static spry_status find_operator(summary *s, const graph_node *node, spry_inspect_operator **row,
-                                 spry_error *error)
+/* One row per node; rows of the same operator are joined afterwards. */
+static spry_status add_operator(summary *s, const graph_node *node, int64_t parameters,
+                                int64_t macs, spry_error *error)
 {
-    for (int32_t i = 0; i < s->operator_count; i++) {
-        spry_inspect_operator *known = &s->operators[i];
-        if (strcmp(known->type, node->type) == 0 && strcmp(known->domain, node->domain) == 0) {
-            *row = known;
-            return SPRY_OK;
-        }
-    }
     void *array = s->operators;
     spry_status status = summary_grow(s, &array, &s->operator_capacity, s->operator_count,
                                       sizeof *s->operators, error);
 
     s->operators = array;
     if (status == SPRY_OK) {
-        *row = &s->operators[s->operator_count++];
-        (*row)->type = node->type;
-        (*row)->domain = node->domain;
+        s->operators[s->operator_count++] = (spry_inspect_operator){.type = node->type,
+                                                                    .domain = node->domain,
+                                                                    .nodes = 1,
+                                                                    .parameters = parameters,
+                                                                    .macs = macs > 0 ? macs : 0};
     }
     return status;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const spry_inspect_operator *x = a;
+    const spry_inspect_operator *y = b;
+    int by_type = strcmp(x->type, y->type);
+
+    return by_type != 0 ? by_type : strcmp(x->domain, y->domain);
 }
 
 static int compare_operators(const void *a, const void *b)
@@ -129,6 +135,29 @@ static int compare_operators(const void *a, const void *b)
     int by_count = (x->nodes < y->nodes) - (x->nodes > y->nodes);
 
     return by_macs != 0 ? by_macs : by_count != 0 ? by_count : strcmp(x->type, y->type);
+}
+
+static void join_operators(summary *s)
+{
+    int32_t kept = 0;
+
+    if (s->operator_count == 0) {
+        return;
+    }
+    qsort(s->operators, (size_t)s->operator_count, sizeof *s->operators, compare_names);
+    for (int32_t i = 1; i < s->operator_count; i++) {
+        spry_inspect_operator *row = &s->operators[i];
+        spry_inspect_operator *sum = &s->operators[kept];
+        if (compare_names(sum, row) != 0) {
+            s->operators[++kept] = *row;
+            continue;
+        }
+        sum->nodes++;
+        sum->parameters += row->parameters;
+        sum->macs += row->macs;
+    }
+    s->operator_count = kept + 1;
+    qsort(s->operators, (size_t)s->operator_count, sizeof *s->operators, compare_operators);
 }
 
 /* ---- cost ---- */
@@ -187,7 +216,8 @@ static spry_status describe_node(summary *s, const graph_node *node, spry_inspec
     row->opset = node->opset;
     row->output = output == GRAPH_NONE ? "" : s->g->values[output].name;
     row->shape = summary_type(s, output);
-    row->is_supported = true;
+    row->is_supported = op_of_node(node) != NULL ||
+                        model_find_function(s->m, node->domain, node->type, node->overload) != NULL;
     return row->label == NULL || row->shape == NULL ? alloc_failed(error, SUMMARY_TYPE_SIZE)
                                                     : SPRY_OK;
 }
@@ -197,10 +227,8 @@ static spry_status count_nested(summary *s, const graph_node *node, spry_error *
 static spry_status count_body(summary *s, const graph *body, spry_error *error)
 {
     for (int32_t n = 0; n < body->node_count; n++) {
-        spry_inspect_operator *row = NULL;
-        spry_status status = find_operator(s, &body->nodes[n], &row, error);
+        spry_status status = add_operator(s, &body->nodes[n], 0, 0, error);
         if (status == SPRY_OK) {
-            row->nodes++;
             s->totals.nested_nodes++;
             status = count_nested(s, &body->nodes[n], error);
         }
@@ -215,13 +243,11 @@ static spry_status count_body(summary *s, const graph *body, spry_error *error)
 static spry_status count_nested(summary *s, const graph_node *node, spry_error *error)
 {
     for (int32_t a = 0; a < node->attribute_count; a++) {
-        const graph_attribute *attribute = &node->attributes[a];
-        bool holds = (attribute->kind == GRAPH_ATTRIBUTE_GRAPH ||
-                      attribute->kind == GRAPH_ATTRIBUTE_GRAPHS) &&
-                     attribute->ref_name == NULL;
+        int64_t count = 0;
+        graph *const *bodies = graph_attribute_subgraphs(&node->attributes[a], &count);
 
-        for (int64_t i = 0; holds && i < attribute->count; i++) {
-            spry_status status = count_body(s, attribute->as.graphs[i], error);
+        for (int64_t i = 0; i < count; i++) {
+            spry_status status = count_body(s, bodies[i], error);
             if (status != SPRY_OK) {
                 return status;
             }
@@ -246,21 +272,15 @@ static spry_status count_node(summary *s, int32_t n, bool *seen, const graph_typ
 {
     const graph_node *node = &s->g->nodes[n];
     spry_inspect_node *row = &s->nodes[n];
-    spry_inspect_operator *sum = NULL;
     spry_status status = describe_node(s, node, row, error);
 
-    if (status == SPRY_OK) {
-        status = find_operator(s, node, &sum, error);
-    }
     if (status != SPRY_OK) {
         return status;
     }
     add_weights(s, node, seen, row);
     add_cost(s, node, types, row);
-    sum->nodes++;
-    sum->parameters += row->parameters;
-    sum->macs += row->macs > 0 ? row->macs : 0;
-    return count_nested(s, node, error);
+    status = add_operator(s, node, row->parameters, row->macs, error);
+    return status == SPRY_OK ? count_nested(s, node, error) : status;
 }
 
 spry_status summary_count_nodes(summary *s, spry_error *error)
@@ -281,9 +301,7 @@ spry_status summary_count_nodes(summary *s, spry_error *error)
     }
     if (status == SPRY_OK) {
         sort_weights(s);
-        if (s->operator_count > 0) {
-            qsort(s->operators, (size_t)s->operator_count, sizeof *s->operators, compare_operators);
-        }
+        join_operators(s);
     }
     return status;
 }
