@@ -6,6 +6,7 @@
 
 const cli_command *const cli_commands[] = {
     &cmd_help,
+    &cmd_inspect,
     &cmd_version,
     NULL,
 };

@@ -5,6 +5,7 @@
 #include "cli/command.h"
 
 extern const cli_command cmd_help;
+extern const cli_command cmd_inspect;
 extern const cli_command cmd_version;
 
 #endif
