@@ -141,7 +141,7 @@ struct graph {
     graph_node *nodes; /* in topological order after loading and after graph_sort */
     int32_t node_count;
     size_t node_capacity;
-    int32_t *inputs; /* in declared order; old IR versions list initializers here too */
+    int32_t *inputs; /* in declared order; those with a constant may be left out by callers */
     int32_t input_count;
     int32_t *outputs;
     int32_t output_count;
@@ -229,6 +229,10 @@ typedef struct graph_uses {
 } graph_uses;
 SPRY_MUST_USE spry_status graph_find_uses(const graph *g, arena *memory, graph_uses *uses,
                                           spry_error *error);
+
+/* What the value always is, looked up through captures; NULL when it is computed or may be given by
+ * the caller (an input with a default). */
+const tensor *graph_constant(const graph *g, int32_t id);
 
 /* "Conv 'layer1.0.conv1'" or "Conv #12" for nodes without a name, into `text`; returns `text`. */
 char *graph_node_label(const graph *g, const graph_node *node, char *text, size_t size);

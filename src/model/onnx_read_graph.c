@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "model/infer.h"
 #include "model/onnx_parse.h"
 
 enum { NODE_OUTPUT = 2 };
@@ -245,6 +246,13 @@ static spry_status add_initializer(graph_reader *gr, const wire_field *field,
     if (id == GRAPH_NONE) {
         status = graph_add_constant(g, read->name, t, &id, error);
     } else {
+        graph_type type = graph_type_tensor(t->dtype, t->rank, t->shape);
+
+        if (!infer_merge(&g->values[id].type, &type)) {
+            return wire_fail(&gr->c->source, SPRY_BAD_INPUT, field->whole.data,
+                             "initializer '%.200s' does not have the type of its input",
+                             read->name);
+        }
         g->values[id].constant = t;
     }
     if (status == SPRY_OK) {
@@ -264,6 +272,27 @@ static spry_status read_initializer(graph_reader *gr, const wire_reader *r, cons
                                                    : onnx_read_tensor(gr->c, child, &read);
     }
     return status == SPRY_OK ? add_initializer(gr, field, &read) : status;
+}
+
+/* Up to IR version 3 every initializer is listed as an input, though none is meant to be given. */
+static void drop_constant_inputs(graph_reader *gr)
+{
+    graph *g = gr->g;
+    int32_t kept = 0;
+
+    if (g->parent != NULL || gr->parts != graph_parts || gr->c->m->ir_version >= 4) {
+        return;
+    }
+    for (int32_t i = 0; i < g->input_count; i++) {
+        graph_value *v = &g->values[g->inputs[i]];
+
+        if (v->constant == NULL) {
+            g->inputs[kept++] = g->inputs[i];
+        } else {
+            v->is_input = false;
+        }
+    }
+    g->input_count = kept;
 }
 
 static spry_status declare_node(graph_reader *gr, const wire_reader *r, const wire_field *field)
@@ -333,11 +362,15 @@ static spry_status run_steps(graph_reader *gr)
     static const struct {
         part wanted;
         graph_step step;
+        void (*after)(graph_reader *gr);
     } steps[] = {
-        {PART_INPUT, read_input},        {PART_INITIALIZER, read_initializer},
-        {PART_SPARSE, read_initializer}, {PART_NODE, declare_node},
-        {PART_OUTPUT, read_output},      {PART_INFO, read_value_info},
-        {PART_NODE, connect_node},
+        {PART_INPUT, read_input, NULL},
+        {PART_INITIALIZER, read_initializer, NULL},
+        {PART_SPARSE, read_initializer, drop_constant_inputs},
+        {PART_NODE, declare_node, NULL},
+        {PART_OUTPUT, read_output, NULL},
+        {PART_INFO, read_value_info, NULL},
+        {PART_NODE, connect_node, NULL},
     };
     spry_status status = for_each(gr, PART_OTHER, count_part);
 
@@ -346,6 +379,9 @@ static spry_status run_steps(graph_reader *gr)
     }
     for (size_t i = 0; status == SPRY_OK && i < sizeof steps / sizeof *steps; i++) {
         status = for_each(gr, steps[i].wanted, steps[i].step);
+        if (status == SPRY_OK && steps[i].after != NULL) {
+            steps[i].after(gr);
+        }
     }
     return status == SPRY_OK ? graph_sort(gr->g, gr->c->source.error) : status;
 }
