@@ -6,7 +6,7 @@
 
 #include "base/checked.h"
 #include "ops/families.h"
-#include "ops/window.h"
+#include "ops/sliding_window.h"
 #include "tensor/convert.h"
 
 /* ---- shapes ---- */

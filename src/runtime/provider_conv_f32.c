@@ -6,7 +6,7 @@
 #include "base/checked.h"
 #include "kernels/conv/conv_f32.h"
 #include "kernels/gemm/gemm_f32.h"
-#include "ops/window.h"
+#include "ops/sliding_window.h"
 #include "runtime/providers.h"
 
 enum { FEW_PIECES = 4 }; /* with fewer pieces of columns than this, rows are split as well */

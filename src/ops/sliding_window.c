@@ -1,5 +1,5 @@
 /* Window geometry from attributes. */
-#include "ops/window.h"
+#include "ops/sliding_window.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* The geometry of a sliding window, shared by convolution and pooling.
  *
  *     out = (in + pad_begin + pad_end - ((kernel - 1) * dilation + 1)) / stride + 1   per axis */
-#ifndef OPS_WINDOW_H
-#define OPS_WINDOW_H
+#ifndef OPS_SLIDING_WINDOW_H
+#define OPS_SLIDING_WINDOW_H
 
 #include <stdbool.h>
 #include <stdint.h>
