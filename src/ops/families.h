@@ -7,6 +7,7 @@
 extern const op ops_arithmetic[];
 extern const op ops_cast[];
 extern const op ops_compare[];
+extern const op ops_conv[];
 extern const op ops_power[];
 extern const op ops_quantize[];
 extern const op ops_select[];

@@ -7,7 +7,7 @@
 /* One line per family, in alphabetical order of file names.
  * clang-format off */
 static const op *const tables[] = {
-    ops_arithmetic, ops_cast, ops_compare, ops_power, ops_quantize, ops_select, ops_unary, NULL,
+    ops_arithmetic, ops_cast, ops_compare, ops_conv, ops_power, ops_quantize, ops_select, ops_unary, NULL,
 };
 /* clang-format on */
 
