@@ -4,6 +4,7 @@ The processes speak the line protocol of bench/README.md. Turns go A B A B so th
 else the machine does meanwhile falls on both; every figure is a median over the turns.
 """
 
+import glob
 import json
 import math
 import os
@@ -15,7 +16,9 @@ from dataclasses import dataclass
 
 SLICE_MS = 20.0  # a turn repeats a fast run until it lasts about this long
 MAX_REPEATS = 10000
-PAUSE_S = 0.004  # lets the other side's threads stop spinning
+IDLE_STEP_S = 0.002  # a process that hardly ran for this long is idle
+IDLE_SHARE = 0.1
+IDLE_LIMIT_S = 0.5
 
 
 class PeerError(Exception):
@@ -61,6 +64,26 @@ class Peer:
             raise PeerError(f"{self.name}: {kind} {rest}")
         return kind == "ok"
 
+    def cpu_seconds(self):
+        """Processor time of all threads so far, finer than /proc/PID/stat tells it."""
+        total = 0
+        for path in glob.glob(f"/proc/{self.process.pid}/task/*/schedstat"):
+            with open(path, encoding="utf-8") as file:
+                total += int(file.read().split()[0])
+        return total * 1e-9
+
+    def wait_until_idle(self):
+        """Waits until this side's threads have stopped spinning for more work, which would take
+        a core from the other side: ONNX Runtime's do so for tens of milliseconds."""
+        deadline = time.monotonic() + IDLE_LIMIT_S
+        before = self.cpu_seconds()
+        while time.monotonic() < deadline:
+            time.sleep(IDLE_STEP_S)
+            after = self.cpu_seconds()
+            if after - before < IDLE_SHARE * IDLE_STEP_S:
+                break
+            before = after
+
     def close(self):
         if self.process.poll() is None:
             self.process.stdin.close()
@@ -94,15 +117,23 @@ class Comparison:
         return statistics.median(r / l for l, r in zip(self.left, self.right))
 
 
+def spread(milliseconds):
+    """Middle half of the turns as a share of their median: how quiet the machine was."""
+    if len(milliseconds) < 2:
+        return 0.0
+    low, middle, high = statistics.quantiles(milliseconds, n=4)
+    return (high - low) / middle
+
+
 def choose_repeats(*peers):
     """Runs in a turn, the same on both sides, so that the faster side's turn fills a slice."""
     fastest = min(peer.run() for peer in peers)
     return max(1, min(MAX_REPEATS, math.ceil(SLICE_MS / max(fastest, 1e-6))))
 
 
-def take_turn(peer, repeats):
+def take_turn(peer, other, repeats):
     """One untimed run brings this side's data back into the caches; then the timed ones."""
-    time.sleep(PAUSE_S)
+    other.wait_until_idle()
     peer.run()
     return peer.run(repeats)
 
@@ -112,7 +143,8 @@ def compare(left, right, rounds, warm_up):
     for peer in (left, right):
         peer.run(warm_up)
     repeats = choose_repeats(left, right)
-    turns = [(take_turn(left, repeats), take_turn(right, repeats)) for _ in range(rounds)]
+    turns = [(take_turn(left, right, repeats), take_turn(right, left, repeats))
+             for _ in range(rounds)]
     return Comparison([turn[0] for turn in turns], [turn[1] for turn in turns])
 
 
@@ -120,7 +152,7 @@ def measure_alone(peer, rounds, warm_up):
     """Median milliseconds of one process."""
     peer.run(warm_up)
     repeats = choose_repeats(peer)
-    return statistics.median(take_turn(peer, repeats) for _ in range(rounds))
+    return statistics.median(take_turn(peer, peer, repeats) for _ in range(rounds))
 
 
 def geometric_mean(values):

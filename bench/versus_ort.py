@@ -86,10 +86,14 @@ def measure_all(arguments, models):
 
 
 def print_latency(rows, left, right):
-    interleave.print_table(
-        ["model", "threads", f"{left} ms", f"{right} ms", "ratio"],
-        [[row["model"], row["threads"], f"{row['left']['median_ms']:.3f}",
-          f"{row['right']['median_ms']:.3f}", f"{row['ratio']:.2f}"] for row in rows])
+    """`spread` of the noisier side: large where the machine was not quiet."""
+    def cells(row):
+        noise = max(interleave.spread(row[side]["turns_ms"]) for side in ("left", "right"))
+        return [row["model"], row["threads"], f"{row['left']['median_ms']:.3f}",
+                f"{row['right']['median_ms']:.3f}", f"{row['ratio']:.2f}", f"{100 * noise:.0f} %"]
+
+    interleave.print_table(["model", "threads", f"{left} ms", f"{right} ms", "ratio", "spread"],
+                           [cells(row) for row in rows])
 
 
 def print_start_up(rows, left, right):

@@ -1,8 +1,8 @@
 /* Random numbers that are the same on every machine and with any number of threads.
  *
  * A generator is a position in one of 2^64 independent streams of a seed. Nothing is carried from
- * draw to draw: the numbers at a position are a function of (seed, stream, position), so threads can
- * each start where their share of the work begins.
+ * draw to draw: the numbers at a position are a function of (seed, stream, position), so threads
+ * can each start where their share of the work begins.
  *
  *     spry_random r = spry_random_stream(42, 0);
  *     float x = spry_random_f32(&r);

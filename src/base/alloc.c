@@ -100,6 +100,7 @@ spry_status alloc_grow(const spry_allocator *allocator, void **array, size_t *ca
     while (grown < needed) {
         grown = grown > ceiling / 2 ? ceiling : grown * 2;
     }
+    grown = grown < ceiling ? grown : ceiling;
     if (!checked_mul(grown, size, &bytes)) {
         return alloc_failed(error, SIZE_MAX);
     }

@@ -76,14 +76,21 @@ void *arena_bytes(arena *a, size_t size)
     arena_chunk *chunk = a->chunks;
     size_t start = 0;
     size_t end = 0;
+    size_t cost;
     size_t total;
 
-    size = size != 0 ? size : 1;
-    if (!checked_add(a->used_bytes, size, &total) || total > a->ceiling) {
+    /* Whole steps of 16 count against the ceiling: a million single bytes are 16 MB of memory. */
+    if (!checked_add(size != 0 ? size : 1, 15, &size)) {
         return NULL;
     }
+    size -= size % 16;
+    cost = size;
     if (chunk != NULL) {
         start = (chunk->used + alignment - 1) / alignment * alignment;
+        cost = size + (start - chunk->used);
+    }
+    if (!checked_add(a->used_bytes, cost, &total) || total > a->ceiling) {
+        return NULL;
     }
     if (chunk == NULL || !checked_add(start, size, &end) || end > chunk->size) {
         chunk = add_chunk(a, size);

@@ -28,8 +28,8 @@ SPRY_MUST_USE spry_status file_map_open(const char *path, uint64_t ceiling, file
 SPRY_MUST_USE spry_status file_map_open_beneath(const char *folder, const char *relative,
                                                 uint64_t ceiling, file_map *map, spry_error *error);
 /* The opening step of file_map_open_beneath for kernels that cannot do it in one call: a read-only
- * descriptor of `relative`, which has passed the checks on its text, or -1 with errno set (ELOOP for
- * a symbolic link). */
+ * descriptor of `relative`, which has passed the checks on its text, or -1 with errno set (ELOOP
+ * for a symbolic link). */
 int file_open_by_parts(const char *folder, const char *relative);
 
 void file_map_close(file_map *map);

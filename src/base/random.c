@@ -136,7 +136,7 @@ static double fixed_log(double x)
     return exponent * ln2 + 2 * s * sum;
 }
 
-/* sin and cos of 2 pi x for x in [0, 1): an angle of at most pi / 4 and a number of quarter turns. */
+/* sin and cos of 2 pi x for x in [0, 1): an angle of at most pi / 4 and some quarter turns. */
 static void fixed_sin_cos(double x, double *sine, double *cosine)
 {
     static const double two_pi = 0x1.921fb54442d18p+2;

@@ -36,20 +36,22 @@ static void copy_text(char *to, size_t size, const char *from)
 spry_status spry_fail(spry_error *error, spry_status code, const char *where, const char *remedy,
                       const char *format, ...)
 {
-    /* `where` may point into the very error being replaced (a caller that adds context). */
+    /* The texts may point into the very error being replaced (a caller that adds context). */
     char saved_where[SPRY_ERROR_WHERE_SIZE];
-    char what[SPRY_ERROR_WHAT_SIZE];
+    char saved_remedy[SPRY_ERROR_REMEDY_SIZE];
+    char what[SPRY_ERROR_WHAT_SIZE] = "";
     va_list arguments;
 
     if (error == NULL) {
         return code;
     }
     copy_text(saved_where, sizeof saved_where, where);
+    copy_text(saved_remedy, sizeof saved_remedy, remedy);
     va_start(arguments, format);
     (void)vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);
     error->code = code;
-    copy_text(error->remedy, sizeof error->remedy, remedy);
+    copy_text(error->remedy, sizeof error->remedy, saved_remedy);
     copy_text(error->where, sizeof error->where, saved_where);
     copy_text(error->what, sizeof error->what, what);
     return code;

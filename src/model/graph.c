@@ -249,6 +249,15 @@ void graph_set_output(graph *g, int32_t node, int32_t port, int32_t id)
     }
 }
 
+const tensor *graph_constant(const graph *g, int32_t id)
+{
+    while (g->values[id].outer != GRAPH_NONE && g->parent != NULL) {
+        id = g->values[id].outer;
+        g = g->parent;
+    }
+    return g->values[id].is_input ? NULL : g->values[id].constant;
+}
+
 char *graph_node_label(const graph *g, const graph_node *node, char *text, size_t size)
 {
     if (node->name[0] != '\0') {

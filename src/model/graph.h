@@ -66,9 +66,10 @@ typedef struct graph_value {
     int32_t content_count;
     bool is_input;
     bool is_output;
-    bool is_declared;     /* has an entry in GraphProto.value_info, input or output */
-    graph_bytes raw_type; /* TypeProto of GRAPH_TYPE_OTHER */
-    graph_bytes unknown;  /* of ValueInfoProto */
+    bool is_declared;           /* has an entry in GraphProto.value_info, input or output */
+    graph_bytes raw_type;       /* TypeProto as read: kept while `type` still says the same */
+    graph_bytes unknown;        /* of ValueInfoProto */
+    graph_bytes unknown_tensor; /* of the initializer's TensorProto */
     const char *doc;
 } graph_value;
 
@@ -140,7 +141,7 @@ struct graph {
     graph_node *nodes; /* in topological order after loading and after graph_sort */
     int32_t node_count;
     size_t node_capacity;
-    int32_t *inputs; /* in declared order; old IR versions list initializers here too */
+    int32_t *inputs; /* in declared order; those with a constant may be left out by callers */
     int32_t input_count;
     int32_t *outputs;
     int32_t output_count;
@@ -210,6 +211,13 @@ SPRY_MUST_USE spry_status graph_replace_value(graph *g, int32_t from, int32_t to
 bool graph_can_be_output(const graph *g, int32_t id);
 /* Exchanges the names of two values. */
 void graph_swap_names(graph *g, int32_t a, int32_t b);
+/* Many replacements at once, without the graph outputs: every use of `id` reads what map[id] leads
+ * to, where map[id] == id ends the path. `map` has an entry per value. */
+void graph_redirect_uses(graph *g, int32_t *map);
+/* The end of the path from `id`. */
+int32_t graph_follow(int32_t *map, int32_t id);
+/* `to`, which graph_can_be_output, becomes the graph output that `from` was: name and type too. */
+void graph_take_output(graph *g, int32_t from, int32_t to);
 /* Marks the node removed; its outputs lose their producer. */
 void graph_remove_node(graph *g, int32_t node);
 /* Drops removed nodes from the array (ids change). */
@@ -228,6 +236,10 @@ typedef struct graph_uses {
 } graph_uses;
 SPRY_MUST_USE spry_status graph_find_uses(const graph *g, arena *memory, graph_uses *uses,
                                           spry_error *error);
+
+/* What the value always is, looked up through captures; NULL when it is computed or may be given by
+ * the caller (an input with a default). */
+const tensor *graph_constant(const graph *g, int32_t id);
 
 /* "Conv 'layer1.0.conv1'" or "Conv #12" for nodes without a name, into `text`; returns `text`. */
 char *graph_node_label(const graph *g, const graph_node *node, char *text, size_t size);
@@ -258,7 +270,7 @@ SPRY_MUST_USE spry_status graph_copy_attributes(graph *g, const graph_attribute 
 graph_type graph_type_tensor(spry_dtype dtype, int rank, const int64_t *shape);
 /* True when it is a tensor type whose dimensions are all known. */
 bool graph_type_is_static(const graph_type *type);
-/* "f32[N,3,224,224]", "sequence(f32[?])" into `text`; returns `text`. */
-char *graph_type_describe(const graph_type *type, char *text, size_t size);
+/* "f32[N,3,224,224]", "sequence(f32[?])" into `buffer`; returns it. */
+char *graph_type_describe(const graph_type *type, char *buffer, size_t size);
 
 #endif

@@ -10,8 +10,8 @@
 
 graph *const *graph_attribute_subgraphs(const graph_attribute *attribute, int64_t *count)
 {
-    bool holds = attribute->kind == GRAPH_ATTRIBUTE_GRAPH ||
-                 attribute->kind == GRAPH_ATTRIBUTE_GRAPHS;
+    bool holds =
+        attribute->kind == GRAPH_ATTRIBUTE_GRAPH || attribute->kind == GRAPH_ATTRIBUTE_GRAPHS;
 
     *count = holds && attribute->ref_name == NULL ? attribute->count : 0;
     return *count > 0 ? attribute->as.graphs : NULL;
@@ -81,7 +81,7 @@ typedef struct sorter {
     const graph *g;
     int32_t *offsets;
     int32_t *edges;
-    int32_t *next;  /* per node: the next edge to follow */
+    int32_t *next; /* per node: the next edge to follow */
     int32_t *stack;
     int32_t *order; /* finished nodes */
     int32_t ordered;
@@ -215,7 +215,7 @@ spry_status graph_sort(graph *g, spry_error *error)
     spry_status status;
 
     graph_compact(g);
-    arena_init(&memory, &g->memory->allocator, SIZE_MAX);
+    arena_init(&memory, &g->memory->allocator, g->memory->ceiling - g->memory->used_bytes);
     status = find_order(&s, &memory, error);
     if (status == SPRY_OK && !is_ascending(s.order, g->node_count)) {
         status = apply_order(g, s.order, &memory, error);

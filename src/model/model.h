@@ -16,6 +16,14 @@ typedef struct model_metadata {
     const char *text;
 } model_metadata;
 
+/* A file that holds external weights, mapped once for all tensors in it. */
+typedef struct model_file {
+    const char *location; /* as the model names it, relative to its folder */
+    tensor_storage *map;
+    graph_bytes bytes;
+    struct model_file *next;
+} model_file;
+
 /* A model-local function: a body whose inputs are positional, to be inlined or recognised. */
 typedef struct model_function {
     const char *domain;
@@ -38,6 +46,7 @@ struct spry_model {
     const char *path;     /* for messages; "<memory>" when parsed from memory */
     const char *folder;   /* NULL: external data refused */
     tensor_storage *file; /* the mapped file; NULL when parsed from memory */
+    model_file *externals;
     int64_t ir_version;
     const char *producer_name;
     const char *producer_version;

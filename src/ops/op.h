@@ -49,6 +49,8 @@ struct op {
     spry_status (*run)(op_call *call);
     /* Adds up what one run costs; NULL: bytes moved only. */
     void (*cost)(const op_work *w, int64_t *macs, int64_t *flops);
+    /* What tells operators of one family apart that share a kernel; the family's own struct. */
+    const void *detail;
 };
 
 /* Common masks for `types`. */
@@ -182,6 +184,8 @@ int64_t op_work_count(const graph_type *type);
 
 /* The definition for that operator at that opset version, or NULL. */
 const op *op_find(const char *domain, const char *name, int64_t opset);
+/* The definition of a node: the resolved one, or what op_find says. */
+const op *op_of_node(const graph_node *node);
 /* All tables, ended by NULL; each table is ended by an entry whose name is NULL. */
 const op *const *op_tables(void);
 

@@ -155,16 +155,18 @@ static spry_status infer_broadcast_as(op_shapes *s, spry_dtype dtype)
     for (int i = 0; i < s->input_count; i++) {
         const graph_type *type = op_shapes_ranked(s, i);
         graph_dim dims[SPRY_TENSOR_MAX_RANK];
+        int rank;
         spry_status status;
 
         if (type == NULL) {
             op_shapes_set_unranked(s, 0, dtype);
             return SPRY_OK;
         }
-        status = op_shapes_broadcast(s, &joined, type, dims, &joined.rank);
+        status = op_shapes_broadcast(s, &joined, type, dims, &rank);
         if (status != SPRY_OK) {
             return status;
         }
+        joined.rank = rank;
         memcpy(joined.dims, dims, (size_t)joined.rank * sizeof *dims);
     }
     op_shapes_set(s, 0, dtype, joined.rank, joined.dims);

@@ -4,10 +4,12 @@
 #include "ops/families.h"
 #include "ops/op.h"
 
-/* One line per family, in alphabetical order of file names. */
+/* One line per family, in alphabetical order of file names.
+ * clang-format off */
 static const op *const tables[] = {
-    NULL,
+    ops_arithmetic, ops_cast, ops_compare, ops_power, ops_quantize, ops_select, ops_unary, NULL,
 };
+/* clang-format on */
 
 const op *const *op_tables(void)
 {
@@ -27,4 +29,9 @@ const op *op_find(const char *domain, const char *name, int64_t opset)
         }
     }
     return best;
+}
+
+const op *op_of_node(const graph_node *node)
+{
+    return node->op != NULL ? node->op : op_find(node->domain, node->type, node->opset);
 }

@@ -178,6 +178,96 @@ tensor *op_harness_texts(op_harness *h, int rank, const int64_t *shape, const ch
     return t;
 }
 
+int64_t op_harness_next(op_harness *h, int64_t below)
+{
+    h->state = h->state * 6364136223846793005u + 1442695040888963407u;
+    return (int64_t)((h->state >> 33) % (uint64_t)below);
+}
+
+int op_harness_shape(op_harness *h, int most_rank, int64_t *shape)
+{
+    int rank = (int)op_harness_next(h, most_rank + 1);
+
+    for (int d = 0; d < rank; d++) {
+        int64_t draw = op_harness_next(h, 20);
+
+        shape[d] = draw == 0 ? 0 : draw < 6 ? 1 : 2 + op_harness_next(h, rank > 3 ? 4 : 17);
+    }
+    return rank;
+}
+
+int op_harness_smaller(op_harness *h, int rank, const int64_t *shape, int64_t *smaller)
+{
+    int lead = op_harness_next(h, 3) == 0 ? (int)op_harness_next(h, rank + 1) : 0;
+
+    for (int d = lead; d < rank; d++) {
+        smaller[d - lead] = op_harness_next(h, 3) == 0 ? 1 : shape[d];
+    }
+    return rank - lead;
+}
+
+int64_t op_harness_source(const tensor *input, const tensor *output, int64_t index)
+{
+    int64_t source = 0;
+    int64_t step = 1;
+
+    for (int d = output->rank - 1; d >= 0; d--) {
+        int at = d - (output->rank - input->rank);
+        int64_t position = index % output->shape[d];
+
+        index /= output->shape[d];
+        if (at >= 0) {
+            source += input->shape[at] == 1 ? 0 : position * step;
+            step *= input->shape[at];
+        }
+    }
+    return source;
+}
+
+static double any_float(op_harness *h, bool extremes)
+{
+    static const double odd[] = {INFINITY, -INFINITY, NAN, 0.0, -0.0, 1e-30, 6e4, -3e4};
+
+    if (extremes && op_harness_next(h, 8) == 0) {
+        return odd[op_harness_next(h, 8)];
+    }
+    return (double)(op_harness_next(h, 33) - 16) / 4.0;
+}
+
+static int64_t any_integer(op_harness *h, spry_dtype dtype, bool extremes)
+{
+    bool is_signed = dtype_class_of(dtype) == DTYPE_CLASS_SIGNED;
+
+    if (dtype == SPRY_DTYPE_BOOL) {
+        return op_harness_next(h, 2);
+    }
+    if (extremes && op_harness_next(h, 8) == 0) {
+        int64_t limits[] = {dtype_integer_min(dtype), dtype_integer_max(dtype), -1, 0};
+
+        return limits[op_harness_next(h, 4)];
+    }
+    return op_harness_next(h, 19) - (is_signed ? 9 : 0);
+}
+
+tensor *op_harness_any(op_harness *h, spry_dtype dtype, int rank, const int64_t *shape,
+                       bool extremes)
+{
+    tensor *t = op_harness_input(h, dtype, rank, shape);
+
+    for (int64_t i = 0; i < tensor_count(t); i++) {
+        if (dtype_class_of(dtype) == DTYPE_CLASS_FLOAT) {
+            double number = any_float(h, extremes);
+
+            convert_write_f64(t, i, 1, &number);
+        } else {
+            int64_t number = any_integer(h, dtype, extremes);
+
+            convert_write_i64(t, i, 1, &number);
+        }
+    }
+    return t;
+}
+
 /* ---- the shape rule ---- */
 
 static bool accepts(const op *o, const op_harness *h)

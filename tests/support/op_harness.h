@@ -31,7 +31,8 @@ typedef struct op_harness {
     graph_type types[OP_HARNESS_PORTS]; /* what the shape rule said of the outputs */
     int output_count;
     uint64_t seed;
-    op_host host; /* for operators with subgraphs */
+    uint64_t state; /* of op_harness_next */
+    op_host host;   /* for operators with subgraphs */
     spry_error error;
 } op_harness;
 
@@ -58,6 +59,20 @@ tensor *op_harness_i64s(op_harness *h, spry_dtype dtype, int rank, const int64_t
                         const int64_t *data);
 /* The next input, of strings that must outlive the harness. */
 tensor *op_harness_texts(op_harness *h, int rank, const int64_t *shape, const char *const *texts);
+/* The next input: small numbers (floats: quarters in [-4, 4]; integers: -9..9 or 0..18; bools), and
+ * now and then an extreme one when `extremes` is set (infinities, NaN, the integer limits). The same
+ * sequence for the same calls since op_harness_init. */
+tensor *op_harness_any(op_harness *h, spry_dtype dtype, int rank, const int64_t *shape,
+                       bool extremes);
+/* Deterministic numbers in [0, below). */
+int64_t op_harness_next(op_harness *h, int64_t below);
+/* A random shape of rank 0 to `most_rank`, with dimensions 0 (seldom), 1, and more; returns the
+ * rank. */
+int op_harness_shape(op_harness *h, int most_rank, int64_t *shape);
+/* A random shape that broadcasts to (rank, shape); returns its rank. */
+int op_harness_smaller(op_harness *h, int rank, const int64_t *shape, int64_t *smaller);
+/* The index into `input` of what lies at `index` of `output`, by the definition of broadcasting. */
+int64_t op_harness_source(const tensor *input, const tensor *output, int64_t index);
 /* The next input: an empty value for the caller to fill (sequences). */
 value *op_harness_value(op_harness *h);
 /* The next input is omitted. */

@@ -1,9 +1,9 @@
 /* Block conversions against the conversion of single values, at every start and odd counts. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <cmocka.h>
 
 #include <math.h>
 #include <string.h>

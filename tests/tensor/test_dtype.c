@@ -1,10 +1,10 @@
 /* Element types: the table, and every code of the small floats against an independent decoding by
  * formula and an encoding by nearest search. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <cmocka.h>
 
 #include <math.h>
 #include <stdio.h>

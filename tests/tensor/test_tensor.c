@@ -1,9 +1,9 @@
 /* Tensors and values: sizes, sharing, views, ownership, and what happens when memory runs out. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <cmocka.h>
 
 #include <string.h>
 

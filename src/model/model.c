@@ -1,0 +1,109 @@
+/* spry_model as callers see it: ports, versions, the end of its life. */
+#include "model/model.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "model/onnx_parse.h"
+
+void spry_model_destroy(spry_model *m)
+{
+    spry_allocator allocator;
+
+    if (m == NULL) {
+        return;
+    }
+    allocator = m->allocator;
+    onnx_close_externals(m);
+    if (m->file != NULL) {
+        tensor_storage_drop(m->file);
+    }
+    arena_fini(&m->memory);
+    alloc_release(&allocator, m, sizeof *m);
+}
+
+int64_t model_opset_version(const model *m, const char *domain)
+{
+    for (int32_t i = 0; i < m->opset_count; i++) {
+        if (strcmp(m->opsets[i].domain, domain) == 0) {
+            return m->opsets[i].version;
+        }
+    }
+    return 0;
+}
+
+const model_function *model_find_function(const model *m, const char *domain, const char *name,
+                                          const char *overload)
+{
+    for (int32_t i = 0; i < m->function_count; i++) {
+        const model_function *f = &m->functions[i];
+
+        if (strcmp(f->name, name) == 0 && strcmp(f->domain, domain) == 0 &&
+            strcmp(f->overload, overload) == 0) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
+bool model_input_is_required(const model *m, int32_t index)
+{
+    return m->main->values[m->main->inputs[index]].constant == NULL;
+}
+
+int32_t spry_model_input_count(const spry_model *m)
+{
+    int32_t count = 0;
+
+    for (int32_t i = 0; i < m->main->input_count; i++) {
+        count += model_input_is_required(m, i);
+    }
+    return count;
+}
+
+int32_t spry_model_output_count(const spry_model *m)
+{
+    return m->main->output_count;
+}
+
+static void describe(const graph_value *v, spry_port *port)
+{
+    *port = (spry_port){.name = v->name, .rank = -1};
+    if (v->type.kind != GRAPH_TYPE_TENSOR) {
+        return;
+    }
+    port->dtype = v->type.dtype;
+    port->rank = v->type.has_rank ? v->type.rank : -1;
+    for (int i = 0; i < port->rank; i++) {
+        port->shape[i] = v->type.dims[i].size;
+        port->symbol[i] = v->type.dims[i].symbol;
+    }
+}
+
+static spry_status no_such_port(const char *what, int32_t index, spry_error *error)
+{
+    return spry_fail(error, SPRY_USAGE, NULL, NULL, "the model has no %s %d", what, (int)index);
+}
+
+spry_status spry_model_input(const spry_model *m, int32_t index, spry_port *port, spry_error *error)
+{
+    int32_t seen = 0;
+
+    for (int32_t i = 0; i < m->main->input_count; i++) {
+        if (model_input_is_required(m, i) && seen++ == index) {
+            describe(&m->main->values[m->main->inputs[i]], port);
+            return SPRY_OK;
+        }
+    }
+    return no_such_port("input", index, error);
+}
+
+spry_status spry_model_output(const spry_model *m, int32_t index, spry_port *port,
+                              spry_error *error)
+{
+    if (index < 0 || index >= m->main->output_count) {
+        return no_such_port("output", index, error);
+    }
+    describe(&m->main->values[m->main->outputs[index]], port);
+    return SPRY_OK;
+}
