@@ -9,6 +9,7 @@ extern const op ops_cast[];
 extern const op ops_compare[];
 extern const op ops_power[];
 extern const op ops_quantize[];
+extern const op ops_reduce[];
 extern const op ops_select[];
 extern const op ops_unary[];
 
