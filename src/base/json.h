@@ -59,8 +59,9 @@ bool json_has(const json_node *from, const char *key);
 size_t json_length(const json_node *node);
 /* Item `index`, which must be below json_length, of an array. */
 void json_item(const json_node *array, size_t index, json_node *item);
-/* The member at `index`, below json_length, of an object, in the file's order; sets item->key. */
-void json_member(const json_node *object, size_t index, json_node *item);
+/* Steps to the next member of an object, in the file's order, and sets member->key; `*member` is
+ * (json_node){0} before the first step. False after the last. */
+bool json_next(const json_node *object, json_node *member);
 
 /* The value of a node. All fail with SPRY_BAD_INPUT naming the node when type or range differ.
  * An integer is written without fraction and exponent; a number may be an integer. */

@@ -147,19 +147,22 @@ void json_item(const json_node *array, size_t index, json_node *item)
                         .document = array->document};
 }
 
-void json_member(const json_node *object, size_t index, json_node *item)
+bool json_next(const json_node *object, json_node *member)
 {
     /* jansson iterates a read-only object only through a pointer to non-const. */
     json_t *value = (json_t *)(uintptr_t)object->value;
-    void *iterator = json_object_iter(value);
+    void *iterator = member->key == NULL
+                         ? json_object_iter(value)
+                         : json_object_iter_next(value, json_object_key_to_iter(member->key));
 
-    for (size_t i = 0; i < index; i++) {
-        iterator = json_object_iter_next(value, iterator);
+    if (iterator == NULL) {
+        return false;
     }
-    *item = (json_node){.value = json_object_iter_value(iterator),
-                        .parent = object,
-                        .key = json_object_iter_key(iterator),
-                        .document = object->document};
+    *member = (json_node){.value = json_object_iter_value(iterator),
+                          .parent = object,
+                          .key = json_object_iter_key(iterator),
+                          .document = object->document};
+    return true;
 }
 
 /* Writes the way from the root: layers[2].name, or "the document" for the root itself. */
@@ -341,18 +344,13 @@ static bool is_among(const char *key, const char *const *keys, size_t count)
 spry_status json_check_keys(const json_node *object, const char *const *keys, size_t count,
                             spry_error *error)
 {
-    json_t *value = (json_t *)(uintptr_t)object->value;
+    json_node member = {0};
     spry_status status = json_as_object(object, error);
 
     if (status != SPRY_OK) {
         return status;
     }
-    for (void *i = json_object_iter(value); i != NULL; i = json_object_iter_next(value, i)) {
-        json_node member = {.value = json_object_iter_value(i),
-                            .parent = object,
-                            .key = json_object_iter_key(i),
-                            .document = object->document};
-
+    while (json_next(object, &member)) {
         if (!is_among(member.key, keys, count)) {
             return json_refuse(&member, "is not a known key", error);
         }

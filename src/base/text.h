@@ -32,7 +32,8 @@ typedef enum text_escape {
 /* An empty text of at most `ceiling` bytes from `allocator` (NULL: the system's). */
 void text_init(text *t, const spry_allocator *allocator, size_t ceiling);
 
-/* An empty text in `buffer` of `size` bytes (at least 1): holds at most size - 1, cut there. */
+/* An empty text in `buffer` of `size` bytes (at least 1): holds at most size - 1. An append
+ * that does not fit whole is left out, as at any ceiling. */
 void text_init_fixed(text *t, char *buffer, size_t size);
 
 /* Releases the memory; the text is then empty and may be used again. */

@@ -60,8 +60,14 @@ static void takes_values_out(void **state)
     assert_true(yes);
     assert_int_equal(json_get_string(&root, "f", &string, &error), SPRY_OK);
     assert_string_equal(string, "\xc3\xa9");
-    json_member(&root, 3, &item);
-    assert_string_equal(item.key, "e");
+    item = (json_node){0};
+    for (const char *key = "abcef"; *key != '\0'; key++) {
+        assert_true(json_next(&root, &item));
+        assert_memory_equal(item.key, key, 1);
+    }
+    assert_false(json_next(&root, &item));
+    item = (json_node){0};
+    assert_false(json_next(&b, &item));
     json_close(document);
     json_close(NULL);
 }
