@@ -5,8 +5,10 @@
 #include "ops/op.h"
 
 extern const op ops_arithmetic[];
+extern const op ops_cast[];
 extern const op ops_compare[];
 extern const op ops_power[];
+extern const op ops_quantize[];
 extern const op ops_select[];
 extern const op ops_unary[];
 

@@ -4,10 +4,12 @@
 #include "ops/families.h"
 #include "ops/op.h"
 
-/* One line per family, in alphabetical order of file names. */
+/* One line per family, in alphabetical order of file names.
+ * clang-format off */
 static const op *const tables[] = {
-    ops_arithmetic, ops_compare, ops_power, ops_select, ops_unary, NULL,
+    ops_arithmetic, ops_cast, ops_compare, ops_power, ops_quantize, ops_select, ops_unary, NULL,
 };
+/* clang-format on */
 
 const op *const *op_tables(void)
 {
