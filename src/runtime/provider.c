@@ -4,6 +4,7 @@
 #include <string.h>
 
 static const provider *const providers[] = {
+    &provider_conv_f32,
     &provider_matmul_f32,
     NULL,
 };
