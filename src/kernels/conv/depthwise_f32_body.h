@@ -55,6 +55,11 @@ static inline __attribute__((always_inline)) void depthwise_strip(const conv_f32
                               p->weights[y * s->kernel_w + x], count, sums);
         }
     }
+    if (p->residual != NULL) {
+        for (int64_t i = 0; i < count; i++) {
+            sums[i] += p->residual[out_row * s->out_w + first + i];
+        }
+    }
     for (int64_t i = 0; i < count; i++) {
         float sum = sums[i] < p->lower ? p->lower : sums[i];
 
