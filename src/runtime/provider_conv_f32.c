@@ -205,8 +205,10 @@ static void run_product(const conv_run *r, int64_t piece, int worker)
                           .c = r->y + first,
                           .c_stride = s->columns,
                           .finish = {.row_bias = s->bias != NULL ? s->bias + channel : NULL,
-                                     .lower = -INFINITY,
-                                     .upper = INFINITY}};
+                                     .residual = r->residual != NULL ? r->residual + first : NULL,
+                                     .residual_stride = s->columns,
+                                     .lower = s->clamp.lower,
+                                     .upper = s->clamp.upper}};
 
     gemm_f32_run(s->gemm, &p, r->workspace + worker * s->worker_floats);
 }

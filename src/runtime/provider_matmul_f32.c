@@ -18,7 +18,7 @@ typedef struct matmul_state {
     int64_t b_k, b_column;  /* strides of B */
     float *packed;          /* constant B; NULL: packed during the run */
     int64_t packed_size;
-    const float *bias; /* per column; NULL: none */
+    gemm_f32_finish finish; /* bias per column and clamp */
     int64_t row_slice, column_slice;
     int64_t a_floats, b_floats; /* workspace per worker */
 } matmul_state;

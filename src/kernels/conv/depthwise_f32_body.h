@@ -3,6 +3,8 @@
 #ifndef KERNELS_CONV_DEPTHWISE_F32_BODY_H
 #define KERNELS_CONV_DEPTHWISE_F32_BODY_H
 
+#include <stddef.h>
+
 #include "kernels/conv/conv_f32.h"
 
 enum { DEPTHWISE_STRIP = 64 }; /* output pixels whose sums stay in registers or the first cache */
