@@ -7,10 +7,13 @@
 extern const op ops_arithmetic[];
 extern const op ops_cast[];
 extern const op ops_compare[];
+extern const op ops_cumulative[];
 extern const op ops_power[];
 extern const op ops_quantize[];
 extern const op ops_reduce[];
 extern const op ops_select[];
+extern const op ops_softmax[];
+extern const op ops_top_k[];
 extern const op ops_unary[];
 
 #endif

@@ -10,10 +10,13 @@ static const op *const tables[] = {
     ops_arithmetic,
     ops_cast,
     ops_compare,
+    ops_cumulative,
     ops_power,
     ops_quantize,
     ops_reduce,
     ops_select,
+    ops_softmax,
+    ops_top_k,
     ops_unary,
     NULL,
 };
