@@ -6,7 +6,20 @@
 
 /* One line per family, in alphabetical order of file names. */
 static const op *const tables[] = {
-    ops_arithmetic, ops_compare, ops_power, ops_select, ops_unary, NULL,
+    ops_arithmetic,
+    ops_compare,
+    ops_fill,
+    ops_gather,
+    ops_layout,
+    ops_power,
+    ops_scatter,
+    ops_select,
+    ops_shape,
+    ops_space,
+    ops_unary,
+    ops_unique,
+    ops_window,
+    NULL,
 };
 
 const op *const *op_tables(void)
