@@ -12,6 +12,7 @@ extern const op ops_fill[];
 extern const op ops_layout[];
 extern const op ops_power[];
 extern const op ops_quantize[];
+extern const op ops_reduce[];
 extern const op ops_select[];
 extern const op ops_shape[];
 extern const op ops_space[];

@@ -4,7 +4,8 @@
 #include "ops/families.h"
 #include "ops/op.h"
 
-/* One line per family, in alphabetical order of file names. */
+/* One line per family, in alphabetical order. */
+/* clang-format off */
 static const op *const tables[] = {
     ops_arithmetic,
     ops_cast,
@@ -14,6 +15,7 @@ static const op *const tables[] = {
     ops_layout,
     ops_power,
     ops_quantize,
+    ops_reduce,
     ops_select,
     ops_shape,
     ops_space,
@@ -21,6 +23,7 @@ static const op *const tables[] = {
     ops_window,
     NULL,
 };
+/* clang-format on */
 
 const op *const *op_tables(void)
 {

@@ -27,8 +27,8 @@ spry_status prepare_graph(const model *m, const spry_session_options *options, t
 }
 
 spry_status prepare_for_inputs(const graph *prepared, const value *const *inputs,
-                               const spry_session_options *options, threads *team,
-                               arena *memory, graph **specialised, spry_error *error)
+                               const spry_session_options *options, threads *team, arena *memory,
+                               graph **specialised, spry_error *error)
 {
     pass_context context = {.team = team};
     spry_status status = graph_copy(prepared, memory, NULL, specialised, error);
