@@ -78,6 +78,44 @@ void bench_summarise(double *times, size_t count, spry_bench_result *result)
     result->max_ms = times[count - 1];
 }
 
+/* ---- operators ---- */
+
+static int slower(const void *a, const void *b)
+{
+    const spry_profile_row *x = a;
+    const spry_profile_row *y = b;
+
+    return (x->milliseconds < y->milliseconds) - (x->milliseconds > y->milliseconds);
+}
+
+int32_t bench_sum_types(const spry_profile_row *rows, int32_t count, spry_profile_row *types)
+{
+    int32_t known = 0;
+
+    for (int32_t i = 0; i < count; i++) {
+        int32_t k = 0;
+
+        while (k < known && strcmp(types[k].type, rows[i].type) != 0) {
+            k++;
+        }
+        if (k == known) {
+            types[known++] = (spry_profile_row){.type = rows[i].type};
+        }
+        types[k].calls += rows[i].calls;
+        types[k].milliseconds += rows[i].milliseconds;
+        types[k].macs += rows[i].macs * rows[i].calls;
+        types[k].bytes += rows[i].bytes * rows[i].calls;
+    }
+    qsort(types, (size_t)known, sizeof *types, slower);
+    return known;
+}
+
+void bench_sort_slowest(const spry_profile_row *rows, int32_t count, spry_profile_row *sorted)
+{
+    memcpy(sorted, rows, (size_t)count * sizeof *rows);
+    qsort(sorted, (size_t)count, sizeof *sorted, slower);
+}
+
 /* ---- the machine ---- */
 
 /* From the kernel's account of this process: getrusage would count what started it, too. */
