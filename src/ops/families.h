@@ -8,9 +8,15 @@ extern const op ops_arithmetic[];
 extern const op ops_cast[];
 extern const op ops_compare[];
 extern const op ops_conv[];
+extern const op ops_fill[];
+extern const op ops_layout[];
 extern const op ops_power[];
 extern const op ops_quantize[];
+extern const op ops_reduce[];
 extern const op ops_select[];
+extern const op ops_shape[];
+extern const op ops_space[];
 extern const op ops_unary[];
+extern const op ops_window[];
 
 #endif

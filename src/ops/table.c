@@ -4,10 +4,24 @@
 #include "ops/families.h"
 #include "ops/op.h"
 
-/* One line per family, in alphabetical order of file names.
- * clang-format off */
+/* One line per family, in alphabetical order. */
+/* clang-format off */
 static const op *const tables[] = {
-    ops_arithmetic, ops_cast, ops_compare, ops_conv, ops_power, ops_quantize, ops_select, ops_unary, NULL,
+    ops_arithmetic,
+    ops_cast,
+    ops_compare,
+    ops_conv,
+    ops_fill,
+    ops_layout,
+    ops_power,
+    ops_quantize,
+    ops_reduce,
+    ops_select,
+    ops_shape,
+    ops_space,
+    ops_unary,
+    ops_window,
+    NULL,
 };
 /* clang-format on */
 

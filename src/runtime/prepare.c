@@ -1,33 +1,39 @@
 /* From a model's graph to one that can be planned. */
 #include "runtime/prepare.h"
 
-#include <stdio.h>
-#include <string.h>
-
-#include "base/alloc.h"
 #include "model/infer.h"
-#include "ops/op.h"
+#include "model/pass.h"
+#include "model/support.h"
 
-spry_status prepare_graph(const model *m, const spry_session_options *options, arena *memory,
-                          graph **prepared, spry_error *error)
+spry_status prepare_graph(const model *m, const spry_session_options *options, threads *team,
+                          arena *memory, graph **prepared, spry_error *error)
 {
+    pass_context context = {.m = m, .team = team};
     spry_status status = graph_copy(m->main, memory, NULL, prepared, error);
 
-    (void)options;
+    if (status == SPRY_OK) {
+        status = pass_inline(*prepared, &context, error);
+    }
     if (status == SPRY_OK) {
         status = infer_graph(*prepared, error);
+    }
+    if (status == SPRY_OK) {
+        status = support_check(*prepared, error);
+    }
+    if (status == SPRY_OK && !options->keep_order) {
+        status = pass_run_all(*prepared, &context, error);
     }
     return status;
 }
 
 spry_status prepare_for_inputs(const graph *prepared, const value *const *inputs,
-                               const spry_session_options *options, arena *memory,
+                               const spry_session_options *options, threads *team, arena *memory,
                                graph **specialised, spry_error *error)
 {
+    pass_context context = {.team = team};
     spry_status status = graph_copy(prepared, memory, NULL, specialised, error);
     graph *g = *specialised;
 
-    (void)options;
     for (int32_t i = 0; status == SPRY_OK && i < g->input_count; i++) {
         graph_type type;
 
@@ -38,5 +44,8 @@ spry_status prepare_for_inputs(const graph *prepared, const value *const *inputs
                                  inputs[i]->tensor.shape);
         status = infer_bind_input(g, g->values[g->inputs[i]].name, &type, error);
     }
-    return status == SPRY_OK ? infer_graph(g, error) : status;
+    if (status != SPRY_OK) {
+        return status;
+    }
+    return options->keep_order ? infer_graph(g, error) : pass_run_all(g, &context, error);
 }
