@@ -181,9 +181,9 @@ typedef enum hub { HUB_F32, HUB_F64, HUB_I64 } hub;
 
 static hub hub_of(spry_dtype dtype)
 {
-    return broadcast_is_f32(dtype)                              ? HUB_F32
+    return broadcast_is_f32(dtype)                      ? HUB_F32
            : dtype_class_of(dtype) == DTYPE_CLASS_FLOAT ? HUB_F64
-                                                                : HUB_I64;
+                                                        : HUB_I64;
 }
 
 /* Multiplies into `c`, or into scratch memory when c is NULL; p->c says where. */
@@ -400,8 +400,8 @@ static void requantize(const stack *s, const parameter scales[3], const paramete
                            parameter_f32(&scales[1], s, batch, row, column) /
                            parameter_f32(&scales[2], s, batch, row, column);
         int32_t zero = (int32_t)parameter_i64(y_zero, s, batch, row, column);
-        int64_t q = quantize_accumulator((int32_t)sums[i], multiplier,
-                                         quantize_target_of(y->dtype, zero));
+        int64_t q =
+            quantize_accumulator((int32_t)sums[i], multiplier, quantize_target_of(y->dtype, zero));
 
         convert_write_i64(y, i, 1, &q);
     }
@@ -520,9 +520,9 @@ static void finish_block(hub h, product *p, const broadcast *c, float alpha, flo
         for (int64_t i = 0; i < count; i++) {
             int64_t more = add != NULL ? add[i] : 0;
 
-            whole[i] = plain ? (int64_t)((uint64_t)whole[i] + (uint64_t)more)
-                             : truncated((double)alpha * (double)whole[i] +
-                                         (double)beta * (double)more);
+            whole[i] =
+                plain ? (int64_t)((uint64_t)whole[i] + (uint64_t)more)
+                      : truncated((double)alpha * (double)whole[i] + (double)beta * (double)more);
         }
     }
 }
@@ -588,8 +588,7 @@ static spry_status run_gemm(op_call *call)
     return status;
 }
 
-#define PRODUCT_TYPES                                                                      \
-    (OP_FLOATS | OP_INDEX | 1u << SPRY_DTYPE_U32 | 1u << SPRY_DTYPE_U64)
+#define PRODUCT_TYPES (OP_FLOATS | OP_INDEX | 1u << SPRY_DTYPE_U32 | 1u << SPRY_DTYPE_U64)
 #define BYTES (1u << SPRY_DTYPE_I8 | 1u << SPRY_DTYPE_U8)
 #define SCALES (1u << SPRY_DTYPE_F32 | 1u << SPRY_DTYPE_F16 | 1u << SPRY_DTYPE_BF16)
 

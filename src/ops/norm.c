@@ -170,8 +170,7 @@ static spry_status train_batch_norm(op_call *call, batch_norm *b, int64_t images
 static spry_status run_batch_norm(op_call *call)
 {
     const tensor *x = op_call_input(call, 0);
-    batch_norm b = {.x = x,
-                    .epsilon = (double)graph_attribute_float(call->node, "epsilon", 1e-5f)};
+    batch_norm b = {.x = x, .epsilon = (double)graph_attribute_float(call->node, "epsilon", 1e-5f)};
     const double **to[] = {&b.scale, &b.bias, &b.mean, &b.variance};
     bool training = call->node->opset >= 14
                         ? graph_attribute_int(call->node, "training_mode", 0) != 0
@@ -424,12 +423,12 @@ static void norm_cost(const op_work *w, int64_t *macs, int64_t *flops)
     *flops = 4 * op_work_count(w->outputs[0]);
 }
 
-#define NORM(NAME, SINCE, INPUTS, OUTPUTS, INFER, RUN)                                        \
-    {                                                                                         \
-        .name = (NAME), .domain = "", .since = (SINCE), .min_inputs = (INPUTS),               \
-        .max_inputs = (INPUTS), .min_outputs = 1, .max_outputs = (OUTPUTS),                   \
-        .types = {OP_FLOATS, OP_FLOATS, OP_FLOATS, OP_FLOATS, OP_FLOATS}, .infer = (INFER),   \
-        .run = (RUN), .cost = norm_cost                                                       \
+#define NORM(NAME, SINCE, INPUTS, OUTPUTS, INFER, RUN)                                      \
+    {                                                                                       \
+        .name = (NAME), .domain = "", .since = (SINCE), .min_inputs = (INPUTS),             \
+        .max_inputs = (INPUTS), .min_outputs = 1, .max_outputs = (OUTPUTS),                 \
+        .types = {OP_FLOATS, OP_FLOATS, OP_FLOATS, OP_FLOATS, OP_FLOATS}, .infer = (INFER), \
+        .run = (RUN), .cost = norm_cost                                                     \
     }
 
 /* clang-format off */

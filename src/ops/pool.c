@@ -96,9 +96,9 @@ typedef struct pool {
     window w;
     int64_t taps; /* positions in the window */
     int64_t in_size, out_size;
-    double power;     /* POOL_LP */
-    bool count_pads;  /* POOL_AVERAGE: padding counts as zeros */
-    bool by_columns;  /* POOL_MAX: indices count the first spatial axis fastest */
+    double power;    /* POOL_LP */
+    bool count_pads; /* POOL_AVERAGE: padding counts as zeros */
+    bool by_columns; /* POOL_MAX: indices count the first spatial axis fastest */
     const tensor *x;
     tensor *y;
     tensor *indices; /* POOL_MAX, may be NULL */
@@ -509,21 +509,21 @@ static spry_status run_unpool(op_call *call)
     memset(y->data, 0, y->bytes);
     for (int64_t i = 0; i < tensor_count(x); i++) {
         int64_t at = relocate(convert_get_i64(indices, i), pooled, y);
-        double value = convert_get_f64(x, i);
+        double number = convert_get_f64(x, i);
 
         if (at < 0) {
             return op_call_fail(call, SPRY_BAD_INPUT, "an index lies outside the result");
         }
-        convert_write_f64(y, at, 1, &value);
+        convert_write_f64(y, at, 1, &number);
     }
     return SPRY_OK;
 }
 
-#define POOL(NAME, SINCE, OUTPUTS, TYPES, INFER, RUN, COST, DETAIL)                             \
-    {                                                                                           \
-        .name = (NAME), .domain = "", .since = (SINCE), .min_inputs = 1, .max_inputs = 1,       \
-        .min_outputs = 1, .max_outputs = (OUTPUTS), .types = {TYPES}, .infer = (INFER),         \
-        .run = (RUN), .cost = (COST), .detail = (DETAIL)                                        \
+#define POOL(NAME, SINCE, OUTPUTS, TYPES, INFER, RUN, COST, DETAIL)                       \
+    {                                                                                     \
+        .name = (NAME), .domain = "", .since = (SINCE), .min_inputs = 1, .max_inputs = 1, \
+        .min_outputs = 1, .max_outputs = (OUTPUTS), .types = {TYPES}, .infer = (INFER),   \
+        .run = (RUN), .cost = (COST), .detail = (DETAIL)                                  \
     }
 #define BYTES (1u << SPRY_DTYPE_I8 | 1u << SPRY_DTYPE_U8)
 

@@ -12,10 +12,10 @@
 
 typedef struct product {
     int64_t batch, m, n, k;
-    const void *a, *b;                   /* float, double or int64_t */
-    const int64_t *a_offset, *b_offset;  /* [batch]; NULL: 0 */
-    int64_t a_row, a_k, b_k, b_column;   /* strides in elements */
-    void *c;                             /* dense [batch][m][n] */
+    const void *a, *b;                  /* float, double or int64_t */
+    const int64_t *a_offset, *b_offset; /* [batch]; NULL: 0 */
+    int64_t a_row, a_k, b_k, b_column;  /* strides in elements */
+    void *c;                            /* dense [batch][m][n] */
 } product;
 
 /* All of it, by the call's team. Fail with SPRY_LIMIT (memory). */
