@@ -1,58 +1,58 @@
 /* From a model's graph to one that can be planned. */
 #include "runtime/prepare.h"
 
-#include <stdio.h>
-#include <string.h>
+#include "model/infer.h"
+#include "model/pass.h"
+#include "model/support.h"
 
-#include "base/alloc.h"
-#include "ops/op.h"
-
-static spry_status resolve_bodies(graph *g, int depth, spry_error *error);
-
-static spry_status resolve(graph *g, int depth, spry_error *error)
+spry_status prepare_graph(const model *m, const spry_session_options *options, threads *team,
+                          arena *memory, graph **prepared, spry_error *error)
 {
-    for (int32_t n = 0; n < g->node_count; n++) {
-        graph_node *node = &g->nodes[n];
-
-        node->op = op_find(node->domain, node->type, node->opset);
-        if (node->op == NULL) {
-            char label[512];
-            return spry_fail(error, SPRY_UNSUPPORTED, graph_node_label(g, node, label, sizeof label), NULL, "operator %s is not supported", node->type);
-        }
-    }
-    return resolve_bodies(g, depth, error);
-}
-static spry_status resolve_bodies(graph *g, int depth, spry_error *error)
-{
-    for (int32_t n = 0; n < g->node_count; n++) {
-        for (int32_t a = 0; a < g->nodes[n].attribute_count; a++) {
-            const graph_attribute *attribute = &g->nodes[n].attributes[a];
-            if (attribute->kind != GRAPH_ATTRIBUTE_GRAPH && attribute->kind != GRAPH_ATTRIBUTE_GRAPHS) continue;
-            for (int64_t i = 0; i < attribute->count; i++) {
-                spry_status status = resolve(attribute->as.graphs[i], depth + 1, error);
-                if (status != SPRY_OK) return status;
-            }
-        }
-    }
-    return SPRY_OK;
-}
-
-spry_status prepare_graph(const model *m, const spry_session_options *options, arena *memory,
-                          graph **prepared, spry_error *error)
-{
+    pass_context context = {.m = m, .team = team};
     spry_status status = graph_copy(m->main, memory, NULL, prepared, error);
 
-    (void)options;
     if (status == SPRY_OK) {
-        status = resolve(*prepared, 0, error);
+        status = pass_inline(*prepared, &context, error);
+    }
+    if (status == SPRY_OK) {
+        status = infer_graph(*prepared, error);
+    }
+    if (status == SPRY_OK) {
+        status = support_check(*prepared, error);
+    }
+    if (status == SPRY_OK && !options->keep_order) {
+        status = pass_run_all(*prepared, &context, error);
     }
     return status;
 }
 
 spry_status prepare_for_inputs(const graph *prepared, const value *const *inputs,
-                               const spry_session_options *options, arena *memory,
+                               const spry_session_options *options, threads *team, arena *memory,
                                graph **specialised, spry_error *error)
 {
-    (void)inputs; (void)options;
-    return graph_copy(prepared, memory, NULL, specialised, error);
+    pass_context context = {.team = team};
+    spry_status status = graph_copy(prepared, memory, NULL, specialised, error);
+    graph *g = *specialised;
+
+    for (int32_t i = 0; status == SPRY_OK && i < g->input_count; i++) {
+        graph_value *v = &g->values[g->inputs[i]];
+        graph_type type;
+
+        /* An input with an initializer is one of the two from here on. */
+        if (inputs[i] == NULL) {
+            v->is_input = v->constant == NULL;
+            continue;
+        }
+        v->constant = NULL;
+        if (inputs[i]->kind != SPRY_VALUE_TENSOR) {
+            continue;
+        }
+        type = graph_type_tensor(inputs[i]->tensor.dtype, inputs[i]->tensor.rank,
+                                 inputs[i]->tensor.shape);
+        status = infer_bind_input(g, v->name, &type, error);
+    }
+    if (status != SPRY_OK) {
+        return status;
+    }
+    return options->keep_order ? infer_graph(g, error) : pass_run_all(g, &context, error);
 }

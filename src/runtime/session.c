@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "runtime/execute.h"
+#include "runtime/fuse.h"
 #include "runtime/prepare.h"
 #include "runtime/profile.h"
 #include "spry/session.h"
@@ -78,7 +79,8 @@ spry_status spry_session_create(const spry_model *source, const spry_session_opt
     profile_init(&made->times, &allocator);
     status = threads_create(&allocator, chosen.threads, &made->team, error);
     if (status == SPRY_OK) {
-        status = prepare_graph(source, &made->options, &made->memory, &made->prepared, error);
+        status = prepare_graph(source, &made->options, made->team, &made->memory, &made->prepared,
+                               error);
     }
     if (status != SPRY_OK) {
         spry_session_destroy(made);
@@ -244,7 +246,11 @@ static spry_status make_plan(spry_session *s, const value *const *inputs, kept_p
     for (int32_t i = 0; i < s->prepared->input_count; i++) {
         kept->inputs[i] = type_of(inputs[i]);
     }
-    status = prepare_for_inputs(s->prepared, inputs, &s->options, &kept->memory, &g, error);
+    status =
+        prepare_for_inputs(s->prepared, inputs, &s->options, s->team, &kept->memory, &g, error);
+    if (status == SPRY_OK && !s->options.keep_order) {
+        status = fuse_graph(g, &s->options, error);
+    }
     if (status == SPRY_OK) {
         status = plan_create(g, &s->options, s->team, false, &kept->p, error);
     }

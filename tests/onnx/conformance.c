@@ -37,7 +37,7 @@ typedef struct outcome {
 static void conclude(outcome *o, verdict v, const char *detail)
 {
     o->verdict = v;
-    (void)snprintf(o->detail, sizeof o->detail, "%s", detail);
+    (void)snprintf(o->detail, sizeof o->detail, "%.399s", detail);
 }
 
 /* ---- comparison ---- */
@@ -152,6 +152,16 @@ static bool is_random(const spry_model *m)
     return false;
 }
 
+/* Old test data stores bf16 as u16: gives such a tensor the type that the model declares. */
+static void restore_bf16(const graph_type *type, value *v)
+{
+    if (type->kind == GRAPH_TYPE_TENSOR && type->dtype == SPRY_DTYPE_BF16 &&
+        v->kind == SPRY_VALUE_TENSOR && v->tensor.dtype == SPRY_DTYPE_U16) {
+        v->tensor.dtype = SPRY_DTYPE_BF16;
+        v->dtype = SPRY_DTYPE_BF16;
+    }
+}
+
 /* Reads FOLDER/KIND_INDEX.pb as a value of the given type; NULL when there is no such file. */
 static spry_value *read_port(const char *folder, const char *kind, int index,
                              const graph_type *type, outcome *o)
@@ -169,10 +179,13 @@ static spry_value *read_port(const char *folder, const char *kind, int index,
         conclude(o, FAILED, error.what);
         return NULL;
     }
-    if (onnx_read_value(NULL, type, map.data, map.size, path, &v, &error) != SPRY_OK) {
+    if (spry_value_none(NULL, &v, &error) != SPRY_OK ||
+        onnx_read_value(NULL, path, map.data, map.size, type, v, &error) != SPRY_OK) {
         conclude(o, FAILED, error.what);
+    } else {
+        restore_bf16(type, v);
     }
-    /* The map stays: the value may borrow from it, and the process ends soon. */
+    file_map_close(&map);
     return v;
 }
 
@@ -233,6 +246,25 @@ static void run_data_set(const spry_model *m, spry_session *session, const char 
     compare_outputs(m, folder, outputs, o);
 }
 
+/* A few old tests feed an input whose shape their own model contradicts. The declared shape is then
+ * dropped: what is tested is the operator. */
+static void drop_false_shapes(spry_model *m, const char *folder)
+{
+    for (int32_t i = 0; i < m->main->input_count; i++) {
+        graph_type *type = &m->main->values[m->main->inputs[i]].type;
+        outcome ignored;
+        spry_value *v = read_port(folder, "input", i, type, &ignored);
+        bool same = type->has_rank && v != NULL && v->kind == SPRY_VALUE_TENSOR &&
+                    v->tensor.rank == type->rank;
+
+        for (int d = 0; same && d < type->rank; d++) {
+            same = type->dims[d].size < 0 || type->dims[d].size == v->tensor.shape[d];
+        }
+        type->has_rank = type->has_rank && same;
+        spry_value_destroy(v);
+    }
+}
+
 static void run_test(const char *folder, outcome *o)
 {
     char path[PATH_SIZE];
@@ -244,9 +276,11 @@ static void run_test(const char *folder, outcome *o)
 
     conclude(o, PASS, "");
     options.threads = 1;
-    (void)snprintf(path, sizeof path, "%s/model.onnx", folder);
+    (void)snprintf(path, sizeof path, "%.900s/model.onnx", folder);
     status = spry_model_load(NULL, path, &m, &error);
     if (status == SPRY_OK) {
+        (void)snprintf(path, sizeof path, "%.900s/test_data_set_0", folder);
+        drop_false_shapes(m, path);
         status = spry_session_create(m, &options, &session, &error);
     }
     if (status != SPRY_OK) {
@@ -257,7 +291,7 @@ static void run_test(const char *folder, outcome *o)
         return;
     }
     for (int k = 0; o->verdict == PASS; k++) {
-        (void)snprintf(path, sizeof path, "%s/test_data_set_%d", folder, k);
+        (void)snprintf(path, sizeof path, "%.900s/test_data_set_%d", folder, k);
         if (access(path, R_OK) != 0) {
             break;
         }
@@ -308,10 +342,10 @@ static void run_set(const char *set_folder)
 
     for (int i = 0; i < count; i++) {
         char folder[PATH_SIZE];
-        char path[PATH_SIZE + 16];
+        char path[PATH_SIZE];
 
         (void)snprintf(folder, sizeof folder, "%s/%s", set_folder, entries[i]->d_name);
-        (void)snprintf(path, sizeof path, "%s/model.onnx", folder);
+        (void)snprintf(path, sizeof path, "%.900s/model.onnx", folder);
         if (entries[i]->d_name[0] != '.' && access(path, R_OK) == 0) {
             report_test(slash != NULL ? slash + 1 : set_folder, entries[i]->d_name, folder);
         }
