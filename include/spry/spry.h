@@ -3,7 +3,10 @@
 #define SPRY_SPRY_H
 
 #include "spry/allocator.h"
+#include "spry/dataset.h"
+#include "spry/image.h"
 #include "spry/model.h"
+#include "spry/preprocess.h"
 #include "spry/progress.h"
 #include "spry/random.h"
 #include "spry/session.h"
