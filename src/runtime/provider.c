@@ -1,7 +1,10 @@
 /* The list of providers, and what they ask about a node. */
 #include "runtime/providers.h"
 
+#include <math.h>
 #include <string.h>
+
+#include "runtime/fuse.h"
 
 static const provider *const providers[] = {
     &provider_conv_f32,
@@ -9,9 +12,23 @@ static const provider *const providers[] = {
     NULL,
 };
 
-bool provider_is(const provider_site *site, const char *domain, const char *type)
+bool provider_is(const provider_site *site, const char *type)
 {
-    return strcmp(site->node->type, type) == 0 && strcmp(site->node->domain, domain) == 0;
+    return strcmp(site->node->type, type) == 0 &&
+           (site->node->domain[0] == '\0' || strcmp(site->node->domain, FUSE_DOMAIN) == 0);
+}
+
+gemm_f32_finish provider_finish(const provider_site *site)
+{
+    return (gemm_f32_finish){.lower = graph_attribute_float(site->node, FUSE_LOWER, -INFINITY),
+                             .upper = graph_attribute_float(site->node, FUSE_UPPER, INFINITY)};
+}
+
+const float *provider_residual(const op_call *call)
+{
+    const tensor *residual = op_call_input(call, FUSE_RESIDUAL);
+
+    return residual != NULL ? residual->data : NULL;
 }
 
 const provider *provider_find(const provider_site *site)

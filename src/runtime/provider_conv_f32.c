@@ -1,7 +1,5 @@
 /* f32 convolution (one or two spatial axes, constant weights) by packed matrix products that gather
  * patches on the way, or by the depthwise kernel. */
-#include <math.h>
-
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "kernels/conv/conv_f32.h"
@@ -25,7 +23,8 @@ typedef struct conv_state {
     int64_t packed_size;
     const float *weights; /* unpacked, for the depthwise kernel */
     const float *bias;    /* NULL: none */
-    int64_t row_slice;    /* rows and columns per piece of work */
+    gemm_f32_finish clamp;
+    int64_t row_slice; /* rows and columns per piece of work */
     int64_t column_slice;
     int64_t worker_floats; /* workspace per worker */
 } conv_state;
@@ -73,7 +72,7 @@ static bool accepts(const provider_site *site)
     const graph_type *out = provider_output_type(site, 0);
     conv_f32_shape shape;
 
-    if (!provider_is(site, "", "Conv") || x == NULL || weights == NULL || out == NULL ||
+    if (!provider_is(site, "Conv") || x == NULL || weights == NULL || out == NULL ||
         x->dtype != SPRY_DTYPE_F32 || (x->rank != 3 && x->rank != 4) ||
         provider_constant(site, 1) == NULL) {
         return false;
@@ -140,6 +139,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     s->k = s->shape.channels * s->shape.kernel_h * s->shape.kernel_w;
     s->weights = provider_constant(site, 1)->data;
     s->bias = bias != NULL ? bias->data : NULL;
+    s->clamp = provider_finish(site);
     if (s->shape.channels == 1 && s->groups > 1) {
         s->depthwise = conv_f32_depthwise_select();
         step->kernel = s->depthwise->name;
@@ -172,6 +172,7 @@ static void destroy(void *state)
 typedef struct conv_run {
     const conv_state *s;
     const float *x;
+    const float *residual; /* NULL: none */
     float *y;
     float *workspace;
 } conv_run;
@@ -194,17 +195,20 @@ static void run_product(const conv_run *r, int64_t piece, int worker)
     conv_f32_image image = {&s->shape,
                             r->x + plane * s->shape.channels * s->shape.in_h * s->shape.in_w};
     int64_t channel = group * s->rows + row;
+    int64_t first = (plane * s->rows + row) * s->columns;
     gemm_f32_problem p = {.m = least(s->rows - row, s->row_slice),
                           .k = s->k,
                           .n_first = column,
                           .n = least(s->columns - column, s->column_slice),
                           .packed_a = s->packed + group * s->packed_size + row * s->k,
                           .b = {NULL, conv_f32_pack, &image},
-                          .c = r->y + (plane * s->rows + row) * s->columns,
+                          .c = r->y + first,
                           .c_stride = s->columns,
                           .finish = {.row_bias = s->bias != NULL ? s->bias + channel : NULL,
-                                     .lower = -INFINITY,
-                                     .upper = INFINITY}};
+                                     .residual = r->residual != NULL ? r->residual + first : NULL,
+                                     .residual_stride = s->columns,
+                                     .lower = s->clamp.lower,
+                                     .upper = s->clamp.upper}};
 
     gemm_f32_run(s->gemm, &p, r->workspace + worker * s->worker_floats);
 }
@@ -229,8 +233,9 @@ static void run_depthwise(void *context, int64_t begin, int64_t end, int worker)
                             .in = r->x + out / s->rows * s->shape.in_h * s->shape.in_w,
                             .weights = s->weights + channel * s->k,
                             .bias = s->bias != NULL ? s->bias[channel] : 0.0f,
-                            .lower = -INFINITY,
-                            .upper = INFINITY,
+                            .residual = r->residual != NULL ? r->residual + out * s->columns : NULL,
+                            .lower = s->clamp.lower,
+                            .upper = s->clamp.upper,
                             .out = r->y + out * s->columns};
 
         s->depthwise->run(&p);
@@ -242,7 +247,8 @@ static spry_status run(void *state, op_call *call, void *workspace)
     enum { PIXELS_PER_PIECE = 16384 };
     const conv_state *s = state;
     const tensor *x = op_call_input(call, 0);
-    conv_run r = {.s = s, .x = x->data, .workspace = workspace};
+    conv_run r = {
+        .s = s, .x = x->data, .residual = provider_residual(call), .workspace = workspace};
     int64_t shape[4] = {s->batch, s->groups * s->rows, s->shape.out_h, s->shape.out_w};
     tensor *y;
     spry_status status;
@@ -267,4 +273,4 @@ static spry_status run(void *state, op_call *call, void *workspace)
     return SPRY_OK;
 }
 
-const provider provider_conv_f32 = {"conv_f32", accepts, create, run, destroy};
+const provider provider_conv_f32 = {"conv_f32", true, accepts, create, run, destroy};
