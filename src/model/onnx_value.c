@@ -7,13 +7,7 @@
 #include "model/onnx_parse.h"
 
 /* Fields of SequenceProto and OptionalProto. */
-enum {
-    ITEM_TENSOR = 3,
-    ITEM_SPARSE = 4,
-    ITEM_SEQUENCE = 5,
-    ITEM_MAP = 6,
-    ITEM_OPTIONAL = 7
-};
+enum { ITEM_TENSOR = 3, ITEM_SPARSE = 4, ITEM_SEQUENCE = 5, ITEM_MAP = 6, ITEM_OPTIONAL = 7 };
 
 typedef struct value_reader {
     onnx_context c;

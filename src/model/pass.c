@@ -9,8 +9,12 @@
 enum { MOST_ROUNDS = 4 };
 
 static const pass_entry passes[] = {
-    {"inline", pass_inline},       {"dead", pass_dead}, {"identity", pass_identity},
-    {"quantize", pass_quantize},   {"fold", pass_fold}, {"batchnorm", pass_batchnorm},
+    {"inline", pass_inline},
+    {"dead", pass_dead},
+    {"identity", pass_identity},
+    {"quantize", pass_quantize},
+    {"fold", pass_fold},
+    {"batchnorm", pass_batchnorm},
     {NULL, NULL},
 };
 

@@ -213,18 +213,18 @@ static const struct {
     const char *type;
     identity_rule applies;
 } rules[] = {
-    {"Identity", always}, {"Dropout", is_dropout}, {"Cast", is_cast},
-    {"Pad", is_pad},      {"Slice", is_slice},     {"Transpose", is_transpose},
-    {"Reshape", is_reshape}, {"Expand", keeps_type}, {"Tile", keeps_type},
+    {"Identity", always},    {"Dropout", is_dropout}, {"Cast", is_cast},
+    {"Pad", is_pad},         {"Slice", is_slice},     {"Transpose", is_transpose},
+    {"Reshape", is_reshape}, {"Expand", keeps_type},  {"Tile", keeps_type},
     {"Flatten", keeps_type}, {"Squeeze", keeps_type}, {"Unsqueeze", keeps_type},
-    {"Concat", of_one},   {"Sum", of_one},         {"Max", of_one},
-    {"Min", of_one},      {"Mean", of_one},
+    {"Concat", of_one},      {"Sum", of_one},         {"Max", of_one},
+    {"Min", of_one},         {"Mean", of_one},
 };
 
 static bool gives_back_input(cleaner *x, graph_node *n)
 {
-    if (n->removed || n->domain[0] != '\0' || n->output_count < 1 ||
-        n->outputs[0] == GRAPH_NONE || input_of(x, n, 0) == GRAPH_NONE) {
+    if (n->removed || n->domain[0] != '\0' || n->output_count < 1 || n->outputs[0] == GRAPH_NONE ||
+        input_of(x, n, 0) == GRAPH_NONE) {
         return false;
     }
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {

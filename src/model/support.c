@@ -131,9 +131,9 @@ spry_status support_check(const graph *g, spry_error *error)
     if (support_list(g, summarise, &s) == 0) {
         return SPRY_OK;
     }
-    return spry_fail(error, SPRY_UNSUPPORTED, "model",
-                     "list all of them with: spry inspect MODEL", "%" PRId64 " unsupported: %s%s",
-                     s.count, buffer, s.count > NAMED_IN_ERROR ? "; ..." : "");
+    return spry_fail(error, SPRY_UNSUPPORTED, "model", "list all of them with: spry inspect MODEL",
+                     "%" PRId64 " unsupported: %s%s", s.count, buffer,
+                     s.count > NAMED_IN_ERROR ? "; ..." : "");
 }
 
 /* ---- for a model ---- */

@@ -1,7 +1,8 @@
 /* Cast and CastLike: any element type to any other.
  *
- * Floats become integers by truncation, saturated to the target's range (the standard leaves that
- * open); integers become narrower integers by dropping high bits. Everything goes through the
+ * Floats become integers by truncation. Out of range, which the standard leaves open, 32 and 64 bits
+ * saturate and fewer bits keep the low ones, as NumPy and ONNX Runtime do; so do integers that
+ * become narrower integers. Everything goes through the
  * narrowest of f32, f64 and i64 that holds the source exactly, so nothing is rounded twice. */
 #include <math.h>
 #include <stdlib.h>
@@ -63,6 +64,13 @@ static bool is_byte_float(spry_dtype dtype)
     return dtype_class_of(dtype) == DTYPE_CLASS_FLOAT && spry_dtype_bits(dtype) == 8;
 }
 
+static bool is_integer(spry_dtype dtype)
+{
+    dtype_class class = dtype_class_of(dtype);
+
+    return class == DTYPE_CLASS_SIGNED || class == DTYPE_CLASS_UNSIGNED;
+}
+
 static void cast_f64(const cast *c, int64_t start, int64_t n)
 {
     double wide[CONVERT_BLOCK];
@@ -106,7 +114,8 @@ static void cast_piece(void *context, int64_t begin, int64_t end, int worker)
     bool to_float = dtype_class_of(c->to->dtype) == DTYPE_CLASS_FLOAT;
     bool from_float = dtype_class_of(from) == DTYPE_CLASS_FLOAT;
     /* u64's upper half would turn negative on its way through i64. */
-    bool through_i64 = !from_float && (!to_float || from != SPRY_DTYPE_U64);
+    bool through_i64 = from_float ? is_integer(c->to->dtype) && spry_dtype_bits(c->to->dtype) < 32
+                                  : !to_float || from != SPRY_DTYPE_U64;
     bool exact_f32 = spry_dtype_bits(from) <= 16 || from == SPRY_DTYPE_F32 ||
                      (from == SPRY_DTYPE_U64 && c->to->dtype == SPRY_DTYPE_F32);
 
@@ -317,7 +326,6 @@ static spry_status infer_as(op_shapes *s, spry_dtype dtype)
 {
     graph_dim contents[CONTENTS_MAX];
     const graph_type *from = op_shapes_ranked(s, 0);
-    dtype_class class = dtype_class_of(dtype);
     int count;
 
     if (from == NULL) {
@@ -326,8 +334,7 @@ static spry_status infer_as(op_shapes *s, spry_dtype dtype)
     }
     op_shapes_set(s, 0, dtype, from->rank, from->dims);
     count = contents_get(s, 0, contents);
-    if (count < 0 || (class != DTYPE_CLASS_SIGNED && class != DTYPE_CLASS_UNSIGNED) ||
-        spry_dtype_bits(dtype) < 32) {
+    if (count < 0 || !is_integer(dtype) || spry_dtype_bits(dtype) < 32) {
         return SPRY_OK;
     }
     return contents_set(s, 0, count, contents);

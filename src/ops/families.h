@@ -7,9 +7,25 @@
 extern const op ops_arithmetic[];
 extern const op ops_cast[];
 extern const op ops_compare[];
+extern const op ops_conv[];
+extern const op ops_cumulative[];
+extern const op ops_fill[];
+extern const op ops_gather[];
+extern const op ops_layout[];
+extern const op ops_loss[];
+extern const op ops_optimizer[];
 extern const op ops_power[];
 extern const op ops_quantize[];
+extern const op ops_random[];
+extern const op ops_reduce[];
+extern const op ops_scatter[];
 extern const op ops_select[];
+extern const op ops_shape[];
+extern const op ops_softmax[];
+extern const op ops_space[];
+extern const op ops_top_k[];
 extern const op ops_unary[];
+extern const op ops_unique[];
+extern const op ops_window[];
 
 #endif

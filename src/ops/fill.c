@@ -289,8 +289,8 @@ static int64_t range_count(const tensor *start, const tensor *limit, const tenso
                             convert_get_f64(step, 0));
 
         return convert_get_f64(step, 0) == 0 || !(count <= (double)LIMIT_TENSOR_DIMENSION) ? -1
-               : count > 0                                          ? (int64_t)count
-                                                                    : 0;
+               : count > 0 ? (int64_t)count
+                           : 0;
     }
     if (by == 0) {
         return -1;
@@ -362,20 +362,57 @@ static spry_status run_range(op_call *call)
 
 #define RANGE_TYPES (OP_FLOATS | OP_SIGNED)
 
-const op fill_ops[] = {
-    {.name = "Constant", .domain = "", .since = 1, .min_inputs = 0, .max_inputs = 0,
-     .min_outputs = 1, .max_outputs = 1, .infer = infer_constant, .run = run_constant},
-    {.name = "ConstantOfShape", .domain = "", .since = 9, .min_inputs = 1, .max_inputs = 1,
-     .min_outputs = 1, .max_outputs = 1, .types = {1u << SPRY_DTYPE_I64},
-     .infer = infer_constant_of_shape, .run = run_constant_of_shape},
-    {.name = "Expand", .domain = "", .since = 8, .min_inputs = 2, .max_inputs = 2,
-     .min_outputs = 1, .max_outputs = 1, .types = {MOVE_TYPES, 1u << SPRY_DTYPE_I64},
-     .infer = infer_expand, .run = run_expand},
-    {.name = "EyeLike", .domain = "", .since = 9, .min_inputs = 1, .max_inputs = 1,
-     .min_outputs = 1, .max_outputs = 1, .types = {OP_NUMERIC | OP_BOOL},
-     .infer = infer_eye_like, .run = run_eye_like},
-    {.name = "Range", .domain = "", .since = 11, .min_inputs = 3, .max_inputs = 3,
-     .min_outputs = 1, .max_outputs = 1, .types = {RANGE_TYPES, RANGE_TYPES, RANGE_TYPES},
-     .infer = infer_range, .run = run_range},
+/* clang-format off */
+const op ops_fill[] = {
+    {.name = "Constant",
+     .domain = "",
+     .since = 1,
+     .min_inputs = 0,
+     .max_inputs = 0,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .infer = infer_constant,
+     .run = run_constant},
+    {.name = "ConstantOfShape",
+     .domain = "",
+     .since = 9,
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .types = {1u << SPRY_DTYPE_I64},
+     .infer = infer_constant_of_shape,
+     .run = run_constant_of_shape},
+    {.name = "Expand",
+     .domain = "",
+     .since = 8,
+     .min_inputs = 2,
+     .max_inputs = 2,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .types = {MOVE_TYPES, 1u << SPRY_DTYPE_I64},
+     .infer = infer_expand,
+     .run = run_expand},
+    {.name = "EyeLike",
+     .domain = "",
+     .since = 9,
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .types = {OP_NUMERIC | OP_BOOL},
+     .infer = infer_eye_like,
+     .run = run_eye_like},
+    {.name = "Range",
+     .domain = "",
+     .since = 11,
+     .min_inputs = 3,
+     .max_inputs = 3,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .types = {RANGE_TYPES, RANGE_TYPES, RANGE_TYPES},
+     .infer = infer_range,
+     .run = run_range},
     {.name = NULL},
 };
+/* clang-format on */

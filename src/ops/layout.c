@@ -131,8 +131,8 @@ static bool concat_join(graph_dim *dims, const graph_type *x, int axis)
 {
     for (int k = 0; k < x->rank; k++) {
         if (k == axis) {
-            dims[k].size = dims[k].size < 0 || x->dims[k].size < 0 ? -1
-                                                                   : dims[k].size + x->dims[k].size;
+            dims[k].size =
+                dims[k].size < 0 || x->dims[k].size < 0 ? -1 : dims[k].size + x->dims[k].size;
             dims[k].symbol = NULL;
         } else if (dims[k].size < 0) {
             dims[k] = x->dims[k].size >= 0 || dims[k].symbol == NULL ? x->dims[k] : dims[k];
@@ -456,7 +456,8 @@ static spry_status run_depth(op_call *call)
     int64_t shape[4];
     move_plan plan = {.rank = 0};
     tensor *out;
-    const char *wrong = x->rank != 4 ? "the rank is not 4" : depth_dims(call->node, from.dims, dims);
+    const char *wrong =
+        x->rank != 4 ? "the rank is not 4" : depth_dims(call->node, from.dims, dims);
     spry_status status;
 
     if (wrong != NULL) {
@@ -494,24 +495,69 @@ static spry_status run_depth(op_call *call)
     return status;
 }
 
-const op layout_ops[] = {
-    {.name = "Concat", .domain = "", .since = 4, .min_inputs = 1, .max_inputs = OP_VARIADIC,
-     .min_outputs = 1, .max_outputs = 1, .flags = OP_LAST_TYPES_REPEAT, .types = {MOVE_TYPES},
-     .infer = infer_concat, .run = run_concat},
-    {.name = "DepthToSpace", .domain = "", .since = 1, .min_inputs = 1, .max_inputs = 1,
-     .min_outputs = 1, .max_outputs = 1, .types = {MOVE_TYPES}, .infer = infer_depth,
+/* clang-format off */
+const op ops_layout[] = {
+    {.name = "Concat",
+     .domain = "",
+     .since = 4,
+     .min_inputs = 1,
+     .max_inputs = OP_VARIADIC,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .flags = OP_LAST_TYPES_REPEAT,
+     .types = {MOVE_TYPES},
+     .infer = infer_concat,
+     .run = run_concat},
+    {.name = "DepthToSpace",
+     .domain = "",
+     .since = 1,
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .types = {MOVE_TYPES},
+     .infer = infer_depth,
      .run = run_depth},
-    {.name = "SpaceToDepth", .domain = "", .since = 1, .min_inputs = 1, .max_inputs = 1,
-     .min_outputs = 1, .max_outputs = 1, .types = {MOVE_TYPES}, .infer = infer_depth,
+    {.name = "SpaceToDepth",
+     .domain = "",
+     .since = 1,
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .types = {MOVE_TYPES},
+     .infer = infer_depth,
      .run = run_depth},
-    {.name = "Split", .domain = "", .since = 2, .min_inputs = 1, .max_inputs = 2,
-     .min_outputs = 1, .max_outputs = OP_VARIADIC, .types = {MOVE_TYPES, 1u << SPRY_DTYPE_I64},
-     .infer = infer_split, .run = run_split},
-    {.name = "Tile", .domain = "", .since = 6, .min_inputs = 2, .max_inputs = 2,
-     .min_outputs = 1, .max_outputs = 1, .types = {MOVE_TYPES, 1u << SPRY_DTYPE_I64},
-     .infer = infer_tile, .run = run_tile},
-    {.name = "Transpose", .domain = "", .since = 1, .min_inputs = 1, .max_inputs = 1,
-     .min_outputs = 1, .max_outputs = 1, .types = {MOVE_ANY}, .infer = infer_transpose,
+    {.name = "Split",
+     .domain = "",
+     .since = 2,
+     .min_inputs = 1,
+     .max_inputs = 2,
+     .min_outputs = 1,
+     .max_outputs = OP_VARIADIC,
+     .types = {MOVE_TYPES, 1u << SPRY_DTYPE_I64},
+     .infer = infer_split,
+     .run = run_split},
+    {.name = "Tile",
+     .domain = "",
+     .since = 6,
+     .min_inputs = 2,
+     .max_inputs = 2,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .types = {MOVE_TYPES, 1u << SPRY_DTYPE_I64},
+     .infer = infer_tile,
+     .run = run_tile},
+    {.name = "Transpose",
+     .domain = "",
+     .since = 1,
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .types = {MOVE_ANY},
+     .infer = infer_transpose,
      .run = run_transpose},
     {.name = NULL},
 };
+/* clang-format on */

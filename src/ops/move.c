@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum {
-    TILE = 16,               /* elements: a tile of 8-byte elements is 16 cache lines on each side */
+    TILE = 16, /* elements: a tile of 8-byte elements is 16 cache lines on each side */
     BYTES_PER_TASK = 1 << 17 /* below this, waking a thread costs more than it brings */
 };
 
@@ -32,7 +32,7 @@ void move_add_axis(move_plan *plan, int64_t shape, int64_t to_stride, int64_t fr
     plan->rank++;
 }
 
-void move_fill(void *to, int64_t count, const void *value, size_t size)
+void move_fill(void *to, int64_t count, const void *element, size_t size)
 {
     unsigned char *target = to;
     size_t total = (size_t)count * size;
@@ -41,7 +41,7 @@ void move_fill(void *to, int64_t count, const void *value, size_t size)
     if (total == 0) {
         return;
     }
-    memcpy(target, value, size);
+    memcpy(target, element, size);
     while (done < total) { /* what is there doubles */
         size_t step = done < total - done ? done : total - done;
 

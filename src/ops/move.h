@@ -14,8 +14,8 @@
 enum { MOVE_MAX_RANK = 2 * SPRY_TENSOR_MAX_RANK };
 
 /* Types several of whose elements share a byte, every other type, and both. */
-#define MOVE_PACKED                                                                                \
-    (1u << SPRY_DTYPE_U4 | 1u << SPRY_DTYPE_I4 | 1u << SPRY_DTYPE_F4E2M1 | 1u << SPRY_DTYPE_U2 |   \
+#define MOVE_PACKED                                                                              \
+    (1u << SPRY_DTYPE_U4 | 1u << SPRY_DTYPE_I4 | 1u << SPRY_DTYPE_F4E2M1 | 1u << SPRY_DTYPE_U2 | \
      1u << SPRY_DTYPE_I2)
 #define MOVE_ANY (((1u << SPRY_DTYPE_COUNT) - 1u) & ~(1u << SPRY_DTYPE_NONE))
 #define MOVE_TYPES (MOVE_ANY & ~MOVE_PACKED)
@@ -37,8 +37,8 @@ void move_dense_strides(int rank, const int64_t *shape, int64_t *stride);
 void move_add_axis(move_plan *plan, int64_t shape, int64_t to_stride, int64_t from_stride);
 /* Does it; parts may run on the team's threads. */
 void move_strided(threads *team, const move_plan *plan, size_t size, void *to, const void *from);
-/* Copies `count` elements `value` of `size` bytes. */
-void move_fill(void *to, int64_t count, const void *value, size_t size);
+/* Repeats `element` of `size` bytes `count` times. */
+void move_fill(void *to, int64_t count, const void *element, size_t size);
 
 /* Elements of a MOVE_PACKED type to one byte each (low bits) and back. */
 void move_unpack(const tensor *from, unsigned char *to);

@@ -190,9 +190,8 @@ static spry_status infer_reshape(op_shapes *s)
     }
     wanted = operand_integers(s, 1, room, &rank);
     if (wanted != NULL && rank <= SPRY_TENSOR_MAX_RANK) {
-        const char *wrong = count >= 0 && x != NULL
-                                ? refuse_request(request, count, x->rank, allow_zero)
-                                : NULL;
+        const char *wrong =
+            count >= 0 && x != NULL ? refuse_request(request, count, x->rank, allow_zero) : NULL;
 
         if (wrong != NULL) {
             return op_shapes_fail(s, "%s", wrong);
@@ -335,7 +334,8 @@ static spry_status infer_squeeze(op_shapes *s)
     int rank = 0;
     int count;
     bool known;
-    spry_status status = operand_known_ints(s, 1, "axes", axes, SPRY_TENSOR_MAX_RANK, &count, &known);
+    spry_status status =
+        operand_known_ints(s, 1, "axes", axes, SPRY_TENSOR_MAX_RANK, &count, &known);
 
     if (status != SPRY_OK || x == NULL || !known) {
         return status != SPRY_OK ? status : operand_unranked(s, 0, operand_dtype(s, 0));
@@ -398,7 +398,8 @@ static spry_status infer_unsqueeze(op_shapes *s)
     int from = 0;
     int count;
     bool known;
-    spry_status status = operand_known_ints(s, 1, "axes", axes, SPRY_TENSOR_MAX_RANK, &count, &known);
+    spry_status status =
+        operand_known_ints(s, 1, "axes", axes, SPRY_TENSOR_MAX_RANK, &count, &known);
 
     if (status != SPRY_OK || x == NULL || count < 0) {
         return status != SPRY_OK ? status : operand_unranked(s, 0, operand_dtype(s, 0));
@@ -456,27 +457,84 @@ static spry_status run_identity(op_call *call)
                                   : SPRY_OK;
 }
 
-const op shape_ops[] = {
-    {.name = "Flatten", .domain = "", .since = 1, .min_inputs = 1, .max_inputs = 1,
-     .min_outputs = 1, .max_outputs = 1, .flags = OP_VIEW, .types = {MOVE_ANY},
-     .infer = infer_flatten, .run = run_flatten},
-    {.name = "Identity", .domain = "", .since = 1, .min_inputs = 1, .max_inputs = 1,
-     .min_outputs = 1, .max_outputs = 1, .flags = OP_VIEW, .infer = infer_identity,
+/* clang-format off */
+const op ops_shape[] = {
+    {.name = "Flatten",
+     .domain = "",
+     .since = 1,
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .flags = OP_VIEW,
+     .types = {MOVE_ANY},
+     .infer = infer_flatten,
+     .run = run_flatten},
+    {.name = "Identity",
+     .domain = "",
+     .since = 1,
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .flags = OP_VIEW,
+     .infer = infer_identity,
      .run = run_identity},
-    {.name = "Reshape", .domain = "", .since = 5, .min_inputs = 2, .max_inputs = 2,
-     .min_outputs = 1, .max_outputs = 1, .flags = OP_VIEW,
-     .types = {MOVE_ANY, 1u << SPRY_DTYPE_I64}, .infer = infer_reshape, .run = run_reshape},
-    {.name = "Shape", .domain = "", .since = 1, .min_inputs = 1, .max_inputs = 1,
-     .min_outputs = 1, .max_outputs = 1, .flags = OP_SHAPE_ONLY, .types = {MOVE_ANY},
-     .infer = infer_shape, .run = run_shape},
-    {.name = "Size", .domain = "", .since = 1, .min_inputs = 1, .max_inputs = 1,
-     .min_outputs = 1, .max_outputs = 1, .flags = OP_SHAPE_ONLY, .types = {MOVE_ANY},
-     .infer = infer_size, .run = run_size},
-    {.name = "Squeeze", .domain = "", .since = 1, .min_inputs = 1, .max_inputs = 2,
-     .min_outputs = 1, .max_outputs = 1, .flags = OP_VIEW, .types = {MOVE_ANY, OP_INDEX},
-     .infer = infer_squeeze, .run = run_squeeze},
-    {.name = "Unsqueeze", .domain = "", .since = 1, .min_inputs = 1, .max_inputs = 2,
-     .min_outputs = 1, .max_outputs = 1, .flags = OP_VIEW, .types = {MOVE_ANY, OP_INDEX},
-     .infer = infer_unsqueeze, .run = run_unsqueeze},
+    {.name = "Reshape",
+     .domain = "",
+     .since = 5,
+     .min_inputs = 2,
+     .max_inputs = 2,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .flags = OP_VIEW,
+     .types = {MOVE_ANY, 1u << SPRY_DTYPE_I64},
+     .infer = infer_reshape,
+     .run = run_reshape},
+    {.name = "Shape",
+     .domain = "",
+     .since = 1,
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .flags = OP_SHAPE_ONLY,
+     .types = {MOVE_ANY},
+     .infer = infer_shape,
+     .run = run_shape},
+    {.name = "Size",
+     .domain = "",
+     .since = 1,
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .flags = OP_SHAPE_ONLY,
+     .types = {MOVE_ANY},
+     .infer = infer_size,
+     .run = run_size},
+    {.name = "Squeeze",
+     .domain = "",
+     .since = 1,
+     .min_inputs = 1,
+     .max_inputs = 2,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .flags = OP_VIEW,
+     .types = {MOVE_ANY, OP_INDEX},
+     .infer = infer_squeeze,
+     .run = run_squeeze},
+    {.name = "Unsqueeze",
+     .domain = "",
+     .since = 1,
+     .min_inputs = 1,
+     .max_inputs = 2,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .flags = OP_VIEW,
+     .types = {MOVE_ANY, OP_INDEX},
+     .infer = infer_unsqueeze,
+     .run = run_unsqueeze},
     {.name = NULL},
 };
+/* clang-format on */

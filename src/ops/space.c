@@ -130,8 +130,8 @@ static bool fold_complete(fold_plan *p)
             !small(p->stride[i], 1) || !small(p->pad[i], 0) || !small(p->pad[p->rank + i], 0)) {
             return false;
         }
-        extent = p->image[i] + p->pad[i] + p->pad[p->rank + i] -
-                 p->dilation[i] * (p->block[i] - 1) - 1;
+        extent =
+            p->image[i] + p->pad[i] + p->pad[p->rank + i] - p->dilation[i] * (p->block[i] - 1) - 1;
         p->steps[i] = extent < 0 ? 0 : extent / p->stride[i] + 1;
         if (!checked_mul_i64(p->block_count, p->block[i], &p->block_count) ||
             !checked_mul_i64(p->step_count, p->steps[i], &p->step_count) ||
@@ -274,17 +274,39 @@ static spry_status run_fold(op_call *call)
     return SPRY_OK;
 }
 
-const op space_ops[] = {
-    {.name = "Col2Im", .domain = "", .since = 18, .min_inputs = 3, .max_inputs = 3,
-     .min_outputs = 1, .max_outputs = 1,
-     .types = {OP_NUMERIC, 1u << SPRY_DTYPE_I64, 1u << SPRY_DTYPE_I64}, .infer = infer_fold,
+/* clang-format off */
+const op ops_space[] = {
+    {.name = "Col2Im",
+     .domain = "",
+     .since = 18,
+     .min_inputs = 3,
+     .max_inputs = 3,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .types = {OP_NUMERIC, 1u << SPRY_DTYPE_I64, 1u << SPRY_DTYPE_I64},
+     .infer = infer_fold,
      .run = run_fold},
-    {.name = "ReverseSequence", .domain = "", .since = 10, .min_inputs = 2, .max_inputs = 2,
-     .min_outputs = 1, .max_outputs = 1, .types = {MOVE_TYPES, 1u << SPRY_DTYPE_I64},
-     .infer = op_infer_same, .run = run_reverse},
-    {.name = "Trilu", .domain = "", .since = 14, .min_inputs = 1, .max_inputs = 2,
-     .min_outputs = 1, .max_outputs = 1, .flags = OP_IN_PLACE,
-     .types = {OP_NUMERIC | OP_BOOL, 1u << SPRY_DTYPE_I64}, .infer = op_infer_same,
+    {.name = "ReverseSequence",
+     .domain = "",
+     .since = 10,
+     .min_inputs = 2,
+     .max_inputs = 2,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .types = {MOVE_TYPES, 1u << SPRY_DTYPE_I64},
+     .infer = op_infer_same,
+     .run = run_reverse},
+    {.name = "Trilu",
+     .domain = "",
+     .since = 14,
+     .min_inputs = 1,
+     .max_inputs = 2,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .flags = OP_IN_PLACE,
+     .types = {OP_NUMERIC | OP_BOOL, 1u << SPRY_DTYPE_I64},
+     .infer = op_infer_same,
      .run = run_trilu},
     {.name = NULL},
 };
+/* clang-format on */

@@ -4,10 +4,33 @@
 #include "ops/families.h"
 #include "ops/op.h"
 
-/* One line per family, in alphabetical order of file names.
- * clang-format off */
+/* One line per family, in alphabetical order. */
+/* clang-format off */
 static const op *const tables[] = {
-    ops_arithmetic, ops_cast, ops_compare, ops_power, ops_quantize, ops_select, ops_unary, NULL,
+    ops_arithmetic,
+    ops_cast,
+    ops_compare,
+    ops_conv,
+    ops_cumulative,
+    ops_fill,
+    ops_gather,
+    ops_layout,
+    ops_loss,
+    ops_optimizer,
+    ops_power,
+    ops_quantize,
+    ops_random,
+    ops_reduce,
+    ops_scatter,
+    ops_select,
+    ops_shape,
+    ops_softmax,
+    ops_space,
+    ops_top_k,
+    ops_unary,
+    ops_unique,
+    ops_window,
+    NULL,
 };
 /* clang-format on */
 

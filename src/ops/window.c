@@ -74,7 +74,8 @@ static const char *slice_complete(slice_request *r, int rank)
 static graph_dim slice_dim(graph_dim dim, const slice_request *r, int i)
 {
     if (dim.size >= 0) {
-        return (graph_dim){.size = slice_axis(dim.size, r->starts[i], r->ends[i], r->steps[i]).count};
+        return (graph_dim){.size =
+                               slice_axis(dim.size, r->starts[i], r->ends[i], r->steps[i]).count};
     }
     if (r->starts[i] == 0 && r->ends[i] >= LIMIT_TENSOR_DIMENSION && r->steps[i] == 1) {
         return dim;
@@ -186,7 +187,8 @@ static spry_status run_slice(op_call *call)
     for (int i = 0; i < x->rank; i++) {
         move_add_axis(&plan, shape[i], to_stride[i], shape[i] > 1 ? from_stride[i] : 0);
     }
-    move_strided(call->team, &plan, size, out->data, (const char *)x->data + offset * (int64_t)size);
+    move_strided(call->team, &plan, size, out->data,
+                 (const char *)x->data + offset * (int64_t)size);
     return SPRY_OK;
 }
 
@@ -234,8 +236,8 @@ static int64_t padded_size(int64_t dim, int64_t before, int64_t after)
 {
     int64_t size;
 
-    return checked_add_i64(dim, before, &size) && checked_add_i64(size, after, &size) && size >= 0 &&
-                   size <= LIMIT_TENSOR_DIMENSION
+    return checked_add_i64(dim, before, &size) && checked_add_i64(size, after, &size) &&
+                   size >= 0 && size <= LIMIT_TENSOR_DIMENSION
                ? size
                : -1;
 }
@@ -314,8 +316,7 @@ static spry_status pad_mapped(op_call *call, pad_mode mode, const tensor *x, con
     for (int i = 0; i < x->rank; i++) {
         int64_t step = tensor_span(x, i + 1, x->rank);
         void *memory;
-        spry_status status =
-            op_call_scratch(call, (size_t)out->shape[i] * sizeof **maps, &memory);
+        spry_status status = op_call_scratch(call, (size_t)out->shape[i] * sizeof **maps, &memory);
 
         if (status != SPRY_OK) {
             return status;
@@ -370,7 +371,7 @@ static void pad_copy(threads *team, const tensor *x, const int64_t *before, tens
 }
 
 /* The element for constant padding. */
-static spry_status pad_value(op_call *call, const tensor *x, tensor *value)
+static spry_status pad_value(op_call *call, const tensor *x, tensor *filler)
 {
     const tensor *given = op_call_input(call, 2);
     static const spry_text nothing = {"", 0};
@@ -381,19 +382,19 @@ static spry_status pad_value(op_call *call, const tensor *x, tensor *value)
             return op_call_fail(call, SPRY_BAD_INPUT, "the padding value must be one %s",
                                 spry_dtype_name(x->dtype));
         }
-        *value = *given;
+        *filler = *given;
         return SPRY_OK;
     }
-    status = op_call_scratch(call, 16, &value->data);
+    status = op_call_scratch(call, 16, &filler->data);
     if (status == SPRY_OK) {
         float number = graph_attribute_float(call->node, "value", 0);
 
-        status = tensor_init(value, x->dtype, 0, NULL, value->data, call->error);
-        memset(value->data, 0, 16);
+        status = tensor_init(filler, x->dtype, 0, NULL, filler->data, call->error);
+        memset(filler->data, 0, 16);
         if (x->dtype == SPRY_DTYPE_STRING) {
-            memcpy(value->data, &nothing, sizeof nothing);
+            memcpy(filler->data, &nothing, sizeof nothing);
         } else if (number != 0) {
-            convert_write_f32(value, 0, 1, &number);
+            convert_write_f32(filler, 0, 1, &number);
         }
     }
     return status;
@@ -408,12 +409,11 @@ static spry_status run_pad(op_call *call)
     int64_t before[SPRY_TENSOR_MAX_RANK];
     int64_t after[SPRY_TENSOR_MAX_RANK];
     int64_t shape[SPRY_TENSOR_MAX_RANK];
-    tensor value;
+    tensor filler;
     tensor *out;
     int counts[2];
     const char *wrong;
-    spry_status status =
-        operand_ints(call, 1, "pads", pads, 2 * SPRY_TENSOR_MAX_RANK, &counts[0]);
+    spry_status status = operand_ints(call, 1, "pads", pads, 2 * SPRY_TENSOR_MAX_RANK, &counts[0]);
 
     if (status == SPRY_OK) {
         status = operand_ints(call, 3, NULL, axes, SPRY_TENSOR_MAX_RANK, &counts[1]);
@@ -440,9 +440,9 @@ static spry_status run_pad(op_call *call)
     if (mode != PAD_CONSTANT && x->rank > 0) {
         return pad_mapped(call, mode, x, before, out);
     }
-    status = pad_value(call, x, &value);
+    status = pad_value(call, x, &filler);
     if (status == SPRY_OK) {
-        move_fill(out->data, tensor_count(out), value.data, move_element_size(x->dtype));
+        move_fill(out->data, tensor_count(out), filler.data, move_element_size(x->dtype));
         pad_copy(call->team, x, before, out);
     }
     return status;
@@ -460,8 +460,8 @@ static spry_status infer_center(op_shapes *s)
     int32_t length;
     bool known;
     const graph_dim *wanted = operand_integers(s, 1, room, &length);
-    spry_status status = operand_known_ints(s, OPERAND_NO_INPUT, "axes", axes, SPRY_TENSOR_MAX_RANK,
-                                            &count, &known);
+    spry_status status =
+        operand_known_ints(s, OPERAND_NO_INPUT, "axes", axes, SPRY_TENSOR_MAX_RANK, &count, &known);
 
     if (status != SPRY_OK || x == NULL) {
         return status != SPRY_OK ? status : operand_unranked(s, 0, operand_dtype(s, 0));
@@ -488,14 +488,14 @@ static spry_status run_center(op_call *call)
     int64_t axes[SPRY_TENSOR_MAX_RANK];
     int64_t shape[SPRY_TENSOR_MAX_RANK];
     int64_t before[SPRY_TENSOR_MAX_RANK] = {0};
-    tensor value;
+    tensor filler;
     tensor *out;
     int counts[2];
     spry_status status = op_call_ints(call, 1, wanted, SPRY_TENSOR_MAX_RANK, &counts[0]);
 
     if (status == SPRY_OK) {
-        status = operand_ints(call, OPERAND_NO_INPUT, "axes", axes, SPRY_TENSOR_MAX_RANK,
-                              &counts[1]);
+        status =
+            operand_ints(call, OPERAND_NO_INPUT, "axes", axes, SPRY_TENSOR_MAX_RANK, &counts[1]);
     }
     if (status != SPRY_OK) {
         return status;
@@ -521,25 +521,46 @@ static spry_status run_center(op_call *call)
     if (status != SPRY_OK || out == NULL || tensor_count(out) == 0) {
         return status;
     }
-    status = pad_value(call, x, &value);
+    status = pad_value(call, x, &filler);
     if (status == SPRY_OK) {
-        move_fill(out->data, tensor_count(out), value.data, move_element_size(x->dtype));
+        move_fill(out->data, tensor_count(out), filler.data, move_element_size(x->dtype));
         pad_copy(call->team, x, before, out);
     }
     return status;
 }
 
-const op window_ops[] = {
-    {.name = "CenterCropPad", .domain = "", .since = 18, .min_inputs = 2, .max_inputs = 2,
-     .min_outputs = 1, .max_outputs = 1, .types = {MOVE_TYPES, OP_INDEX}, .infer = infer_center,
+/* clang-format off */
+const op ops_window[] = {
+    {.name = "CenterCropPad",
+     .domain = "",
+     .since = 18,
+     .min_inputs = 2,
+     .max_inputs = 2,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .types = {MOVE_TYPES, OP_INDEX},
+     .infer = infer_center,
      .run = run_center},
-    {.name = "Pad", .domain = "", .since = 2, .min_inputs = 1, .max_inputs = 4,
-     .min_outputs = 1, .max_outputs = 1,
-     .types = {MOVE_TYPES, 1u << SPRY_DTYPE_I64, MOVE_TYPES, OP_INDEX}, .infer = infer_pad,
+    {.name = "Pad",
+     .domain = "",
+     .since = 2,
+     .min_inputs = 1,
+     .max_inputs = 4,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .types = {MOVE_TYPES, 1u << SPRY_DTYPE_I64, MOVE_TYPES, OP_INDEX},
+     .infer = infer_pad,
      .run = run_pad},
-    {.name = "Slice", .domain = "", .since = 1, .min_inputs = 1, .max_inputs = 5,
-     .min_outputs = 1, .max_outputs = 1,
-     .types = {MOVE_TYPES, OP_INDEX, OP_INDEX, OP_INDEX, OP_INDEX}, .infer = infer_slice,
+    {.name = "Slice",
+     .domain = "",
+     .since = 1,
+     .min_inputs = 1,
+     .max_inputs = 5,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .types = {MOVE_TYPES, OP_INDEX, OP_INDEX, OP_INDEX, OP_INDEX},
+     .infer = infer_slice,
      .run = run_slice},
     {.name = NULL},
 };
+/* clang-format on */
