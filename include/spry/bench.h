@@ -5,8 +5,8 @@
  *     spry_status status = spry_bench_session(session, feed, &options, &result, &error);
  *     printf("%.3f ms\n", result.median_ms);
  *
- * The first run, which plans and packs weights, is told apart; warm-up runs follow; then every run is
- * timed by the monotonic clock. Outputs are released between the runs, outside the time. */
+ * The first run, which plans and packs weights, is told apart; warm-up runs follow; then every run
+ * is timed by the monotonic clock. Outputs are released between the runs, outside the time. */
 #ifndef SPRY_BENCH_H
 #define SPRY_BENCH_H
 

@@ -7,8 +7,8 @@
  *     status = spry_trace_write(trace, "trace.json", &error);
  *     spry_trace_destroy(trace);
  *
- * Several sessions and threads may record into one trace. What is recorded is kept in memory up to a
- * ceiling; what comes later is dropped. */
+ * Several sessions and threads may record into one trace. What is recorded is kept in memory up to
+ * a ceiling; what comes later is dropped. */
 #ifndef SPRY_TRACE_H
 #define SPRY_TRACE_H
 
@@ -32,7 +32,8 @@ SPRY_API void spry_trace_destroy(spry_trace *trace);
 /* Spans dropped so far. */
 SPRY_API uint64_t spry_trace_dropped(spry_trace *trace);
 
-/* Writes what is recorded as Chrome trace JSON, replacing `path`. Fails with SPRY_IO, SPRY_LIMIT. */
+/* Writes what is recorded as Chrome trace JSON, replacing `path`. Fails with SPRY_IO,
+ * SPRY_LIMIT. */
 SPRY_API SPRY_MUST_USE spry_status spry_trace_write(spry_trace *trace, const char *path,
                                                     spry_error *error);
 

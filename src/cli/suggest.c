@@ -10,8 +10,8 @@ static int least(int a, int b)
 
 enum { WORD_MOST = 32 };
 
-/* Letters to insert, remove, change or swap with their neighbour to make one word of the other; words
- * of more than 31 characters count as far away. */
+/* Letters to insert, remove, change or swap with their neighbour to make one word of the other;
+ * words of more than 31 characters count as far away. */
 static int distance(const char *a, const char *b)
 {
     int rows[3][WORD_MOST] = {{0}}; /* of the table of distances between beginnings, in turn */
