@@ -111,7 +111,8 @@ static spry_status decode_jpeg(const job *j)
         return alloc_failed(j->error, 0);
     }
     if (tjDecompressHeader3(decoder, j->bytes, (unsigned long)j->size, &width, &height, &sampling,
-                            &space) != 0) {
+                            &space) != 0 &&
+        !is_harmless(tjGetErrorStr2(decoder))) {
         status = damaged(j, "JPEG", tjGetErrorStr2(decoder));
     } else if (space == TJCS_CMYK || space == TJCS_YCCK) {
         status = spry_fail(j->error, SPRY_UNSUPPORTED, j->where, "convert the picture to RGB",
