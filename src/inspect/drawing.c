@@ -194,10 +194,10 @@ typedef struct edge_collector {
     int32_t count;
 } edge_collector;
 
-static void add_edge(void *context, int32_t value)
+static void add_edge(void *context, int32_t id)
 {
     edge_collector *c = context;
-    int32_t from = value == GRAPH_NONE ? -1 : c->d->producers[value];
+    int32_t from = id == GRAPH_NONE ? -1 : c->d->producers[id];
 
     if (from < 0 || c->last_from[from] == c->box) {
         return;
