@@ -18,6 +18,7 @@ extern const op ops_norm[];
 extern const op ops_optimizer[];
 extern const op ops_pool[];
 extern const op ops_power[];
+extern const op ops_qlinear[];
 extern const op ops_quantize[];
 extern const op ops_random[];
 extern const op ops_reduce[];

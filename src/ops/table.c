@@ -21,6 +21,7 @@ static const op *const tables[] = {
     ops_optimizer,
     ops_pool,
     ops_power,
+    ops_qlinear,
     ops_quantize,
     ops_random,
     ops_reduce,
