@@ -10,6 +10,7 @@ extern const op ops_fill[];
 extern const op ops_gather[];
 extern const op ops_layout[];
 extern const op ops_power[];
+extern const op ops_resize[];
 extern const op ops_scatter[];
 extern const op ops_select[];
 extern const op ops_shape[];

@@ -12,6 +12,7 @@ static const op *const tables[] = {
     ops_gather,
     ops_layout,
     ops_power,
+    ops_resize,
     ops_scatter,
     ops_select,
     ops_shape,
