@@ -6,6 +6,7 @@
 
 extern const op ops_arithmetic[];
 extern const op ops_compare[];
+extern const op ops_control[];
 extern const op ops_fill[];
 extern const op ops_gather[];
 extern const op ops_layout[];
@@ -13,6 +14,7 @@ extern const op ops_power[];
 extern const op ops_resize[];
 extern const op ops_scatter[];
 extern const op ops_select[];
+extern const op ops_sequence[];
 extern const op ops_shape[];
 extern const op ops_space[];
 extern const op ops_unary[];

@@ -8,6 +8,7 @@
 static const op *const tables[] = {
     ops_arithmetic,
     ops_compare,
+    ops_control,
     ops_fill,
     ops_gather,
     ops_layout,
@@ -15,6 +16,7 @@ static const op *const tables[] = {
     ops_resize,
     ops_scatter,
     ops_select,
+    ops_sequence,
     ops_shape,
     ops_space,
     ops_unary,
