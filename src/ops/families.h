@@ -7,6 +7,7 @@
 extern const op ops_arithmetic[];
 extern const op ops_compare[];
 extern const op ops_control[];
+extern const op ops_einsum[];
 extern const op ops_fill[];
 extern const op ops_gather[];
 extern const op ops_layout[];

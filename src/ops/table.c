@@ -9,6 +9,7 @@ static const op *const tables[] = {
     ops_arithmetic,
     ops_compare,
     ops_control,
+    ops_einsum,
     ops_fill,
     ops_gather,
     ops_layout,
