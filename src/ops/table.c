@@ -11,6 +11,8 @@ static const op *const tables[] = {
     ops_cast,
     ops_compare,
     ops_conv,
+    ops_conv_integer,
+    ops_conv_transpose,
     ops_fill,
     ops_layout,
     ops_matmul,
