@@ -9,6 +9,8 @@ extern const op ops_cast[];
 extern const op ops_compare[];
 extern const op ops_control[];
 extern const op ops_conv[];
+extern const op ops_conv_integer[];
+extern const op ops_conv_transpose[];
 extern const op ops_cumulative[];
 extern const op ops_einsum[];
 extern const op ops_fill[];

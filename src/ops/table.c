@@ -12,6 +12,8 @@ static const op *const tables[] = {
     ops_compare,
     ops_control,
     ops_conv,
+    ops_conv_integer,
+    ops_conv_transpose,
     ops_cumulative,
     ops_einsum,
     ops_fill,
