@@ -3,7 +3,9 @@
 #define SPRY_SPRY_H
 
 #include "spry/allocator.h"
+#include "spry/bench.h"
 #include "spry/dataset.h"
+#include "spry/feed.h"
 #include "spry/image.h"
 #include "spry/model.h"
 #include "spry/preprocess.h"
@@ -13,6 +15,7 @@
 #include "spry/status.h"
 #include "spry/tensor.h"
 #include "spry/tensor_file.h"
+#include "spry/trace.h"
 #include "spry/value.h"
 
 #endif
