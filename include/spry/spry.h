@@ -7,6 +7,7 @@
 #include "spry/dataset.h"
 #include "spry/feed.h"
 #include "spry/image.h"
+#include "spry/inspect.h"
 #include "spry/model.h"
 #include "spry/preprocess.h"
 #include "spry/progress.h"
