@@ -248,11 +248,12 @@ static void test_functions_over_floats(void **state)
 static void test_functions_at_edges(void **state)
 {
     static const float edges[] = {
-        0.0f,   0x1p-126f, 0x1p-125f, 1e-20f,   2e-4f,    0.34657359f, 0.41421356f, 0.5f,  0.625f,
-        0.693f, 0.707107f, 1.0f,      1.41421f, 1.5f,     2.0f,        4.0f,        9.02f, 10.0f,
-        13.1f,  14.0f,     15.0f,     16.0f,    16.63f,   17.3f,       20.0f,       87.3365f,
-        88.37f, 88.7228f,  89.0f,     103.279f, 103.972f, 104.0f,      107.0f,      150.0f, 200.0f,
-        1e4f,   8388608.0f, 0x1p64f,  0x1.fffffep127f, INFINITY, NAN};
+        0.0f,  0x1p-126f,  0x1p-125f, 1e-20f,          2e-4f,    0.34657359f, 0.41421356f,
+        0.5f,  0.625f,     0.693f,    0.707107f,       1.0f,     1.41421f,    1.5f,
+        2.0f,  4.0f,       9.02f,     10.0f,           13.1f,    14.0f,       15.0f,
+        16.0f, 16.63f,     17.3f,     20.0f,           87.3365f, 88.37f,      88.7228f,
+        89.0f, 103.279f,   103.972f,  104.0f,          107.0f,   150.0f,      200.0f,
+        1e4f,  8388608.0f, 0x1p64f,   0x1.fffffep127f, INFINITY, NAN};
     enum { AROUND = 40 };
 
     (void)state;
@@ -343,7 +344,8 @@ static void test_parameters(void **state)
                 double gated = x / (1 + exp(-x * (double)slope));
                 double bent = x < 0 ? (double)slope * expm1(x) : x;
 
-                if (!(error_in_units(swish[i], gated) <= 4) || !(error_in_units(elu[i], bent) <= 3)) {
+                if (!(error_in_units(swish[i], gated) <= 4) ||
+                    !(error_in_units(elu[i], bent) <= 3)) {
                     fail_msg("%s, a = %g, x = %.9g: swish %g (%g), elu %g (%g)", kernel->name,
                              (double)slope, x, (double)swish[i], gated, (double)elu[i], bent);
                 }

@@ -77,13 +77,13 @@ def erfc_log(x):
     return -mp.log(mp.erfc(x))
 
 
-GELU_POLE = mp.mpf(4)
+POLE = mp.mpf(3)
 
 
 def normal_tail(u):
-    """Phi(-a) e^(a^2 / 2) (a + pole) at a = pole (1 + u) / (1 - u)."""
-    a = GELU_POLE * (1 + u) / (1 - u)
-    return mp.erfc(a / mp.sqrt(2)) / 2 * mp.exp(a * a / 2) * (a + GELU_POLE)
+    """Phi(-a) e^(a^2 / 2) (a + 3) at the a with u = (a - 1) / (a + 3)."""
+    a = (1 + POLE * u) / (1 - u)
+    return mp.erfc(a / mp.sqrt(2)) / 2 * mp.exp(a * a / 2) * (a + POLE)
 
 
 def main():
@@ -96,8 +96,8 @@ def main():
     fit("erf(x) = 1 - e^-P(x - 1)", lambda t: erfc_log(t + 1),
         lambda t: mp.erfc(t + 1) / mp.erf(t + 1), 0, mp.mpf("3"), 6)
     top = mp.mpf(15)
-    fit("normal tail: Phi(-a) = e^(-a^2/2) P(u) / (a + 4), u = (a - 4) / (a + 4)", normal_tail,
-        lambda u: 1 / normal_tail(u), -1, (top - GELU_POLE) / (top + GELU_POLE), 9)
+    fit("normal tail: Phi(-a) = e^(-a^2/2) P(u) / (a + 3), u = (a - 1) / (a + 3)", normal_tail,
+        lambda u: 1 / normal_tail(u), -1 / POLE, (top - 1) / (top + POLE), 10)
 
 
 if __name__ == "__main__":

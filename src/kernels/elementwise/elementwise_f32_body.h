@@ -358,8 +358,7 @@ static elementwise_f32_moments run_layer_norm(float *to, const float *from, int6
     rest = (float)(mean - (double)m.mean);
     square.a = vec_set(m.mean);
     square.b = vec_set(rest);
-    m.inv_scale =
-        (float)(1.0 / sqrt(sum_row(square, from, n) / (double)n + (double)norm->epsilon));
+    m.inv_scale = (float)(1.0 / sqrt(sum_row(square, from, n) / (double)n + (double)norm->epsilon));
     normalise(to, from, n, norm, &m, rest);
     return m;
 }
@@ -377,15 +376,14 @@ static elementwise_f32_moments run_rms_norm(float *to, const float *from, int64_
 }
 
 /* The variant of this instruction set, as an initialiser. */
-#define ELEMENTWISE_F32(NAME)                                                             \
-    {                                                                                     \
-        .name = (NAME), .exp = run_exp, .expm1 = run_expm1, .log = run_log,               \
-        .tanh = run_tanh, .erf = run_erf, .sigmoid = run_sigmoid,                         \
-        .softplus = run_softplus, .gelu = run_gelu, .gelu_tanh = run_gelu_tanh,           \
-        .swish = run_swish, .elu = run_elu, .scale = run_scale, .clamp = run_clamp,       \
-        .add = run_add, .multiply = run_multiply, .add_relu = run_add_relu,               \
-        .softmax = run_softmax, .log_softmax = run_log_softmax,                           \
-        .layer_norm = run_layer_norm, .rms_norm = run_rms_norm                            \
+#define ELEMENTWISE_F32(NAME)                                                                   \
+    {                                                                                           \
+        .name = (NAME), .exp = run_exp, .expm1 = run_expm1, .log = run_log, .tanh = run_tanh,   \
+        .erf = run_erf, .sigmoid = run_sigmoid, .softplus = run_softplus, .gelu = run_gelu,     \
+        .gelu_tanh = run_gelu_tanh, .swish = run_swish, .elu = run_elu, .scale = run_scale,     \
+        .clamp = run_clamp, .add = run_add, .multiply = run_multiply, .add_relu = run_add_relu, \
+        .softmax = run_softmax, .log_softmax = run_log_softmax, .layer_norm = run_layer_norm,   \
+        .rms_norm = run_rms_norm                                                                \
     }
 
 #endif

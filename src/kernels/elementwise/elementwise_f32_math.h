@@ -72,13 +72,14 @@ VEC_INLINE vec_f32 vec_expm1(vec_f32 x, vec_f32 a, vec_f32 b)
 
     (void)a;
     (void)b;
-    return vec_select(e.exponent == 0.0f, e.fraction, sum);
+    /* The sign is that of x, also of its zeros. */
+    return vec_select(e.exponent == 0.0f, vec_with_sign(e.fraction, x), sum);
 }
 
 /* log(1 + f) + k log 2 for f in [sqrt(1/2) - 1, sqrt(2) - 1]. */
 VEC_INLINE vec_f32 vec_log_parts(vec_f32 f, vec_f32 k)
 {
-    static const float c[] = {0.333333313f,  -0.250008196f, 0.200012416f, -0.166234091f,
+    static const float c[] = {0.333333313f, -0.250008196f, 0.200012416f, -0.166234091f,
                               0.142015815f, -0.131596133f, 0.127621979f, -0.076363951f};
     vec_f32 square = f * f;
     vec_f32 tail = vec_fma(f * square, vec_polynomial(f, c, 8), k * VEC_LN2_LOW);
@@ -122,32 +123,32 @@ VEC_INLINE vec_f32 vec_tanh(vec_f32 x, vec_f32 a, vec_f32 b)
                               -0.00571406353f};
     vec_f32 size = vec_abs(x);
     vec_f32 square = size * size;
-    vec_f32 small = vec_fma(x * square, vec_polynomial(square, c, 5), x);
+    vec_f32 small = vec_fma(size * square, vec_polynomial(square, c, 5), size);
     vec_f32 twice = vec_min(size, vec_set(10.0f)) * 2.0f;
     vec_exponential e = vec_exp_parts(twice, vec_set(0.0f));
     vec_f32 large = 1.0f - 2.0f / (vec_scale(e.fraction + 1.0f, e.exponent) + 1.0f);
 
     (void)a;
     (void)b;
-    return vec_select(size < 0.625f, small, vec_with_sign(large, x));
+    return vec_with_sign(vec_select(size < 0.625f, small, large), x);
 }
 
 /* The error function: at most ? units. */
 VEC_INLINE vec_f32 vec_erf(vec_f32 x, vec_f32 a, vec_f32 b)
 {
-    static const float near[] = {0.128379166f,  -0.376126289f,   0.112836182f,  -0.026855126f,
+    static const float near[] = {0.128379166f,   -0.376126289f,    0.112836182f,   -0.026855126f,
                                  0.00519073382f, -0.000803076138f, 7.92036808e-05f};
-    static const float far[] = {1.84960556f,    2.63896275f,   0.84317261f,   0.0412594303f,
+    static const float far[] = {1.84960556f,     2.63896275f,    0.84317261f,     0.0412594303f,
                                 -0.00944583677f, 0.00147530891f, -8.86003909e-05f};
     vec_f32 size = vec_abs(x);
-    vec_f32 small = vec_fma(x, vec_polynomial(size * size, near, 7), x);
+    vec_f32 small = vec_fma(size, vec_polynomial(size * size, near, 7), size);
     vec_f32 beyond = vec_min(size, vec_set(4.0f)) - 1.0f;
     vec_exponential e = vec_exp_parts(-vec_polynomial(beyond, far, 7), vec_set(0.0f));
     vec_f32 large = 1.0f - vec_scale(e.fraction + 1.0f, e.exponent);
 
     (void)a;
     (void)b;
-    return vec_select(size < 1.0f, small, vec_with_sign(large, x));
+    return vec_with_sign(vec_select(size < 1.0f, small, large), x);
 }
 
 /* x / (1 + e^-z) for z = gate + rest. The power of two of e^z is applied last, so that a product
@@ -209,24 +210,24 @@ VEC_INLINE vec_f32 vec_gelu_tanh(vec_f32 x, vec_f32 a, vec_f32 b)
 }
 
 /* x Phi(x) = x / 2 (1 + erf(x / sqrt(2))): at most ? units. Phi(-a) is e^(-a^2 / 2) times a slow
- * function of a, a polynomial in (a - 4) / (a + 4) divided by a + 4. */
+ * function of a, a polynomial in (a - 1) / (a + 3) divided by a + 3. */
 VEC_INLINE vec_f32 vec_gelu(vec_f32 x, vec_f32 a, vec_f32 b)
 {
-    static const float c[] = {0.755285144f,   -0.607896626f,   0.38713637f,     -0.186522335f,
-                              0.0604089312f,  -0.00753060961f, -0.00353017263f, 0.00157315191f,
-                              0.000200842551f, -0.000122502723f};
+    static const float c[] = {1.04631317f,     -1.1515106f,     0.62552321f,   -0.0445041843f,
+                              -0.10598103f,    0.00606317585f,  0.0256944988f, 0.00515719829f,
+                              -0.00520470925f, -0.00589702884f, 0.00329254894f};
     vec_f32 size = vec_min(vec_abs(x), vec_set(15.0f));
     vec_f32 square = size * size;
     vec_f32 rest = vec_product_rest(size, size, square);
     vec_exponential e = vec_exp_parts(square * -0.5f, rest * -0.5f);
-    vec_f32 inverse = 1.0f / (size + 4.0f);
-    vec_f32 slow = vec_polynomial((size - 4.0f) * inverse, c, 10) * inverse;
-    vec_f32 product = vec_with_sign(size, x) * slow * (e.fraction + 1.0f);
-    vec_f32 tail = vec_scale(product, e.exponent);
+    vec_f32 inverse = 1.0f / (size + 3.0f);
+    vec_f32 slow = vec_polynomial((size - 1.0f) * inverse, c, 11) * inverse;
+    vec_f32 share = vec_with_sign(size, x) * slow;
+    vec_f32 tail = vec_scale(vec_fma(share, e.fraction, share), e.exponent);
 
     (void)a;
     (void)b;
-    return vec_select(x < 0.0f, tail, x - tail);
+    return vec_select((vec_i32)x < 0, tail, x - tail);
 }
 
 #endif

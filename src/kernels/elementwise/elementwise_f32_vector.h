@@ -59,7 +59,7 @@ VEC_INLINE vec_f32 vec_abs(vec_f32 x)
     return (vec_f32)((vec_i32)x & vec_set_i32(0x7FFFFFFF));
 }
 
-/* |x| with the sign of `sign`, for x >= 0. */
+/* The sign of `sign` set on an x that is positive or has it already. */
 VEC_INLINE vec_f32 vec_with_sign(vec_f32 x, vec_f32 sign)
 {
     return (vec_f32)((vec_i32)x | ((vec_i32)sign & vec_set_i32(INT32_MIN)));
