@@ -6,6 +6,7 @@
 #include "spry/bench.h"
 #include "spry/dataset.h"
 #include "spry/feed.h"
+#include "spry/evaluate.h"
 #include "spry/image.h"
 #include "spry/inspect.h"
 #include "spry/model.h"
