@@ -4,6 +4,7 @@
 
 #include "spry/allocator.h"
 #include "spry/bench.h"
+#include "spry/compare.h"
 #include "spry/dataset.h"
 #include "spry/feed.h"
 #include "spry/evaluate.h"
