@@ -72,6 +72,14 @@ foreach(source IN LISTS unit_sources)
     spry_test(NAME ${layer}/${thing} LABEL ${layer} COMMAND test_${layer}_${thing})
 endforeach()
 
+# --- ONNX's own backend tests ------------------------------------------------------------------
+if(NOT SPRY_SANITIZE AND NOT SPRY_FUZZ AND (NOT SPRY_TEST_LAYERS OR "onnx" IN_LIST SPRY_TEST_LAYERS))
+    spry_test_program(onnx_conformance "${CMAKE_SOURCE_DIR}/tests/onnx/conformance.c")
+    spry_test(NAME onnx/conformance LABEL onnx
+              COMMAND bash "${CMAKE_SOURCE_DIR}/tests/onnx/run.sh" $<TARGET_FILE:onnx_conformance>
+                      "${CMAKE_BINARY_DIR}/onnx")
+endif()
+
 # --- scripts ---------------------------------------------------------------------------------
 # Whole commands (cli), the installed package, the tools. Each needs what its folder is about.
 set(script_folders "")

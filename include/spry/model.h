@@ -65,6 +65,27 @@ SPRY_API SPRY_MUST_USE spry_status spry_model_input(const spry_model *model, int
 SPRY_API SPRY_MUST_USE spry_status spry_model_output(const spry_model *model, int32_t index,
                                                      spry_port *port, spry_error *error);
 
+/* One node that Spry cannot run. Strings are valid during the callback only. */
+typedef struct spry_unsupported {
+    size_t struct_size; /* sizeof(spry_unsupported): lets the struct grow */
+    const char *node;   /* label: operator and name, or operator and number */
+    const char *type;   /* operator */
+    const char *domain; /* "" for the standard operators */
+    int64_t opset;      /* version of the domain that the model imports; 0: none */
+    int32_t input;      /* -1: the operator itself; else the input whose element type is not known */
+    spry_dtype dtype;   /* of that input */
+} spry_unsupported;
+
+typedef void (*spry_unsupported_callback)(void *context, const spry_unsupported *item);
+
+/* Calls `callback` (which may be NULL) for everything in the model, subgraphs and functions
+ * included, that a session would refuse as unsupported, in order; *count tells how many.
+ * Fails with SPRY_LIMIT (memory), SPRY_BAD_INPUT (functions that call each other in circles). */
+SPRY_API SPRY_MUST_USE spry_status spry_model_unsupported(const spry_model *model,
+                                                          spry_unsupported_callback callback,
+                                                          void *context, int64_t *count,
+                                                          spry_error *error);
+
 #ifdef __cplusplus
 }
 #endif

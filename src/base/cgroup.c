@@ -1,4 +1,5 @@
-/* Reads cgroup limits; anything missing or odd counts as "no limit". */
+/* Reads cgroup limits; anything missing or odd counts as "no limit". Groups nest: a number is asked
+ * of the process's group and all groups above it, and the answers are combined. */
 #define _GNU_SOURCE
 #include "base/cgroup.h"
 
@@ -114,7 +115,49 @@ static uint64_t memory_limit_v2(const char *root, const char *group)
     return bytes_of(root, "/sys/fs/cgroup", group, "memory.max");
 }
 
-typedef uint64_t (*limit_reader)(const char *root, const char *group);
+/* The number behind `key` at the start of a line, or 0. */
+static uint64_t find_statistic(const char *text, const char *key)
+{
+    size_t length = strlen(key);
+
+    while (text != NULL) {
+        text += *text == '\n';
+        if (strncmp(text, key, length) == 0 && text[length] == ' ') {
+            return strtoull(text + length, NULL, 10);
+        }
+        text = strchr(text, '\n');
+    }
+    return 0;
+}
+
+static uint64_t throttled_v1(const char *root, const char *group)
+{
+    char text[SMALL_FILE_BYTES];
+
+    return read_small(root, "/sys/fs/cgroup/cpu", group, "cpu.stat", text)
+               ? find_statistic(text, "throttled_time") / 1000
+               : 0;
+}
+
+static uint64_t throttled_v2(const char *root, const char *group)
+{
+    char text[SMALL_FILE_BYTES];
+
+    return read_small(root, "/sys/fs/cgroup", group, "cpu.stat", text)
+               ? find_statistic(text, "throttled_usec")
+               : 0;
+}
+
+typedef uint64_t (*group_reader)(const char *root, const char *group);
+typedef uint64_t (*group_combiner)(uint64_t a, uint64_t b);
+
+/* A number that groups have: under which controller, read how, and what counts of several. */
+typedef struct group_number {
+    const char *controller;
+    group_reader v1;
+    group_reader v2;
+    group_combiner combine;
+} group_number;
 
 static uint64_t tighter(uint64_t a, uint64_t b)
 {
@@ -124,18 +167,24 @@ static uint64_t tighter(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* The tightest limit of `group` and its parents, up to the root group (""). */
-static uint64_t tightest(limit_reader reader, const char *root, char *group)
+static uint64_t larger(uint64_t a, uint64_t b)
 {
-    uint64_t limit = 0;
+    return a > b ? a : b;
+}
+
+/* The combined answer of `group` and its parents, up to the root group (""). */
+static uint64_t ask_upwards(group_reader reader, group_combiner combine, const char *root,
+                            char *group)
+{
+    uint64_t answer = 0;
     char *slash = group + strlen(group);
 
     while (slash != NULL) {
         *slash = '\0';
-        limit = tighter(limit, reader(root, group));
+        answer = combine(answer, reader(root, group));
         slash = strrchr(group, '/');
     }
-    return limit;
+    return answer;
 }
 
 /* Does the comma-separated list (up to a colon) contain `name`? */
@@ -158,10 +207,10 @@ static bool lists_controller(const char *list, const char *name)
 
 /* Goes through /proc/self/cgroup, whose lines read "id:controllers:/group"; version 2 has id 0 and
  * no controllers. */
-static uint64_t limit_at(const char *root, const char *controller, limit_reader v1, limit_reader v2)
+static uint64_t number_at(const char *root, const group_number *number)
 {
     char text[SMALL_FILE_BYTES];
-    uint64_t limit = 0;
+    uint64_t answer = 0;
     char *line = text;
 
     if (!read_small(root, "/proc", "/self", "cgroup", text)) {
@@ -177,25 +226,36 @@ static uint64_t limit_at(const char *root, const char *controller, limit_reader 
         controllers = strchr(line, ':');
         group = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
         if (group != NULL && controllers[1] == ':') {
-            limit = tighter(limit, tightest(v2, root, group + 1));
-        } else if (group != NULL && lists_controller(controllers + 1, controller)) {
-            limit = tighter(limit, tightest(v1, root, group + 1));
+            answer =
+                number->combine(answer, ask_upwards(number->v2, number->combine, root, group + 1));
+        } else if (group != NULL && lists_controller(controllers + 1, number->controller)) {
+            answer =
+                number->combine(answer, ask_upwards(number->v1, number->combine, root, group + 1));
         }
         line = next;
     }
-    return limit;
+    return answer;
 }
 
 int cgroup_cpus_at(const char *root)
 {
-    uint64_t cpus = limit_at(root, "cpu", cpu_limit_v1, cpu_limit_v2);
+    static const group_number number = {"cpu", cpu_limit_v1, cpu_limit_v2, tighter};
 
-    return (int)cpus;
+    return (int)number_at(root, &number);
 }
 
 uint64_t cgroup_memory_at(const char *root)
 {
-    return limit_at(root, "memory", memory_limit_v1, memory_limit_v2);
+    static const group_number number = {"memory", memory_limit_v1, memory_limit_v2, tighter};
+
+    return number_at(root, &number);
+}
+
+uint64_t cgroup_throttled_at(const char *root)
+{
+    static const group_number number = {"cpu", throttled_v1, throttled_v2, larger};
+
+    return number_at(root, &number);
 }
 
 int cgroup_cpus(void)
@@ -206,4 +266,9 @@ int cgroup_cpus(void)
 uint64_t cgroup_memory(void)
 {
     return cgroup_memory_at("");
+}
+
+uint64_t cgroup_throttled(void)
+{
+    return cgroup_throttled_at("");
 }

@@ -12,8 +12,13 @@ int cgroup_cpus(void);
 /* Bytes of memory this process's group may use; 0 where nothing limits it. */
 uint64_t cgroup_memory(void);
 
+/* Microseconds for which this process's group, or one above it, has been stopped so far because its
+ * time was used up; 0 where that is not known. A measurement during which it grew is worthless. */
+uint64_t cgroup_throttled(void);
+
 /* As above with every path taken below `root` ("" is the real file system): for tests. */
 int cgroup_cpus_at(const char *root);
 uint64_t cgroup_memory_at(const char *root);
+uint64_t cgroup_throttled_at(const char *root);
 
 #endif

@@ -211,6 +211,13 @@ SPRY_MUST_USE spry_status graph_replace_value(graph *g, int32_t from, int32_t to
 bool graph_can_be_output(const graph *g, int32_t id);
 /* Exchanges the names of two values. */
 void graph_swap_names(graph *g, int32_t a, int32_t b);
+/* Many replacements at once, without the graph outputs: every use of `id` reads what map[id] leads
+ * to, where map[id] == id ends the path. `map` has an entry per value. */
+void graph_redirect_uses(graph *g, int32_t *map);
+/* The end of the path from `id`. */
+int32_t graph_follow(int32_t *map, int32_t id);
+/* `to`, which graph_can_be_output, becomes the graph output that `from` was: name and type too. */
+void graph_take_output(graph *g, int32_t from, int32_t to);
 /* Marks the node removed; its outputs lose their producer. */
 void graph_remove_node(graph *g, int32_t node);
 /* Drops removed nodes from the array (ids change). */

@@ -18,30 +18,58 @@ void graph_remove_node(graph *g, int32_t node)
     n->removed = true;
 }
 
-/* Local ids of `inner` that capture `outer` of the enclosing graph start to capture `to`. Their
- * names are put right when the graph is written. */
-static void retarget_captures(graph *inner, int32_t from, int32_t to)
+int32_t graph_follow(int32_t *map, int32_t id)
 {
-    for (int32_t i = 0; i < inner->value_count; i++) {
-        if (inner->values[i].outer == from) {
-            inner->values[i].outer = to;
+    int32_t end = id;
+
+    while (map[end] != end) {
+        end = map[end];
+    }
+    while (map[id] != end) { /* shorten the path for the next call */
+        int32_t next = map[id];
+
+        map[id] = end;
+        id = next;
+    }
+    return end;
+}
+
+static void redirect_ids(int32_t *ids, int32_t count, int32_t *map)
+{
+    for (int32_t i = 0; i < count; i++) {
+        if (ids[i] != GRAPH_NONE) {
+            ids[i] = graph_follow(map, ids[i]);
         }
     }
 }
 
-static void retarget_node(graph_node *node, int32_t from, int32_t to)
+/* What `inner` captures from the enclosing graph follows the map. Names are put right when the graph
+ * is written. */
+static void redirect_captures(graph *inner, int32_t *map)
 {
-    for (int32_t i = 0; i < node->input_count; i++) {
-        if (node->inputs[i] == from) {
-            node->inputs[i] = to;
+    for (int32_t i = 0; i < inner->value_count; i++) {
+        if (inner->values[i].outer != GRAPH_NONE) {
+            inner->values[i].outer = graph_follow(map, inner->values[i].outer);
         }
     }
-    for (int32_t i = 0; i < node->attribute_count; i++) {
-        int64_t count;
-        graph *const *graphs = graph_attribute_subgraphs(&node->attributes[i], &count);
+}
 
-        for (int64_t k = 0; k < count; k++) {
-            retarget_captures(graphs[k], from, to);
+void graph_redirect_uses(graph *g, int32_t *map)
+{
+    for (int32_t i = 0; i < g->node_count; i++) {
+        graph_node *n = &g->nodes[i];
+
+        if (n->removed) {
+            continue;
+        }
+        redirect_ids(n->inputs, n->input_count, map);
+        for (int32_t k = 0; k < n->attribute_count; k++) {
+            int64_t count;
+            graph *const *graphs = graph_attribute_subgraphs(&n->attributes[k], &count);
+
+            for (int64_t b = 0; b < count; b++) {
+                redirect_captures(graphs[b], map);
+            }
         }
     }
 }
@@ -67,8 +95,7 @@ bool graph_can_be_output(const graph *g, int32_t id)
     return !v->is_input && !v->is_output && v->outer == GRAPH_NONE;
 }
 
-/* `to` becomes the graph output that `from` was. */
-static void take_over_output(graph *g, int32_t from, int32_t to)
+void graph_take_output(graph *g, int32_t from, int32_t to)
 {
     graph_value *old = &g->values[from];
     graph_value *new = &g->values[to];
@@ -117,20 +144,26 @@ static spry_status bridge_output(graph *g, int32_t from, int32_t to, spry_error 
 
 spry_status graph_replace_value(graph *g, int32_t from, int32_t to, spry_error *error)
 {
+    int32_t *map;
+
     if (from == to) {
         return SPRY_OK;
     }
-    for (int32_t i = 0; i < g->node_count; i++) {
-        if (!g->nodes[i].removed) {
-            retarget_node(&g->nodes[i], from, to);
-        }
+    map = alloc_array(&g->memory->allocator, (size_t)g->value_count, sizeof *map);
+    if (map == NULL) {
+        return alloc_failed(error, (size_t)g->value_count * sizeof *map);
     }
+    for (int32_t i = 0; i < g->value_count; i++) {
+        map[i] = i == from ? to : i;
+    }
+    graph_redirect_uses(g, map);
+    alloc_release(&g->memory->allocator, map, (size_t)g->value_count * sizeof *map);
     if (!g->values[from].is_output) {
         return SPRY_OK;
     }
     if (!graph_can_be_output(g, to)) {
         return bridge_output(g, from, to, error);
     }
-    take_over_output(g, from, to);
+    graph_take_output(g, from, to);
     return SPRY_OK;
 }

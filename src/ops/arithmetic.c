@@ -476,8 +476,8 @@ static spry_status run_bit_shift(op_call *call)
     }
 
 /* Versions below 7 (and Max, Mean, Min, Sum below 8) broadcast by other rules; equal shapes, all
- * that the latter allowed, mean the same.
- * clang-format off */
+ * that the latter allowed, mean the same. */
+/* clang-format off */
 const op ops_arithmetic[] = {
     BINARY("Add", 7, OP_NUMERIC, .f32 = add_f32, .f64 = add_f64, .i64 = add_i64,
            .contents = add_dims),

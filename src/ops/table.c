@@ -4,16 +4,31 @@
 #include "ops/families.h"
 #include "ops/op.h"
 
-/* One line per family, in alphabetical order of file names. */
+/* One line per family, in alphabetical order. */
+/* clang-format off */
 static const op *const tables[] = {
     ops_arithmetic,
+    ops_cast,
     ops_compare,
     ops_control,
+    ops_conv,
+    ops_conv_integer,
+    ops_conv_transpose,
+    ops_cumulative,
     ops_einsum,
     ops_fill,
     ops_gather,
     ops_layout,
+    ops_loss,
+    ops_matmul,
+    ops_norm,
+    ops_optimizer,
+    ops_pool,
     ops_power,
+    ops_qlinear,
+    ops_quantize,
+    ops_random,
+    ops_reduce,
     ops_region,
     ops_resize,
     ops_sample,
@@ -21,12 +36,15 @@ static const op *const tables[] = {
     ops_select,
     ops_sequence,
     ops_shape,
+    ops_softmax,
     ops_space,
+    ops_top_k,
     ops_unary,
     ops_unique,
     ops_window,
     NULL,
 };
+/* clang-format on */
 
 const op *const *op_tables(void)
 {

@@ -34,31 +34,46 @@ static spry_status create(const spry_allocator *allocator, value **result, spry_
     return SPRY_OK;
 }
 
-spry_status value_share(value *target, const value *source, spry_error *error)
+/* Both ways to duplicate a value: sharing its tensors' memory, or copying it. */
+static spry_status duplicate(value *target, const value *source, bool deep, spry_error *error)
 {
+    spry_status status = SPRY_OK;
+
     target->kind = source->kind;
     target->dtype = source->dtype;
-    if (source->kind == SPRY_VALUE_TENSOR) {
+    if (source->kind == SPRY_VALUE_TENSOR && deep) {
+        status = tensor_init_copy(&target->tensor, &target->allocator, &source->tensor, error);
+        target->kind = status == SPRY_OK ? SPRY_VALUE_TENSOR : SPRY_VALUE_NONE;
+    } else if (source->kind == SPRY_VALUE_TENSOR) {
         tensor_init_view(&target->tensor, &source->tensor);
     }
-    for (size_t i = 0; i < source->count; i++) {
+    for (size_t i = 0; i < source->count && status == SPRY_OK; i++) {
         value *item = NULL;
-        spry_status status = create(&target->allocator, &item, error);
 
+        status = create(&target->allocator, &item, error);
         if (status == SPRY_OK) {
-            status = value_share(item, source->items[i], error);
+            status = duplicate(item, source->items[i], deep, error);
         }
         if (status == SPRY_OK) {
             status = spry_value_append(target, item, error);
         } else {
             spry_value_destroy(item);
         }
-        if (status != SPRY_OK) {
-            value_fini(target);
-            return status;
-        }
     }
-    return SPRY_OK;
+    if (status != SPRY_OK) {
+        value_fini(target);
+    }
+    return status;
+}
+
+spry_status value_share(value *target, const value *source, spry_error *error)
+{
+    return duplicate(target, source, false, error);
+}
+
+spry_status value_copy(value *target, const value *source, spry_error *error)
+{
+    return duplicate(target, source, true, error);
 }
 
 void value_move(value *target, value *source)

@@ -24,6 +24,9 @@ void value_fini(value *v);
 /* Makes `target` (initialised, none) share `source`'s tensors; sequences are copied item by item.
  * Fails with SPRY_LIMIT (memory); `target` is then none. */
 SPRY_MUST_USE spry_status value_share(value *target, const value *source, spry_error *error);
+/* Makes `target` (initialised, none) a deep copy that depends on nothing of `source`.
+ * Fails with SPRY_LIMIT (memory); `target` is then none. */
+SPRY_MUST_USE spry_status value_copy(value *target, const value *source, spry_error *error);
 /* Moves `source` into `target` (initialised, none); `source` becomes none. */
 void value_move(value *target, value *source);
 

@@ -1,0 +1,35 @@
+/* The list of commands, and the options they all share. */
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/commands.h"
+
+const cli_command *const cli_commands[] = {
+    &cmd_run, &cmd_inspect, &cmd_bench, &cmd_doctor, &cmd_help, &cmd_version, NULL,
+};
+
+static const char *const color_choices[] = {"auto", "always", "never", NULL};
+
+const cli_option cli_common_options[] = {
+    {.name = "json", .kind = CLI_FLAG, .help = "print the result as one JSON document"},
+    {.name = "quiet", .letter = 'q', .kind = CLI_FLAG, .help = "no progress and no remarks"},
+    {.name = "verbose", .letter = 'v', .kind = CLI_FLAG, .help = "say what is being done"},
+    {.name = "color",
+     .kind = CLI_CHOICE,
+     .value = "WHEN",
+     .fallback = "auto",
+     .choices = color_choices,
+     .help = "use colour"},
+    {.name = "help", .letter = 'h', .kind = CLI_FLAG, .help = "print this help"},
+    {0},
+};
+
+const cli_command *cli_find_command(const char *name)
+{
+    for (const cli_command *const *c = cli_commands; *c != NULL; c++) {
+        if (strcmp((*c)->name, name) == 0) {
+            return *c;
+        }
+    }
+    return NULL;
+}

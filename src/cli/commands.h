@@ -1,0 +1,14 @@
+/* Every command, one line per file. */
+#ifndef CLI_COMMANDS_H
+#define CLI_COMMANDS_H
+
+#include "cli/command.h"
+
+extern const cli_command cmd_bench;
+extern const cli_command cmd_doctor;
+extern const cli_command cmd_help;
+extern const cli_command cmd_inspect;
+extern const cli_command cmd_run;
+extern const cli_command cmd_version;
+
+#endif

@@ -1,0 +1,70 @@
+/* What the commands that run a model share: the options that choose its inputs and how it runs, and
+ * the model, session and feed made from them. */
+#ifndef CLI_SUBJECT_H
+#define CLI_SUBJECT_H
+
+#include "cli/command.h"
+#include "spry/feed.h"
+#include "spry/session.h"
+
+extern const char *const subject_precisions[];
+
+/* Rows for a command's table of options. */
+#define SUBJECT_INPUT_OPTIONS                                                                     \
+    {.name = "input",                                                                             \
+     .letter = 'i',                                                                               \
+     .kind = CLI_PATH,                                                                            \
+     .value = "[NAME=]FILE",                                                                      \
+     .repeats = true,                                                                             \
+     .help = "feed an input: .npy, .npz, .safetensors, .raw, or a JPEG, PNG or WebP picture; an " \
+             "archive without NAME feeds all inputs that it has entries for"},                    \
+        {.name = "preprocess",                                                                    \
+         .kind = CLI_TEXT,                                                                        \
+         .value = "RECIPE",                                                                       \
+         .fallback = "raw",                                                                       \
+         .help = "how pictures become inputs: raw, unit, imagenet, cifar, tf, tf128, or a .json " \
+                 "file"},                                                                         \
+        {.name = "set",                                                                           \
+         .kind = CLI_TEXT,                                                                        \
+         .value = "NAME=N",                                                                       \
+         .repeats = true,                                                                         \
+         .help = "size of an open dimension: batch=8, or INPUT.AXIS=8 for one without a name"},   \
+    {                                                                                             \
+        .name = "seed", .kind = CLI_INTEGER, .value = "N", .fallback = "0", .lowest = 0,          \
+        .highest = 9007199254740992.0, .help = "seed of random inputs and random operators"       \
+    }
+
+#define SUBJECT_SESSION_OPTIONS                                                      \
+    {.name = "threads",                                                              \
+     .letter = 't',                                                                  \
+     .kind = CLI_INTEGER,                                                            \
+     .value = "N",                                                                   \
+     .fallback = "0",                                                                \
+     .lowest = 0,                                                                    \
+     .highest = 1024,                                                                \
+     .help = "threads to use, 0 for as many as the process may use"},                \
+    {                                                                                \
+        .name = "precision", .kind = CLI_CHOICE, .value = "TYPE", .fallback = "f32", \
+        .choices = subject_precisions, .help = "arithmetic of models that hold f32"  \
+    }
+
+typedef struct subject {
+    const char *path;
+    spry_session_options options;
+    spry_model *model;
+    spry_session *session; /* NULL until subject_open_session */
+    spry_feed *feed;
+    double load_ms; /* model and session */
+} subject;
+
+/* Reads the model that the first argument names, and the options of a session.
+ * Undo with subject_close, also after a failure. Fails as spry_model_load. */
+SPRY_MUST_USE spry_status subject_open(subject *s, const cli_call *call, spry_error *error);
+/* Makes the session, replacing the one there is. Fails as spry_session_create. */
+SPRY_MUST_USE spry_status subject_open_session(subject *s, spry_error *error);
+/* Makes the feed: dimensions, files, random numbers for the rest; says on stderr what was assumed.
+ * Fails as the functions of spry/feed.h. */
+SPRY_MUST_USE spry_status subject_gather(subject *s, const cli_call *call, spry_error *error);
+void subject_close(subject *s);
+
+#endif

@@ -1,0 +1,285 @@
+/* Samples and labels as arrays of an NPZ archive. Stored arrays are read sample by sample; deflated
+ * or converted ones are unpacked once. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/limits.h"
+#include "data/dataset.h"
+#include "tensor/convert.h"
+#include "tensor/npz.h"
+#include "tensor/tensor_file.h"
+
+typedef struct npz_state {
+    tensor_storage *storage; /* the mapped file */
+    npz *archive;
+    npz_stream *stream; /* of the samples, or NULL: they are in `all` */
+    tensor all;
+    npy_layout layout; /* of the samples */
+    int64_t sample_shape[SPRY_TENSOR_MAX_RANK];
+    int sample_rank;
+    bool planes; /* pictures stored as [C,H,W] */
+    bool quantized;
+    double scale;
+    double zero_point;
+} npz_state;
+
+/* Entry whose name is one of `names`, or starts with one and an underscore ("images_u8_nhwc"). */
+static int32_t find_entry(const npz *archive, const char *const *names, size_t count)
+{
+    for (size_t n = 0; n < count; n++) {
+        size_t length = strlen(names[n]);
+
+        for (int32_t i = 0; i < npz_count(archive); i++) {
+            const char *name = npz_name(archive, i);
+
+            if (strncmp(name, names[n], length) == 0 &&
+                (name[length] == '\0' || name[length] == '_')) {
+                return i;
+            }
+        }
+    }
+    return -1;
+}
+
+static bool is_numeric(spry_dtype dtype)
+{
+    dtype_class kind = dtype_class_of(dtype);
+
+    return kind == DTYPE_CLASS_FLOAT || kind == DTYPE_CLASS_SIGNED || kind == DTYPE_CLASS_UNSIGNED;
+}
+
+static spry_status open_samples(spry_dataset *d, npz_state *s, int32_t entry, spry_error *error)
+{
+    bool streamable = false;
+    spry_status status = npz_layout(s->archive, entry, &s->layout, &streamable, error);
+
+    if (status != SPRY_OK) {
+        return status;
+    }
+    if (s->layout.rank < 1 || !is_numeric(s->layout.dtype)) {
+        return spry_fail(error, SPRY_UNSUPPORTED, d->path, "save a numeric array [samples, ...]",
+                         "array '%s' does not hold samples", npz_name(s->archive, entry));
+    }
+    d->count = s->layout.shape[0];
+    return streamable ? npz_stream_open(s->archive, entry, &s->stream, error)
+                      : npz_read(s->archive, entry, &s->all, error);
+}
+
+/* Which axis has the channels, if samples are pictures at all? */
+static void choose_shape(spry_dataset *d, npz_state *s)
+{
+    const int64_t *axes = s->layout.shape + 1;
+    int rank = s->layout.rank - 1;
+    bool last = rank == 3 && (axes[2] == 1 || axes[2] == 3);
+    bool first = rank == 3 && (axes[0] == 1 || axes[0] == 3);
+
+    s->sample_rank = rank;
+    memcpy(s->sample_shape, axes, (size_t)rank * sizeof *axes);
+    d->pictures = s->layout.dtype == SPRY_DTYPE_U8 && (rank == 2 || first || last);
+    for (int i = 0; i < rank; i++) {
+        d->pictures = d->pictures && axes[i] > 0;
+    }
+    s->planes = d->pictures && first && !last;
+    if (d->pictures && rank == 2) {
+        s->sample_rank = 3;
+        s->sample_shape[2] = 1;
+    }
+}
+
+static spry_status read_labels(spry_dataset *d, npz_state *s, int32_t entry, spry_error *error)
+{
+    tensor labels;
+    spry_status status = npz_read(s->archive, entry, &labels, error);
+
+    if (status != SPRY_OK) {
+        return status;
+    }
+    if (tensor_count(&labels) != d->count || !is_numeric(labels.dtype)) {
+        status = spry_fail(error, SPRY_BAD_INPUT, d->path, "save one class number per sample",
+                           "there are %lld samples but %lld labels (%s)", (long long)d->count,
+                           (long long)tensor_count(&labels), spry_dtype_name(labels.dtype));
+    } else {
+        d->labels = dataset_array(d, (size_t)d->count, sizeof *d->labels);
+        status = d->labels != NULL ? SPRY_OK : alloc_failed(error, (size_t)d->count);
+    }
+    for (int64_t i = 0; status == SPRY_OK && i < d->count; i++) {
+        int64_t label = convert_get_i64(&labels, i);
+
+        d->labels[i] = label < 0 || label > DATASET_MAX_CLASS ? -1 : (int32_t)label;
+    }
+    tensor_fini(&labels);
+    return status;
+}
+
+/* The single number in an entry, if there is one. */
+static spry_status read_scalar(npz_state *s, const char *name, bool *found, double *value,
+                               spry_error *error)
+{
+    int32_t entry = find_entry(s->archive, &name, 1);
+    tensor scalar;
+    spry_status status;
+
+    *found = entry >= 0;
+    if (entry < 0) {
+        return SPRY_OK;
+    }
+    status = npz_read(s->archive, entry, &scalar, error);
+    if (status == SPRY_OK) {
+        *found = tensor_count(&scalar) == 1 && is_numeric(scalar.dtype);
+        *value = *found ? convert_get_f64(&scalar, 0) : 0.0;
+        *found = *found && isfinite(*value);
+        tensor_fini(&scalar);
+    }
+    return status;
+}
+
+static spry_status read_quantization(npz_state *s, spry_error *error)
+{
+    bool has_scale = false;
+    bool has_zero = false;
+    spry_status status = read_scalar(s, "scale", &has_scale, &s->scale, error);
+
+    if (status == SPRY_OK) {
+        status = read_scalar(s, "zero_point", &has_zero, &s->zero_point, error);
+    }
+    s->quantized = has_scale && has_zero && dtype_class_of(s->layout.dtype) != DTYPE_CLASS_FLOAT;
+    return status;
+}
+
+static spry_status open_set(spry_dataset *d, spry_error *error)
+{
+    static const char *const sample_names[] = {"images", "data", "x", "features"};
+    static const char *const label_names[] = {"labels", "y"};
+    npz_state *s = dataset_array(d, 1, sizeof *s);
+    const uint8_t *bytes;
+    size_t size;
+    int32_t samples;
+    int32_t labels;
+    spry_status status;
+
+    if (s == NULL) {
+        return alloc_failed(error, sizeof *s);
+    }
+    d->state = s;
+    status = tensor_file_map(&d->allocator, d->path, LIMIT_MODEL_BYTES, &s->storage, &bytes, &size,
+                             error);
+    if (status == SPRY_OK) {
+        status = npz_open(&d->allocator, bytes, size, d->path, &s->archive, error);
+    }
+    if (status != SPRY_OK) {
+        return status;
+    }
+    samples = find_entry(s->archive, sample_names, sizeof sample_names / sizeof sample_names[0]);
+    labels = find_entry(s->archive, label_names, sizeof label_names / sizeof label_names[0]);
+    if (samples < 0 || labels < 0) {
+        return spry_fail(error, SPRY_BAD_INPUT, d->path,
+                         "name the arrays images (or data, x, features) and labels (or y)",
+                         "the archive has no array of %s", samples < 0 ? "samples" : "labels");
+    }
+    status = open_samples(d, s, samples, error);
+    if (status == SPRY_OK) {
+        status = read_labels(d, s, labels, error);
+    }
+    if (status == SPRY_OK) {
+        status = read_quantization(s, error);
+    }
+    if (status == SPRY_OK) {
+        choose_shape(d, s);
+        d->pictures = d->pictures && !s->quantized;
+    }
+    return status;
+}
+
+/* The sample's elements as stored. */
+static spry_status fetch(spry_dataset *d, npz_state *s, int64_t index, tensor *sample,
+                         spry_error *error)
+{
+    spry_status status = tensor_init_owned(sample, &d->allocator, s->layout.dtype, s->sample_rank,
+                                           s->sample_shape, error);
+
+    if (status != SPRY_OK) {
+        return status;
+    }
+    if (s->stream != NULL) {
+        status = npz_stream_read(s->stream, s->layout.data_offset + (size_t)index * sample->bytes,
+                                 sample->data, sample->bytes, error);
+    } else if (sample->bytes > 0) {
+        memcpy(sample->data, (const uint8_t *)s->all.data + (size_t)index * sample->bytes,
+               sample->bytes);
+    }
+    if (status != SPRY_OK) {
+        tensor_fini(sample);
+    }
+    return status;
+}
+
+/* Replaces integers by the numbers they stand for. */
+static spry_status dequantize(spry_dataset *d, const npz_state *s, tensor *sample,
+                              spry_error *error)
+{
+    int64_t count = tensor_count(sample);
+    double block[CONVERT_BLOCK];
+    tensor numbers;
+    spry_status status = tensor_init_owned(&numbers, &d->allocator, SPRY_DTYPE_F32, sample->rank,
+                                           sample->shape, error);
+
+    for (int64_t done = 0; done < count && status == SPRY_OK; done += CONVERT_BLOCK) {
+        int64_t n = count - done < CONVERT_BLOCK ? count - done : CONVERT_BLOCK;
+
+        convert_read_f64(sample, done, n, block);
+        for (int64_t i = 0; i < n; i++) {
+            block[i] = (block[i] - s->zero_point) * s->scale;
+        }
+        convert_write_f64(&numbers, done, n, block);
+    }
+    tensor_fini(sample);
+    *sample = numbers;
+    return status;
+}
+
+/* [C,H,W] to [H,W,C]. */
+static spry_status interleave(spry_dataset *d, tensor *sample, spry_error *error)
+{
+    static const int permutation[] = {1, 2, 0};
+    tensor view;
+    tensor dense;
+    spry_status status = tensor_view_transpose(&view, sample, permutation, error);
+
+    if (status == SPRY_OK) {
+        status = tensor_init_copy(&dense, &d->allocator, &view, error);
+        tensor_fini(&view);
+    }
+    tensor_fini(sample);
+    *sample = status == SPRY_OK ? dense : (tensor){0};
+    return status;
+}
+
+static spry_status read_sample(spry_dataset *d, int64_t index, tensor *sample, spry_error *error)
+{
+    npz_state *s = d->state;
+    spry_status status = fetch(d, s, index, sample, error);
+
+    if (status == SPRY_OK && s->quantized) {
+        status = dequantize(d, s, sample, error);
+    }
+    if (status == SPRY_OK && s->planes && d->pictures) {
+        status = interleave(d, sample, error);
+    }
+    return status;
+}
+
+static void close_set(spry_dataset *d)
+{
+    npz_state *s = d->state;
+
+    if (s != NULL) {
+        npz_stream_close(s->stream);
+        tensor_fini(&s->all);
+        npz_close(s->archive);
+        tensor_storage_drop(s->storage);
+    }
+}
+
+const dataset_kind dataset_npz = {"npz", open_set, read_sample, close_set};

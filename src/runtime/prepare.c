@@ -1,0 +1,58 @@
+/* From a model's graph to one that can be planned. */
+#include "runtime/prepare.h"
+
+#include "model/infer.h"
+#include "model/pass.h"
+#include "model/support.h"
+
+spry_status prepare_graph(const model *m, const spry_session_options *options, threads *team,
+                          arena *memory, graph **prepared, spry_error *error)
+{
+    pass_context context = {.m = m, .team = team};
+    spry_status status = graph_copy(m->main, memory, NULL, prepared, error);
+
+    if (status == SPRY_OK) {
+        status = pass_inline(*prepared, &context, error);
+    }
+    if (status == SPRY_OK) {
+        status = infer_graph(*prepared, error);
+    }
+    if (status == SPRY_OK) {
+        status = support_check(*prepared, error);
+    }
+    if (status == SPRY_OK && !options->keep_order) {
+        status = pass_run_all(*prepared, &context, error);
+    }
+    return status;
+}
+
+spry_status prepare_for_inputs(const graph *prepared, const value *const *inputs,
+                               const spry_session_options *options, threads *team, arena *memory,
+                               graph **specialised, spry_error *error)
+{
+    pass_context context = {.team = team};
+    spry_status status = graph_copy(prepared, memory, NULL, specialised, error);
+    graph *g = *specialised;
+
+    for (int32_t i = 0; status == SPRY_OK && i < g->input_count; i++) {
+        graph_value *v = &g->values[g->inputs[i]];
+        graph_type type;
+
+        /* An input with an initializer is one of the two from here on. */
+        if (inputs[i] == NULL) {
+            v->is_input = v->constant == NULL;
+            continue;
+        }
+        v->constant = NULL;
+        if (inputs[i]->kind != SPRY_VALUE_TENSOR) {
+            continue;
+        }
+        type = graph_type_tensor(inputs[i]->tensor.dtype, inputs[i]->tensor.rank,
+                                 inputs[i]->tensor.shape);
+        status = infer_bind_input(g, v->name, &type, error);
+    }
+    if (status != SPRY_OK) {
+        return status;
+    }
+    return options->keep_order ? infer_graph(g, error) : pass_run_all(g, &context, error);
+}

@@ -1,0 +1,124 @@
+/* Rows of the profile, and what an operator costs. */
+#include "runtime/profile.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/limits.h"
+
+void profile_init(profile *p, const spry_allocator *allocator)
+{
+    *p = (profile){.allocator = alloc_resolve(allocator)};
+    arena_init(&p->memory, allocator, SIZE_MAX);
+}
+
+void profile_fini(profile *p)
+{
+    alloc_release(&p->allocator, p->rows, p->capacity * sizeof *p->rows);
+    arena_fini(&p->memory);
+    p->rows = NULL;
+    p->count = 0;
+    p->capacity = 0;
+}
+
+void profile_reset(profile *p)
+{
+    for (int32_t i = 0; i < p->count; i++) {
+        p->rows[i].calls = 0;
+        p->rows[i].milliseconds = 0;
+    }
+}
+
+void profile_add(profile *p, int32_t row, int64_t nanoseconds)
+{
+    p->rows[row].calls++;
+    p->rows[row].milliseconds += (double)nanoseconds * 1e-6;
+}
+
+static int64_t bytes_of(const graph_type *type)
+{
+    size_t bytes = 0;
+
+    return type != NULL && dtype_storage_bytes(type->dtype, op_work_count(type), &bytes)
+               ? (int64_t)bytes
+               : 0;
+}
+
+/* Fills macs and bytes of the row where all types are static. */
+static void find_cost(const graph *g, const graph_node *node, spry_profile_row *row)
+{
+    enum { MOST_PORTS = 64 };
+    const graph_type *inputs[MOST_PORTS] = {NULL};
+    const graph_type *outputs[MOST_PORTS] = {NULL};
+    op_work work = {node, inputs, outputs, node->input_count, node->output_count};
+    int64_t flops = 0;
+
+    if (node->input_count > MOST_PORTS || node->output_count > MOST_PORTS) {
+        return;
+    }
+    for (int32_t i = 0; i < node->input_count; i++) {
+        const graph_value *v = node->inputs[i] >= 0 ? &g->values[node->inputs[i]] : NULL;
+
+        if (v != NULL && !graph_type_is_static(&v->type)) {
+            return;
+        }
+        inputs[i] = v != NULL ? &v->type : NULL;
+        row->bytes += bytes_of(inputs[i]);
+    }
+    for (int32_t i = 0; i < node->output_count; i++) {
+        const graph_value *v = node->outputs[i] >= 0 ? &g->values[node->outputs[i]] : NULL;
+
+        if (v != NULL && !graph_type_is_static(&v->type)) {
+            return;
+        }
+        outputs[i] = v != NULL ? &v->type : NULL;
+        row->bytes += bytes_of(outputs[i]);
+    }
+    if (node->op->cost != NULL) {
+        node->op->cost(&work, &row->macs, &flops);
+    }
+}
+
+static spry_status find_row(profile *p, const plan *of, const plan_step *step, int32_t *row,
+                            spry_error *error)
+{
+    char label[512];
+    spry_status status;
+    spry_profile_row *made;
+
+    (void)graph_node_label(of->g, step->node, label, sizeof label);
+    for (int32_t i = 0; i < p->count; i++) {
+        if (strcmp(p->rows[i].node, label) == 0) {
+            *row = i;
+            return SPRY_OK;
+        }
+    }
+    status = alloc_grow(&p->allocator, (void **)&p->rows, &p->capacity, (size_t)p->count + 1,
+                        sizeof *p->rows, LIMIT_GRAPH_NODES, error);
+    if (status != SPRY_OK) {
+        return status;
+    }
+    made = &p->rows[p->count];
+    *made = (spry_profile_row){
+        .node = arena_text(&p->memory, label, strlen(label)),
+        .type = arena_text(&p->memory, step->node->type, strlen(step->node->type)),
+        .kernel = step->provider != NULL ? step->provided.kernel : "reference"};
+    if (made->node == NULL || made->type == NULL) {
+        return alloc_failed(error, sizeof label);
+    }
+    find_cost(of->g, step->node, made);
+    *row = p->count++;
+    return SPRY_OK;
+}
+
+spry_status profile_attach(profile *p, plan *of, spry_error *error)
+{
+    for (int32_t s = 0; s < of->step_count; s++) {
+        spry_status status = find_row(p, of, &of->steps[s], &of->steps[s].profile_row, error);
+
+        if (status != SPRY_OK) {
+            return status;
+        }
+    }
+    return SPRY_OK;
+}

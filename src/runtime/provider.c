@@ -1,0 +1,66 @@
+/* The list of providers, and what they ask about a node. */
+#include "runtime/providers.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "runtime/fuse.h"
+
+static const provider *const providers[] = {
+    &provider_conv_f32,
+    &provider_matmul_f32,
+    NULL,
+};
+
+bool provider_is(const provider_site *site, const char *type)
+{
+    return strcmp(site->node->type, type) == 0 &&
+           (site->node->domain[0] == '\0' || strcmp(site->node->domain, FUSE_DOMAIN) == 0);
+}
+
+gemm_f32_finish provider_finish(const provider_site *site)
+{
+    return (gemm_f32_finish){.lower = graph_attribute_float(site->node, FUSE_LOWER, -INFINITY),
+                             .upper = graph_attribute_float(site->node, FUSE_UPPER, INFINITY)};
+}
+
+const float *provider_residual(const op_call *call)
+{
+    const tensor *residual = op_call_input(call, FUSE_RESIDUAL);
+
+    return residual != NULL ? residual->data : NULL;
+}
+
+const provider *provider_find(const provider_site *site)
+{
+    for (const provider *const *p = providers; *p != NULL; p++) {
+        if ((*p)->accepts(site)) {
+            return *p;
+        }
+    }
+    return NULL;
+}
+
+static const graph_type *static_type(const graph *g, int32_t id)
+{
+    const graph_type *type = id != GRAPH_NONE ? &g->values[id].type : NULL;
+
+    return type != NULL && graph_type_is_static(type) ? type : NULL;
+}
+
+const graph_type *provider_input_type(const provider_site *site, int port)
+{
+    return port < site->node->input_count ? static_type(site->g, site->node->inputs[port]) : NULL;
+}
+
+const graph_type *provider_output_type(const provider_site *site, int port)
+{
+    return port < site->node->output_count ? static_type(site->g, site->node->outputs[port]) : NULL;
+}
+
+const tensor *provider_constant(const provider_site *site, int port)
+{
+    int32_t id = port < site->node->input_count ? site->node->inputs[port] : GRAPH_NONE;
+
+    return id != GRAPH_NONE ? site->g->values[id].constant : NULL;
+}

@@ -1,0 +1,53 @@
+/* Providers: fast implementations that take a node over from its operator's reference kernel.
+ *
+ * create (packs weights, once per plan) -> run (any number of times, allocating nothing) -> destroy.
+ * The table in provider.c is searched in order; the first provider that accepts a node executes it. */
+#ifndef RUNTIME_PROVIDER_H
+#define RUNTIME_PROVIDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/threads.h"
+#include "model/graph.h"
+#include "ops/op.h"
+#include "spry/session.h"
+
+/* What a provider may know about the node when it is asked. */
+typedef struct provider_site {
+    const graph *g;
+    const graph_node *node;
+    const spry_session_options *options;
+    const spry_allocator *allocator; /* for the state and packed weights */
+    threads *team;
+} provider_site;
+
+/* What `create` gives back. */
+typedef struct provider_step {
+    void *state;
+    size_t workspace_bytes; /* wanted during run, from the plan's arena */
+    size_t packed_bytes;    /* of weights held by the state, for reports */
+    const char *kernel;     /* name of the kernel chosen: a constant string */
+} provider_step;
+
+typedef struct provider {
+    const char *name;
+    bool fuses; /* executes what fuse.h makes of its nodes */
+    /* True when this provider executes the node: static shapes, types and weights as it needs. */
+    bool (*accepts)(const provider_site *site);
+    spry_status (*create)(const provider_site *site, provider_step *step, spry_error *error);
+    /* Runs the node. `workspace` is 64-byte aligned and holds step->workspace_bytes. */
+    spry_status (*run)(void *state, op_call *call, void *workspace);
+    void (*destroy)(void *state);
+} provider;
+
+/* The provider that executes the node, or NULL: its reference kernel. */
+const provider *provider_find(const provider_site *site);
+
+/* The static tensor type of input or output `port`, or NULL when omitted or not static. */
+const graph_type *provider_input_type(const provider_site *site, int port);
+const graph_type *provider_output_type(const provider_site *site, int port);
+/* The constant at input `port`, or NULL. */
+const tensor *provider_constant(const provider_site *site, int port);
+
+#endif

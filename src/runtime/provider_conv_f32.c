@@ -1,0 +1,276 @@
+/* f32 convolution (one or two spatial axes, constant weights) by packed matrix products that gather
+ * patches on the way, or by the depthwise kernel. */
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "kernels/conv/conv_f32.h"
+#include "kernels/gemm/gemm_f32.h"
+#include "ops/sliding_window.h"
+#include "runtime/providers.h"
+
+enum { FEW_PIECES = 4 }; /* with fewer pieces of columns than this, rows are split as well */
+
+typedef struct conv_state {
+    spry_allocator allocator;
+    conv_f32_shape shape;
+    int64_t batch;
+    int64_t groups;
+    int64_t rows;    /* output channels per group */
+    int64_t columns; /* output pixels */
+    int64_t k;       /* channels per group x kernel taps */
+    const gemm_f32_kernel *gemm;
+    const conv_f32_depthwise_kernel *depthwise; /* NULL: matrix product */
+    float *packed;                              /* [groups][packed_size] */
+    int64_t packed_size;
+    const float *weights; /* unpacked, for the depthwise kernel */
+    const float *bias;    /* NULL: none */
+    gemm_f32_finish clamp;
+    int64_t row_slice; /* rows and columns per piece of work */
+    int64_t column_slice;
+    int64_t worker_floats; /* workspace per worker */
+} conv_state;
+
+/* Geometry with one-dimensional convolutions seen as height 1. Returns false when the node is not
+ * of the kind handled here. */
+static bool read_shape(const provider_site *site, conv_f32_shape *shape)
+{
+    const graph_type *x = provider_input_type(site, 0);
+    const graph_type *weights = provider_input_type(site, 1);
+    const char *reason;
+    int64_t in[2];
+    int64_t kernel[2];
+    int spatial = x->rank - 2;
+    int last = spatial - 1;
+    window w;
+
+    for (int i = 0; i < spatial; i++) {
+        in[i] = x->dims[2 + i].size;
+        kernel[i] = weights->dims[2 + i].size;
+    }
+    if (!window_from_node(site->node, spatial, in, kernel, false, &w, &reason)) {
+        return false;
+    }
+    *shape = (conv_f32_shape){.channels = weights->dims[1].size,
+                              .in_h = last > 0 ? w.in[0] : 1,
+                              .in_w = w.in[last],
+                              .out_h = last > 0 ? w.out[0] : 1,
+                              .out_w = w.out[last],
+                              .kernel_h = last > 0 ? w.kernel[0] : 1,
+                              .kernel_w = w.kernel[last],
+                              .stride_h = last > 0 ? w.stride[0] : 1,
+                              .stride_w = w.stride[last],
+                              .dilation_h = last > 0 ? w.dilation[0] : 1,
+                              .dilation_w = w.dilation[last],
+                              .pad_h = last > 0 ? w.pad_begin[0] : 0,
+                              .pad_w = w.pad_begin[last]};
+    return true;
+}
+
+static bool accepts(const provider_site *site)
+{
+    const graph_type *x = provider_input_type(site, 0);
+    const graph_type *weights = provider_input_type(site, 1);
+    const graph_type *out = provider_output_type(site, 0);
+    conv_f32_shape shape;
+
+    if (!provider_is(site, "Conv") || x == NULL || weights == NULL || out == NULL ||
+        x->dtype != SPRY_DTYPE_F32 || (x->rank != 3 && x->rank != 4) ||
+        provider_constant(site, 1) == NULL) {
+        return false;
+    }
+    if (site->node->input_count > 2 && site->node->inputs[2] != GRAPH_NONE &&
+        provider_constant(site, 2) == NULL) {
+        return false;
+    }
+    return op_work_count(out) > 0 && op_work_count(weights) > 0 && read_shape(site, &shape);
+}
+
+static spry_status pack_weights(conv_state *s, spry_error *error)
+{
+    size_t bytes;
+
+    s->packed_size = gemm_f32_packed_size(s->rows, s->k, s->gemm->mr);
+    if (!checked_mul((size_t)s->packed_size * sizeof(float), (size_t)s->groups, &bytes)) {
+        return alloc_failed(error, SIZE_MAX);
+    }
+    s->packed = alloc_bytes(&s->allocator, bytes);
+    if (s->packed == NULL) {
+        return alloc_failed(error, bytes);
+    }
+    for (int64_t g = 0; g < s->groups; g++) {
+        gemm_f32_pack(s->weights + g * s->rows * s->k, s->k, 1, s->rows, s->k, s->gemm->mr,
+                      s->packed + g * s->packed_size);
+    }
+    return SPRY_OK;
+}
+
+static int64_t pieces_of(int64_t extent, int64_t slice)
+{
+    return (extent + slice - 1) / slice;
+}
+
+static void choose_slices(conv_state *s)
+{
+    int64_t mr = s->gemm->mr;
+
+    s->column_slice = s->gemm->nc;
+    s->row_slice = s->rows;
+    if (s->batch * s->groups * pieces_of(s->columns, s->column_slice) < FEW_PIECES) {
+        s->row_slice = (pieces_of(s->rows, mr) + FEW_PIECES - 1) / FEW_PIECES * mr;
+    }
+    s->worker_floats = gemm_f32_workspace(s->gemm, s->k, s->column_slice);
+}
+
+static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
+{
+    const graph_type *x = provider_input_type(site, 0);
+    const tensor *bias = provider_constant(site, 2);
+    conv_state *s = alloc_zeroed(site->allocator, sizeof *s);
+    spry_status status = SPRY_OK;
+
+    if (s == NULL) {
+        return alloc_failed(error, sizeof *s);
+    }
+    s->allocator = *site->allocator;
+    (void)read_shape(site, &s->shape); /* accepted before */
+    s->batch = x->dims[0].size;
+    s->groups = x->dims[1].size / s->shape.channels;
+    s->rows = provider_input_type(site, 1)->dims[0].size / s->groups;
+    s->columns = s->shape.out_h * s->shape.out_w;
+    s->k = s->shape.channels * s->shape.kernel_h * s->shape.kernel_w;
+    s->weights = provider_constant(site, 1)->data;
+    s->bias = bias != NULL ? bias->data : NULL;
+    s->clamp = provider_finish(site);
+    if (s->shape.channels == 1 && s->groups > 1) {
+        s->depthwise = conv_f32_depthwise_select();
+        step->kernel = s->depthwise->name;
+    } else {
+        s->gemm = gemm_f32_select();
+        step->kernel = s->gemm->name;
+        choose_slices(s);
+        status = pack_weights(s, error);
+        step->packed_bytes = (size_t)(s->packed_size * s->groups) * sizeof(float);
+    }
+    if (status != SPRY_OK) {
+        alloc_release(site->allocator, s, sizeof *s);
+        return status;
+    }
+    step->state = s;
+    step->workspace_bytes =
+        (size_t)s->worker_floats * sizeof(float) * (size_t)threads_count(site->team);
+    return SPRY_OK;
+}
+
+static void destroy(void *state)
+{
+    conv_state *s = state;
+    spry_allocator allocator = s->allocator;
+
+    alloc_release(&allocator, s->packed, (size_t)(s->packed_size * s->groups) * sizeof(float));
+    alloc_release(&allocator, s, sizeof *s);
+}
+
+typedef struct conv_run {
+    const conv_state *s;
+    const float *x;
+    const float *residual; /* NULL: none */
+    float *y;
+    float *workspace;
+} conv_run;
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* One piece: (image, group, slice of rows, slice of columns). */
+static void run_product(const conv_run *r, int64_t piece, int worker)
+{
+    const conv_state *s = r->s;
+    int64_t column_pieces = pieces_of(s->columns, s->column_slice);
+    int64_t row_pieces = pieces_of(s->rows, s->row_slice);
+    int64_t column = piece % column_pieces * s->column_slice;
+    int64_t row = piece / column_pieces % row_pieces * s->row_slice;
+    int64_t plane = piece / column_pieces / row_pieces; /* image x groups + group */
+    int64_t group = plane % s->groups;
+    conv_f32_image image = {&s->shape,
+                            r->x + plane * s->shape.channels * s->shape.in_h * s->shape.in_w};
+    int64_t channel = group * s->rows + row;
+    int64_t first = (plane * s->rows + row) * s->columns;
+    gemm_f32_problem p = {.m = least(s->rows - row, s->row_slice),
+                          .k = s->k,
+                          .n_first = column,
+                          .n = least(s->columns - column, s->column_slice),
+                          .packed_a = s->packed + group * s->packed_size + row * s->k,
+                          .b = {NULL, conv_f32_pack, &image},
+                          .c = r->y + first,
+                          .c_stride = s->columns,
+                          .finish = {.row_bias = s->bias != NULL ? s->bias + channel : NULL,
+                                     .residual = r->residual != NULL ? r->residual + first : NULL,
+                                     .residual_stride = s->columns,
+                                     .lower = s->clamp.lower,
+                                     .upper = s->clamp.upper}};
+
+    gemm_f32_run(s->gemm, &p, r->workspace + worker * s->worker_floats);
+}
+
+static void run_products(void *context, int64_t begin, int64_t end, int worker)
+{
+    for (int64_t piece = begin; piece < end; piece++) {
+        run_product(context, piece, worker);
+    }
+}
+
+/* Channels [begin, end) of all images, each of `rows` (the channel multiplier) outputs. */
+static void run_depthwise(void *context, int64_t begin, int64_t end, int worker)
+{
+    const conv_run *r = context;
+    const conv_state *s = r->s;
+
+    (void)worker;
+    for (int64_t out = begin; out < end; out++) {
+        int64_t channel = out % (s->groups * s->rows);
+        conv_f32_plane p = {.shape = &s->shape,
+                            .in = r->x + out / s->rows * s->shape.in_h * s->shape.in_w,
+                            .weights = s->weights + channel * s->k,
+                            .bias = s->bias != NULL ? s->bias[channel] : 0.0f,
+                            .residual = r->residual != NULL ? r->residual + out * s->columns : NULL,
+                            .lower = s->clamp.lower,
+                            .upper = s->clamp.upper,
+                            .out = r->y + out * s->columns};
+
+        s->depthwise->run(&p);
+    }
+}
+
+static spry_status run(void *state, op_call *call, void *workspace)
+{
+    enum { PIXELS_PER_PIECE = 16384 };
+    const conv_state *s = state;
+    const tensor *x = op_call_input(call, 0);
+    conv_run r = {
+        .s = s, .x = x->data, .residual = provider_residual(call), .workspace = workspace};
+    int64_t shape[4] = {s->batch, s->groups * s->rows, s->shape.out_h, s->shape.out_w};
+    tensor *y;
+    spry_status status;
+
+    if (x->rank == 3) {
+        shape[2] = s->shape.out_w;
+    }
+    status = op_call_output(call, 0, SPRY_DTYPE_F32, x->rank, shape, &y);
+    if (status != SPRY_OK || y == NULL) {
+        return status;
+    }
+    r.y = y->data;
+    if (s->depthwise != NULL) {
+        threads_for(call->team, s->batch * s->groups * s->rows, PIXELS_PER_PIECE / s->columns + 1,
+                    run_depthwise, &r);
+    } else {
+        threads_for(call->team,
+                    s->batch * s->groups * pieces_of(s->rows, s->row_slice) *
+                        pieces_of(s->columns, s->column_slice),
+                    1, run_products, &r);
+    }
+    return SPRY_OK;
+}
+
+const provider provider_conv_f32 = {"conv_f32", true, accepts, create, run, destroy};

@@ -1,0 +1,20 @@
+/* Every provider, one line per file, and what they share. */
+#ifndef RUNTIME_PROVIDERS_H
+#define RUNTIME_PROVIDERS_H
+
+#include "kernels/gemm/gemm_f32.h"
+#include "runtime/provider.h"
+
+extern const provider provider_conv_f32;
+extern const provider provider_matmul_f32;
+
+/* True when the node is that standard operator, plain or fused (fuse.h). */
+bool provider_is(const provider_site *site, const char *type);
+
+/* Bias per column or channel, residual and clamp of the node, as far as constants say; the caller
+ * sets the residual at run time. */
+gemm_f32_finish provider_finish(const provider_site *site);
+/* The residual that the node adds, or NULL. */
+const float *provider_residual(const op_call *call);
+
+#endif
