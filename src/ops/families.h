@@ -5,12 +5,14 @@
 #include "ops/op.h"
 
 extern const op ops_arithmetic[];
+extern const op ops_attention[];
 extern const op ops_cast[];
 extern const op ops_compare[];
 extern const op ops_conv[];
 extern const op ops_conv_integer[];
 extern const op ops_conv_transpose[];
 extern const op ops_fill[];
+extern const op ops_layer_norm[];
 extern const op ops_layout[];
 extern const op ops_matmul[];
 extern const op ops_norm[];

@@ -8,12 +8,14 @@
 /* clang-format off */
 static const op *const tables[] = {
     ops_arithmetic,
+    ops_attention,
     ops_cast,
     ops_compare,
     ops_conv,
     ops_conv_integer,
     ops_conv_transpose,
     ops_fill,
+    ops_layer_norm,
     ops_layout,
     ops_matmul,
     ops_norm,
