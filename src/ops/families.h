@@ -20,6 +20,7 @@ extern const op ops_pool[];
 extern const op ops_power[];
 extern const op ops_quantize[];
 extern const op ops_reduce[];
+extern const op ops_rnn[];
 extern const op ops_select[];
 extern const op ops_shape[];
 extern const op ops_space[];

@@ -23,6 +23,7 @@ static const op *const tables[] = {
     ops_power,
     ops_quantize,
     ops_reduce,
+    ops_rnn,
     ops_select,
     ops_shape,
     ops_space,
