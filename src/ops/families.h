@@ -11,6 +11,7 @@ extern const op ops_compare[];
 extern const op ops_conv[];
 extern const op ops_conv_integer[];
 extern const op ops_conv_transpose[];
+extern const op ops_deform_conv[];
 extern const op ops_fill[];
 extern const op ops_layer_norm[];
 extern const op ops_layout[];

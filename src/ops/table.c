@@ -14,6 +14,7 @@ static const op *const tables[] = {
     ops_conv,
     ops_conv_integer,
     ops_conv_transpose,
+    ops_deform_conv,
     ops_fill,
     ops_layer_norm,
     ops_layout,
