@@ -1,9 +1,9 @@
 /* Cast and CastLike: any element type to any other.
  *
- * Floats become integers by truncation. Out of range, which the standard leaves open, 32 and 64 bits
- * saturate and fewer bits keep the low ones, as NumPy and ONNX Runtime do; so do integers that
- * become narrower integers. Everything goes through the
- * narrowest of f32, f64 and i64 that holds the source exactly, so nothing is rounded twice. */
+ * Floats become integers by truncation. Out of range, which the standard leaves open, 32 and 64
+ * bits saturate and fewer bits keep the low ones, as NumPy and ONNX Runtime do; so do integers that
+ * become narrower integers. Everything goes through the narrowest of f32, f64 and i64 that holds
+ * the source exactly, so nothing is rounded twice. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
