@@ -17,7 +17,7 @@
 
 enum { BLOCK = 4096, MOST_VARIANTS = 8, STRIDE = 1021 };
 
-/* ---- references: limits where the formula has none ---- */
+/* ---- references ---- */
 
 static double exact_sigmoid(double x)
 {
@@ -31,19 +31,19 @@ static double exact_softplus(double x)
 
 static double exact_swish(double x)
 {
-    return isinf(x) && x < 0 ? -0.0 : x / (1 + exp(-x));
+    return x / (1 + exp(-x));
 }
 
 static double exact_gelu(double x)
 {
-    return isinf(x) && x < 0 ? -0.0 : 0.5 * x * erfc(-x * 0.70710678118654752440);
+    return 0.5 * x * erfc(-x * 0.70710678118654752440);
 }
 
 static double exact_gelu_tanh(double x)
 {
     double gate = 1.5957691216057307 * (x + 0.044715 * x * x * x);
 
-    return isinf(x) && x < 0 ? -0.0 : x / (1 + exp(-gate));
+    return x / (1 + exp(-gate));
 }
 
 static double exact_elu(double x)

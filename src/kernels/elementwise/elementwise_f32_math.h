@@ -1,8 +1,8 @@
 /* Elementary functions on a vector of floats.
  *
  * Each comes with its largest error in units of the last place of the exact result, over every
- * float. NaN gives NaN, infinities give the limits there, results underflow gradually and overflow
- * to infinity. Coefficients: tools/vecmath/derive.py.
+ * float. NaN gives NaN, infinities give what the formula gives (gelu and swish: NaN at -infinity),
+ * results underflow gradually and overflow to infinity. Coefficients: tools/vecmath/derive.py.
  *
  * Every function has the form f(x, a, b) so that the loops of elementwise_f32_body.h take any. */
 #ifndef KERNELS_ELEMENTWISE_ELEMENTWISE_F32_MATH_H
@@ -152,9 +152,11 @@ VEC_INLINE vec_f32 vec_erf(vec_f32 x, vec_f32 a, vec_f32 b)
 }
 
 /* x / (1 + e^-z) for z = gate + rest. The power of two of e^z is applied last, so that a product
- * that is a normal number is never computed from a subnormal one. `is_far`: |x| may exceed 2^20. */
-VEC_INLINE vec_f32 vec_gated(vec_f32 x, vec_f32 gate, vec_f32 rest, bool is_far)
+ * that is a normal number is never computed from a subnormal one. Where z < 0, |x| beyond `most`
+ * counts as `most`: the result is zero all the same. */
+VEC_INLINE vec_f32 vec_gated(vec_f32 x, vec_f32 gate, vec_f32 rest, float most)
 {
+    bool is_far = most > 1e6f;
     vec_i32 below = gate < 0.0f;
     vec_f32 size = vec_min(vec_abs(gate), vec_set(is_far ? 200.0f : 150.0f));
     vec_exponential e = vec_exp_parts(-size, vec_select(below, rest, -rest));
@@ -163,9 +165,11 @@ VEC_INLINE vec_f32 vec_gated(vec_f32 x, vec_f32 gate, vec_f32 rest, bool is_far)
     /* Half of the power: x may be the largest float. */
     vec_f32 share = vec_select(below, power * 0.5f, vec_set(1.0f)) / sum;
     vec_f32 exponent = vec_select(below, e.exponent + 1.0f, vec_set(0.0f));
+    /* An infinite x times zero is NaN, as in the formula; nothing else changes. */
+    vec_f32 nothing = (vec_f32)((vec_i32)(x - x) & below);
 
-    x = vec_select(below, vec_min(vec_max(x, vec_set(-FLT_MAX)), vec_set(FLT_MAX)), x);
-    return is_far ? vec_scale_far(x * share, exponent) : vec_scale(x * share, exponent);
+    x = vec_select(below, vec_min(vec_max(x, vec_set(-most)), vec_set(most)), x) * share;
+    return (is_far ? vec_scale_far(x, exponent) : vec_scale(x, exponent)) - nothing;
 }
 
 /* 1 / (1 + e^-x): at most ? units. */
@@ -173,7 +177,7 @@ VEC_INLINE vec_f32 vec_sigmoid(vec_f32 x, vec_f32 a, vec_f32 b)
 {
     (void)a;
     (void)b;
-    return vec_gated(vec_set(1.0f), x, vec_set(0.0f), false);
+    return vec_gated(vec_set(1.0f), x, vec_set(0.0f), 1.0f);
 }
 
 /* x / (1 + e^(-a x)): at most ? units. */
@@ -183,7 +187,7 @@ VEC_INLINE vec_f32 vec_swish(vec_f32 x, vec_f32 a, vec_f32 b)
     vec_f32 rest = vec_product_rest(a, x, gate);
 
     (void)b;
-    return vec_gated(x, gate, vec_select(vec_abs(gate) < 1e4f, rest, vec_set(0.0f)), true);
+    return vec_gated(x, gate, vec_select(vec_abs(gate) < 1e4f, rest, vec_set(0.0f)), FLT_MAX);
 }
 
 /* x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))): at most ? units. */
@@ -206,7 +210,7 @@ VEC_INLINE vec_f32 vec_gelu_tanh(vec_f32 x, vec_f32 a, vec_f32 b)
     slope_rest += vec_product_rest(square, c3, cubic) - 4.53406805e-08f;
     slope_rest += vec_product_rest(t, t, square) * c3 + square * 2.39883247e-09f;
     rest = vec_fma(t, slope_rest, rest);
-    return vec_gated(vec_max(x, vec_set(-16.0f)), gate, rest, false);
+    return vec_gated(x, gate, rest, 16.0f);
 }
 
 /* x Phi(x) = x / 2 (1 + erf(x / sqrt(2))): at most ? units. Phi(-a) is e^(-a^2 / 2) times a slow
@@ -227,7 +231,7 @@ VEC_INLINE vec_f32 vec_gelu(vec_f32 x, vec_f32 a, vec_f32 b)
 
     (void)a;
     (void)b;
-    return vec_select((vec_i32)x < 0, tail, x - tail);
+    return vec_select((vec_i32)x < 0, tail - (x - x), x - tail);
 }
 
 #endif
