@@ -6,7 +6,8 @@
  * gradually and overflow to infinity.
  * Sums are taken in an order that depends on n alone (and on the variant).
  * How exact each elementary function is, in units of the last place over all floats, stands in
- * elementwise_f32_math.h: at most 2 for exp, expm1, log, tanh, erf; 4 for the others. */
+ * elementwise_f32_math.h: at most 2 for exp, expm1, log, tanh, erf, softplus;
+ * 4 for the others, 4.5 for the portable gelu. */
 #ifndef KERNELS_ELEMENTWISE_ELEMENTWISE_F32_H
 #define KERNELS_ELEMENTWISE_ELEMENTWISE_F32_H
 
