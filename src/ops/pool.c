@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/checked.h"
+#include "base/limits.h"
 #include "ops/families.h"
 #include "ops/operand.h"
 #include "ops/sliding_window.h"
@@ -79,7 +81,7 @@ static void pool_cost(const op_work *w, int64_t *macs, int64_t *flops)
     (void)macs;
     *flops = op_work_count(w->outputs[0]);
     for (int64_t i = 0; i < count; i++) {
-        *flops *= kernel[i];
+        (void)checked_mul_i64(*flops, kernel[i], flops);
     }
 }
 
@@ -305,7 +307,10 @@ static spry_status run_over_planes(op_call *call, pool *p)
     p->in_size = 1;
     p->out_size = 1;
     for (int i = 0; i < p->w.rank; i++) {
-        p->taps *= p->w.kernel[i];
+        if (!checked_mul_i64(p->taps, p->w.kernel[i], &p->taps) ||
+            p->taps > LIMIT_TENSOR_DIMENSION) {
+            return op_call_fail(call, SPRY_LIMIT, "the window is too large");
+        }
         p->in_size *= p->w.in[i];
         p->out_size *= p->w.out[i];
     }
