@@ -14,7 +14,7 @@
  *
  * Resizing works on 8-bit pixels, columns first, with 22-bit fixed-point weights. Pixel centres lie
  * at half-integers; when shrinking, the filter is stretched over all pixels it replaces. So the
- * result is the same everywhere, and the same as that of the Pillow library.
+ * result is the same everywhere, and (but for the ties of nearest) that of the Pillow library.
  *
  * JSON form (every key may be left out; unknown ones are refused):
  *

@@ -66,21 +66,31 @@ static int count_scans(const uint8_t *bytes, size_t size)
     return scans;
 }
 
+/* Complaints of the decoder about pictures that are whole nevertheless. Its error code does not tell
+ * them from fatal ones that come after a warning; the text is always that of the last. */
+static bool is_harmless(const char *complaint)
+{
+    static const char *const harmless[] = {"extraneous bytes before marker",
+                                           "Unknown Adobe color transform",
+                                           "Invalid SOS parameters for sequential JPEG"};
+
+    for (size_t i = 0; i < sizeof harmless / sizeof harmless[0]; i++) {
+        if (strstr(complaint, harmless[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static spry_status unpack_jpeg(const job *j, tjhandle decoder, int width, int height, bool gray)
 {
     const int flags = TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS;
     int failed = tjDecompress2(decoder, j->bytes, (unsigned long)j->size, j->image->data, width, 0,
                                height, gray ? TJPF_GRAY : TJPF_RGB, flags);
 
-    if (failed == 0) {
-        return SPRY_OK;
-    }
-    /* A cut-off file is only a warning to the decoder, as are bytes that nobody needs. */
-    if (tjGetErrorCode(decoder) == TJERR_WARNING &&
-        strstr(tjGetErrorStr2(decoder), "remature end") == NULL) {
-        return SPRY_OK;
-    }
-    return damaged(j, "JPEG", tjGetErrorStr2(decoder));
+    return failed == 0 || is_harmless(tjGetErrorStr2(decoder))
+               ? SPRY_OK
+               : damaged(j, "JPEG", tjGetErrorStr2(decoder));
 }
 
 static spry_status decode_jpeg(const job *j)
@@ -101,7 +111,8 @@ static spry_status decode_jpeg(const job *j)
         return alloc_failed(j->error, 0);
     }
     if (tjDecompressHeader3(decoder, j->bytes, (unsigned long)j->size, &width, &height, &sampling,
-                            &space) != 0) {
+                            &space) != 0 &&
+        !is_harmless(tjGetErrorStr2(decoder))) {
         status = damaged(j, "JPEG", tjGetErrorStr2(decoder));
     } else if (space == TJCS_CMYK || space == TJCS_YCCK) {
         status = spry_fail(j->error, SPRY_UNSUPPORTED, j->where, "convert the picture to RGB",

@@ -151,20 +151,22 @@ static void copy_rows(const resize_picture *from, const resize_picture *to)
     }
 }
 
+/* The input position that holds the centre of output position `i`, in whole numbers. */
+static int64_t nearest_position(int64_t i, int64_t from, int64_t to)
+{
+    return (2 * i + 1) * from / (2 * to);
+}
+
 static void take_nearest(const resize_picture *from, const resize_picture *to)
 {
-    double step_y = (double)from->height / (double)to->height;
-    double step_x = (double)from->width / (double)to->width;
-
     for (int64_t y = 0; y < to->height; y++) {
-        int64_t source_y = (int64_t)(((double)y + 0.5) * step_y);
-        const uint8_t *row = from->data + source_y * from->stride;
+        const uint8_t *row =
+            from->data + nearest_position(y, from->height, to->height) * from->stride;
         uint8_t *out = to->data + y * to->stride;
 
         for (int64_t x = 0; x < to->width; x++) {
-            int64_t source_x = (int64_t)(((double)x + 0.5) * step_x);
-
-            memcpy(out, row + source_x * from->channels, (size_t)from->channels);
+            memcpy(out, row + nearest_position(x, from->width, to->width) * from->channels,
+                   (size_t)from->channels);
             out += from->channels;
         }
     }

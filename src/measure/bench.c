@@ -11,7 +11,11 @@
 #include "base/clock.h"
 #include "base/progress.h"
 
-enum { RUNS_LEAST = 5, RUNS_MOST = 1000000 };
+enum {
+    RUNS_LEAST = 5,
+    RUNS_ENOUGH = 100000, /* more would only cost memory, which is measured, too */
+    RUNS_MOST = 1000000
+};
 
 #define SECONDS_MOST 86400.0
 
@@ -76,6 +80,44 @@ void bench_summarise(double *times, size_t count, spry_bench_result *result)
     result->p95_ms = bench_quantile(times, count, 0.95);
     result->p99_ms = bench_quantile(times, count, 0.99);
     result->max_ms = times[count - 1];
+}
+
+/* ---- operators ---- */
+
+static int slower(const void *a, const void *b)
+{
+    const spry_profile_row *x = a;
+    const spry_profile_row *y = b;
+
+    return (x->milliseconds < y->milliseconds) - (x->milliseconds > y->milliseconds);
+}
+
+int32_t bench_sum_types(const spry_profile_row *rows, int32_t count, spry_profile_row *types)
+{
+    int32_t known = 0;
+
+    for (int32_t i = 0; i < count; i++) {
+        int32_t k = 0;
+
+        while (k < known && strcmp(types[k].type, rows[i].type) != 0) {
+            k++;
+        }
+        if (k == known) {
+            types[known++] = (spry_profile_row){.type = rows[i].type};
+        }
+        types[k].calls += rows[i].calls;
+        types[k].milliseconds += rows[i].milliseconds;
+        types[k].macs += rows[i].macs * rows[i].calls;
+        types[k].bytes += rows[i].bytes * rows[i].calls;
+    }
+    qsort(types, (size_t)known, sizeof *types, slower);
+    return known;
+}
+
+void bench_sort_slowest(const spry_profile_row *rows, int32_t count, spry_profile_row *sorted)
+{
+    memcpy(sorted, rows, (size_t)count * sizeof *rows);
+    qsort(sorted, (size_t)count, sizeof *sorted, slower);
 }
 
 /* ---- the machine ---- */
@@ -146,7 +188,7 @@ static bool is_enough(const bench_runner *r, const spry_bench_options *options, 
     if (options->runs > 0) {
         return r->count >= (size_t)options->runs;
     }
-    return r->count == RUNS_MOST || (r->count >= RUNS_LEAST && seconds >= options->seconds);
+    return r->count == RUNS_ENOUGH || (r->count >= RUNS_LEAST && seconds >= options->seconds);
 }
 
 static spry_status run_all(bench_runner *r, const spry_bench_options *options,

@@ -13,4 +13,11 @@ double bench_quantile(const double *sorted, size_t count, double q);
 /* Fills the statistics of `times`, in the order of the runs, which are sorted by it. */
 void bench_summarise(double *times, size_t count, spry_bench_result *result);
 
+/* Sums `rows` per operator type into `types`, which has room for `count`, slowest first. In a
+ * sum, macs and bytes are those of all calls together. Returns how many types there are. */
+int32_t bench_sum_types(const spry_profile_row *rows, int32_t count, spry_profile_row *types);
+
+/* Copies `rows`, slowest first. */
+void bench_sort_slowest(const spry_profile_row *rows, int32_t count, spry_profile_row *sorted);
+
 #endif

@@ -362,6 +362,7 @@ static spry_status run_range(op_call *call)
 
 #define RANGE_TYPES (OP_FLOATS | OP_SIGNED)
 
+/* clang-format off */
 const op ops_fill[] = {
     {.name = "Constant",
      .domain = "",
@@ -414,3 +415,4 @@ const op ops_fill[] = {
      .run = run_range},
     {.name = NULL},
 };
+/* clang-format on */

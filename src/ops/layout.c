@@ -495,6 +495,7 @@ static spry_status run_depth(op_call *call)
     return status;
 }
 
+/* clang-format off */
 const op ops_layout[] = {
     {.name = "Concat",
      .domain = "",
@@ -559,3 +560,4 @@ const op ops_layout[] = {
      .run = run_transpose},
     {.name = NULL},
 };
+/* clang-format on */

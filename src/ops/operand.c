@@ -82,6 +82,80 @@ bool operand_axes(int64_t *axes, int count, int rank, bool *chosen)
     return true;
 }
 
+spry_status operand_bad_index(const op_call *call, int i, int64_t position, int64_t index,
+                              int64_t dim)
+{
+    return op_call_fail(call, SPRY_BAD_INPUT,
+                        "input %d: index %lld at position %lld is outside of an axis of size %lld",
+                        i, (long long)index, (long long)position, (long long)dim);
+}
+
+spry_status operand_indices(op_call *call, int i, int64_t dim, int64_t **indices)
+{
+    const tensor *t = op_call_input(call, i);
+    int64_t count = tensor_count(t);
+    void *memory;
+    spry_status status = op_call_scratch(call, (size_t)count * sizeof **indices, &memory);
+
+    if (status != SPRY_OK) {
+        return status;
+    }
+    *indices = memory;
+    convert_read_i64(t, 0, count, *indices);
+    for (int64_t k = 0; k < count; k++) {
+        int64_t index = (*indices)[k];
+
+        if (index < -dim || index >= dim) {
+            return operand_bad_index(call, i, k, index, dim);
+        }
+        (*indices)[k] = index < 0 ? index + dim : index;
+    }
+    return SPRY_OK;
+}
+
+bool operand_elements_fit(const tensor *indices, const tensor *x, int axis)
+{
+    bool fit = indices->rank == x->rank;
+
+    for (int i = 0; fit && i < x->rank; i++) {
+        fit = i == axis || indices->shape[i] <= x->shape[i];
+    }
+    return fit;
+}
+
+int64_t operand_element(const tensor *indices, const tensor *x, int axis, int64_t position,
+                        int64_t index)
+{
+    int64_t offset = 0;
+    int64_t stride = 1;
+
+    for (int i = x->rank - 1; i >= 0; i--) {
+        offset += (i == axis ? index : position % indices->shape[i]) * stride;
+        position /= indices->shape[i];
+        stride *= x->shape[i];
+    }
+    return offset;
+}
+
+spry_status operand_tuple(op_call *call, int i, int64_t position, const tensor *x, int first,
+                          int64_t *offset)
+{
+    const tensor *indices = op_call_input(call, i);
+    int64_t length = indices->shape[indices->rank - 1];
+
+    *offset = 0;
+    for (int64_t k = 0; k < length; k++) {
+        int64_t index = convert_get_i64(indices, position * length + k);
+        int64_t dim = x->shape[first + k];
+
+        if (index < -dim || index >= dim) {
+            return operand_bad_index(call, i, position * length + k, index, dim);
+        }
+        *offset = *offset * dim + (index < 0 ? index + dim : index);
+    }
+    return SPRY_OK;
+}
+
 spry_dtype operand_dtype(const op_shapes *s, int i)
 {
     const graph_type *type = op_shapes_input(s, i);

@@ -20,6 +20,23 @@ SPRY_MUST_USE spry_status operand_known_ints(op_shapes *s, int i, const char *na
  * false for an axis that is out of range or given twice. */
 bool operand_axes(int64_t *axes, int count, int rank, bool *chosen);
 
+/* All integers of the index tensor that is input `i`, in scratch memory, made non-negative.
+ * Fails with SPRY_BAD_INPUT when one is outside of [-dim, dim), SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status operand_indices(op_call *call, int i, int64_t dim, int64_t **indices);
+/* Reports index `index` at `position` of input `i` as outside of an axis of `dim` elements. */
+spry_status operand_bad_index(const op_call *call, int i, int64_t position, int64_t index,
+                              int64_t dim);
+
+/* For operators whose indices stand for single elements of x along `axis`, at otherwise the same
+ * coordinates: whether shapes agree, and the offset in x of the one at `position`. */
+bool operand_elements_fit(const tensor *indices, const tensor *x, int axis);
+int64_t operand_element(const tensor *indices, const tensor *x, int axis, int64_t position,
+                        int64_t index);
+/* For operators whose last axis of input `i` holds tuples of indices into x's axes from `first` on:
+ * the offset of tuple `position`, counted in blocks of the axes after those. */
+SPRY_MUST_USE spry_status operand_tuple(op_call *call, int i, int64_t position, const tensor *x,
+                                        int first, int64_t *offset);
+
 /* The element type of input `i`, SPRY_DTYPE_NONE when unknown. */
 spry_dtype operand_dtype(const op_shapes *s, int i);
 

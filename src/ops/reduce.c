@@ -3,10 +3,10 @@
  * The input is walked once per result element, in the input's order, with an f64 (or i64)
  * accumulator, so results do not depend on the number of threads. */
 #include <math.h>
-#include <string.h>
 
 #include "ops/broadcast.h"
 #include "ops/families.h"
+#include "ops/lines.h"
 
 /* What is accumulated. Sums take function(x); everything is finished once. */
 typedef enum reduce_kind {
@@ -30,7 +30,6 @@ typedef struct reduce_row {
 /* Which axes go. */
 typedef struct reduce_axes {
     bool gone[SPRY_TENSOR_MAX_RANK];
-    bool none; /* noop_with_empty_axes: the input as it is */
 } reduce_axes;
 
 typedef struct reduce {
@@ -49,9 +48,8 @@ typedef struct reduce {
 /* False when an axis is out of range. */
 static bool choose_axes(int rank, int64_t count, const int64_t *list, bool noop, reduce_axes *axes)
 {
-    *axes = (reduce_axes){.none = count == 0 && noop};
     for (int d = 0; d < rank; d++) {
-        axes->gone[d] = count == 0 && !noop;
+        axes->gone[d] = count == 0 && !noop; /* noop: sums, norms... of single elements */
     }
     for (int64_t i = 0; i < count; i++) {
         int axis;
@@ -200,22 +198,6 @@ static double finish(reduce_kind kind, total t, int64_t count)
     }
 }
 
-/* Elements `stride` apart, read as f64. */
-static void read_strided(const tensor *t, int64_t offset, int64_t stride, int64_t n, double *to)
-{
-    if (stride == 1) {
-        convert_read_f64(t, offset, n, to);
-        return;
-    }
-    for (int64_t i = 0; i < n; i++) {
-        if (t->dtype == SPRY_DTYPE_F32) {
-            to[i] = (double)((const float *)t->data)[offset + i * stride];
-        } else {
-            convert_read_f64(t, offset + i * stride, 1, &to[i]);
-        }
-    }
-}
-
 static double reduce_one(const reduce *r, int64_t base)
 {
     int last = r->gone - 1;
@@ -231,7 +213,7 @@ static double reduce_one(const reduce *r, int64_t base)
         for (int64_t i = 0; i < row; i += CONVERT_BLOCK) {
             int64_t n = row - i < CONVERT_BLOCK ? row - i : CONVERT_BLOCK;
 
-            read_strided(r->from, start + i * step, step, n, block);
+            lines_read_f64(r->from, start + i * step, step, n, block);
             add_block(r->kind, &t, block, n);
         }
     }
@@ -331,12 +313,6 @@ static int result_shape(const tensor *t, const reduce_axes *axes, bool keep, int
     return rank;
 }
 
-/* Work per thread: about BROADCAST_GRAIN elements read, whatever the number of threads. */
-static int64_t grain_of(int64_t per_result)
-{
-    return per_result >= BROADCAST_GRAIN ? 1 : BROADCAST_GRAIN / (per_result > 0 ? per_result : 1);
-}
-
 static spry_status read_axes(op_call *call, const reduce_row *row, int rank, reduce_axes *axes)
 {
     bool noop = graph_attribute_int(call->node, "noop_with_empty_axes", 0) != 0;
@@ -382,11 +358,7 @@ static spry_status run_reduce(op_call *call)
         return status;
     }
     split_axes(&r, &axes);
-    if (axes.none) {
-        memcpy(r.to->data, r.from->data, r.from->bytes);
-        return SPRY_OK;
-    }
-    threads_for(call->team, tensor_count(r.to), grain_of(r.gone_count),
+    threads_for(call->team, tensor_count(r.to), lines_grain(r.gone_count, BROADCAST_GRAIN),
                 computes_in_i64(r.kind, r.from->dtype) ? reduce_integers : reduce_floats, &r);
     return SPRY_OK;
 }
@@ -468,8 +440,8 @@ typedef struct arg_row {
 typedef struct arg {
     const tensor *from;
     int64_t *to;
-    int64_t length, inner; /* of the axis, and of what lies below it */
-    bool smallest, last;   /* of equal ones */
+    lines along;
+    bool smallest, last; /* of equal ones */
 } arg;
 
 static void arg_piece(void *context, int64_t begin, int64_t end, int worker)
@@ -480,13 +452,13 @@ static void arg_piece(void *context, int64_t begin, int64_t end, int worker)
 
     (void)worker;
     for (int64_t k = begin; k < end; k++) {
-        int64_t base = k / a->inner * a->length * a->inner + k % a->inner;
+        int64_t base = lines_start(&a->along, k);
         int64_t best_integer = 0;
         double best = 0.0;
 
         a->to[k] = 0;
-        for (int64_t i = 0; i < a->length; i++) {
-            int64_t at = base + i * a->inner;
+        for (int64_t i = 0; i < a->along.length; i++) {
+            int64_t at = base + i * a->along.inner;
             bool better;
             bool equal;
 
@@ -515,7 +487,7 @@ static spry_status run_arg(op_call *call)
 {
     const arg_row *row = op_of_node(call->node)->detail;
     const tensor *x = op_call_input(call, 0);
-    reduce_axes axes = {.none = false};
+    reduce_axes axes = {.gone = {false}};
     int64_t shape[SPRY_TENSOR_MAX_RANK];
     arg a = {.from = x, .smallest = row->smallest};
     tensor *out;
@@ -528,26 +500,26 @@ static spry_status run_arg(op_call *call)
         return op_call_fail(call, SPRY_BAD_INPUT, "the axis does not exist");
     }
     axes.gone[axis] = true;
-    a.length = x->shape[axis];
-    a.inner = tensor_span(x, axis + 1, x->rank);
+    a.along = lines_along(x, axis);
     a.last = graph_attribute_int(call->node, "select_last_index", 0) != 0;
     rank = result_shape(x, &axes, graph_attribute_int(call->node, "keepdims", 1) != 0, shape);
     status = op_call_output(call, 0, SPRY_DTYPE_I64, rank, shape, &out);
     if (status != SPRY_OK || out == NULL) {
         return status;
     }
-    if (a.length == 0 && tensor_count(out) > 0) {
+    if (a.along.length == 0 && tensor_count(out) > 0) {
         return op_call_fail(call, SPRY_BAD_INPUT, "there is no largest element of none");
     }
     a.to = out->data;
-    threads_for(call->team, tensor_count(out), grain_of(a.length), arg_piece, &a);
+    threads_for(call->team, tensor_count(out), lines_grain(a.along.length, BROADCAST_GRAIN),
+                arg_piece, &a);
     return SPRY_OK;
 }
 
 static spry_status infer_arg(op_shapes *s)
 {
     const graph_type *x = op_shapes_ranked(s, 0);
-    reduce_axes axes = {.none = false};
+    reduce_axes axes = {.gone = {false}};
     int axis;
 
     if (x == NULL) {

@@ -457,6 +457,7 @@ static spry_status run_identity(op_call *call)
                                   : SPRY_OK;
 }
 
+/* clang-format off */
 const op ops_shape[] = {
     {.name = "Flatten",
      .domain = "",
@@ -536,3 +537,4 @@ const op ops_shape[] = {
      .run = run_unsqueeze},
     {.name = NULL},
 };
+/* clang-format on */

@@ -274,6 +274,7 @@ static spry_status run_fold(op_call *call)
     return SPRY_OK;
 }
 
+/* clang-format off */
 const op ops_space[] = {
     {.name = "Col2Im",
      .domain = "",
@@ -308,3 +309,4 @@ const op ops_space[] = {
      .run = run_trilu},
     {.name = NULL},
 };
+/* clang-format on */

@@ -529,6 +529,7 @@ static spry_status run_center(op_call *call)
     return status;
 }
 
+/* clang-format off */
 const op ops_window[] = {
     {.name = "CenterCropPad",
      .domain = "",
@@ -562,3 +563,4 @@ const op ops_window[] = {
      .run = run_slice},
     {.name = NULL},
 };
+/* clang-format on */

@@ -30,19 +30,27 @@ spry_status prepare_for_inputs(const graph *prepared, const value *const *inputs
                                const spry_session_options *options, threads *team, arena *memory,
                                graph **specialised, spry_error *error)
 {
-    pass_context context = {.team = team};
+    /* Products run in f32, so integer weights are dequantized once and for all. */
+    pass_context context = {.team = team, .fold_dequantize = true};
     spry_status status = graph_copy(prepared, memory, NULL, specialised, error);
     graph *g = *specialised;
 
     for (int32_t i = 0; status == SPRY_OK && i < g->input_count; i++) {
+        graph_value *v = &g->values[g->inputs[i]];
         graph_type type;
 
-        if (inputs[i] == NULL || inputs[i]->kind != SPRY_VALUE_TENSOR) {
+        /* An input with an initializer is one of the two from here on. */
+        if (inputs[i] == NULL) {
+            v->is_input = v->constant == NULL;
+            continue;
+        }
+        v->constant = NULL;
+        if (inputs[i]->kind != SPRY_VALUE_TENSOR) {
             continue;
         }
         type = graph_type_tensor(inputs[i]->tensor.dtype, inputs[i]->tensor.rank,
                                  inputs[i]->tensor.shape);
-        status = infer_bind_input(g, g->values[g->inputs[i]].name, &type, error);
+        status = infer_bind_input(g, v->name, &type, error);
     }
     if (status != SPRY_OK) {
         return status;

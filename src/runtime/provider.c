@@ -1,17 +1,54 @@
 /* The list of providers, and what they ask about a node. */
 #include "runtime/providers.h"
 
+#include <math.h>
 #include <string.h>
+
+#include "runtime/fuse.h"
 
 static const provider *const providers[] = {
     &provider_conv_f32,
     &provider_matmul_f32,
+    &provider_pool_f32,
     NULL,
 };
 
-bool provider_is(const provider_site *site, const char *domain, const char *type)
+bool provider_is(const provider_site *site, const char *type)
 {
-    return strcmp(site->node->type, type) == 0 && strcmp(site->node->domain, domain) == 0;
+    return strcmp(site->node->type, type) == 0 &&
+           (site->node->domain[0] == '\0' || strcmp(site->node->domain, FUSE_DOMAIN) == 0);
+}
+
+conv_f32_shape provider_plane_shape(const window *w, int64_t channels)
+{
+    int last = w->rank - 1;
+
+    return (conv_f32_shape){.channels = channels,
+                            .in_h = last > 0 ? w->in[0] : 1,
+                            .in_w = w->in[last],
+                            .out_h = last > 0 ? w->out[0] : 1,
+                            .out_w = w->out[last],
+                            .kernel_h = last > 0 ? w->kernel[0] : 1,
+                            .kernel_w = w->kernel[last],
+                            .stride_h = last > 0 ? w->stride[0] : 1,
+                            .stride_w = w->stride[last],
+                            .dilation_h = last > 0 ? w->dilation[0] : 1,
+                            .dilation_w = w->dilation[last],
+                            .pad_h = last > 0 ? w->pad_begin[0] : 0,
+                            .pad_w = w->pad_begin[last]};
+}
+
+gemm_f32_finish provider_finish(const provider_site *site)
+{
+    return (gemm_f32_finish){.lower = graph_attribute_float(site->node, FUSE_LOWER, -INFINITY),
+                             .upper = graph_attribute_float(site->node, FUSE_UPPER, INFINITY)};
+}
+
+const float *provider_residual(const op_call *call)
+{
+    const tensor *residual = op_call_input(call, FUSE_RESIDUAL);
+
+    return residual != NULL ? residual->data : NULL;
 }
 
 const provider *provider_find(const provider_site *site)

@@ -32,6 +32,7 @@ typedef struct provider_step {
 
 typedef struct provider {
     const char *name;
+    bool fuses; /* executes what fuse.h makes of its nodes */
     /* True when this provider executes the node: static shapes, types and weights as it needs. */
     bool (*accepts)(const provider_site *site);
     spry_status (*create)(const provider_site *site, provider_step *step, spry_error *error);

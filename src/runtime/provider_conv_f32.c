@@ -1,7 +1,5 @@
 /* f32 convolution (one or two spatial axes, constant weights) by packed matrix products that gather
  * patches on the way, or by the depthwise kernel. */
-#include <math.h>
-
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "kernels/conv/conv_f32.h"
@@ -25,13 +23,13 @@ typedef struct conv_state {
     int64_t packed_size;
     const float *weights; /* unpacked, for the depthwise kernel */
     const float *bias;    /* NULL: none */
-    int64_t row_slice;    /* rows and columns per piece of work */
+    gemm_f32_finish clamp;
+    int64_t row_slice; /* rows and columns per piece of work */
     int64_t column_slice;
     int64_t worker_floats; /* workspace per worker */
 } conv_state;
 
-/* Geometry with one-dimensional convolutions seen as height 1. Returns false when the node is not
- * of the kind handled here. */
+/* The geometry; false when the attributes make no sense (the reference kernel says why). */
 static bool read_shape(const provider_site *site, conv_f32_shape *shape)
 {
     const graph_type *x = provider_input_type(site, 0);
@@ -40,7 +38,6 @@ static bool read_shape(const provider_site *site, conv_f32_shape *shape)
     int64_t in[2];
     int64_t kernel[2];
     int spatial = x->rank - 2;
-    int last = spatial - 1;
     window w;
 
     for (int i = 0; i < spatial; i++) {
@@ -50,19 +47,7 @@ static bool read_shape(const provider_site *site, conv_f32_shape *shape)
     if (!window_from_node(site->node, spatial, in, kernel, false, &w, &reason)) {
         return false;
     }
-    *shape = (conv_f32_shape){.channels = weights->dims[1].size,
-                              .in_h = last > 0 ? w.in[0] : 1,
-                              .in_w = w.in[last],
-                              .out_h = last > 0 ? w.out[0] : 1,
-                              .out_w = w.out[last],
-                              .kernel_h = last > 0 ? w.kernel[0] : 1,
-                              .kernel_w = w.kernel[last],
-                              .stride_h = last > 0 ? w.stride[0] : 1,
-                              .stride_w = w.stride[last],
-                              .dilation_h = last > 0 ? w.dilation[0] : 1,
-                              .dilation_w = w.dilation[last],
-                              .pad_h = last > 0 ? w.pad_begin[0] : 0,
-                              .pad_w = w.pad_begin[last]};
+    *shape = provider_plane_shape(&w, weights->dims[1].size);
     return true;
 }
 
@@ -73,7 +58,7 @@ static bool accepts(const provider_site *site)
     const graph_type *out = provider_output_type(site, 0);
     conv_f32_shape shape;
 
-    if (!provider_is(site, "", "Conv") || x == NULL || weights == NULL || out == NULL ||
+    if (!provider_is(site, "Conv") || x == NULL || weights == NULL || out == NULL ||
         x->dtype != SPRY_DTYPE_F32 || (x->rank != 3 && x->rank != 4) ||
         provider_constant(site, 1) == NULL) {
         return false;
@@ -140,6 +125,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     s->k = s->shape.channels * s->shape.kernel_h * s->shape.kernel_w;
     s->weights = provider_constant(site, 1)->data;
     s->bias = bias != NULL ? bias->data : NULL;
+    s->clamp = provider_finish(site);
     if (s->shape.channels == 1 && s->groups > 1) {
         s->depthwise = conv_f32_depthwise_select();
         step->kernel = s->depthwise->name;
@@ -172,6 +158,7 @@ static void destroy(void *state)
 typedef struct conv_run {
     const conv_state *s;
     const float *x;
+    const float *residual; /* NULL: none */
     float *y;
     float *workspace;
 } conv_run;
@@ -194,17 +181,20 @@ static void run_product(const conv_run *r, int64_t piece, int worker)
     conv_f32_image image = {&s->shape,
                             r->x + plane * s->shape.channels * s->shape.in_h * s->shape.in_w};
     int64_t channel = group * s->rows + row;
+    int64_t first = (plane * s->rows + row) * s->columns;
     gemm_f32_problem p = {.m = least(s->rows - row, s->row_slice),
                           .k = s->k,
                           .n_first = column,
                           .n = least(s->columns - column, s->column_slice),
                           .packed_a = s->packed + group * s->packed_size + row * s->k,
                           .b = {NULL, conv_f32_pack, &image},
-                          .c = r->y + (plane * s->rows + row) * s->columns,
+                          .c = r->y + first,
                           .c_stride = s->columns,
                           .finish = {.row_bias = s->bias != NULL ? s->bias + channel : NULL,
-                                     .lower = -INFINITY,
-                                     .upper = INFINITY}};
+                                     .residual = r->residual != NULL ? r->residual + first : NULL,
+                                     .residual_stride = s->columns,
+                                     .lower = s->clamp.lower,
+                                     .upper = s->clamp.upper}};
 
     gemm_f32_run(s->gemm, &p, r->workspace + worker * s->worker_floats);
 }
@@ -229,8 +219,9 @@ static void run_depthwise(void *context, int64_t begin, int64_t end, int worker)
                             .in = r->x + out / s->rows * s->shape.in_h * s->shape.in_w,
                             .weights = s->weights + channel * s->k,
                             .bias = s->bias != NULL ? s->bias[channel] : 0.0f,
-                            .lower = -INFINITY,
-                            .upper = INFINITY,
+                            .residual = r->residual != NULL ? r->residual + out * s->columns : NULL,
+                            .lower = s->clamp.lower,
+                            .upper = s->clamp.upper,
                             .out = r->y + out * s->columns};
 
         s->depthwise->run(&p);
@@ -242,7 +233,8 @@ static spry_status run(void *state, op_call *call, void *workspace)
     enum { PIXELS_PER_PIECE = 16384 };
     const conv_state *s = state;
     const tensor *x = op_call_input(call, 0);
-    conv_run r = {.s = s, .x = x->data, .workspace = workspace};
+    conv_run r = {
+        .s = s, .x = x->data, .residual = provider_residual(call), .workspace = workspace};
     int64_t shape[4] = {s->batch, s->groups * s->rows, s->shape.out_h, s->shape.out_w};
     tensor *y;
     spry_status status;
@@ -267,4 +259,4 @@ static spry_status run(void *state, op_call *call, void *workspace)
     return SPRY_OK;
 }
 
-const provider provider_conv_f32 = {"conv_f32", accepts, create, run, destroy};
+const provider provider_conv_f32 = {"conv_f32", true, accepts, create, run, destroy};

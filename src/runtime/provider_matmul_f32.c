@@ -1,5 +1,4 @@
 /* f32 MatMul and Gemm by packed matrix products: weights packed once, activations on the way. */
-#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -19,7 +18,7 @@ typedef struct matmul_state {
     int64_t b_k, b_column;  /* strides of B */
     float *packed;          /* constant B; NULL: packed during the run */
     int64_t packed_size;
-    const float *bias; /* per column; NULL: none */
+    gemm_f32_finish finish; /* bias per column and clamp */
     int64_t row_slice, column_slice;
     int64_t a_floats, b_floats; /* workspace per worker */
 } matmul_state;
@@ -70,7 +69,7 @@ static bool read_matmul(const provider_site *site, matmul_state *s)
     return true;
 }
 
-/* Gemm's C as a bias per column: absent, or constant with n elements along the last axis. */
+/* A bias per column: absent, or constant with n elements along the last axis. */
 static bool read_bias(const provider_site *site, matmul_state *s)
 {
     const tensor *bias = provider_constant(site, 2);
@@ -83,7 +82,7 @@ static bool read_bias(const provider_site *site, matmul_state *s)
         graph_attribute_float(site->node, "beta", 1.0f) != 1.0f) {
         return false;
     }
-    s->bias = bias->data;
+    s->finish.column_bias = bias->data;
     return true;
 }
 
@@ -105,7 +104,7 @@ static bool read_gemm(const provider_site *site, matmul_state *s)
     s->a_k = turn_a ? s->m : 1;
     s->b_k = turn_b ? 1 : s->n;
     s->b_column = turn_b ? s->k : 1;
-    return read_bias(site, s);
+    return true;
 }
 
 static bool read_problem(const provider_site *site, matmul_state *s)
@@ -119,12 +118,13 @@ static bool read_problem(const provider_site *site, matmul_state *s)
     if (a == NULL || b == NULL || c == NULL || a->dtype != SPRY_DTYPE_F32) {
         return false;
     }
-    if (provider_is(site, "", "MatMul")) {
+    s->finish = provider_finish(site);
+    if (provider_is(site, "MatMul")) {
         known = read_matmul(site, s);
     } else {
-        known = provider_is(site, "", "Gemm") && read_gemm(site, s);
+        known = provider_is(site, "Gemm") && read_gemm(site, s);
     }
-    return known && s->m > 0 && s->n > 0 && s->k > 0 && s->batch > 0;
+    return known && read_bias(site, s) && s->m > 0 && s->n > 0 && s->k > 0 && s->batch > 0;
 }
 
 static bool accepts(const provider_site *site)
@@ -195,6 +195,7 @@ typedef struct matmul_run {
     const matmul_state *s;
     const float *a;
     const float *b;
+    const float *residual; /* NULL: none */
     float *c;
     float *workspace;
 } matmul_run;
@@ -214,19 +215,23 @@ static void run_piece(const matmul_run *r, int64_t piece, int worker)
     int64_t row = piece / column_pieces % row_pieces * s->row_slice;
     int64_t product = piece / column_pieces / row_pieces;
     int64_t rows = s->m - row < s->row_slice ? s->m - row : s->row_slice;
+    int64_t first = (product * s->m + row) * s->n;
     float *packed_a = r->workspace + worker * (s->a_floats + s->b_floats);
     gemm_f32_matrix b = {r->b + product * s->b_step, s->b_k, s->b_column};
-    gemm_f32_problem p = {
-        .m = rows,
-        .k = s->k,
-        .n_first = column,
-        .n = s->n - column < s->column_slice ? s->n - column : s->column_slice,
-        .packed_a = packed_a,
-        .b = {s->packed, gemm_f32_pack_matrix, &b},
-        .c = r->c + (product * s->m + row) * s->n,
-        .c_stride = s->n,
-        .finish = {.column_bias = s->bias, .lower = -INFINITY, .upper = INFINITY}};
+    gemm_f32_problem p = {.m = rows,
+                          .k = s->k,
+                          .n_first = column,
+                          .n = s->n - column < s->column_slice ? s->n - column : s->column_slice,
+                          .packed_a = packed_a,
+                          .b = {s->packed, gemm_f32_pack_matrix, &b},
+                          .c = r->c + first,
+                          .c_stride = s->n,
+                          .finish = s->finish};
 
+    if (r->residual != NULL) {
+        p.finish.residual = r->residual + first;
+        p.finish.residual_stride = s->n;
+    }
     gemm_f32_pack(r->a + product * s->a_step + row * s->a_row, s->a_row, s->a_k, rows, s->k,
                   s->gemm->mr, packed_a);
     gemm_f32_run(s->gemm, &p, packed_a + s->a_floats);
@@ -247,6 +252,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
     matmul_run r = {.s = s,
                     .a = op_call_input(call, 0)->data,
                     .b = op_call_input(call, 1)->data,
+                    .residual = provider_residual(call),
                     .workspace = workspace};
     tensor *c;
     spry_status status;
@@ -265,4 +271,4 @@ static spry_status run(void *state, op_call *call, void *workspace)
     return SPRY_OK;
 }
 
-const provider provider_matmul_f32 = {"matmul_f32", accepts, create, run, destroy};
+const provider provider_matmul_f32 = {"matmul_f32", true, accepts, create, run, destroy};

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "runtime/execute.h"
+#include "runtime/fuse.h"
 #include "runtime/prepare.h"
 #include "runtime/profile.h"
 #include "spry/session.h"
@@ -247,6 +248,9 @@ static spry_status make_plan(spry_session *s, const value *const *inputs, kept_p
     }
     status =
         prepare_for_inputs(s->prepared, inputs, &s->options, s->team, &kept->memory, &g, error);
+    if (status == SPRY_OK && !s->options.keep_order) {
+        status = fuse_graph(g, &s->options, error);
+    }
     if (status == SPRY_OK) {
         status = plan_create(g, &s->options, s->team, false, &kept->p, error);
     }
@@ -320,6 +324,7 @@ static spry_status run_plan(spry_session *s, plan *p, const value *const *inputs
                   .text = &s->text,
                   .seed = s->options.seed + s->run_number * UINT64_C(0xD1342543DE82EF95),
                   .times = s->options.profile ? &s->times : NULL,
+                  .spans = s->options.trace,
                   .error = error};
     spry_status status = SPRY_OK;
 

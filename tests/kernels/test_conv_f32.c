@@ -111,11 +111,12 @@ static void check_depthwise(spry_random *r, conv_f32_depthwise run)
     float *in = random_image(r, s.in_h * s.in_w);
     float *weights = random_image(r, s.kernel_h * s.kernel_w);
     float *out = random_image(r, s.out_h * s.out_w);
-    conv_f32_plane p = {&s, in, weights, 0.25f, -0.5f, 1.0f, out};
+    float *residual = random_image(r, s.out_h * s.out_w);
+    conv_f32_plane p = {&s, in, weights, 0.25f, residual, -0.5f, 1.0f, out};
 
     run(&p);
     for (int64_t i = 0; i < s.out_h * s.out_w; i++) {
-        double sum = 0.25;
+        double sum = 0.25 + (double)residual[i];
 
         for (int64_t tap = 0; tap < s.kernel_h * s.kernel_w; tap++) {
             sum += (double)weights[tap] *
@@ -127,6 +128,7 @@ static void check_depthwise(spry_random *r, conv_f32_depthwise run)
     free(in);
     free(weights);
     free(out);
+    free(residual);
 }
 
 static void test_depthwise(void **state)

@@ -246,6 +246,25 @@ static void run_data_set(const spry_model *m, spry_session *session, const char 
     compare_outputs(m, folder, outputs, o);
 }
 
+/* A few old tests feed an input whose shape their own model contradicts. The declared shape is then
+ * dropped: what is tested is the operator. */
+static void drop_false_shapes(spry_model *m, const char *folder)
+{
+    for (int32_t i = 0; i < m->main->input_count; i++) {
+        graph_type *type = &m->main->values[m->main->inputs[i]].type;
+        outcome ignored;
+        spry_value *v = read_port(folder, "input", i, type, &ignored);
+        bool same = type->has_rank && v != NULL && v->kind == SPRY_VALUE_TENSOR &&
+                    v->tensor.rank == type->rank;
+
+        for (int d = 0; same && d < type->rank; d++) {
+            same = type->dims[d].size < 0 || type->dims[d].size == v->tensor.shape[d];
+        }
+        type->has_rank = type->has_rank && same;
+        spry_value_destroy(v);
+    }
+}
+
 static void run_test(const char *folder, outcome *o)
 {
     char path[PATH_SIZE];
@@ -260,6 +279,8 @@ static void run_test(const char *folder, outcome *o)
     (void)snprintf(path, sizeof path, "%.900s/model.onnx", folder);
     status = spry_model_load(NULL, path, &m, &error);
     if (status == SPRY_OK) {
+        (void)snprintf(path, sizeof path, "%.900s/test_data_set_0", folder);
+        drop_false_shapes(m, path);
         status = spry_session_create(m, &options, &session, &error);
     }
     if (status != SPRY_OK) {

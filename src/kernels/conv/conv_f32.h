@@ -33,13 +33,14 @@ typedef struct conv_f32_image {
 void conv_f32_pack(const void *context, int64_t k0, int64_t k, int64_t n0, int64_t n, int width,
                    float *to);
 
-/* One channel of a depthwise convolution, then clamp to [lower, upper].
- * in[in_h][in_w], weights[kernel_h][kernel_w], out[out_h][out_w]. */
+/* One channel of a depthwise convolution, then residual and clamp to [lower, upper].
+ * in[in_h][in_w], weights[kernel_h][kernel_w], residual and out[out_h][out_w]. */
 typedef struct conv_f32_plane {
     const conv_f32_shape *shape;
     const float *in;
     const float *weights;
     float bias;
+    const float *residual; /* NULL: none */
     float lower;
     float upper;
     float *out;

@@ -3,6 +3,8 @@
 #ifndef KERNELS_CONV_DEPTHWISE_F32_BODY_H
 #define KERNELS_CONV_DEPTHWISE_F32_BODY_H
 
+#include <stddef.h>
+
 #include "kernels/conv/conv_f32.h"
 
 enum { DEPTHWISE_STRIP = 64 }; /* output pixels whose sums stay in registers or the first cache */
@@ -53,6 +55,11 @@ static inline __attribute__((always_inline)) void depthwise_strip(const conv_f32
             depthwise_add_tap(p->in + row * s->in_w, s->in_w,
                               first * s->stride_w - s->pad_w + x * s->dilation_w, s->stride_w,
                               p->weights[y * s->kernel_w + x], count, sums);
+        }
+    }
+    if (p->residual != NULL) {
+        for (int64_t i = 0; i < count; i++) {
+            sums[i] += p->residual[out_row * s->out_w + first + i];
         }
     }
     for (int64_t i = 0; i < count; i++) {
