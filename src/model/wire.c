@@ -13,7 +13,7 @@ enum { VARINT_BYTES = 10, TAG_TYPE_BITS = 3 };
 
 wire_reader wire_open(const wire_source *source, const uint8_t *bytes, size_t size)
 {
-    return (wire_reader){.source = source, .at = bytes, .end = bytes + size};
+    return (wire_reader){.source = source, .at = bytes, .end = size > 0 ? bytes + size : bytes};
 }
 
 bool wire_more(const wire_reader *r)

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "ops/families.h"
 #include "ops/operand.h"
 #include "ops/whole.h"
@@ -36,7 +37,7 @@ static bool read_heads(int rank, const int64_t *dims, int64_t heads, head_sizes 
         *h = (head_sizes){dims[1], dims[2], dims[3]};
         return true;
     }
-    if (rank != 3 || heads < 1 || (dims[2] >= 0 && dims[2] % heads != 0)) {
+    if (rank != 3 || heads < 1 || heads > INT32_MAX || (dims[2] >= 0 && dims[2] % heads != 0)) {
         return false;
     }
     *h = (head_sizes){heads, dims[1], dims[2] >= 0 ? dims[2] / heads : -1};
@@ -340,6 +341,7 @@ static spry_status read_sizes(op_call *call, attention *a, head_sizes *h)
 {
     const tensor *q = op_call_input(call, IN_QUERY);
     const tensor *past[2] = {op_call_input(call, IN_PAST_KEY), op_call_input(call, IN_PAST_VALUE)};
+    int64_t queries;
 
     for (int i = 0; i < 3; i++) {
         const tensor *t = op_call_input(call, i);
@@ -364,6 +366,10 @@ static spry_status read_sizes(op_call *call, attention *a, head_sizes *h)
     a->total = a->past + h[1].positions;
     a->size = h[0].size;
     a->v_size = h[2].size;
+    if (!checked_mul_i64(a->batch, a->q_heads, &queries) ||
+        !checked_mul_i64(queries, a->rows, &queries)) {
+        return op_call_fail(call, SPRY_LIMIT, "there are too many queries");
+    }
     return SPRY_OK;
 }
 

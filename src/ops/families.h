@@ -37,6 +37,7 @@ extern const op ops_scatter[];
 extern const op ops_select[];
 extern const op ops_sequence[];
 extern const op ops_shape[];
+extern const op ops_signal[];
 extern const op ops_softmax[];
 extern const op ops_space[];
 extern const op ops_top_k[];

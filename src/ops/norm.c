@@ -186,6 +186,9 @@ static spry_status run_batch_norm(op_call *call)
     if (x == NULL || x->rank < 1) {
         return op_call_fail(call, SPRY_BAD_INPUT, "the input has no batch axis");
     }
+    if (graph_attribute_int(call->node, "spatial", 1) != 1) {
+        return op_call_fail(call, SPRY_UNSUPPORTED, "statistics per pixel (spatial = 0)");
+    }
     b.channels = x->rank > 1 ? x->shape[1] : 1;
     b.size = tensor_span(x, x->rank > 1 ? 2 : 1, x->rank);
     status = op_call_output_like(call, 0, x->dtype, x, &b.y);
@@ -470,7 +473,7 @@ static void norm_cost(const op_work *w, int64_t *macs, int64_t *flops)
 
 /* clang-format off */
 const op ops_norm[] = {
-    NORM("BatchNormalization", 7, 5, 5, infer_batch_norm, run_batch_norm),
+    NORM("BatchNormalization", 1, 5, 5, infer_batch_norm, run_batch_norm),
     NORM("GroupNormalization", 18, 3, 1, op_infer_same, run_group_norm),
     NORM("InstanceNormalization", 6, 3, 1, op_infer_same, run_instance_norm),
     NORM("LRN", 1, 1, 1, op_infer_same, run_lrn),

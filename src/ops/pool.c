@@ -1,7 +1,7 @@
 /* Pooling: MaxPool, AveragePool, LpPool, their global forms, and MaxUnpool.
  *
- * A plane (one channel of one image) is read as f64, pooled, and written back. For every position in
- * the window one strided row of the plane is folded into each row of the result. */
+ * A plane (one channel of one image) is read as f64, pooled, and written back. For every position
+ * in the window one strided row of the plane is folded into each row of the result. */
 #include <math.h>
 #include <string.h>
 
@@ -534,7 +534,7 @@ static spry_status run_unpool(op_call *call)
 
 /* clang-format off */
 const op ops_pool[] = {
-    POOL("AveragePool", 7, 1, OP_FLOATS, infer_pool, run_pool, pool_cost, &pool_average),
+    POOL("AveragePool", 1, 1, OP_FLOATS, infer_pool, run_pool, pool_cost, &pool_average),
     POOL("GlobalAveragePool", 1, 1, OP_FLOATS, infer_global, run_global, global_cost,
          &pool_average),
     POOL("GlobalLpPool", 2, 1, OP_FLOATS, infer_global, run_global, global_cost, &pool_lp),

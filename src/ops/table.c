@@ -40,6 +40,7 @@ static const op *const tables[] = {
     ops_select,
     ops_sequence,
     ops_shape,
+    ops_signal,
     ops_softmax,
     ops_space,
     ops_top_k,

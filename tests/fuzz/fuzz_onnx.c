@@ -5,8 +5,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Every pass over a copy of the graph, with a ceiling so that inputs which describe huge tensors end
- * soon. */
+/* Every pass over a copy of the graph, with a ceiling so that inputs which describe huge tensors
+ * end soon. */
 static void clean_up(const spry_model *m)
 {
     enum { CEILING = 64 << 20 };

@@ -24,7 +24,7 @@ typedef struct layer {
     const char *type;
     int rank;
     int64_t shape[4];
-    int64_t group; /* 0: the attribute is absent */
+    int64_t group;  /* 0: the attribute is absent */
     int transposed; /* Gemm's transB */
 } layer;
 
@@ -95,7 +95,8 @@ static void check(const layer *l, bool has_bias)
         int64_t k = channel_of(l, i);
         double factor = (double)scale[k] / sqrt((double)variance[k] + (double)1e-3f);
 
-        assert_float_equal(((const float *)w->data)[i], (float)((double)weights[i] * factor), 1e-5f);
+        assert_float_equal(((const float *)w->data)[i], (float)((double)weights[i] * factor),
+                           1e-5f);
     }
     for (int k = 0; k < CHANNELS; k++) {
         double factor = (double)scale[k] / sqrt((double)variance[k] + (double)1e-3f);

@@ -205,10 +205,13 @@ static void keeps_rounding_pairs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(drops_dead_code),     cmocka_unit_test(removes_identities),
+        cmocka_unit_test(drops_dead_code),
+        cmocka_unit_test(removes_identities),
         cmocka_unit_test(keeps_what_changes_something),
-        cmocka_unit_test(joins_transposes),    cmocka_unit_test(joins_reshapes),
-        cmocka_unit_test(cancels_exact_pairs), cmocka_unit_test(keeps_rounding_pairs),
+        cmocka_unit_test(joins_transposes),
+        cmocka_unit_test(joins_reshapes),
+        cmocka_unit_test(cancels_exact_pairs),
+        cmocka_unit_test(keeps_rounding_pairs),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
