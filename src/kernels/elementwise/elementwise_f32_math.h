@@ -213,9 +213,9 @@ VEC_INLINE vec_f32 vec_gelu_tanh(vec_f32 x, vec_f32 a, vec_f32 b)
     return vec_gated(x, gate, rest, 16.0f);
 }
 
-/* x Phi(x) = x / 2 (1 + erf(x / sqrt(2))): at most 4 units where multiplication and addition fuse, else
- * 4.5. Phi(-a) is e^(-a^2 / 2) times a slow
- * function of a, a polynomial in (a - 2) / (a + 3) divided by a + 3. */
+/* x Phi(x) = x / 2 (1 + erf(x / sqrt(2))): at most 4 units where multiply and add fuse, else 4.5.
+ * Phi(-a) is e^(-a^2 / 2) times a slow function of a, a polynomial in (a - 2) / (a + 3) divided by
+ * a + 3. */
 VEC_INLINE vec_f32 vec_gelu(vec_f32 x, vec_f32 a, vec_f32 b)
 {
     static const float c[] = {0.840510011f,   -0.727946937f,   0.367686063f,   -0.0627635047f,
