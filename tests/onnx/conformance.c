@@ -146,7 +146,9 @@ static bool is_random(const spry_model *m)
         const graph_node *node = &m->main->nodes[i];
         const op *o = op_find(node->domain, node->type, node->opset);
 
-        if (o != NULL && (o->flags & OP_RANDOM) != 0) {
+        /* Dropout is random only when it is told to train. */
+        if (o != NULL && (o->flags & OP_RANDOM) != 0 &&
+            (strcmp(node->type, "Dropout") != 0 || node->input_count > 2)) {
             return true;
         }
     }
