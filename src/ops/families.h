@@ -5,6 +5,7 @@
 #include "ops/op.h"
 
 extern const op ops_arithmetic[];
+extern const op ops_attention[];
 extern const op ops_cast[];
 extern const op ops_compare[];
 extern const op ops_control[];
@@ -12,9 +13,11 @@ extern const op ops_conv[];
 extern const op ops_conv_integer[];
 extern const op ops_conv_transpose[];
 extern const op ops_cumulative[];
+extern const op ops_deform_conv[];
 extern const op ops_einsum[];
 extern const op ops_fill[];
 extern const op ops_gather[];
+extern const op ops_layer_norm[];
 extern const op ops_layout[];
 extern const op ops_loss[];
 extern const op ops_matmul[];
@@ -28,11 +31,13 @@ extern const op ops_random[];
 extern const op ops_reduce[];
 extern const op ops_region[];
 extern const op ops_resize[];
+extern const op ops_rnn[];
 extern const op ops_sample[];
 extern const op ops_scatter[];
 extern const op ops_select[];
 extern const op ops_sequence[];
 extern const op ops_shape[];
+extern const op ops_signal[];
 extern const op ops_softmax[];
 extern const op ops_space[];
 extern const op ops_top_k[];
