@@ -5,8 +5,8 @@
  *     spry_status status = spry_bench_session(session, feed, &options, &result, &error);
  *     printf("%.3f ms\n", result.median_ms);
  *
- * The first run, which plans and packs weights, is told apart; warm-up runs follow; then every run is
- * timed by the monotonic clock. Outputs are released between the runs, outside the time. */
+ * The first run, which plans and packs weights, is told apart; warm-up runs follow; then every run
+ * is timed by the monotonic clock. Outputs are released between the runs, outside the time. */
 #ifndef SPRY_BENCH_H
 #define SPRY_BENCH_H
 
@@ -19,7 +19,7 @@ extern "C" {
 
 typedef struct spry_bench_options {
     size_t struct_size;            /* sizeof(spry_bench_options): lets the struct grow */
-    int32_t runs;                  /* timed runs; 0: as many as fit into `seconds`, at least 5 */
+    int32_t runs;                  /* timed runs; 0: as many as fit into `seconds`, 5 to 100,000 */
     int32_t warmup;                /* untimed runs after the first */
     double seconds;                /* of timed runs, where `runs` is 0 */
     const spry_progress *progress; /* NULL: nobody listens */

@@ -46,8 +46,8 @@ SPRY_API SPRY_MUST_USE spry_status spry_feed_set(spry_feed *feed, const char *na
 
 /* Gives an input the content of a file: .npy, .npz, .safetensors, .bin and .raw (bare elements of
  * the model's type and shape); anything else is decoded as a picture and goes through `recipe`
- * (NULL: spry_preprocess_default). `name` may be NULL: then an archive feeds every input that it has
- * an entry for, and any other file the model's only input.
+ * (NULL: spry_preprocess_default). `name` may be NULL: then an archive feeds every input that it
+ * has an entry for, and any other file the model's only input.
  * Element types that files of NumPy lack (bf16, f8, i4, ...) are narrowed from what they hold.
  * Fails with SPRY_USAGE (which input is meant is not clear; the picture does not fit), and as
  * spry_tensor_load, spry_image_load. */
@@ -55,10 +55,10 @@ SPRY_API SPRY_MUST_USE spry_status spry_feed_load(spry_feed *feed, const char *n
                                                   const char *path, const spry_preprocess *recipe,
                                                   spry_error *error);
 
-/* Draws every input that has no value yet, the same numbers for the same seed: floats from the normal
- * distribution, integers from 0 to 99, true for bool. Integer inputs called something with "mask"
- * are all ones, with "token_type" or "segment" zeros and ones, so that language models get valid
- * values.
+/* Draws every input that has no value yet, the same numbers for the same seed: floats from the
+ * normal distribution, integers from 0 to 99, true for bool. Integer inputs called something with
+ * "mask" are all ones, with "token_type" or "segment" zeros and ones, so that language models get
+ * valid values.
  * Fails with SPRY_USAGE (the model does not state the input's type or rank, or it takes text),
  * SPRY_LIMIT. */
 SPRY_API SPRY_MUST_USE spry_status spry_feed_fill_random(spry_feed *feed, uint64_t seed,

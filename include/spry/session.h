@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "spry/model.h"
+#include "spry/trace.h"
 #include "spry/value.h"
 
 #ifdef __cplusplus
@@ -43,6 +44,7 @@ typedef struct spry_session_options {
     bool keep_order;                 /* skip the clean-up and fusion passes: nodes run as written */
     bool profile;                    /* record time per operator (see spry_session_profile) */
     const spry_allocator *allocator; /* NULL: the system's */
+    spry_trace *trace;               /* records every operator; outlives the session; NULL: none */
 } spry_session_options;
 
 SPRY_API spry_session_options spry_session_options_default(void);

@@ -3,8 +3,11 @@
 #define SPRY_SPRY_H
 
 #include "spry/allocator.h"
+#include "spry/bench.h"
 #include "spry/dataset.h"
+#include "spry/feed.h"
 #include "spry/image.h"
+#include "spry/inspect.h"
 #include "spry/model.h"
 #include "spry/preprocess.h"
 #include "spry/progress.h"
@@ -13,6 +16,7 @@
 #include "spry/status.h"
 #include "spry/tensor.h"
 #include "spry/tensor_file.h"
+#include "spry/trace.h"
 #include "spry/value.h"
 
 #endif

@@ -7,7 +7,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 
-enum { FIRST_CHUNK_BYTES = 4096, LARGEST_CHUNK_BYTES = 4 << 20, HEADER_BYTES = 64 };
+enum { FIRST_CHUNK_BYTES = 4096, LARGEST_CHUNK_BYTES = ARENA_CHUNK_BYTES, LARGE_BYTES = 64 << 10, HEADER_BYTES = 64 };
 
 struct arena_chunk {
     arena_chunk *next;
@@ -47,6 +47,20 @@ void arena_reset(arena *a)
         a->chunks->used = HEADER_BYTES;
     }
     a->used_bytes = 0;
+}
+
+/* A chunk for one large block, behind the head of the list, which goes on to be filled. */
+static void *add_large(arena *a, size_t size)
+{
+    arena_chunk *chunk = alloc_bytes(&a->allocator, size + HEADER_BYTES);
+
+    if (chunk == NULL) {
+        return NULL;
+    }
+    *chunk = (arena_chunk){
+        .next = a->chunks->next, .size = size + HEADER_BYTES, .used = size + HEADER_BYTES};
+    a->chunks->next = chunk;
+    return (unsigned char *)chunk + HEADER_BYTES;
 }
 
 /* A chunk with room for `size` more bytes at the head of the list. */
@@ -91,6 +105,12 @@ void *arena_bytes(arena *a, size_t size)
     }
     if (!checked_add(a->used_bytes, cost, &total) || total > a->ceiling) {
         return NULL;
+    }
+    if (chunk != NULL && size >= LARGE_BYTES && size < SIZE_MAX - HEADER_BYTES) {
+        void *block = add_large(a, size);
+
+        a->used_bytes = block != NULL ? total : a->used_bytes;
+        return block;
     }
     if (chunk == NULL || !checked_add(start, size, &end) || end > chunk->size) {
         chunk = add_chunk(a, size);

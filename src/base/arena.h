@@ -12,6 +12,9 @@
 
 #include "spry/allocator.h"
 
+/* Most that an arena takes from its allocator in advance. */
+enum { ARENA_CHUNK_BYTES = 1 << 20 };
+
 typedef struct arena_chunk arena_chunk;
 
 typedef struct arena {

@@ -1,5 +1,5 @@
-/* SHA-256 (FIPS 180-4): names a file's content in records of results, so that a number can be traced
- * to the exact bytes that gave it. */
+/* SHA-256 (FIPS 180-4): names a file's content in records of results, so that a number can be
+ * traced to the exact bytes that gave it. */
 #ifndef BASE_SHA256_H
 #define BASE_SHA256_H
 

@@ -36,7 +36,7 @@ typedef struct trace_event {
     const char *detail;
 } trace_event;
 
-struct trace {
+struct spry_trace {
     spry_allocator allocator;
     pthread_mutex_t lock;
     int64_t origin;
@@ -273,4 +273,26 @@ spry_status trace_write(trace *t, const char *path, spry_error *error)
     }
     file_writer_close(file);
     return status;
+}
+
+/* ---- the public names ---- */
+
+spry_status spry_trace_create(const spry_allocator *allocator, spry_trace **made, spry_error *error)
+{
+    return trace_create(allocator, made, error);
+}
+
+void spry_trace_destroy(spry_trace *t)
+{
+    trace_destroy(t);
+}
+
+uint64_t spry_trace_dropped(spry_trace *t)
+{
+    return trace_dropped(t);
+}
+
+spry_status spry_trace_write(spry_trace *t, const char *path, spry_error *error)
+{
+    return trace_write(t, path, error);
 }

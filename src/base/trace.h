@@ -15,8 +15,10 @@
 #include "base/clock.h"
 #include "spry/allocator.h"
 #include "spry/status.h"
+#include "spry/trace.h"
 
-typedef struct trace trace;
+/* The library-internal spelling. */
+typedef struct spry_trace trace;
 
 /* Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status trace_create(const spry_allocator *allocator, trace **made,

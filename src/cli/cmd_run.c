@@ -22,7 +22,7 @@ static const cli_option options[] = {
      .kind = CLI_PATH,
      .value = "DIR",
      .help = "write every output as DIR/OUTPUTNAME.npy"},
-    {.name = "force", .kind = CLI_FLAG, .help = "replace existing output files"},
+    {.name = "force", .kind = CLI_FLAG, .help = "replace existing files"},
     {.name = "labels",
      .kind = CLI_PATH,
      .value = "FILE",
@@ -35,6 +35,10 @@ static const cli_option options[] = {
      .lowest = 1,
      .highest = 1000000,
      .help = "run so many times; outputs are those of the last run"},
+    {.name = "trace",
+     .kind = CLI_PATH,
+     .value = "FILE",
+     .help = "write a timeline of the operators for ui.perfetto.dev (Chrome trace JSON)"},
     {0},
 };
 
@@ -55,6 +59,7 @@ typedef struct run_state {
     size_t part_count;
     size_t part_capacity;
     double best_ms;
+    spry_trace *trace; /* NULL: not wanted */
 } run_state;
 
 /* ---- running ---- */
@@ -189,14 +194,22 @@ static spry_status write_parts(run_state *r, spry_error *error)
     return status;
 }
 
+static spry_status write_trace(const run_state *r, spry_error *error)
+{
+    return r->trace != NULL ? spry_trace_write(r->trace, cli_text(r->call, "trace"), error)
+                            : SPRY_OK;
+}
+
 /* A long run whose results could not be stored would be wasted: what is known of the files is
  * checked before it. */
 static spry_status check_files(const run_state *r, spry_error *error)
 {
     const char *folder = cli_text(r->call, "output");
-    spry_status status = SPRY_OK;
+    const char *trace = cli_text(r->call, "trace");
+    spry_status status = trace != NULL ? output_check_free(r->call, trace, error) : SPRY_OK;
 
-    for (int32_t i = 0; folder != NULL && i < spry_model_output_count(r->s.model); i++) {
+    for (int32_t i = 0;
+         status == SPRY_OK && folder != NULL && i < spry_model_output_count(r->s.model); i++) {
         char path[PATH_SIZE];
         spry_port port;
 
@@ -206,9 +219,6 @@ static spry_status check_files(const run_state *r, spry_error *error)
         }
         if (status == SPRY_OK) {
             status = output_check_free(r->call, path, error);
-        }
-        if (status != SPRY_OK) {
-            break;
         }
     }
     return status;
@@ -250,11 +260,15 @@ static spry_status print_text(const run_state *r, spry_error *error)
 {
     static const table_column columns[] = {{"output", false}, {"type", false}, {"shape", false},
                                            {"min", true},     {"max", true},   {"mean", true},
-                                           {"file", false},   {NULL, false}};
+                                           {NULL, false}};
+    static const table_column with_file[] = {{"output", false}, {"type", false}, {"shape", false},
+                                             {"min", true},     {"max", true},   {"mean", true},
+                                             {"file", false},   {NULL, false}};
+    bool has_files = cli_given(r->call, "output");
     table t;
     spry_status status;
 
-    table_init(&t, columns);
+    table_init(&t, has_files ? with_file : columns);
     for (size_t i = 0; i < r->part_count; i++) {
         const part *p = &r->parts[i];
         char shape[256];
@@ -268,7 +282,9 @@ static spry_status print_text(const run_state *r, spry_error *error)
         table_cell(&t, "%.6g", s.min);
         table_cell(&t, "%.6g", s.max);
         table_cell(&t, "%.6g", s.mean);
-        table_cell(&t, "%s", p->path);
+        if (has_files) {
+            table_cell(&t, "%s", p->path);
+        }
         if (s.finite < s.count && s.finite > 0) {
             output_warn(r->call, "%lld of %lld elements of %s are infinite or not a number",
                         (long long)(s.count - s.finite), (long long)s.count, p->name);
@@ -376,6 +392,10 @@ static spry_status perform(run_state *r, spry_error *error)
     if (status == SPRY_OK) {
         status = check_files(r, error);
     }
+    if (status == SPRY_OK && cli_given(r->call, "trace")) {
+        status = spry_trace_create(NULL, &r->trace, error);
+        r->s.options.trace = r->trace;
+    }
     if (status == SPRY_OK) {
         status = subject_open_session(&r->s, error);
     }
@@ -390,6 +410,9 @@ static spry_status perform(run_state *r, spry_error *error)
     }
     if (status == SPRY_OK) {
         status = write_parts(r, error);
+    }
+    if (status == SPRY_OK) {
+        status = write_trace(r, error);
     }
     if (status != SPRY_OK) {
         return status;
@@ -408,6 +431,7 @@ static spry_status run(const cli_call *call, spry_error *error)
     alloc_release(allocator, r.outputs, ((size_t)r.output_count + 1) * sizeof *r.outputs);
     alloc_release(allocator, r.parts, r.part_capacity * sizeof *r.parts);
     subject_close(&r.s);
+    spry_trace_destroy(r.trace);
     labels_close(&r.names);
     return status;
 }

@@ -73,7 +73,8 @@ struct cli_call {
 };
 
 /* Parses `count` words after the command's name. Numbers and choices are checked here, so that the
- * getters below cannot fail. Fails with SPRY_USAGE, naming the word and the nearest valid option. */
+ * getters below cannot fail. Fails with SPRY_USAGE, naming the word and the nearest valid
+ * option. */
 SPRY_MUST_USE spry_status cli_parse(const cli_command *command, int count, char **words,
                                     cli_call *call, spry_error *error);
 

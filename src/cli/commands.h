@@ -7,6 +7,7 @@
 extern const cli_command cmd_bench;
 extern const cli_command cmd_doctor;
 extern const cli_command cmd_help;
+extern const cli_command cmd_inspect;
 extern const cli_command cmd_run;
 extern const cli_command cmd_version;
 

@@ -50,9 +50,9 @@ static void print_wrapped(FILE *to, const char *string, int at, int indent, int 
 static void append_range(text *t, const cli_option *option)
 {
     if (option->highest >= 1e9) {
-        text_append_format(t, "at least %g", option->lowest);
+        text_append_format(t, "at least %.10g", option->lowest);
     } else {
-        text_append_format(t, "%g to %g", option->lowest, option->highest);
+        text_append_format(t, "%.10g to %.10g", option->lowest, option->highest);
     }
 }
 

@@ -1,5 +1,5 @@
-/* What results look like: one JSON document with the record needed to repeat them, or text; and what
- * is said beside them. */
+/* What results look like: one JSON document with the record needed to repeat them, or text; and
+ * what is said beside them. */
 #ifndef CLI_OUTPUT_H
 #define CLI_OUTPUT_H
 

@@ -84,9 +84,9 @@ static spry_status check_value(const cli_option *option, const char *text, spry_
     /* The comparison is written so that NaN is refused. */
     if (!parse_number(text, whole, &number) ||
         !(number >= option->lowest && number <= option->highest)) {
-        return spry_fail(error, SPRY_USAGE, NULL, NULL, "--%s takes a %s from %g to %g, not '%s'",
-                         option->name, whole ? "whole number" : "number", option->lowest,
-                         option->highest, text);
+        return spry_fail(error, SPRY_USAGE, NULL, NULL,
+                         "--%s takes a %s from %.10g to %.10g, not '%s'", option->name,
+                         whole ? "whole number" : "number", option->lowest, option->highest, text);
     }
     return SPRY_OK;
 }

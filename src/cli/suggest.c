@@ -8,32 +8,36 @@ static int least(int a, int b)
     return a < b ? a : b;
 }
 
-/* Edit distance, for words of up to 31 characters; longer ones count as far away. */
+enum { WORD_MOST = 32 };
+
+/* Letters to insert, remove, change or swap with their neighbour to make one word of the other;
+ * words of more than 31 characters count as far away. */
 static int distance(const char *a, const char *b)
 {
-    enum { MOST = 32 };
-    int row[MOST];
-    int rows = (int)strlen(a);
-    int columns = (int)strlen(b);
+    int rows[3][WORD_MOST] = {{0}}; /* of the table of distances between beginnings, in turn */
+    int height = (int)strlen(a);
+    int width = (int)strlen(b);
 
-    if (rows >= MOST || columns >= MOST) {
-        return MOST;
+    if (height >= WORD_MOST || width >= WORD_MOST) {
+        return WORD_MOST;
     }
-    for (int j = 0; j <= columns; j++) {
-        row[j] = j;
-    }
-    for (int i = 1; i <= rows; i++) {
-        int diagonal = row[0];
+    for (int i = 0; i <= height; i++) {
+        int *row = rows[i % 3];
+        const int *above = rows[(i + 2) % 3];
+        const int *two_above = rows[(i + 1) % 3];
 
         row[0] = i;
-        for (int j = 1; j <= columns; j++) {
-            int changed = diagonal + (a[i - 1] != b[j - 1]);
-
-            diagonal = row[j];
-            row[j] = least(changed, least(row[j], row[j - 1]) + 1);
+        for (int j = 1; j <= width; j++) {
+            row[j] = i == 0 ? j : least(above[j], row[j - 1]) + 1;
+            if (i > 0) {
+                row[j] = least(row[j], above[j - 1] + (a[i - 1] != b[j - 1]));
+            }
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+                row[j] = least(row[j], two_above[j - 2] + 1);
+            }
         }
     }
-    return row[columns];
+    return rows[height % 3][width];
 }
 
 static const char *command_at(const void *context, int index)

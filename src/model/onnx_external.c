@@ -125,6 +125,7 @@ static spry_status find_file(onnx_context *c, const char *location, model_file *
     file->bytes = (graph_bytes){map.data, map.size};
     file->next = m->externals;
     m->externals = file;
+    *found = file;
     /* Misaligned tensors of that file are copied, and it counts as part of the model. */
     return checked_add(c->memory->ceiling, map.size, &c->memory->ceiling)
                ? SPRY_OK

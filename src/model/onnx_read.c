@@ -32,6 +32,7 @@ enum {
     FUNCTION_OVERLOAD = 13,
     ENTRY_KEY = 1,
     ENTRY_VALUE = 2,
+    RESERVED_BYTES = 3 * ARENA_CHUNK_BYTES, /* what arenas take in advance */
     OLDEST_IR_VERSION = 3,
     NEWEST_OPSET = 25 /* operators of later sets may mean something else */
 };
@@ -314,7 +315,7 @@ static model *create_model(const spry_allocator *allocator, size_t file_bytes)
     size_t ceiling;
 
     if (m == NULL || !checked_mul(file_bytes, 2, &ceiling) ||
-        !checked_add(ceiling, LIMIT_PARSE_SLACK_BYTES, &ceiling)) {
+        !checked_add(ceiling, LIMIT_PARSE_SLACK_BYTES - RESERVED_BYTES, &ceiling)) {
         alloc_release(&resolved, m, sizeof *m);
         return NULL;
     }

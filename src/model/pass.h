@@ -32,7 +32,8 @@ SPRY_MUST_USE spry_status pass_identity(graph *g, pass_context *c, spry_error *e
 SPRY_MUST_USE spry_status pass_quantize(graph *g, pass_context *c, spry_error *error);
 
 /* Computes nodes whose inputs are constant, with the operator's own kernel. Results that are larger
- * than PASS_FOLD_BYTES and than their inputs stay computed at run time. */
+ * than PASS_FOLD_BYTES and than their inputs stay computed at run time, except dequantized
+ * weights. */
 SPRY_MUST_USE spry_status pass_fold(graph *g, pass_context *c, spry_error *error);
 
 /* Multiplies BatchNormalization into the constant weights of the Conv, ConvTranspose or Gemm before

@@ -4,9 +4,10 @@
  * precision: slow but plain. Fast kernels take the common cases over (runtime/provider_conv_f32.c). */
 #include <string.h>
 
-#include "base/checked.h"
+#include "ops/conv.h"
 #include "ops/families.h"
-#include "ops/sliding_window.h"
+#include "ops/operand.h"
+#include "ops/whole.h"
 #include "tensor/convert.h"
 
 /* ---- shapes ---- */
@@ -29,11 +30,10 @@ static bool kernel_sizes(const op_shapes *s, const graph_type *weights, int rank
     return true;
 }
 
-static spry_status infer_conv(op_shapes *s)
+spry_status conv_infer(op_shapes *s, int weights_input, spry_dtype dtype)
 {
     const graph_type *x = op_shapes_ranked(s, 0);
-    const graph_type *weights = op_shapes_ranked(s, 1);
-    const graph_type *any = op_shapes_input(s, 0);
+    const graph_type *weights = op_shapes_ranked(s, weights_input);
     int64_t group = graph_attribute_int(s->node, "group", 1);
     int64_t in[WINDOW_MOST_AXES];
     int64_t kernel[WINDOW_MOST_AXES];
@@ -42,7 +42,7 @@ static spry_status infer_conv(op_shapes *s)
     window w;
 
     if (x == NULL || weights == NULL) {
-        op_shapes_set_unranked(s, 0, any != NULL ? any->dtype : SPRY_DTYPE_NONE);
+        op_shapes_set_unranked(s, 0, dtype);
         return SPRY_OK;
     }
     if (x->rank < 3 || weights->rank != x->rank || group < 1) {
@@ -73,33 +73,25 @@ static spry_status infer_conv(op_shapes *s)
             dims[2 + i].size = w.out[i];
         }
     }
-    op_shapes_set(s, 0, x->dtype, x->rank, dims);
+    op_shapes_set(s, 0, dtype, x->rank, dims);
     return SPRY_OK;
 }
 
-static void conv_cost(const op_work *w, int64_t *macs, int64_t *flops)
+static spry_status infer_conv(op_shapes *s)
 {
-    *macs = op_work_count(w->outputs[0]) * op_work_count(w->inputs[1]);
-    *macs = w->inputs[1]->dims[0].size > 0 ? *macs / w->inputs[1]->dims[0].size : 0;
+    return conv_infer(s, 1, operand_dtype(s, 0));
+}
+
+void conv_cost(const op_work *w, int64_t *macs, int64_t *flops)
+{
+    const graph_type *weights = w->inputs[w->input_count > 4 ? 3 : 1]; /* QLinearConv: number 3 */
+    int64_t rows = weights->dims[0].size;
+
+    *macs = rows > 0 ? op_work_count(w->outputs[0]) * (op_work_count(weights) / rows) : 0;
     *flops = 2 * *macs;
 }
 
 /* ---- the reference ---- */
-
-typedef struct conv {
-    window w;
-    int64_t groups;
-    int64_t channels; /* input channels per group */
-    int64_t rows;     /* output channels per group */
-    int64_t taps;     /* positions of the kernel */
-    int64_t in_size;  /* pixels of one input plane */
-    int64_t out_size;
-    const double *x;
-    const double *weights;
-    const double *bias; /* NULL: none */
-    tensor *y;
-    double *planes; /* one output plane per worker */
-} conv;
 
 /* Adds weight x the input row under the output row whose leading indices are `at`. */
 static void add_row(const conv *c, const double *plane, const int64_t *at, const int64_t *tap,
@@ -174,43 +166,13 @@ static void run_planes(void *context, int64_t begin, int64_t end, int worker)
             add_channel(c, c->x + (first + k) * c->in_size,
                         c->weights + (channel * c->channels + k) * c->taps, out);
         }
-        convert_write_f64(c->y, p * c->out_size, c->out_size, out);
+        c->write(c, p, channel, out);
     }
-}
-
-/* Input `i` as doubles; NULL when omitted. */
-static spry_status read_doubles(op_call *call, int i, const double **to)
-{
-    const tensor *t = op_call_input(call, i);
-    int64_t count = t != NULL ? tensor_count(t) : 0;
-    void *memory = NULL;
-    spry_status status;
-    size_t bytes;
-
-    *to = NULL;
-    if (t == NULL) {
-        return SPRY_OK;
-    }
-    if (t->dtype == SPRY_DTYPE_F64) {
-        *to = t->data;
-        return SPRY_OK;
-    }
-    if (!checked_mul((size_t)count, sizeof(double), &bytes)) {
-        return op_call_fail(call, SPRY_LIMIT, "input %d is too large", i);
-    }
-    status = op_call_scratch(call, bytes, &memory);
-    if (status == SPRY_OK) {
-        convert_read_f64(t, 0, count, memory);
-        *to = memory;
-    }
-    return status;
 }
 
 static spry_status check_conv(const op_call *call, const tensor *x, const tensor *weights,
-                              int64_t group)
+                              const tensor *bias, int64_t group)
 {
-    const tensor *bias = op_call_input(call, 2);
-
     if (x == NULL || weights == NULL || x->rank < 3 || weights->rank != x->rank || group < 1 ||
         weights->shape[1] > INT32_MAX / group || x->shape[1] != weights->shape[1] * group ||
         weights->shape[0] % group != 0) {
@@ -222,59 +184,82 @@ static spry_status check_conv(const op_call *call, const tensor *x, const tensor
     return SPRY_OK;
 }
 
-static spry_status compute(op_call *call, conv *c, int64_t planes)
+spry_status conv_init(op_call *call, const tensor *x, const tensor *weights, const tensor *bias,
+                      conv *c, int64_t *shape)
 {
-    void *memory = NULL;
-    spry_status status = read_doubles(call, 0, &c->x);
-
-    if (status == SPRY_OK) {
-        status = read_doubles(call, 1, &c->weights);
-    }
-    if (status == SPRY_OK) {
-        status = read_doubles(call, 2, &c->bias);
-    }
-    if (status == SPRY_OK) {
-        status = op_call_scratch(
-            call, (size_t)c->out_size * sizeof(double) * (size_t)threads_count(call->team),
-            &memory);
-    }
-    if (status == SPRY_OK) {
-        c->planes = memory;
-        threads_for(call->team, planes, 1, run_planes, c);
-    }
-    return status;
-}
-
-static spry_status run_conv(op_call *call)
-{
-    const tensor *x = op_call_input(call, 0);
-    const tensor *weights = op_call_input(call, 1);
     int64_t group = graph_attribute_int(call->node, "group", 1);
-    int64_t shape[SPRY_TENSOR_MAX_RANK];
     const char *reason;
-    conv c = {.groups = group};
-    spry_status status = check_conv(call, x, weights, group);
+    spry_status status = check_conv(call, x, weights, bias, group);
 
     if (status != SPRY_OK) {
         return status;
     }
-    if (!window_from_node(call->node, x->rank - 2, x->shape + 2, weights->shape + 2, false, &c.w,
+    if (!window_from_node(call->node, x->rank - 2, x->shape + 2, weights->shape + 2, false, &c->w,
                           &reason)) {
         return op_call_fail(call, SPRY_BAD_INPUT, "%s", reason);
     }
     shape[0] = x->shape[0];
     shape[1] = weights->shape[0];
-    memcpy(shape + 2, c.w.out, (size_t)c.w.rank * sizeof *shape);
-    status = op_call_output(call, 0, x->dtype, x->rank, shape, &c.y);
-    if (status != SPRY_OK || c.y == NULL || tensor_count(c.y) == 0) {
+    memcpy(shape + 2, c->w.out, (size_t)c->w.rank * sizeof *shape);
+    c->groups = group;
+    c->channels = weights->shape[1];
+    c->rows = weights->shape[0] / group;
+    c->taps = tensor_span(weights, 2, weights->rank);
+    c->in_size = tensor_span(x, 2, x->rank);
+    return SPRY_OK;
+}
+
+spry_status conv_planes(op_call *call, conv *c)
+{
+    void *memory = NULL;
+    spry_status status;
+
+    if (tensor_count(c->y) == 0) {
+        return SPRY_OK;
+    }
+    c->out_size = tensor_span(c->y, 2, c->y->rank);
+    status = whole_room(call, c->out_size, threads_count(call->team), sizeof *c->planes, &memory);
+    if (status == SPRY_OK) {
+        c->planes = memory;
+        threads_for(call->team, c->y->shape[0] * c->y->shape[1], 1, run_planes, c);
+    }
+    return status;
+}
+
+/* Input `i` as doubles; NULL when omitted. */
+static spry_status read_doubles(op_call *call, int i, const double **to)
+{
+    return whole_f64(call, op_call_input(call, i), to);
+}
+
+static void write_plane(const conv *c, int64_t plane, int64_t channel, double *out)
+{
+    (void)channel;
+    convert_write_f64(c->y, plane * c->out_size, c->out_size, out);
+}
+
+static spry_status run_conv(op_call *call)
+{
+    const tensor *x = op_call_input(call, 0);
+    int64_t shape[SPRY_TENSOR_MAX_RANK];
+    conv c = {.write = write_plane};
+    spry_status status =
+        conv_init(call, x, op_call_input(call, 1), op_call_input(call, 2), &c, shape);
+
+    if (status == SPRY_OK) {
+        status = op_call_output(call, 0, x->dtype, x->rank, shape, &c.y);
+    }
+    if (status != SPRY_OK || c.y == NULL) {
         return status;
     }
-    c.channels = weights->shape[1];
-    c.rows = weights->shape[0] / group;
-    c.taps = tensor_span(weights, 2, weights->rank);
-    c.in_size = tensor_span(x, 2, x->rank);
-    c.out_size = tensor_span(c.y, 2, c.y->rank);
-    return compute(call, &c, shape[0] * shape[1]);
+    status = read_doubles(call, 0, &c.x);
+    if (status == SPRY_OK) {
+        status = read_doubles(call, 1, &c.weights);
+    }
+    if (status == SPRY_OK) {
+        status = read_doubles(call, 2, &c.bias);
+    }
+    return status == SPRY_OK ? conv_planes(call, &c) : status;
 }
 
 const op ops_conv[] = {

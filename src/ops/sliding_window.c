@@ -65,8 +65,8 @@ static bool find_out(window *w, bool ceil_mode, const char **reason)
             *reason = "the window is larger than the padded input";
             return false;
         }
-        if (room < 0) {
-            w->out[i] = 0;
+        if (room < 0) { /* rounded up, a window that hangs over the end still counts once */
+            w->out[i] = ceil_mode && w->in[i] > 0 && -room < w->stride[i];
             continue;
         }
         w->out[i] = room / w->stride[i] + 1;
@@ -104,8 +104,9 @@ static bool read_pads(const graph_node *node, window *w, const char **reason)
     return true;
 }
 
-bool window_from_node(const graph_node *node, int rank, const int64_t *in, const int64_t *kernel,
-                      bool ceil_mode, window *w, const char **reason)
+/* Everything but padding and result. */
+static bool read_attributes(const graph_node *node, int rank, const int64_t *in,
+                            const int64_t *kernel, window *w, const char **reason)
 {
     *w = (window){.rank = rank};
     if (rank < 1 || rank > WINDOW_MOST_AXES) {
@@ -125,5 +126,64 @@ bool window_from_node(const graph_node *node, int rank, const int64_t *in, const
         w->in[i] = in[i];
         w->kernel[i] = kernel[i];
     }
-    return read_pads(node, w, reason) && find_out(w, ceil_mode, reason);
+    return true;
+}
+
+bool window_from_node(const graph_node *node, int rank, const int64_t *in, const int64_t *kernel,
+                      bool ceil_mode, window *w, const char **reason)
+{
+    return read_attributes(node, rank, in, kernel, w, reason) && read_pads(node, w, reason) &&
+           find_out(w, ceil_mode, reason);
+}
+
+/* Padding that gives the wanted size; the odd pixel at the end for SAME_UPPER. */
+static void pad_to(window *w, int i, int64_t full, int64_t wanted, bool at_end)
+{
+    int64_t total = full > wanted ? full - wanted : 0;
+
+    w->pad_begin[i] = at_end ? total / 2 : total - total / 2;
+    w->pad_end[i] = total - w->pad_begin[i];
+    w->out[i] = wanted;
+}
+
+bool window_transposed_from_node(const graph_node *node, int rank, const int64_t *in,
+                                 const int64_t *kernel, window *w, const char **reason)
+{
+    const char *mode = graph_attribute_string(node, "auto_pad", "NOTSET");
+    bool upper = strcmp(mode, "SAME_UPPER") == 0;
+    bool same = upper || strcmp(mode, "SAME_LOWER") == 0;
+    int64_t more[WINDOW_MOST_AXES];
+    int64_t wanted[WINDOW_MOST_AXES];
+
+    if (!read_attributes(node, rank, in, kernel, w, reason)) {
+        return false;
+    }
+    if (!read_numbers(node, "output_padding", rank, 0, 0, more) ||
+        !read_numbers(node, "output_shape", rank, 0, -1, wanted)) {
+        *reason = "output_padding and output_shape must be one number per spatial axis";
+        return false;
+    }
+    if (!same && !read_pads(node, w, reason)) {
+        return false;
+    }
+    for (int i = 0; i < rank; i++) {
+        int64_t full = (in[i] - 1) * w->stride[i] + extent(w, i) + more[i];
+
+        w->out[i] = -1;
+        if (in[i] < 0) {
+            continue;
+        }
+        if (in[i] == 0) {
+            w->out[i] = wanted[i] >= 0 ? wanted[i] : 0;
+        } else if (wanted[i] >= 0 || same) {
+            pad_to(w, i, full, wanted[i] >= 0 ? wanted[i] : in[i] * w->stride[i], upper);
+        } else {
+            w->out[i] = full - w->pad_begin[i] - w->pad_end[i];
+        }
+        if (w->out[i] < 0) {
+            *reason = "padding is larger than the result";
+            return false;
+        }
+    }
+    return true;
 }

@@ -29,4 +29,11 @@ typedef struct window {
 bool window_from_node(const graph_node *node, int rank, const int64_t *in, const int64_t *kernel,
                       bool ceil_mode, window *w, const char **reason);
 
+/* The same for a transposed convolution, where every input pixel paints a window of outputs:
+ * out = (in - 1) * stride + (kernel - 1) * dilation + 1 + output_padding - pads, or output_shape
+ * with the padding that gives it. Input pixel i and kernel position k meet output pixel
+ * i * stride + k * dilation - pad_begin. */
+bool window_transposed_from_node(const graph_node *node, int rank, const int64_t *in,
+                                 const int64_t *kernel, window *w, const char **reason);
+
 #endif

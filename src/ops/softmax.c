@@ -1,6 +1,7 @@
 /* Functions of whole lines: Softmax, LogSoftmax, Hardmax, LpNormalization.
  *
- * Below opset 13 the first three see the input as a matrix: all axes from `axis` on are one line. */
+ * Below opset 13 the first three see the input as a matrix: all axes from `axis` on are one
+ * line. */
 #include <math.h>
 #include <string.h>
 

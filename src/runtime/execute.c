@@ -154,11 +154,26 @@ static spry_status run_step(executor *x, plan *p, plan_step *step, int32_t numbe
     return step->node->op->run(&call);
 }
 
+/* Takes down how long a step took since `start`. */
+static void record_step(executor *x, const plan *p, const plan_step *step, int64_t start)
+{
+    int64_t end = clock_ns();
+    char label[256];
+
+    if (x->times != NULL && step->profile_row >= 0) {
+        profile_add(x->times, step->profile_row, end - start);
+    }
+    if (x->spans != NULL) {
+        (void)graph_node_label(p->g, step->node, label, sizeof label);
+        trace_span(x->spans, start, end, "operator", label, step->node->type);
+    }
+}
+
 static spry_status run_steps(executor *x, plan *p)
 {
     for (int32_t s = 0; s < p->step_count; s++) {
         plan_step *step = &p->steps[s];
-        bool timed = x->times != NULL && step->profile_row >= 0;
+        bool timed = x->times != NULL || x->spans != NULL;
         int64_t start = timed ? clock_ns() : 0;
         spry_status status = step->is_alias ? SPRY_OK : run_step(x, p, step, s);
 
@@ -166,7 +181,7 @@ static spry_status run_steps(executor *x, plan *p)
             return status;
         }
         if (timed) {
-            profile_add(x->times, step->profile_row, clock_ns() - start);
+            record_step(x, p, step, start);
         }
         for (int32_t i = 0; i < step->dying_count; i++) {
             value_fini(&p->frame[step->dying[i]]);

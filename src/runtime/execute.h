@@ -2,6 +2,7 @@
 #ifndef RUNTIME_EXECUTE_H
 #define RUNTIME_EXECUTE_H
 
+#include "base/trace.h"
 #include "runtime/plan.h"
 #include "runtime/profile.h"
 
@@ -12,6 +13,7 @@ typedef struct executor {
     arena *text;    /* string results; reset by the caller after copying the outputs */
     uint64_t seed;
     profile *times; /* NULL: not recorded */
+    trace *spans;   /* NULL: not recorded */
     spry_error *error;
 } executor;
 

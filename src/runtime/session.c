@@ -324,6 +324,7 @@ static spry_status run_plan(spry_session *s, plan *p, const value *const *inputs
                   .text = &s->text,
                   .seed = s->options.seed + s->run_number * UINT64_C(0xD1342543DE82EF95),
                   .times = s->options.profile ? &s->times : NULL,
+                  .spans = s->options.trace,
                   .error = error};
     spry_status status = SPRY_OK;
 

@@ -87,12 +87,12 @@ typedef struct cgroup_file {
     const char *content;
 } cgroup_file;
 
-static void check_limits(const cgroup_file *files, size_t count, int cpus, uint64_t memory)
+/* Fills `root` with the path of a folder that holds the files. */
+static void build_root(const cgroup_file *files, size_t count, char root[64])
 {
-    char root[64];
     const char *made = data_make_folder();
 
-    assert_true(strlen(made) < sizeof root);
+    assert_true(strlen(made) < 64);
     memcpy(root, made, strlen(made) + 1);
     for (size_t i = 0; i < count; i++) {
         const char *folder = data_join(root, files[i].folder);
@@ -100,8 +100,41 @@ static void check_limits(const cgroup_file *files, size_t count, int cpus, uint6
         assert_int_equal(file_make_folder(folder, NULL), SPRY_OK);
         data_write(data_join(folder, files[i].name), files[i].content, strlen(files[i].content));
     }
+}
+
+static void check_limits(const cgroup_file *files, size_t count, int cpus, uint64_t memory)
+{
+    char root[64];
+
+    build_root(files, count, root);
     assert_int_equal(cgroup_cpus_at(root), cpus);
     assert_int_equal(cgroup_memory_at(root), memory);
+    data_remove_folder(root);
+}
+
+static void throttling_of_all_groups_above(void **state)
+{
+    static const cgroup_file version_2[] = {
+        {"proc/self", "cgroup", "0::/a/b\n"},
+        {"sys/fs/cgroup/a/b", "cpu.stat", "usage_usec 5\nnr_throttled 1\nthrottled_usec 7\n"},
+        {"sys/fs/cgroup/a", "cpu.stat", "throttled_usec 1234\nusage_usec 5\n"},
+        {"sys/fs/cgroup", "cpu.stat", "usage_usec 5\n"},
+    };
+    static const cgroup_file version_1[] = {
+        {"proc/self", "cgroup", "4:cpu,cpuacct:/c\n"},
+        {"sys/fs/cgroup/cpu/c", "cpu.stat", "nr_periods 3\nthrottled_time 9000\n"},
+    };
+    char root[64];
+
+    (void)state;
+    build_root(version_2, 4, root);
+    assert_int_equal(cgroup_throttled_at(root), 1234);
+    data_remove_folder(root);
+    build_root(version_2, 1, root);
+    assert_int_equal(cgroup_throttled_at(root), 0);
+    data_remove_folder(root);
+    build_root(version_1, 2, root);
+    assert_int_equal(cgroup_throttled_at(root), 9);
     data_remove_folder(root);
 }
 
@@ -160,6 +193,7 @@ int main(void)
         cmocka_unit_test(without_hwloc_something_is_known),
         cmocka_unit_test(version_2_limits),
         cmocka_unit_test(version_1_limits),
+        cmocka_unit_test(throttling_of_all_groups_above),
         cmocka_unit_test(odd_files_are_no_limits),
     };
 

@@ -28,7 +28,9 @@ typedef struct op_harness {
     int input_count;
     bool hide_constants; /* the shape rule does not see the values of the inputs */
     value outputs[OP_HARNESS_PORTS];
-    graph_type types[OP_HARNESS_PORTS]; /* what the shape rule said of the outputs */
+    graph_type types[OP_HARNESS_PORTS];    /* what the shape rule said of the outputs */
+    graph_dim *contents[OP_HARNESS_PORTS]; /* and of their elements; NULL: nothing */
+    int32_t content_counts[OP_HARNESS_PORTS];
     int output_count;
     uint64_t seed;
     uint64_t state; /* of op_harness_next */
@@ -60,8 +62,8 @@ tensor *op_harness_i64s(op_harness *h, spry_dtype dtype, int rank, const int64_t
 /* The next input, of strings that must outlive the harness. */
 tensor *op_harness_texts(op_harness *h, int rank, const int64_t *shape, const char *const *texts);
 /* The next input: small numbers (floats: quarters in [-4, 4]; integers: -9..9 or 0..18; bools), and
- * now and then an extreme one when `extremes` is set (infinities, NaN, the integer limits). The same
- * sequence for the same calls since op_harness_init. */
+ * now and then an extreme one when `extremes` is set (infinities, NaN, the integer limits). The
+ * same sequence for the same calls since op_harness_init. */
 tensor *op_harness_any(op_harness *h, spry_dtype dtype, int rank, const int64_t *shape,
                        bool extremes);
 /* Deterministic numbers in [0, below). */
@@ -93,7 +95,8 @@ int64_t op_harness_i64_at(const op_harness *h, int i, int64_t index);
 /* Asserts type and shape of output `i`. */
 void op_harness_expect(const op_harness *h, int i, spry_dtype dtype, int rank,
                        const int64_t *shape);
-/* Asserts the elements of output `i`: equal (NaN equals NaN), or |a - b| <= tolerance * (1 + |b|). */
+/* Asserts the elements of output `i`: equal (NaN equals NaN), or
+ * |a - b| <= tolerance * (1 + |b|). */
 void op_harness_expect_f64(const op_harness *h, int i, const double *expected, double tolerance);
 void op_harness_expect_i64(const op_harness *h, int i, const int64_t *expected);
 

@@ -1,0 +1,233 @@
+/* Elementary functions on a vector of floats.
+ *
+ * Each comes with its largest error in units of the last place of the exact result, over every
+ * float. NaN gives NaN, infinities give the limits there, results underflow gradually and overflow
+ * to infinity. Coefficients: tools/vecmath/derive.py.
+ *
+ * Every function has the form f(x, a, b) so that the loops of elementwise_f32_body.h take any. */
+#ifndef KERNELS_ELEMENTWISE_ELEMENTWISE_F32_MATH_H
+#define KERNELS_ELEMENTWISE_ELEMENTWISE_F32_MATH_H
+
+#include <float.h>
+#include <math.h>
+#include <stdbool.h>
+
+#include "kernels/elementwise/elementwise_f32_vector.h"
+
+/* ln 2 in two parts; the first has 15 bits, so that its product with an exponent is exact. */
+#define VEC_LN2_HIGH 0.693145751953125f
+#define VEC_LN2_LOW 1.42860677e-6f
+/* x + 1.5 * 2^23 - 1.5 * 2^23 is x rounded to a whole number. */
+#define VEC_ROUNDER 12582912.0f
+
+/* coefficients[0] + coefficients[1] x + ... */
+VEC_INLINE vec_f32 vec_polynomial(vec_f32 x, const float *coefficients, int count)
+{
+    vec_f32 sum = vec_set(coefficients[count - 1]);
+
+#pragma GCC unroll 12
+    for (int i = count - 2; i >= 0; i--) {
+        sum = vec_fma(sum, x, vec_set(coefficients[i]));
+    }
+    return sum;
+}
+
+/* A number (1 + fraction) * 2^exponent with |fraction| < 0.42; the exponent is whole. */
+typedef struct vec_exponential {
+    vec_f32 fraction;
+    vec_f32 exponent;
+} vec_exponential;
+
+/* e^(x + rest) for |x| <= 300 and a rest that is small beside the last place of 1. */
+VEC_INLINE vec_exponential vec_exp_parts(vec_f32 x, vec_f32 rest)
+{
+    static const float c[] = {0.49999997f, 0.16666545f, 0.0416674651f, 0.00836642366f,
+                              0.00138683163f};
+    vec_f32 n = vec_fma(x, vec_set(1.44269504f), vec_set(VEC_ROUNDER)) - VEC_ROUNDER;
+    vec_f32 r = vec_fma(n, vec_set(-VEC_LN2_HIGH), x);
+
+    r = vec_fma(n, vec_set(-VEC_LN2_LOW), r) + rest;
+    return (vec_exponential){vec_fma(r * r, vec_polynomial(r, c, 5), r), n};
+}
+
+/* e^x: at most ? units. */
+VEC_INLINE vec_f32 vec_exp(vec_f32 x, vec_f32 a, vec_f32 b)
+{
+    vec_exponential e =
+        vec_exp_parts(vec_min(vec_max(x, vec_set(-104.0f)), vec_set(89.0f)), vec_set(0.0f));
+
+    (void)a;
+    (void)b;
+    return vec_scale(e.fraction + 1.0f, e.exponent);
+}
+
+/* e^x - 1: at most ? units. */
+VEC_INLINE vec_f32 vec_expm1(vec_f32 x, vec_f32 a, vec_f32 b)
+{
+    vec_exponential e =
+        vec_exp_parts(vec_min(vec_max(x, vec_set(-20.0f)), vec_set(89.0f)), vec_set(0.0f));
+    /* Half of the power: 2^128 is no float. */
+    vec_f32 half = vec_scale(vec_set(0.5f), e.exponent);
+    vec_f32 sum = 2.0f * (vec_fma(half, e.fraction, half - 0.5f));
+
+    (void)a;
+    (void)b;
+    /* The sign is that of x, also of its zeros. */
+    return vec_select(e.exponent == 0.0f, vec_with_sign(e.fraction, x), sum);
+}
+
+/* log(1 + f) + k log 2 for f in [sqrt(1/2) - 1, sqrt(2) - 1]. */
+VEC_INLINE vec_f32 vec_log_parts(vec_f32 f, vec_f32 k)
+{
+    static const float c[] = {0.333333313f, -0.250008196f, 0.200012416f, -0.166234091f,
+                              0.142015815f, -0.131596133f, 0.127621979f, -0.076363951f};
+    vec_f32 square = f * f;
+    vec_f32 tail = vec_fma(f * square, vec_polynomial(f, c, 8), k * VEC_LN2_LOW);
+    vec_f32 bend = vec_fma(square, vec_set(0.5f), -tail);
+
+    return vec_fma(k, vec_set(VEC_LN2_HIGH), f - bend);
+}
+
+/* The natural logarithm: at most ? units; -infinity at both zeros, NaN below. */
+VEC_INLINE vec_f32 vec_log(vec_f32 x, vec_f32 a, vec_f32 b)
+{
+    const vec_u32 root = (vec_u32)vec_set(0.70710678f);
+    vec_i32 small = x < FLT_MIN;
+    vec_u32 bits = (vec_u32)vec_select(small, x * 16777216.0f, x) - root;
+    vec_i32 k = ((vec_i32)bits >> 23) - (small & 24);
+    vec_f32 f = (vec_f32)((bits & 0x7FFFFFu) + root) - 1.0f;
+    vec_f32 result = vec_log_parts(f, __builtin_convertvector(k, vec_f32));
+    vec_f32 other = vec_select(x < 0.0f, vec_set(NAN), x);
+
+    (void)a;
+    (void)b;
+    other = vec_select(x == 0.0f, vec_set(-INFINITY), other);
+    return vec_select((x > 0.0f) & (x < INFINITY), result, other);
+}
+
+/* log(1 + e^x): at most ? units. */
+VEC_INLINE vec_f32 vec_softplus(vec_f32 x, vec_f32 a, vec_f32 b)
+{
+    vec_f32 e = vec_exp(-vec_abs(x), a, b);
+    vec_i32 is_large = e > 0.414f;
+    vec_f32 f = vec_select(is_large, (e - 1.0f) * 0.5f, e);
+    vec_f32 k = vec_select(is_large, vec_set(1.0f), vec_set(0.0f));
+
+    return vec_max(x, vec_set(0.0f)) + vec_log_parts(f, k);
+}
+
+/* The hyperbolic tangent: at most ? units. */
+VEC_INLINE vec_f32 vec_tanh(vec_f32 x, vec_f32 a, vec_f32 b)
+{
+    static const float c[] = {-0.333332837f, 0.133314833f, -0.0537427738f, 0.0206480622f,
+                              -0.00571406353f};
+    vec_f32 size = vec_abs(x);
+    vec_f32 square = size * size;
+    vec_f32 small = vec_fma(size * square, vec_polynomial(square, c, 5), size);
+    vec_f32 twice = vec_min(size, vec_set(10.0f)) * 2.0f;
+    vec_exponential e = vec_exp_parts(twice, vec_set(0.0f));
+    vec_f32 large = 1.0f - 2.0f / (vec_scale(e.fraction + 1.0f, e.exponent) + 1.0f);
+
+    (void)a;
+    (void)b;
+    return vec_with_sign(vec_select(size < 0.625f, small, large), x);
+}
+
+/* The error function: at most ? units. */
+VEC_INLINE vec_f32 vec_erf(vec_f32 x, vec_f32 a, vec_f32 b)
+{
+    static const float near[] = {0.128379166f,   -0.376126289f,    0.112836182f,   -0.026855126f,
+                                 0.00519073382f, -0.000803076138f, 7.92036808e-05f};
+    static const float far[] = {1.84960556f,     2.63896275f,    0.84317261f,     0.0412594303f,
+                                -0.00944583677f, 0.00147530891f, -8.86003909e-05f};
+    vec_f32 size = vec_abs(x);
+    vec_f32 small = vec_fma(size, vec_polynomial(size * size, near, 7), size);
+    vec_f32 beyond = vec_min(size, vec_set(4.0f)) - 1.0f;
+    vec_exponential e = vec_exp_parts(-vec_polynomial(beyond, far, 7), vec_set(0.0f));
+    vec_f32 large = 1.0f - vec_scale(e.fraction + 1.0f, e.exponent);
+
+    (void)a;
+    (void)b;
+    return vec_with_sign(vec_select(size < 1.0f, small, large), x);
+}
+
+/* x / (1 + e^-z) for z = gate + rest. The power of two of e^z is applied last, so that a product
+ * that is a normal number is never computed from a subnormal one. `is_far`: |x| may exceed 2^20. */
+VEC_INLINE vec_f32 vec_gated(vec_f32 x, vec_f32 gate, vec_f32 rest, bool is_far)
+{
+    vec_i32 below = gate < 0.0f;
+    vec_f32 size = vec_min(vec_abs(gate), vec_set(is_far ? 200.0f : 150.0f));
+    vec_exponential e = vec_exp_parts(-size, vec_select(below, rest, -rest));
+    vec_f32 power = e.fraction + 1.0f;
+    vec_f32 sum = vec_scale(power, vec_max(e.exponent, vec_set(-60.0f))) + 1.0f;
+    /* Half of the power: x may be the largest float. */
+    vec_f32 share = vec_select(below, power * 0.5f, vec_set(1.0f)) / sum;
+    vec_f32 exponent = vec_select(below, e.exponent + 1.0f, vec_set(0.0f));
+
+    x = vec_select(below, vec_min(vec_max(x, vec_set(-FLT_MAX)), vec_set(FLT_MAX)), x);
+    return is_far ? vec_scale_far(x * share, exponent) : vec_scale(x * share, exponent);
+}
+
+/* 1 / (1 + e^-x): at most ? units. */
+VEC_INLINE vec_f32 vec_sigmoid(vec_f32 x, vec_f32 a, vec_f32 b)
+{
+    (void)a;
+    (void)b;
+    return vec_gated(vec_set(1.0f), x, vec_set(0.0f), false);
+}
+
+/* x / (1 + e^(-a x)): at most ? units. */
+VEC_INLINE vec_f32 vec_swish(vec_f32 x, vec_f32 a, vec_f32 b)
+{
+    vec_f32 gate = a * x;
+    vec_f32 rest = vec_product_rest(a, x, gate);
+
+    (void)b;
+    return vec_gated(x, gate, vec_select(vec_abs(gate) < 1e4f, rest, vec_set(0.0f)), true);
+}
+
+/* x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))): at most ? units. */
+VEC_INLINE vec_f32 vec_gelu_tanh(vec_f32 x, vec_f32 a, vec_f32 b)
+{
+    /* 2 sqrt(2 / pi) and its product with 0.044715, each in two parts. */
+    const vec_f32 c1 = vec_set(1.59576917f);
+    const vec_f32 c3 = vec_set(0.0713548139f);
+    vec_f32 t = vec_max(vec_min(x, vec_set(16.0f)), vec_set(-16.0f));
+    vec_f32 square = t * t;
+    vec_f32 cubic = square * c3;
+    vec_f32 slope = cubic + c1;
+    vec_f32 moved = slope - cubic; /* what c1 has become in the sum */
+    vec_f32 slope_rest = (cubic - (slope - moved)) + (c1 - moved);
+    vec_f32 gate = t * slope;
+    vec_f32 rest = vec_product_rest(t, slope, gate);
+
+    (void)a;
+    (void)b;
+    slope_rest += vec_product_rest(square, c3, cubic) - 4.53406805e-08f;
+    slope_rest += vec_product_rest(t, t, square) * c3 + square * 2.39883247e-09f;
+    rest = vec_fma(t, slope_rest, rest);
+    return vec_gated(vec_max(x, vec_set(-16.0f)), gate, rest, false);
+}
+
+/* x Phi(x) = x / 2 (1 + erf(x / sqrt(2))): at most ? units. Phi(-a) is e^(-a^2 / 2) times a slow
+ * function of a, a polynomial in (a - 1) / (a + 3) divided by a + 3. */
+VEC_INLINE vec_f32 vec_gelu(vec_f32 x, vec_f32 a, vec_f32 b)
+{
+    static const float c[] = {1.04631317f,     -1.1515106f,     0.62552321f,   -0.0445041843f,
+                              -0.10598103f,    0.00606317585f,  0.0256944988f, 0.00515719829f,
+                              -0.00520470925f, -0.00589702884f, 0.00329254894f};
+    vec_f32 size = vec_min(vec_abs(x), vec_set(15.0f));
+    vec_f32 square = size * size;
+    vec_f32 rest = vec_product_rest(size, size, square);
+    vec_exponential e = vec_exp_parts(square * -0.5f, rest * -0.5f);
+    vec_f32 inverse = 1.0f / (size + 3.0f);
+    vec_f32 slow = vec_polynomial((size - 1.0f) * inverse, c, 11) * inverse;
+    vec_f32 share = vec_with_sign(size, x) * slow;
+    vec_f32 tail = vec_scale(vec_fma(share, e.fraction, share), e.exponent);
+
+    (void)a;
+    (void)b;
+    return vec_select((vec_i32)x < 0, tail, x - tail);
+}
+
+#endif
