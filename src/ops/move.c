@@ -1,5 +1,5 @@
 /* The element mover: axes that can be are merged first, then one of three inner loops runs: rows of
- * adjacent elements, square tiles where the two sides disagree on the fast axis, or single steps. */
+ * adjacent elements, square tiles where the two sides disagree on the fast axis, single steps. */
 #include "ops/move.h"
 
 #include <string.h>

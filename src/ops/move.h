@@ -1,6 +1,5 @@
 /* Moves elements without looking at them: what Transpose, Slice, Concat, Expand, Pad and their like
- * have in common. Elements are whole bytes; a string moves as its spry_text, whose bytes outlive the
- * run. */
+ * have in common. Elements are whole bytes; a string moves as its spry_text. */
 #ifndef OPS_MOVE_H
 #define OPS_MOVE_H
 

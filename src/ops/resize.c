@@ -148,17 +148,62 @@ static bool keep_aspect(resize_plan *p, const int64_t *axes, int count, const do
     return true;
 }
 
-/* Fills in the sizes of the result from scales or sizes for the axes. Unknown input sizes give
- * unknown ones. NULL, or what is wrong. */
+/* Sizes of the result from one scale per axis. NULL, or what is wrong. */
+static const char *scale_axes(resize_plan *p, const int64_t *axes, int count, const double *scales)
+{
+    for (int i = 0; i < count; i++) {
+        resize_axis *a = &p->axes[axes[i]];
+        double size = floor((double)a->in * scales[i]);
+
+        if (!(scales[i] > 0)) {
+            return "a scale is not positive";
+        }
+        if (a->in >= 0 && !possible_size(size)) {
+            return "a size is out of range";
+        }
+        a->scale = scales[i];
+        a->out = a->in >= 0 ? (int64_t)size : -1;
+    }
+    return NULL;
+}
+
+/* Sizes of the result as given, or the nearest ones of the same aspect ratio; unknown sizes of the
+ * input give unknown ones then. NULL, or what is wrong. */
+static const char *size_axes(resize_plan *p, const graph_node *node, const int64_t *axes, int count,
+                             const double *sizes)
+{
+    const char *policy = graph_attribute_string(node, "keep_aspect_ratio_policy", "stretch");
+    bool stretch = strcmp(policy, "stretch") == 0;
+    bool known = true;
+
+    for (int i = 0; i < count; i++) {
+        resize_axis *a = &p->axes[axes[i]];
+
+        if (!possible_size(sizes[i])) {
+            return "a size is out of range";
+        }
+        known = known && a->in >= 0;
+        a->out = (int64_t)sizes[i];
+        a->scale = a->in > 0 ? sizes[i] / (double)a->in : 0;
+    }
+    for (int i = 0; i < count && !stretch && !known; i++) {
+        p->axes[axes[i]].out = -1;
+        p->axes[axes[i]].scale = 0;
+    }
+    return !stretch && known &&
+                   !keep_aspect(p, axes, count, sizes, strcmp(policy, "not_smaller") == 0)
+               ? "the aspect ratio cannot be kept"
+               : NULL;
+}
+
+/* The above for the axes that the node names, or all. */
 static const char *apply_sizes(resize_plan *p, const graph_node *node, const double *scales,
                                int scale_count, const double *sizes, int size_count)
 {
-    const char *policy = graph_attribute_string(node, "keep_aspect_ratio_policy", "stretch");
     int64_t axes[SPRY_TENSOR_MAX_RANK];
     int64_t given;
     const int64_t *list = graph_attribute_ints(node, "axes", &given);
     int count = list != NULL && given <= p->rank ? (int)given : p->rank;
-    bool unknown = false;
 
     for (int i = 0; i < count; i++) {
         axes[i] = list != NULL ? list[i] : i;
@@ -166,36 +211,11 @@ static const char *apply_sizes(resize_plan *p, const graph_node *node, const dou
     if ((list != NULL && given > p->rank) || !operand_axes(axes, count, p->rank, NULL)) {
         return "axes are out of range or repeated";
     }
-    if (scale_count != count && size_count != count) {
-        return "there must be one scale or one size per axis";
+    if (scale_count == count) {
+        return scale_axes(p, axes, count, scales);
     }
-    for (int i = 0; i < count; i++) {
-        resize_axis *a = &p->axes[axes[i]];
-        double size = scale_count == count ? floor((double)a->in * scales[i]) : sizes[i];
-
-        unknown = unknown || a->in < 0;
-        if (scale_count == count && !(scales[i] > 0)) {
-            return "a scale is not positive";
-        }
-        a->out = -1;
-        if (scale_count == count && a->in < 0) {
-            continue;
-        }
-        if (!possible_size(size)) {
-            return "a size is out of range";
-        }
-        a->out = (int64_t)size;
-        a->scale = scale_count == count ? scales[i] : a->in > 0 ? size / (double)a->in : 1;
-    }
-    if (scale_count != count && strcmp(policy, "stretch") != 0) {
-        for (int i = 0; i < count && unknown; i++) {
-            p->axes[axes[i]].out = -1;
-        }
-        if (!unknown && !keep_aspect(p, axes, count, sizes, strcmp(policy, "not_smaller") == 0)) {
-            return "the aspect ratio cannot be kept";
-        }
-    }
-    return NULL;
+    return size_count == count ? size_axes(p, node, axes, count, sizes)
+                               : "there must be one scale or one size per axis";
 }
 
 /* The roi's numbers: all starts, then all ends, for the chosen axes. */

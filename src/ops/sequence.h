@@ -4,7 +4,7 @@
 
 #include "ops/op.h"
 
-/* Makes output `i` an empty sequence of that element type; *sequence is NULL when nobody wants it. */
+/* Makes output `i` an empty sequence of that type; *sequence is NULL if nobody wants it. */
 void sequence_output(op_call *call, int i, spry_dtype dtype, value **sequence);
 /* Appends `item`; elements that somebody else owns (a planned buffer, say) are copied.
  * Fails with SPRY_BAD_INPUT (other element type), SPRY_LIMIT. */

@@ -98,7 +98,7 @@ static bool same_dim(graph_dim a, graph_dim b)
 }
 
 /* What the one unknown target dimension must be: the product of the input's dimensions that no
- * target dimension stands against, over the targets that are left. Unknown when symbols are left. */
+ * target dimension stands against, over the targets that are left. -1 when symbols are left. */
 static int64_t remaining(const graph_type *x, const graph_dim *to, int rank, int unknown)
 {
     bool used[SPRY_TENSOR_MAX_RANK] = {false};

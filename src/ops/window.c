@@ -208,7 +208,8 @@ static pad_mode pad_mode_of(const graph_node *node)
     return (pad_mode)mode;
 }
 
-/* Spreads `count` pads for some axes over all: before[rank], after[rank]. NULL, or what is wrong. */
+/* Spreads `count` pads for some axes over all: before[rank], after[rank]. NULL, or what is
+ * wrong. */
 static const char *pad_spread(const int64_t *pads, int count, int64_t *axes, int axis_count,
                               int rank, int64_t *before, int64_t *after)
 {
