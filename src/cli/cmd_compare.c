@@ -1,21 +1,19 @@
 /* spry compare: how far two models, or a model and stored outputs, are from each other. */
-#include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "cli/commands.h"
+#include "cli/compare_report.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "cli/subject.h"
-#include "cli/table.h"
 #include "spry/compare.h"
 #include "spry/dataset.h"
 #include "spry/tensor_file.h"
 
-enum { PATH_SIZE = 4096, NAME_SIZE = 4200, MOST_SUSPECTS = 10 };
+enum { PATH_SIZE = 4096, NAME_SIZE = 4200 };
 
 static const cli_option options[] = {
     SUBJECT_INPUT_OPTIONS,
@@ -468,154 +466,6 @@ static spry_status run_random(compare_state *c, progress_bar *bar, spry_error *e
 
 /* ---- telling ---- */
 
-static int compare_suspicion(const void *a, const void *b)
-{
-    const spry_difference *x = *(const spry_difference *const *)a;
-    const spry_difference *y = *(const spry_difference *const *)b;
-
-    return (x->suspicion < y->suspicion) - (x->suspicion > y->suspicion);
-}
-
-/* The rows after which signal-to-noise falls most, worst first; returns how many. */
-static int find_suspects(const spry_difference *rows, int32_t count,
-                         const spry_difference **suspects)
-{
-    const spry_difference **all = calloc((size_t)count + 1, sizeof *all);
-    int found = 0;
-
-    if (all == NULL) {
-        return 0;
-    }
-    for (int32_t i = 0; i < count; i++) {
-        all[i] = &rows[i];
-    }
-    qsort(all, (size_t)count, sizeof *all, compare_suspicion);
-    while (found < count && found < MOST_SUSPECTS && all[found]->suspicion > 0) {
-        suspects[found] = all[found];
-        found++;
-    }
-    free(all);
-    return found;
-}
-
-static void add_row(table *t, const spry_difference *d)
-{
-    table_cell(t, "%s", d->name);
-    table_cell(t, "%.3g", d->max_abs);
-    table_cell(t, "%.3g", d->max_rel);
-    table_cell(t, "%.6f", d->cosine);
-    if (isinf(d->sqnr_db) && d->sqnr_db > 0) {
-        table_cell(t, "%s", "equal");
-    } else {
-        table_cell(t, "%.1f", d->sqnr_db);
-    }
-    if (d->agreement < 0) {
-        table_cell(t, "%s", "");
-    } else {
-        table_cell(t, "%.2f", 100 * d->agreement);
-    }
-}
-
-static spry_status print_table(const compare_state *c, const char *title,
-                               const spry_difference *const *rows, int32_t count, spry_error *error)
-{
-    const table_column columns[] = {{title, false},   {"max abs", true}, {"of range", true},
-                                    {"cosine", true}, {"SQNR dB", true}, {"same best %", true},
-                                    {NULL, false}};
-    table t;
-
-    table_init(&t, columns);
-    for (int32_t i = 0; i < count; i++) {
-        add_row(&t, rows[i]);
-    }
-    spry_status status = table_print(&t, TABLE_PLAIN, c->call->out, error);
-    table_fini(&t);
-    return status;
-}
-
-static spry_status print_text(const compare_state *c, const spry_difference *rows, int32_t count,
-                              spry_error *error)
-{
-    const spry_difference *suspects[MOST_SUSPECTS];
-    const spry_difference **all = calloc((size_t)count + 1, sizeof *all);
-
-    if (all == NULL) {
-        return alloc_failed(error, (size_t)count * sizeof *all);
-    }
-    for (int32_t i = 0; i < count; i++) {
-        all[i] = &rows[i];
-    }
-    spry_status status = print_table(c, "tensor", all, count, error);
-    free(all);
-    if (status == SPRY_OK && cli_given(c->call, "layers")) {
-        int found = find_suspects(rows, count, suspects);
-        (void)fputc('\n', c->call->out);
-        status = print_table(c, "where precision falls", suspects, found, error);
-    }
-    return status;
-}
-
-static void write_row(json_writer *json, const spry_difference *d)
-{
-    json_write_object(json, NULL);
-    json_write_string(json, "name", d->name);
-    json_write_i64(json, "elements", d->elements);
-    json_write_i64(json, "odd", d->odd);
-    json_write_f64(json, "max_abs", d->max_abs);
-    json_write_f64(json, "mean_abs", d->mean_abs);
-    json_write_f64(json, "range", d->range);
-    json_write_f64(json, "max_rel", d->max_rel);
-    json_write_f64(json, "cosine", d->cosine);
-    json_write_f64(json, "sqnr_db", d->sqnr_db);
-    if (d->agreement < 0) {
-        json_write_null(json, "agreement");
-    } else {
-        json_write_f64(json, "agreement", d->agreement);
-    }
-    json_write_end(json);
-}
-
-/* The last rows are the models' own outputs. */
-static spry_status print_json(const compare_state *c, const spry_difference *rows, int32_t count,
-                              int32_t results, spry_error *error)
-{
-    const output_record record = {.model = c->s.path,
-                                  .threads = c->s.options.threads,
-                                  .is_seeded = true,
-                                  .seed = c->s.options.seed};
-    const spry_difference *suspects[MOST_SUSPECTS];
-    output_document document;
-
-    output_begin(&document, c->call);
-    json_writer *json = &document.json;
-    json_write_string(json, "against", c->call->arguments[1]);
-    json_write_i64(json, "runs", c->runs);
-    json_write_array(json, "outputs");
-    for (int32_t i = count - results; i < count; i++) {
-        write_row(json, &rows[i]);
-    }
-    json_write_end(json);
-    if (cli_given(c->call, "layers")) {
-        json_write_array(json, "layers");
-        for (int32_t i = 0; i < count - results; i++) {
-            write_row(json, &rows[i]);
-        }
-        json_write_end(json);
-        int found = find_suspects(rows, count, suspects);
-        json_write_array(json, "suspects");
-        for (int i = 0; i < found; i++) {
-            json_write_string(json, NULL, suspects[i]->name);
-        }
-        json_write_end(json);
-    }
-    spry_status status = output_write_record(json, &record, error);
-    if (status != SPRY_OK) {
-        output_drop(&document);
-        return status;
-    }
-    return output_end(&document, c->call, error);
-}
-
 /* How many of the last rows are outputs: those without a counterpart have no row. */
 static int32_t count_results(const compare_state *c, const spry_difference *rows, int32_t count)
 {
@@ -638,13 +488,16 @@ static spry_status report(compare_state *c, spry_error *error)
     const spry_difference *rows = NULL;
     int32_t count = spry_comparison_rows(c->comparison, &rows);
     int32_t results = count_results(c, rows, count);
+    const compare_told told = {
+        .call = c->call, .path = c->s.path, .options = &c->s.options, .runs = c->runs};
 
     if (results == 0) {
         return spry_fail(error, SPRY_USAGE, c->call->arguments[1], NULL,
                          "no output of the model has a counterpart");
     }
-    spry_status status = cli_given(c->call, "json") ? print_json(c, rows, count, results, error)
-                                                    : print_text(c, rows, count, error);
+    spry_status status = cli_given(c->call, "json")
+                             ? compare_print_json(&told, rows, count, results, error)
+                             : compare_print_text(&told, rows, count, error);
     for (int32_t i = count - results; status == SPRY_OK && i < count; i++) {
         if (cli_given(c->call, "tolerance") &&
             !(rows[i].max_rel <= cli_number(c->call, "tolerance"))) {

@@ -34,6 +34,8 @@ def main():
                      helper.make_node("MatMul", ["pixels", "weights"], ["scores"], "classify")],
           [("image", F32, [1, 3, 4, 4])], [("scores", F32, [1, 5])],
           [("flat", np.array([1, 48])), ("weights", weights)])
+    write("points", [helper.make_node("Identity", ["x"], ["y"], "pass")],
+          [("x", F32, ["N", 3])], [("y", F32, ["N", 3])])
     write("words", [helper.make_node("Mul", ["ids", "attention_mask"], ["kept"], "keep")],
           [("ids", I64, ["batch", "tokens"]), ("attention_mask", I64, ["batch", "tokens"])],
           [("kept", I64, ["batch", "tokens"])])
