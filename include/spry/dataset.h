@@ -56,7 +56,8 @@ SPRY_API int64_t spry_dataset_label(const spry_dataset *dataset, int64_t index);
 SPRY_API const char *spry_dataset_kind(int32_t index);
 
 /* Sample `index` as stored: a picture u8[H,W,C], or numbers of any type and shape.
- * Fails with SPRY_USAGE (index), SPRY_IO, SPRY_BAD_INPUT (unreadable), SPRY_UNSUPPORTED, SPRY_LIMIT. */
+ * Fails with SPRY_USAGE (index), SPRY_IO, SPRY_BAD_INPUT (unreadable), SPRY_UNSUPPORTED,
+ * SPRY_LIMIT. */
 SPRY_API SPRY_MUST_USE spry_status spry_dataset_sample(spry_dataset *dataset, int64_t index,
                                                        spry_tensor **sample, spry_error *error);
 

@@ -72,8 +72,8 @@ typedef struct spry_unsupported {
     const char *type;   /* operator */
     const char *domain; /* "" for the standard operators */
     int64_t opset;      /* version of the domain that the model imports; 0: none */
-    int32_t input;      /* -1: the operator itself; else the input whose element type is not known */
-    spry_dtype dtype;   /* of that input */
+    int32_t input;    /* -1: the operator itself; else the input whose element type is not known */
+    spry_dtype dtype; /* of that input */
 } spry_unsupported;
 
 typedef void (*spry_unsupported_callback)(void *context, const spry_unsupported *item);

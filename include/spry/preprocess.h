@@ -3,7 +3,8 @@
  *     spry_preprocess recipe;
  *     spry_status status = spry_preprocess_parse("imagenet", &recipe, &error);
  *     const int64_t shape[] = {1, 3, 224, 224};
- *     status = spry_preprocess_image(NULL, &recipe, picture, SPRY_DTYPE_F32, 4, shape, &input, &error);
+ *     status = spry_preprocess_image(NULL, &recipe, picture, SPRY_DTYPE_F32, 4, shape, &input,
+ *                                    &error);
  *
  * The steps, in order: resize, centre crop, channels, (pixel x scale - mean) / std, layout, type.
  *
@@ -19,8 +20,8 @@
  * JSON form (every key may be left out; unknown ones are refused):
  *
  *     {"geometry": "auto" | "none",
- *      "resize": {"shorter": 256} | {"height": 256, "width": 256}, "method": "bilinear" | "bicubic" |
- *      "nearest", "crop": {"height": 224, "width": 224},
+ *      "resize": {"shorter": 256} | {"height": 256, "width": 256},
+ *      "method": "bilinear" | "bicubic" | "nearest", "crop": {"height": 224, "width": 224},
  *      "channels": "auto" | "rgb" | "bgr" | "gray",
  *      "scale": 0.00392156862745098, "mean": 0.5 | [0.485, 0.456, 0.406], "std": ...,
  *      "layout": "auto" | "nchw" | "nhwc", "dtype": "f32"} */

@@ -4,8 +4,10 @@
 
 #include "spry/allocator.h"
 #include "spry/bench.h"
+#include "spry/compare.h"
 #include "spry/dataset.h"
 #include "spry/feed.h"
+#include "spry/evaluate.h"
 #include "spry/image.h"
 #include "spry/inspect.h"
 #include "spry/model.h"

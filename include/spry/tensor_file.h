@@ -11,8 +11,8 @@
  *     spry_archive_close(weights);
  *
  * The format follows from the name: .npy, .npz, .safetensors; .bin and .raw are the bare elements.
- * NumPy has no bf16, f8, f4 and no 4- or 2-bit integers: .npy and .npz store them widened to float32,
- * int8 or uint8 (values are kept); safetensors keeps the types it knows. */
+ * NumPy has no bf16, f8, f4 and no 4- or 2-bit integers: .npy and .npz store them widened to
+ * float32, int8 or uint8 (values are kept); safetensors keeps the types it knows. */
 #ifndef SPRY_TENSOR_FILE_H
 #define SPRY_TENSOR_FILE_H
 

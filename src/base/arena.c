@@ -7,7 +7,12 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 
-enum { FIRST_CHUNK_BYTES = 4096, LARGEST_CHUNK_BYTES = ARENA_CHUNK_BYTES, LARGE_BYTES = 64 << 10, HEADER_BYTES = 64 };
+enum {
+    FIRST_CHUNK_BYTES = 4096,
+    LARGEST_CHUNK_BYTES = ARENA_CHUNK_BYTES,
+    LARGE_BYTES = 64 << 10,
+    HEADER_BYTES = 64
+};
 
 struct arena_chunk {
     arena_chunk *next;

@@ -149,8 +149,8 @@ static spry_status print_types(const bench_report *b, const spry_profile_row *ty
         const spry_profile_row *row = &types[i];
 
         table_cell(&t, "%s", row->type);
-        table_cell(&t, "%lld", (long long)row->calls);
-        table_cell(&t, "%.4f", row->milliseconds);
+        table_cell(&t, "%.10g", (double)row->calls / b->profiled_runs);
+        table_cell(&t, "%.4f", row->milliseconds / b->profiled_runs);
         table_cell(&t, "%.1f", node_percent(b, row));
         table_cell(&t, "%.1f", rate(2.0 * (double)row->macs, row->milliseconds));
     }
@@ -166,7 +166,7 @@ static spry_status print_where_time_goes(const bench_report *b, spry_profile_row
     int32_t shown = b->row_count < SLOWEST ? b->row_count : SLOWEST;
     spry_status status;
 
-    title(b, "By operator");
+    title(b, "By operator (one run)");
     status = print_types(b, sorted, count, error);
     if (status != SPRY_OK) {
         return status;

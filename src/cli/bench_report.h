@@ -11,8 +11,9 @@ typedef struct bench_report {
     spry_bench_result result;
     const spry_profile_row *rows; /* of the session */
     int32_t row_count;
-    double total_ms;    /* of all rows */
-    size_t arena_bytes; /* of the measured session */
+    double total_ms;      /* of all rows */
+    double profiled_runs; /* that the rows sum up */
+    size_t arena_bytes;   /* of the measured session */
     size_t packed_bytes;
 } bench_report;
 

@@ -85,6 +85,7 @@ static spry_status profile(bench_report *b, spry_error *error)
     }
     if (status == SPRY_OK) {
         b->row_count = spry_session_profile(b->s.session, &b->rows);
+        b->profiled_runs = bench.runs + 1.0; /* the first, untimed one counts */
         for (int32_t i = 0; i < b->row_count; i++) {
             b->total_ms += b->rows[i].milliseconds;
         }

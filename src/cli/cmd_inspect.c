@@ -93,9 +93,9 @@ static void print_totals(const cli_call *call, const spry_inspection *inspection
     count = spry_inspection_outputs(inspection, &ports);
     print_ports(call->out, "outputs", ports, count);
     count = spry_inspection_opsets(inspection, &opsets);
-    (void)fprintf(call->out, "%-12s", "opset");
+    (void)fprintf(call->out, "%-13s", "opset");
     for (int32_t i = 0; i < count; i++) {
-        (void)fprintf(call->out, "%s %s%s%" PRId64, i > 0 ? "," : "", opsets[i].domain,
+        (void)fprintf(call->out, "%s%s%s%" PRId64, i > 0 ? ", " : "", opsets[i].domain,
                       opsets[i].domain[0] != '\0' ? " " : "", opsets[i].version);
     }
     (void)fprintf(call->out, "\n%-12s %" PRId64, "nodes", t->nodes);

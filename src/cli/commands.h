@@ -5,7 +5,9 @@
 #include "cli/command.h"
 
 extern const cli_command cmd_bench;
+extern const cli_command cmd_compare;
 extern const cli_command cmd_doctor;
+extern const cli_command cmd_evaluate;
 extern const cli_command cmd_help;
 extern const cli_command cmd_inspect;
 extern const cli_command cmd_run;

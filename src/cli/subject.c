@@ -110,7 +110,7 @@ static void say_what_was_assumed(const spry_feed *feed, const cli_call *call)
         spry_feed_dimension d = spry_feed_dimension_at(feed, i);
 
         if (d.is_assumed) {
-            output_note(call, "dimension %s is taken as 1 (change it with --set %s=N)", d.name,
+            output_note(call, "dimension %s is taken as 1 (change it with --set %s=SIZE)", d.name,
                         d.name);
         }
     }

@@ -66,8 +66,8 @@ static int count_scans(const uint8_t *bytes, size_t size)
     return scans;
 }
 
-/* Complaints of the decoder about pictures that are whole nevertheless. Its error code does not tell
- * them from fatal ones that come after a warning; the text is always that of the last. */
+/* Complaints of the decoder about pictures that are whole nevertheless. Its error code does not
+ * tell them from fatal ones that come after a warning; the text is always that of the last. */
 static bool is_harmless(const char *complaint)
 {
     static const char *const harmless[] = {"extraneous bytes before marker",

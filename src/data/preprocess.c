@@ -334,7 +334,7 @@ typedef struct geometry {
     int64_t width;
 } geometry;
 
-/* The centred part of `from` of the model's proportions; 7/8 of it when nothing need be enlarged. */
+/* The centred part of the model's proportions; 7/8 of it when nothing need be enlarged. */
 static geometry fit(const preprocess_plan *plan, int64_t height, int64_t width)
 {
     geometry g = {height, width, plan->height, plan->width};

@@ -1,4 +1,4 @@
-/* Recipes inside the library: resolved once against a model's input, then applied to many samples. */
+/* Recipes inside the library: resolved once against a model's input, applied to many samples. */
 #ifndef DATA_PREPROCESS_H
 #define DATA_PREPROCESS_H
 

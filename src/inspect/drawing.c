@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "inspect/family.h"
 #include "model/graph_walk.h"
+#include "ops/op.h"
 
 enum {
     BOX_LEAST_WIDTH = 96,
@@ -98,10 +99,51 @@ static void size_box(const drawing *d, int32_t box, layout_box *to)
 
 /* ---- boxes and edges ---- */
 
+/* By value: is it the same for all inputs of equal shapes? */
+static bool *find_fixed(drawing *d)
+{
+    const graph *g = d->s->g;
+    bool *fixed = arena_array(&d->memory, (size_t)g->value_count + 1, sizeof *fixed);
+
+    for (int32_t v = 0; fixed != NULL && v < g->value_count; v++) {
+        fixed[v] = g->values[v].constant != NULL;
+    }
+    for (int32_t n = 0; fixed != NULL && n < g->node_count; n++) {
+        const graph_node *node = &g->nodes[n];
+        const op *definition = op_of_node(node);
+        bool is_fixed = definition != NULL && (definition->flags & OP_SHAPE_ONLY) != 0;
+        bool can_be = definition != NULL && (definition->flags & (OP_RANDOM | OP_SUBGRAPHS)) == 0;
+        if (!is_fixed && can_be) {
+            is_fixed = true;
+            for (int32_t i = 0; i < node->input_count; i++) {
+                is_fixed = is_fixed && (node->inputs[i] == GRAPH_NONE || fixed[node->inputs[i]]);
+            }
+        }
+        for (int32_t i = 0; i < node->output_count; i++) {
+            if (node->outputs[i] != GRAPH_NONE) {
+                fixed[node->outputs[i]] = is_fixed;
+            }
+        }
+    }
+    return fixed;
+}
+
+static bool is_drawn(const graph *g, const graph_node *node, const bool *fixed)
+{
+    for (int32_t i = 0; i < node->output_count; i++) {
+        int32_t id = node->outputs[i];
+        if (id != GRAPH_NONE && (!fixed[id] || g->values[id].is_output)) {
+            return !summary_is_constant_node(node);
+        }
+    }
+    return node->output_count == 0;
+}
+
 static spry_status add_boxes(drawing *d, spry_error *error)
 {
     const graph *g = d->s->g;
     size_t most = (size_t)g->input_count + (size_t)g->node_count + (size_t)g->output_count + 1;
+    const bool *fixed = find_fixed(d);
     int32_t count = 0;
 
     d->kinds = arena_array(&d->memory, most, sizeof *d->kinds);
@@ -109,7 +151,7 @@ static spry_status add_boxes(drawing *d, spry_error *error)
     d->producers = arena_array(&d->memory, (size_t)g->value_count + 1, sizeof *d->producers);
     d->picture.boxes = arena_array(&d->memory, most, sizeof *d->picture.boxes);
     if (d->kinds == NULL || d->subjects == NULL || d->producers == NULL ||
-        d->picture.boxes == NULL) {
+        d->picture.boxes == NULL || fixed == NULL) {
         return alloc_failed(error, most * sizeof *d->picture.boxes);
     }
     for (int32_t v = 0; v < g->value_count; v++) {
@@ -124,7 +166,8 @@ static spry_status add_boxes(drawing *d, spry_error *error)
     }
     for (int32_t n = 0; n < g->node_count; n++) {
         const graph_node *node = &g->nodes[n];
-        if (summary_is_constant_node(node)) {
+        if (!is_drawn(g, node, fixed)) {
+            d->hidden += !summary_is_constant_node(node);
             continue;
         }
         for (int32_t i = 0; i < node->output_count; i++) {
@@ -151,10 +194,10 @@ typedef struct edge_collector {
     int32_t count;
 } edge_collector;
 
-static void add_edge(void *context, int32_t value)
+static void add_edge(void *context, int32_t id)
 {
     edge_collector *c = context;
-    int32_t from = value == GRAPH_NONE ? -1 : c->d->producers[value];
+    int32_t from = id == GRAPH_NONE ? -1 : c->d->producers[id];
 
     if (from < 0 || c->last_from[from] == c->box) {
         return;

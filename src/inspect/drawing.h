@@ -9,7 +9,8 @@
 typedef enum drawing_kind { DRAWING_INPUT, DRAWING_NODE, DRAWING_OUTPUT } drawing_kind;
 
 /* Inputs first, then nodes in the graph's order, then outputs. Weights and Constant nodes are shown
- * inside the nodes that read them. */
+ * inside the nodes that read them. Nodes that only compute shapes from shapes, of which exporters
+ * write more than of all others, are not drawn: they depend on no input's elements. */
 typedef struct drawing {
     const summary *s;
     arena memory;
@@ -17,6 +18,7 @@ typedef struct drawing {
     drawing_kind *kinds; /* per box */
     int32_t *subjects;   /* node for DRAWING_NODE; value for the others */
     int32_t *producers;  /* box that gives a value, or -1: by value */
+    int32_t hidden;      /* nodes that are not drawn, Constant nodes not counted */
 } drawing;
 
 /* Undo with drawing_fini, also on failure. Fails as layout_place. */

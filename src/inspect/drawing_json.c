@@ -129,15 +129,15 @@ static void write_node(json_writer *json, const summary *s, int32_t n)
     write_ports(json, "outputs", s->g, node->outputs, node->output_count);
 }
 
-static void write_port(json_writer *json, const summary *s, drawing_kind kind, int32_t value)
+static void write_port(json_writer *json, const summary *s, drawing_kind kind, int32_t id)
 {
     json_write_string(json, "type", kind == DRAWING_INPUT ? "input" : "output");
-    json_write_string(json, "name", s->g->values[value].name);
+    json_write_string(json, "name", s->g->values[id].name);
     json_write_array(json, "attributes");
     json_write_end(json);
     json_write_array(json, "inputs");
     json_write_end(json);
-    write_ports(json, "outputs", s->g, &value, 1);
+    write_ports(json, "outputs", s->g, &id, 1);
 }
 
 void drawing_append_json(const drawing *d, text *to)

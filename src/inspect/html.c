@@ -225,6 +225,10 @@ static void append_page(text *to, const summary *s, const char *title, const dra
     }
     text_append_string(to, "</header>\n<aside>\n<section id=\"detail\" hidden></section>\n");
     append_facts(to, s);
+    if (d != NULL && d->hidden > 0) {
+        text_append_format(to, "<p>%d nodes that only compute shapes are not drawn.</p>\n",
+                           (int)d->hidden);
+    }
     append_warnings(to, s);
     append_operators(to, s);
     append_weights(to, s);

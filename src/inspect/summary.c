@@ -18,14 +18,14 @@ const char *summary_text(summary *s, const char *text)
     return arena_text(&s->memory, text, strlen(text));
 }
 
-const char *summary_type(summary *s, int32_t value)
+const char *summary_type(summary *s, int32_t id)
 {
     char text[SUMMARY_TYPE_SIZE];
 
-    if (value == GRAPH_NONE) {
+    if (id == GRAPH_NONE) {
         return summary_text(s, "");
     }
-    return summary_text(s, graph_type_describe(&s->g->values[value].type, text, sizeof text));
+    return summary_text(s, graph_type_describe(&s->g->values[id].type, text, sizeof text));
 }
 
 spry_status summary_grow(summary *s, void **array, size_t *capacity, int32_t count, size_t size,

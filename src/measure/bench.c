@@ -10,6 +10,7 @@
 #include "base/cgroup.h"
 #include "base/clock.h"
 #include "base/progress.h"
+#include "measure/feed.h"
 
 enum {
     RUNS_LEAST = 5,
@@ -171,7 +172,7 @@ static spry_status time_run(bench_runner *r, double *ms, spry_error *error)
 static spry_status keep_time(bench_runner *r, double ms, spry_error *error)
 {
     void *times = r->times;
-    spry_status status = alloc_grow(spry_allocator_system(), &times, &r->capacity, r->count + 1,
+    spry_status status = alloc_grow(&r->feed->allocator, &times, &r->capacity, r->count + 1,
                                     sizeof *r->times, RUNS_MOST, error);
 
     if (status == SPRY_OK) {
@@ -230,7 +231,7 @@ spry_status spry_bench_session(spry_session *session, const spry_feed *feed,
                                const spry_bench_options *options, spry_bench_result *result,
                                spry_error *error)
 {
-    const spry_allocator *allocator = spry_allocator_system();
+    const spry_allocator *allocator = &feed->allocator;
     bench_runner r = {
         .session = session, .feed = feed, .output_count = spry_feed_output_count(feed)};
     size_t bytes = ((size_t)r.output_count + 1) * sizeof *r.outputs;

@@ -43,8 +43,8 @@ static void redirect_ids(int32_t *ids, int32_t count, int32_t *map)
     }
 }
 
-/* What `inner` captures from the enclosing graph follows the map. Names are put right when the graph
- * is written. */
+/* What `inner` captures from the enclosing graph follows the map. Names are put right when the
+ * graph is written. */
 static void redirect_captures(graph *inner, int32_t *map)
 {
     for (int32_t i = 0; i < inner->value_count; i++) {

@@ -1,8 +1,8 @@
 /* Shape and type inference over a whole graph.
  *
- * Every operator's `infer` rule is asked in topological order; what it says is merged with what the
- * file declares. Dimensions may stay symbolic ("N") or unknown: inference is tolerant of what is not
- * known and refuses what contradicts itself. */
+ * Every operator's `infer` rule is asked in topological order; what it says is merged with what
+ * the file declares. Dimensions may stay symbolic ("N") or unknown: inference is tolerant of
+ * what is not known and refuses what contradicts itself. */
 #ifndef MODEL_INFER_H
 #define MODEL_INFER_H
 
@@ -15,9 +15,9 @@
  * one; the error names the node), SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status infer_graph(graph *g, spry_error *error);
 
-/* Gives input `name` a narrower type: sizes where the model has symbols or unknowns. A symbol that
- * becomes a size becomes so in all inputs.
- * Fails with SPRY_USAGE (no such input, another kind, element type or rank, a fixed size differs). */
+/* Gives input `name` a narrower type: sizes where the model has symbols or unknowns. A symbol
+ * that becomes a size becomes so in all inputs. Fails with SPRY_USAGE (no such input, another
+ * kind, element type or rank, a fixed size differs). */
 SPRY_MUST_USE spry_status infer_bind_input(graph *g, const char *name, const graph_type *type,
                                            spry_error *error);
 

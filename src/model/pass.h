@@ -27,12 +27,13 @@ SPRY_MUST_USE spry_status pass_inline(graph *g, pass_context *c, spry_error *err
  * undo each other, empty Pad and Slice, Concat of one. */
 SPRY_MUST_USE spry_status pass_identity(graph *g, pass_context *c, spry_error *error);
 
-/* Cancels a QuantizeLinear that follows a DequantizeLinear with the same parameters, which gives back
- * the very same integers. The opposite order rounds, and stays. */
+/* Cancels a QuantizeLinear that follows a DequantizeLinear with the same parameters, which gives
+ * back the very same integers. The opposite order rounds, and stays. */
 SPRY_MUST_USE spry_status pass_quantize(graph *g, pass_context *c, spry_error *error);
 
 /* Computes nodes whose inputs are constant, with the operator's own kernel. Results that are larger
- * than PASS_FOLD_BYTES and than their inputs stay computed at run time. */
+ * than PASS_FOLD_BYTES and than their inputs stay computed at run time, except dequantized
+ * weights. */
 SPRY_MUST_USE spry_status pass_fold(graph *g, pass_context *c, spry_error *error);
 
 /* Multiplies BatchNormalization into the constant weights of the Conv, ConvTranspose or Gemm before

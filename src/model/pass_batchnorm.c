@@ -1,5 +1,5 @@
-/* y = (conv(x) - mean) / sqrt(var + eps) * scale + bias is again a convolution: per output channel,
- * weights are multiplied by f = scale / sqrt(var + eps) and the bias becomes (b - mean) * f + bias. */
+/* y = (conv(x) - mean) / sqrt(var + eps) * scale + bias is again a convolution: with f = scale /
+ * sqrt(var + eps) per output channel, weights become w * f and the bias (b - mean) * f + bias. */
 #include <math.h>
 #include <string.h>
 

@@ -36,7 +36,10 @@ static void capped_release(void *context, void *memory, size_t size)
     cap->inner.release(cap->inner.context, memory, size);
 }
 
-enum { KERNEL_SLACK_BYTES = 1 << 20 }; /* what a kernel may need besides inputs and outputs */
+enum {
+    KERNEL_SLACK_BYTES = 1 << 20, /* what a kernel may need besides inputs and outputs */
+    DEQUANTIZE_GROWTH = 16,       /* 2-bit integers become 32-bit floats */
+};
 
 typedef struct folder {
     graph *g;
@@ -280,6 +283,9 @@ static bool fold_node(folder *f, const graph_node *n)
     }
     if (!takes_part(n, f->c) || !constant_inputs(f->g, n, &bytes)) {
         return false;
+    }
+    if (strcmp(n->type, "DequantizeLinear") == 0) {
+        bytes *= DEQUANTIZE_GROWTH;
     }
     bytes = bytes > PASS_FOLD_BYTES ? bytes : PASS_FOLD_BYTES;
     return !is_too_large(f->g, n, bytes) && run_node(f, n, bytes);

@@ -4,8 +4,8 @@
 
 #include "model/model.h"
 
-/* Calls `callback` for every (operator, opset, element type) of the graph and its subgraphs that has
- * no definition; returns how many. Types should have been inferred as far as possible. */
+/* Calls `callback` for every (operator, opset, element type) of the graph and its subgraphs that
+ * has no definition; returns how many. Types should have been inferred as far as possible. */
 int64_t support_list(const graph *g, spry_unsupported_callback callback, void *context);
 
 /* SPRY_OK, or SPRY_UNSUPPORTED with an error that counts the missing operators and names the first

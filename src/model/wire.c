@@ -13,7 +13,7 @@ enum { VARINT_BYTES = 10, TAG_TYPE_BITS = 3 };
 
 wire_reader wire_open(const wire_source *source, const uint8_t *bytes, size_t size)
 {
-    return (wire_reader){.source = source, .at = bytes, .end = bytes + size};
+    return (wire_reader){.source = source, .at = bytes, .end = size > 0 ? bytes + size : bytes};
 }
 
 bool wire_more(const wire_reader *r)
@@ -208,8 +208,8 @@ static spry_status gather_value(gatherer *g, const wire_source *source, const ui
 static spry_status gather_packed(gatherer *g, const wire_reader *r, const wire_field *field)
 {
     const uint8_t *at = field->bytes.data;
-    const uint8_t *end = at + field->bytes.size;
     spry_status status = wire_expect(r, field, WIRE_BYTES);
+    const uint8_t *end = status == SPRY_OK ? at + field->bytes.size : at;
 
     while (status == SPRY_OK && at < end) {
         uint64_t integer;

@@ -1,7 +1,8 @@
 /* Writing the protobuf wire format straight into a file.
  *
- * A message needs its length in front, so its body is run twice: once counting, once writing. Errors
- * stick: after the first one nothing more is written, and wire_write_status tells at the end. */
+ * A message needs its length in front, so its body is run twice: once counting, once writing.
+ * Errors stick: after the first one nothing more is written, and `status` tells at the
+ * end. */
 #ifndef MODEL_WIRE_WRITE_H
 #define MODEL_WIRE_WRITE_H
 

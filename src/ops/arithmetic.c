@@ -221,8 +221,6 @@ static uint64_t shift_right(uint64_t a, uint64_t b)
 
 /* ---- shapes ---- */
 
-static const graph_dim unknown = {.size = -1};
-
 static graph_dim add_dims(graph_dim a, graph_dim b)
 {
     int64_t sum;
@@ -235,7 +233,7 @@ static graph_dim add_dims(graph_dim a, graph_dim b)
     }
     return a.size >= 0 && b.size >= 0 && checked_add_i64(a.size, b.size, &sum)
                ? (graph_dim){.size = sum}
-               : unknown;
+               : operand_unknown;
 }
 
 static graph_dim sub_dims(graph_dim a, graph_dim b)
@@ -243,7 +241,7 @@ static graph_dim sub_dims(graph_dim a, graph_dim b)
     if (b.size == 0) {
         return a;
     }
-    return b.size >= 0 && a.size >= b.size ? (graph_dim){.size = a.size - b.size} : unknown;
+    return b.size >= 0 && a.size >= b.size ? (graph_dim){.size = a.size - b.size} : operand_unknown;
 }
 
 static graph_dim mul_dims(graph_dim a, graph_dim b)
@@ -256,7 +254,8 @@ static graph_dim mul_dims(graph_dim a, graph_dim b)
     if (b.size == 1) {
         return a;
     }
-    return checked_mul_i64(a.size, b.size, &product) ? (graph_dim){.size = product} : unknown;
+    return checked_mul_i64(a.size, b.size, &product) ? (graph_dim){.size = product}
+                                                     : operand_unknown;
 }
 
 static graph_dim div_dims(graph_dim a, graph_dim b)
@@ -264,17 +263,19 @@ static graph_dim div_dims(graph_dim a, graph_dim b)
     if (b.size == 1) {
         return a;
     }
-    return a.size >= 0 && b.size > 0 ? (graph_dim){.size = a.size / b.size} : unknown;
+    return a.size >= 0 && b.size > 0 ? (graph_dim){.size = a.size / b.size} : operand_unknown;
 }
 
 static graph_dim max_dims(graph_dim a, graph_dim b)
 {
-    return a.size >= 0 && b.size >= 0 ? (graph_dim){.size = max_i64(a.size, b.size)} : unknown;
+    return a.size >= 0 && b.size >= 0 ? (graph_dim){.size = max_i64(a.size, b.size)}
+                                      : operand_unknown;
 }
 
 static graph_dim min_dims(graph_dim a, graph_dim b)
 {
-    return a.size >= 0 && b.size >= 0 ? (graph_dim){.size = min_i64(a.size, b.size)} : unknown;
+    return a.size >= 0 && b.size >= 0 ? (graph_dim){.size = min_i64(a.size, b.size)}
+                                      : operand_unknown;
 }
 
 static spry_status infer_arithmetic(op_shapes *s)

@@ -324,20 +324,18 @@ static spry_status run_cast_like(op_call *call)
 
 static spry_status infer_as(op_shapes *s, spry_dtype dtype)
 {
-    graph_dim contents[CONTENTS_MAX];
+    graph_dim room[OPERAND_CONTENTS];
     const graph_type *from = op_shapes_ranked(s, 0);
-    int count;
+    const graph_dim *contents;
+    int32_t count;
 
     if (from == NULL) {
         op_shapes_set_unranked(s, 0, dtype);
         return SPRY_OK;
     }
     op_shapes_set(s, 0, dtype, from->rank, from->dims);
-    count = contents_get(s, 0, contents);
-    if (count < 0 || !is_integer(dtype) || spry_dtype_bits(dtype) < 32) {
-        return SPRY_OK;
-    }
-    return contents_set(s, 0, count, contents);
+    contents = operand_integers(s, 0, room, &count);
+    return contents != NULL ? contents_set(s, count, contents) : SPRY_OK;
 }
 
 static spry_status infer_cast(op_shapes *s)

@@ -1,7 +1,8 @@
 /* Conv over any number of spatial axes, groups and dilations.
  *
  * The reference adds, for every output row, one weighted input row per kernel position, in double
- * precision: slow but plain. Fast kernels take the common cases over (runtime/provider_conv_f32.c). */
+ * precision: slow but plain. Fast kernels take the common cases over
+ * (runtime/provider_conv_f32.c). */
 #include <string.h>
 
 #include "ops/conv.h"
@@ -45,7 +46,7 @@ spry_status conv_infer(op_shapes *s, int weights_input, spry_dtype dtype)
         op_shapes_set_unranked(s, 0, dtype);
         return SPRY_OK;
     }
-    if (x->rank < 3 || weights->rank != x->rank || group < 1) {
+    if (x->rank < 3 || weights->rank != x->rank || group < 1 || group > INT32_MAX) {
         return op_shapes_fail(s, "input of rank %d does not fit weights of rank %d", x->rank,
                               weights->rank);
     }

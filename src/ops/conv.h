@@ -1,5 +1,5 @@
-/* What Conv shares with its integer forms: shape rule, geometry, and sums over one output plane at a
- * time in f64, which holds integer sums exactly. */
+/* What Conv shares with its integer forms: shape rule, geometry, and sums over one output plane at
+ * a time in f64, which holds integer sums exactly. */
 #ifndef OPS_CONV_H
 #define OPS_CONV_H
 

@@ -5,6 +5,7 @@
 #include "ops/op.h"
 
 extern const op ops_arithmetic[];
+extern const op ops_attention[];
 extern const op ops_cast[];
 extern const op ops_compare[];
 extern const op ops_control[];
@@ -12,9 +13,11 @@ extern const op ops_conv[];
 extern const op ops_conv_integer[];
 extern const op ops_conv_transpose[];
 extern const op ops_cumulative[];
+extern const op ops_deform_conv[];
 extern const op ops_einsum[];
 extern const op ops_fill[];
 extern const op ops_gather[];
+extern const op ops_layer_norm[];
 extern const op ops_layout[];
 extern const op ops_loss[];
 extern const op ops_matmul[];
@@ -28,6 +31,7 @@ extern const op ops_random[];
 extern const op ops_reduce[];
 extern const op ops_region[];
 extern const op ops_resize[];
+extern const op ops_rnn[];
 extern const op ops_sample[];
 extern const op ops_scatter[];
 extern const op ops_select[];

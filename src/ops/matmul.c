@@ -594,7 +594,7 @@ static spry_status run_gemm(op_call *call)
 
 /* clang-format off */
 const op ops_matmul[] = {
-    {.name = "Gemm", .domain = "", .since = 7, .min_inputs = 2, .max_inputs = 3,
+    {.name = "Gemm", .domain = "", .since = 1, .min_inputs = 2, .max_inputs = 3,
      .min_outputs = 1, .max_outputs = 1, .types = {PRODUCT_TYPES, PRODUCT_TYPES, PRODUCT_TYPES},
      .infer = infer_gemm, .run = run_gemm, .cost = gemm_cost},
     {.name = "MatMul", .domain = "", .since = 1, .min_inputs = 2, .max_inputs = 2,

@@ -1,9 +1,10 @@
 /* Normalisation by given statistics or those of each image: BatchNormalization,
  * InstanceNormalization, GroupNormalization, LRN, MeanVarianceNormalization. (Over the last axes:
- * layer_norm.c.) All compute in f64. */
+ * layer_norm.c.) All compute in f64, but for the first three on f32. */
 #include <math.h>
 #include <string.h>
 
+#include "kernels/elementwise/elementwise_f32.h"
 #include "ops/families.h"
 #include "ops/operand.h"
 #include "ops/whole.h"
@@ -15,6 +16,11 @@ static void scale_run(const tensor *x, tensor *y, int64_t start, int64_t count, 
 {
     double room[CONVERT_BLOCK];
 
+    if (x->dtype == SPRY_DTYPE_F32) {
+        elementwise_f32_select()->scale((float *)y->data + start, (const float *)x->data + start,
+                                        count, (float)factor, (float)(bias - mean * factor));
+        return;
+    }
     for (int64_t done = 0; done < count; done += CONVERT_BLOCK) {
         int64_t n = count - done < CONVERT_BLOCK ? count - done : CONVERT_BLOCK;
 
@@ -180,6 +186,9 @@ static spry_status run_batch_norm(op_call *call)
     if (x == NULL || x->rank < 1) {
         return op_call_fail(call, SPRY_BAD_INPUT, "the input has no batch axis");
     }
+    if (graph_attribute_int(call->node, "spatial", 1) != 1) {
+        return op_call_fail(call, SPRY_UNSUPPORTED, "statistics per pixel (spatial = 0)");
+    }
     b.channels = x->rank > 1 ? x->shape[1] : 1;
     b.size = tensor_span(x, x->rank > 1 ? 2 : 1, x->rank);
     status = op_call_output_like(call, 0, x->dtype, x, &b.y);
@@ -209,24 +218,55 @@ typedef struct group_norm {
     double epsilon;
 } group_norm;
 
+/* Where the scale and bias of a channel of a group are. */
+static int64_t group_parameter(const group_norm *g, int64_t group, int64_t channel)
+{
+    return g->per_group ? group : group * (g->channels / g->groups) + channel;
+}
+
+static void run_group_f32(const group_norm *g, int64_t start, int64_t group)
+{
+    const elementwise_f32_kernel *kernel = elementwise_f32_select();
+    const elementwise_f32_norm norm = {.epsilon = (float)g->epsilon};
+    const float *from = (const float *)g->x->data + start;
+    float *to = (float *)g->y->data + start;
+    int64_t each = g->channels / g->groups;
+
+    (void)kernel->layer_norm(to, from, each * g->size, &norm);
+    for (int64_t c = 0; c < each; c++, to += g->size) {
+        int64_t at = group_parameter(g, group, c);
+
+        kernel->scale(to, to, g->size, (float)g->scale[at], (float)g->bias[at]);
+    }
+}
+
+static void run_group(const group_norm *g, int64_t start, int64_t group)
+{
+    int64_t each = g->channels / g->groups;
+    double mean;
+    double variance;
+
+    moments(g->x, start, 1, each * g->size, 0, &mean, &variance);
+    for (int64_t c = 0; c < each; c++) {
+        int64_t at = group_parameter(g, group, c);
+
+        scale_run(g->x, g->y, start + c * g->size, g->size, mean,
+                  g->scale[at] / sqrt(variance + g->epsilon), g->bias[at]);
+    }
+}
+
 static void run_groups(void *context, int64_t begin, int64_t end, int worker)
 {
     const group_norm *g = context;
-    int64_t each = g->channels / g->groups;
 
     (void)worker;
     for (int64_t i = begin; i < end; i++) {
-        int64_t group = i % g->groups;
-        int64_t start = i * each * g->size;
-        double mean;
-        double variance;
+        int64_t start = i * (g->channels / g->groups) * g->size;
 
-        moments(g->x, start, 1, each * g->size, 0, &mean, &variance);
-        for (int64_t c = 0; c < each; c++) {
-            int64_t at = g->per_group ? group : group * each + c;
-
-            scale_run(g->x, g->y, start + c * g->size, g->size, mean,
-                      g->scale[at] / sqrt(variance + g->epsilon), g->bias[at]);
+        if (g->x->dtype == SPRY_DTYPE_F32) {
+            run_group_f32(g, start, i % g->groups);
+        } else {
+            run_group(g, start, i % g->groups);
         }
     }
 }
@@ -433,7 +473,7 @@ static void norm_cost(const op_work *w, int64_t *macs, int64_t *flops)
 
 /* clang-format off */
 const op ops_norm[] = {
-    NORM("BatchNormalization", 7, 5, 5, infer_batch_norm, run_batch_norm),
+    NORM("BatchNormalization", 1, 5, 5, infer_batch_norm, run_batch_norm),
     NORM("GroupNormalization", 18, 3, 1, op_infer_same, run_group_norm),
     NORM("InstanceNormalization", 6, 3, 1, op_infer_same, run_instance_norm),
     NORM("LRN", 1, 1, 1, op_infer_same, run_lrn),

@@ -177,7 +177,7 @@ struct op_work {
     int32_t output_count;
 };
 
-/* Elements of a static tensor type. */
+/* Elements of a static tensor type; INT64_MAX when there are more than fit. */
 int64_t op_work_count(const graph_type *type);
 
 /* ---- lookup (ops/table.c) ---- */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/checked.h"
 #include "ops/op.h"
 #include "tensor/convert.h"
 
@@ -126,7 +127,9 @@ int64_t op_work_count(const graph_type *type)
     int64_t count = 1;
 
     for (int i = 0; i < type->rank; i++) {
-        count *= type->dims[i].size;
+        if (!checked_mul_i64(count, type->dims[i].size, &count)) {
+            return INT64_MAX; /* described, but too large to exist */
+        }
     }
     return count;
 }

@@ -1,10 +1,12 @@
 /* Pooling: MaxPool, AveragePool, LpPool, their global forms, and MaxUnpool.
  *
- * A plane (one channel of one image) is read as f64, pooled, and written back. For every position in
- * the window one strided row of the plane is folded into each row of the result. */
+ * A plane (one channel of one image) is read as f64, pooled, and written back. For every position
+ * in the window one strided row of the plane is folded into each row of the result. */
 #include <math.h>
 #include <string.h>
 
+#include "base/checked.h"
+#include "base/limits.h"
 #include "ops/families.h"
 #include "ops/operand.h"
 #include "ops/sliding_window.h"
@@ -79,7 +81,7 @@ static void pool_cost(const op_work *w, int64_t *macs, int64_t *flops)
     (void)macs;
     *flops = op_work_count(w->outputs[0]);
     for (int64_t i = 0; i < count; i++) {
-        *flops *= kernel[i];
+        (void)checked_mul_i64(*flops, kernel[i], flops);
     }
 }
 
@@ -305,7 +307,10 @@ static spry_status run_over_planes(op_call *call, pool *p)
     p->in_size = 1;
     p->out_size = 1;
     for (int i = 0; i < p->w.rank; i++) {
-        p->taps *= p->w.kernel[i];
+        if (!checked_mul_i64(p->taps, p->w.kernel[i], &p->taps) ||
+            p->taps > LIMIT_TENSOR_DIMENSION) {
+            return op_call_fail(call, SPRY_LIMIT, "the window is too large");
+        }
         p->in_size *= p->w.in[i];
         p->out_size *= p->w.out[i];
     }
@@ -529,7 +534,7 @@ static spry_status run_unpool(op_call *call)
 
 /* clang-format off */
 const op ops_pool[] = {
-    POOL("AveragePool", 7, 1, OP_FLOATS, infer_pool, run_pool, pool_cost, &pool_average),
+    POOL("AveragePool", 1, 1, OP_FLOATS, infer_pool, run_pool, pool_cost, &pool_average),
     POOL("GlobalAveragePool", 1, 1, OP_FLOATS, infer_global, run_global, global_cost,
          &pool_average),
     POOL("GlobalLpPool", 2, 1, OP_FLOATS, infer_global, run_global, global_cost, &pool_lp),

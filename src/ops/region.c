@@ -403,7 +403,7 @@ static spry_status run_suppress(op_call *call)
     double limit = op_call_scalar(call, 2, 0);
     int64_t shape[2] = {0, 3};
     int64_t *lists[3]; /* order, spare, kept for all batches and classes */
-    int64_t *counts;
+    int64_t *counts = NULL;
     float *corners;
     float *numbers;
     void *memory;

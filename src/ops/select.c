@@ -97,21 +97,22 @@ static spry_status run_where(op_call *call)
 /* Where of shapes: known where the condition is a constant. */
 static spry_status where_contents(op_shapes *s)
 {
-    graph_dim yes[CONTENTS_MAX];
-    graph_dim no[CONTENTS_MAX];
-    graph_dim result[CONTENTS_MAX];
+    graph_dim rooms[2][OPERAND_CONTENTS];
+    graph_dim result[OPERAND_CONTENTS];
     const tensor *condition = s->constants[0];
-    int yes_count = contents_get(s, 1, yes);
-    int no_count = contents_get(s, 2, no);
+    int32_t yes_count;
+    int32_t no_count;
+    const graph_dim *yes = operand_integers(s, 1, rooms[0], &yes_count);
+    const graph_dim *no = operand_integers(s, 2, rooms[1], &no_count);
     int64_t count = condition != NULL ? tensor_count(condition) : 0;
 
-    if (condition == NULL || condition->rank > 1 || yes_count < 0 || no_count < 0) {
+    if (condition == NULL || condition->rank > 1 || yes == NULL || no == NULL) {
         return SPRY_OK;
     }
     count = count == 1 ? yes_count : count;
     count = count == 1 ? no_count : count;
-    if (count > CONTENTS_MAX || !s->outputs[0].has_rank || s->outputs[0].rank > 1 ||
-        (yes_count != 1 && yes_count != count) || (no_count != 1 && no_count != count)) {
+    if (count > OPERAND_CONTENTS || (yes_count != 1 && yes_count != count) ||
+        (no_count != 1 && no_count != count)) {
         return SPRY_OK;
     }
     for (int k = 0; k < (int)count; k++) {
@@ -119,7 +120,7 @@ static spry_status where_contents(op_shapes *s)
 
         result[k] = chosen != 0 ? yes[yes_count == 1 ? 0 : k] : no[no_count == 1 ? 0 : k];
     }
-    return contents_set(s, 0, (int)count, result);
+    return contents_set(s, (int)count, result);
 }
 
 static spry_status infer_where(op_shapes *s)

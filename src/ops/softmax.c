@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/elementwise/elementwise_f32.h"
 #include "ops/broadcast.h"
 #include "ops/families.h"
 #include "ops/lines.h"
@@ -15,6 +16,7 @@ typedef struct softmax_row {
     /* Result from x and what the line gave (its largest element, first place of it, or its norm;
      * and the sum of exponentials). */
     void (*line)(const softmax *s, int64_t start);
+    void (*f32)(float *to, const float *from, int64_t n); /* a line of f32 without gaps; or NULL */
     int64_t default_axis;
     bool flatten;
 } softmax_row;
@@ -72,36 +74,13 @@ static double sum_of_exponentials(const softmax *s, int64_t start, double larges
     return sum;
 }
 
-/* f32 lines without gaps: each exponential once, kept in the output. */
-static void softmax_dense(const softmax *s, int64_t start, float largest)
-{
-    const float *from = (const float *)s->from->data + start;
-    float *to = (float *)s->to->data + start;
-    double sum = 0.0;
-    float scale;
-
-    for (int64_t i = 0; i < s->along.length; i++) {
-        to[i] = expf(from[i] - largest);
-        sum += (double)to[i];
-    }
-    scale = (float)(1.0 / sum);
-    for (int64_t i = 0; i < s->along.length; i++) {
-        to[i] *= scale;
-    }
-}
-
 static void softmax_line(const softmax *s, int64_t start)
 {
     double block[CONVERT_BLOCK];
     int64_t place;
     double largest = largest_of(s, start, &place);
-    double sum;
+    double sum = sum_of_exponentials(s, start, largest);
 
-    if (s->from->dtype == SPRY_DTYPE_F32 && s->along.inner == 1) {
-        softmax_dense(s, start, (float)largest);
-        return;
-    }
-    sum = sum_of_exponentials(s, start, largest);
     for (int64_t done = 0; done < s->along.length; done += CONVERT_BLOCK) {
         int64_t n = part_of(s, done);
         int64_t at = start + done * s->along.inner;
@@ -177,13 +156,31 @@ static void norm_line(const softmax *s, int64_t start)
     }
 }
 
+static void softmax_f32(float *to, const float *from, int64_t n)
+{
+    elementwise_f32_select()->softmax(to, from, n);
+}
+
+static void log_softmax_f32(float *to, const float *from, int64_t n)
+{
+    elementwise_f32_select()->log_softmax(to, from, n);
+}
+
 static void softmax_piece(void *context, int64_t begin, int64_t end, int worker)
 {
     const softmax *s = context;
+    bool is_dense = s->from->dtype == SPRY_DTYPE_F32 && s->along.inner == 1;
 
     (void)worker;
     for (int64_t k = begin; k < end; k++) {
-        s->row->line(s, lines_start(&s->along, k));
+        int64_t start = lines_start(&s->along, k);
+
+        if (is_dense && s->row->f32 != NULL) {
+            s->row->f32((float *)s->to->data + start, (const float *)s->from->data + start,
+                        s->along.length);
+        } else {
+            s->row->line(s, start);
+        }
     }
 }
 
@@ -247,23 +244,23 @@ static void cost_softmax(const op_work *w, int64_t *macs, int64_t *flops)
     *flops += 5 * op_work_count(w->inputs[0]); /* compare, subtract, exponential, add, scale */
 }
 
-#define SOFTMAX(NAME, SINCE, LINE, AXIS, FLATTEN)                                         \
+#define SOFTMAX(NAME, SINCE, LINE, F32, AXIS, FLATTEN)                                    \
     {                                                                                     \
         .name = (NAME), .domain = "", .since = (SINCE), .min_inputs = 1, .max_inputs = 1, \
         .min_outputs = 1, .max_outputs = 1, .flags = OP_IN_PLACE, .types = {OP_FLOATS},   \
         .infer = infer_softmax, .run = run_softmax, .cost = cost_softmax,                 \
-        .detail = &((const softmax_row){LINE, AXIS, FLATTEN})                             \
+        .detail = &((const softmax_row){LINE, F32, AXIS, FLATTEN})                        \
     }
 
 /* clang-format off */
 const op ops_softmax[] = {
-    SOFTMAX("Hardmax", 1, hardmax_line, 1, true),
-    SOFTMAX("Hardmax", 13, hardmax_line, -1, false),
-    SOFTMAX("LogSoftmax", 1, log_softmax_line, 1, true),
-    SOFTMAX("LogSoftmax", 13, log_softmax_line, -1, false),
-    SOFTMAX("LpNormalization", 1, norm_line, -1, false),
-    SOFTMAX("Softmax", 1, softmax_line, 1, true),
-    SOFTMAX("Softmax", 13, softmax_line, -1, false),
+    SOFTMAX("Hardmax", 1, hardmax_line, NULL, 1, true),
+    SOFTMAX("Hardmax", 13, hardmax_line, NULL, -1, false),
+    SOFTMAX("LogSoftmax", 1, log_softmax_line, log_softmax_f32, 1, true),
+    SOFTMAX("LogSoftmax", 13, log_softmax_line, log_softmax_f32, -1, false),
+    SOFTMAX("LpNormalization", 1, norm_line, NULL, -1, false),
+    SOFTMAX("Softmax", 1, softmax_line, softmax_f32, 1, true),
+    SOFTMAX("Softmax", 13, softmax_line, softmax_f32, -1, false),
     {.name = NULL},
 };
 /* clang-format on */

@@ -8,6 +8,7 @@
 /* clang-format off */
 static const op *const tables[] = {
     ops_arithmetic,
+    ops_attention,
     ops_cast,
     ops_compare,
     ops_control,
@@ -15,9 +16,11 @@ static const op *const tables[] = {
     ops_conv_integer,
     ops_conv_transpose,
     ops_cumulative,
+    ops_deform_conv,
     ops_einsum,
     ops_fill,
     ops_gather,
+    ops_layer_norm,
     ops_layout,
     ops_loss,
     ops_matmul,
@@ -31,6 +34,7 @@ static const op *const tables[] = {
     ops_reduce,
     ops_region,
     ops_resize,
+    ops_rnn,
     ops_sample,
     ops_scatter,
     ops_select,

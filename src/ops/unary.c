@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/elementwise/elementwise_f32.h"
 #include "ops/broadcast.h"
 #include "ops/families.h"
 
@@ -15,6 +16,7 @@ typedef struct unary {
     const unary_row *row;
     const tensor *from;
     tensor *to;
+    const elementwise_f32_kernel *fast; /* for f32 rows */
     double a, b;
     bool is_unsigned;
 } unary;
@@ -213,18 +215,12 @@ static void reciprocal_f32(float *restrict to, const float *restrict from, int64
 
 static void exp_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
 {
-    (void)u;
-    for (int64_t i = 0; i < n; i++) {
-        to[i] = expf(from[i]);
-    }
+    u->fast->exp(to, from, n);
 }
 
 static void log_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
 {
-    (void)u;
-    for (int64_t i = 0; i < n; i++) {
-        to[i] = logf(from[i]);
-    }
+    u->fast->log(to, from, n);
 }
 
 static void floor_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
@@ -254,28 +250,17 @@ static void round_f32(float *restrict to, const float *restrict from, int64_t n,
 
 static void tanh_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
 {
-    (void)u;
-    for (int64_t i = 0; i < n; i++) {
-        to[i] = tanhf(from[i]);
-    }
+    u->fast->tanh(to, from, n);
 }
 
 static void erf_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
 {
-    (void)u;
-    for (int64_t i = 0; i < n; i++) {
-        to[i] = erff(from[i]);
-    }
+    u->fast->erf(to, from, n);
 }
 
 static void sigmoid_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
 {
-    (void)u;
-    for (int64_t i = 0; i < n; i++) {
-        float e = expf(-fabsf(from[i]));
-
-        to[i] = (from[i] >= 0.0f ? 1.0f : e) / (1.0f + e);
-    }
+    u->fast->sigmoid(to, from, n);
 }
 
 static void relu_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
@@ -324,19 +309,34 @@ static void hard_swish_f32(float *restrict to, const float *restrict from, int64
 
 static void gelu_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
 {
-    (void)u;
-    for (int64_t i = 0; i < n; i++) {
-        to[i] = 0.5f * from[i] * (1.0f + erff(from[i] * 0.70710678f));
-    }
+    u->fast->gelu(to, from, n);
 }
 
 static void swish_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
 {
-    float scale = (float)u->a;
+    u->fast->swish(to, from, n, (float)u->a);
+}
 
-    for (int64_t i = 0; i < n; i++) {
-        to[i] = from[i] / (1.0f + expf(-scale * from[i]));
-    }
+static void gelu_tanh_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
+{
+    u->fast->gelu_tanh(to, from, n);
+}
+
+static void softplus_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
+{
+    u->fast->softplus(to, from, n);
+}
+
+static void elu_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
+{
+    u->fast->elu(to, from, n, (float)u->a);
+}
+
+/* elu with its slope, times gamma. */
+static void selu_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
+{
+    u->fast->elu(to, from, n, (float)u->a);
+    u->fast->scale(to, to, n, (float)u->b, 0.0f);
 }
 
 /* ---- the loop over blocks ---- */
@@ -404,7 +404,7 @@ static void map_piece(void *context, int64_t begin, int64_t end, int worker)
 
 static spry_status run_row(op_call *call, const unary_row *row)
 {
-    unary u = {.row = row, .from = op_call_input(call, 0)};
+    unary u = {.row = row, .from = op_call_input(call, 0), .fast = elementwise_f32_select()};
     spry_status status;
 
     if (u.from == NULL) {
@@ -433,7 +433,7 @@ static spry_status run_unary(op_call *call)
 static spry_status run_gelu(op_call *call)
 {
     static const unary_row exact = {.plain = gelu, .f32 = gelu_f32};
-    static const unary_row approximate = {.plain = gelu_tanh};
+    static const unary_row approximate = {.plain = gelu_tanh, .f32 = gelu_tanh_f32};
     const char *form = graph_attribute_string(call->node, "approximate", "none");
 
     if (strcmp(form, "tanh") != 0 && strcmp(form, "none") != 0) {
@@ -530,7 +530,7 @@ const op ops_unary[] = {
     UNARY("Celu", 12, OP_FLOATS, .f64 = celu, .a = "alpha", .a_default = 1.0f),
     UNARY("Cos", 7, OP_FLOATS, .plain = cos),
     UNARY("Cosh", 9, OP_FLOATS, .plain = cosh),
-    UNARY("Elu", 6, OP_FLOATS, .f64 = elu, .a = "alpha", .a_default = 1.0f),
+    UNARY("Elu", 6, OP_FLOATS, .f64 = elu, .f32 = elu_f32, .a = "alpha", .a_default = 1.0f),
     UNARY("Erf", 9, OP_FLOATS, .plain = erf, .f32 = erf_f32),
     UNARY("Exp", 6, OP_FLOATS, .plain = exp, .f32 = exp_f32),
     UNARY("Floor", 1, OP_FLOATS, .plain = floor, .f32 = floor_f32),
@@ -550,15 +550,15 @@ const op ops_unary[] = {
     UNARY("Reciprocal", 6, OP_FLOATS, .plain = reciprocal, .f32 = reciprocal_f32),
     UNARY("Relu", 6, OP_FLOATS | OP_INTEGERS, .plain = relu, .f32 = relu_f32, .i64 = relu_i64),
     UNARY("Round", 11, OP_FLOATS, .plain = rint, .f32 = round_f32),
-    UNARY("Selu", 6, OP_FLOATS, .f64 = selu, .a = "alpha", .a_default = 1.67326319217681884766f,
-          .b = "gamma", .b_default = 1.05070102214813232422f),
+    UNARY("Selu", 6, OP_FLOATS, .f64 = selu, .f32 = selu_f32,
+          .a = "alpha", .a_default = 1.67326319217681884766f, .b = "gamma", .b_default = 1.05070102214813232422f),
     UNARY("Shrink", 9, OP_NUMERIC, .f64 = shrink, .i64 = shrink_i64, .a = "lambd",
           .a_default = 0.5f, .b = "bias", .b_default = 0.0f),
     UNARY("Sigmoid", 6, OP_FLOATS, .plain = sigmoid, .f32 = sigmoid_f32),
     UNARY("Sign", 9, OP_NUMERIC, .plain = sign, .i64 = sign_i64),
     UNARY("Sin", 7, OP_FLOATS, .plain = sin),
     UNARY("Sinh", 9, OP_FLOATS, .plain = sinh),
-    UNARY("Softplus", 1, OP_FLOATS, .plain = softplus),
+    UNARY("Softplus", 1, OP_FLOATS, .plain = softplus, .f32 = softplus_f32),
     UNARY("Softsign", 1, OP_FLOATS, .plain = softsign),
     UNARY("Sqrt", 6, OP_FLOATS, .plain = sqrt, .f32 = sqrt_f32),
     UNARY("Swish", 24, OP_FLOATS, .f64 = swish, .f32 = swish_f32, .a = "alpha",

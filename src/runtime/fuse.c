@@ -30,13 +30,24 @@ static spry_status refuse_to_run(op_call *call)
     return op_call_fail(call, SPRY_INTERNAL, "a fused node lost its provider");
 }
 
+/* The work is that of the product or convolution; what was fused into it is small. */
+static void fused_cost(const op_work *w, int64_t *macs, int64_t *flops)
+{
+    const op *plain = op_find("", w->node->type, w->node->opset);
+
+    if (plain != NULL && plain->cost != NULL) {
+        plain->cost(w, macs, flops);
+    }
+}
+
 static const op fused_op = {.name = "Fused",
                             .domain = FUSE_DOMAIN,
                             .min_inputs = 2,
                             .max_inputs = 4,
                             .min_outputs = 1,
                             .max_outputs = 1,
-                            .run = refuse_to_run};
+                            .run = refuse_to_run,
+                            .cost = fused_cost};
 
 /* The only node that reads the chain's result, or GRAPH_NONE. */
 static int32_t only_user(const graph *g, const graph_uses *uses, const chain *c)

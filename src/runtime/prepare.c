@@ -30,7 +30,8 @@ spry_status prepare_for_inputs(const graph *prepared, const value *const *inputs
                                const spry_session_options *options, threads *team, arena *memory,
                                graph **specialised, spry_error *error)
 {
-    pass_context context = {.team = team};
+    /* Products run in f32, so integer weights are dequantized once and for all. */
+    pass_context context = {.team = team, .fold_dequantize = true};
     spry_status status = graph_copy(prepared, memory, NULL, specialised, error);
     graph *g = *specialised;
 

@@ -9,6 +9,7 @@
 static const provider *const providers[] = {
     &provider_conv_f32,
     &provider_matmul_f32,
+    &provider_pool_f32,
     NULL,
 };
 
@@ -16,6 +17,25 @@ bool provider_is(const provider_site *site, const char *type)
 {
     return strcmp(site->node->type, type) == 0 &&
            (site->node->domain[0] == '\0' || strcmp(site->node->domain, FUSE_DOMAIN) == 0);
+}
+
+conv_f32_shape provider_plane_shape(const window *w, int64_t channels)
+{
+    int last = w->rank - 1;
+
+    return (conv_f32_shape){.channels = channels,
+                            .in_h = last > 0 ? w->in[0] : 1,
+                            .in_w = w->in[last],
+                            .out_h = last > 0 ? w->out[0] : 1,
+                            .out_w = w->out[last],
+                            .kernel_h = last > 0 ? w->kernel[0] : 1,
+                            .kernel_w = w->kernel[last],
+                            .stride_h = last > 0 ? w->stride[0] : 1,
+                            .stride_w = w->stride[last],
+                            .dilation_h = last > 0 ? w->dilation[0] : 1,
+                            .dilation_w = w->dilation[last],
+                            .pad_h = last > 0 ? w->pad_begin[0] : 0,
+                            .pad_w = w->pad_begin[last]};
 }
 
 gemm_f32_finish provider_finish(const provider_site *site)

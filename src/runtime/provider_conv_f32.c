@@ -29,8 +29,7 @@ typedef struct conv_state {
     int64_t worker_floats; /* workspace per worker */
 } conv_state;
 
-/* Geometry with one-dimensional convolutions seen as height 1. Returns false when the node is not
- * of the kind handled here. */
+/* The geometry; false when the attributes make no sense (the reference kernel says why). */
 static bool read_shape(const provider_site *site, conv_f32_shape *shape)
 {
     const graph_type *x = provider_input_type(site, 0);
@@ -39,7 +38,6 @@ static bool read_shape(const provider_site *site, conv_f32_shape *shape)
     int64_t in[2];
     int64_t kernel[2];
     int spatial = x->rank - 2;
-    int last = spatial - 1;
     window w;
 
     for (int i = 0; i < spatial; i++) {
@@ -49,19 +47,7 @@ static bool read_shape(const provider_site *site, conv_f32_shape *shape)
     if (!window_from_node(site->node, spatial, in, kernel, false, &w, &reason)) {
         return false;
     }
-    *shape = (conv_f32_shape){.channels = weights->dims[1].size,
-                              .in_h = last > 0 ? w.in[0] : 1,
-                              .in_w = w.in[last],
-                              .out_h = last > 0 ? w.out[0] : 1,
-                              .out_w = w.out[last],
-                              .kernel_h = last > 0 ? w.kernel[0] : 1,
-                              .kernel_w = w.kernel[last],
-                              .stride_h = last > 0 ? w.stride[0] : 1,
-                              .stride_w = w.stride[last],
-                              .dilation_h = last > 0 ? w.dilation[0] : 1,
-                              .dilation_w = w.dilation[last],
-                              .pad_h = last > 0 ? w.pad_begin[0] : 0,
-                              .pad_w = w.pad_begin[last]};
+    *shape = provider_plane_shape(&w, weights->dims[1].size);
     return true;
 }
 

@@ -2,14 +2,20 @@
 #ifndef RUNTIME_PROVIDERS_H
 #define RUNTIME_PROVIDERS_H
 
+#include "kernels/conv/conv_f32.h"
 #include "kernels/gemm/gemm_f32.h"
+#include "ops/sliding_window.h"
 #include "runtime/provider.h"
 
 extern const provider provider_conv_f32;
 extern const provider provider_matmul_f32;
+extern const provider provider_pool_f32;
 
 /* True when the node is that standard operator, plain or fused (fuse.h). */
 bool provider_is(const provider_site *site, const char *type);
+
+/* A window of one or two axes as kernels see it: one-dimensional ones have height 1. */
+conv_f32_shape provider_plane_shape(const window *w, int64_t channels);
 
 /* Bias per column or channel, residual and clamp of the node, as far as constants say; the caller
  * sets the residual at run time. */

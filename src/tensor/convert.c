@@ -66,31 +66,19 @@ static bool exact_in_f32(spry_dtype dtype)
            (bits <= 16 && dtype_class_of(dtype) != DTYPE_CLASS_STRING && bits > 0);
 }
 
-void convert_read_f32(const tensor *t, int64_t start, int64_t count, float *to)
+/* Integers of whole bytes, and bool. */
+static bool is_whole_integer(spry_dtype dtype)
 {
-    const void *from = bytes_at(t, start);
+    dtype_class kind = dtype_class_of(dtype);
 
-    switch (t->dtype) {
-    case SPRY_DTYPE_F32:
-        if (count > 0) {
-            memcpy(to, from, (size_t)count * sizeof *to);
-        }
-        break;
-    case SPRY_DTYPE_F64:
-        for (int64_t i = 0; i < count; i++) {
-            to[i] = (float)((const double *)from)[i];
-        }
-        break;
-    case SPRY_DTYPE_F16:
-        for (int64_t i = 0; i < count; i++) {
-            to[i] = dtype_f16_to_f32(((const uint16_t *)from)[i]);
-        }
-        break;
-    case SPRY_DTYPE_BF16:
-        for (int64_t i = 0; i < count; i++) {
-            to[i] = dtype_bf16_to_f32(((const uint16_t *)from)[i]);
-        }
-        break;
+    return kind == DTYPE_CLASS_BOOL ||
+           ((kind == DTYPE_CLASS_SIGNED || kind == DTYPE_CLASS_UNSIGNED) &&
+            spry_dtype_bits(dtype) >= 8);
+}
+
+static void read_integer_f32(spry_dtype dtype, const void *from, int64_t count, float *to)
+{
+    switch (dtype) {
     case SPRY_DTYPE_U8:
     case SPRY_DTYPE_BOOL:
         for (int64_t i = 0; i < count; i++) {
@@ -132,8 +120,39 @@ void convert_read_f32(const tensor *t, int64_t start, int64_t count, float *to)
             to[i] = (float)((const uint64_t *)from)[i];
         }
         break;
+    default: break;
+    }
+}
+
+void convert_read_f32(const tensor *t, int64_t start, int64_t count, float *to)
+{
+    const void *from = bytes_at(t, start);
+
+    switch (t->dtype) {
+    case SPRY_DTYPE_F32:
+        if (count > 0) {
+            memcpy(to, from, (size_t)count * sizeof *to);
+        }
+        break;
+    case SPRY_DTYPE_F64:
+        for (int64_t i = 0; i < count; i++) {
+            to[i] = (float)((const double *)from)[i];
+        }
+        break;
+    case SPRY_DTYPE_F16:
+        for (int64_t i = 0; i < count; i++) {
+            to[i] = dtype_f16_to_f32(((const uint16_t *)from)[i]);
+        }
+        break;
+    case SPRY_DTYPE_BF16:
+        for (int64_t i = 0; i < count; i++) {
+            to[i] = dtype_bf16_to_f32(((const uint16_t *)from)[i]);
+        }
+        break;
     default:
-        if (exact_in_f32(t->dtype)) {
+        if (is_whole_integer(t->dtype)) {
+            read_integer_f32(t->dtype, from, count, to);
+        } else if (exact_in_f32(t->dtype)) {
             read_small_f32(t, start, count, to);
         } else if (count > 0) {
             memset(to, 0, (size_t)count * sizeof *to);

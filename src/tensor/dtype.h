@@ -101,7 +101,7 @@ float dtype_f32_for_narrowing(double value);
 
 /* 8-bit and 4-bit floats by type. Round to nearest even. `saturate` as in ONNX's Cast: overflow and
  * infinity become the largest finite value instead of infinity or NaN. f4e2m1 always saturates and
- * has no NaN (NaN becomes 6); f8e8m0 has no sign (it is dropped) and no zero (2^-127 stands for it).
+ * has no NaN (NaN becomes 6); f8e8m0 has no sign (it is dropped) and no zero (2^-127 does).
  * Formats: OCP 8-bit floating point (E4M3FN, E5M2), arXiv 2206.02915 (FNUZ), OCP microscaling. */
 float dtype_small_float_to_f32(spry_dtype dtype, uint8_t bits);
 uint8_t dtype_small_float_from_f32(spry_dtype dtype, float value, bool saturate);

@@ -1,7 +1,7 @@
 /* The safetensors format, read strictly:
  *
- *   header length (8 bytes, little-endian) | JSON {"name": {"dtype", "shape", "data_offsets"}, ...} |
- *   data without gaps or overlaps
+ *   header length (8 bytes, little-endian) | JSON {"name": {"dtype", "shape", "data_offsets"}, ...}
+ *   | data without gaps or overlaps
  *
  * The header is scanned in one pass without building a tree, so that memory stays in proportion to
  * the file. */
@@ -44,7 +44,8 @@ SPRY_MUST_USE spry_status safetensors_read(const safetensors *file, int32_t inde
                                            spry_error *error);
 
 /* Writes tensors to `path`, atomically, those with the strictest alignment first.
- * Fails with SPRY_UNSUPPORTED (strings, c128 and other types the format lacks), SPRY_IO, SPRY_LIMIT. */
+ * Fails with SPRY_UNSUPPORTED (strings, c128 and other types the format lacks), SPRY_IO,
+ * SPRY_LIMIT. */
 SPRY_MUST_USE spry_status safetensors_save(const char *path, int32_t count,
                                            const char *const *names, const tensor *const *tensors,
                                            spry_error *error);

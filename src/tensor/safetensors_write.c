@@ -13,7 +13,7 @@
 
 enum { DATA_ALIGNMENT = 64 };
 
-/* A tensor to write; its index in the caller's arrays breaks ties, so the order is always the same. */
+/* A tensor to write; its index in the caller's arrays breaks ties: the order is always the same. */
 typedef struct part {
     const char *name;
     const tensor *t;

@@ -49,7 +49,8 @@ SPRY_MUST_USE spry_status tensor_init_bytes(tensor *t, const spry_allocator *all
                                             int64_t size, spry_error *error);
 
 /* Fills `t` as a string tensor whose texts the caller lays out in the `text_bytes` bytes at *room,
- * which belong to the same block as the elements. Undo with tensor_fini. Fails as tensor_init_owned. */
+ * which belong to the same block as the elements. Undo with tensor_fini. Fails as
+ * tensor_init_owned. */
 SPRY_MUST_USE spry_status tensor_init_texts(tensor *t, const spry_allocator *allocator, int rank,
                                             const int64_t *shape, size_t text_bytes, char **room,
                                             spry_error *error);

@@ -46,6 +46,25 @@ done
 expect 0 run "$models/words.onnx" --set tokens=50 --json
 json out '0 <= d["outputs"][0]["min"] and 10 < d["outputs"][0]["max"] < 100'
 
+# What NumPy's files cannot hold is narrowed on the way in.
+expect 0 run "$models/narrow.onnx" -i seed0/a_sum.npy --json
+json out 'd["inputs"][0]["type"] == "bf16" and d["outputs"][0]["type"] == "bf16"'
+
+# Sequences become one file per item.
+printf '\0\0\200\077\0\0\0\100\0\0\100\100' >three.bin
+expect 0 run "$models/pieces.onnx" -i three.bin -o pieces
+[ "$(floats pieces/parts.2.npy 1)" = 3 ] || fail "the third item is $(floats pieces/parts.2.npy 1)"
+expect 2 run "$models/pieces.onnx" -i three.bin -o pieces
+contains err "parts.0.npy"
+
+# Pictures through a recipe, with names of classes: letters that the example model knows.
+glyphs=$SPRY_SOURCE_DIR/examples/glyphs
+for sample in 7:7 a:A r:R; do
+    expect 0 run "$glyphs/glyphs.onnx" -i "$glyphs/samples/${sample%:*}.png" --preprocess unit \
+        --labels "$glyphs/classes.txt" --json
+    json out "d['outputs'][0]['top'][0]['label'] == '${sample#*:}'"
+done
+
 # Mistakes with inputs.
 expect 2 run "$models/sum.onnx" -i c=a.bin
 contains err "no input of this name"

@@ -24,11 +24,11 @@ if command -v script >/dev/null; then
         script -qec "$* '$spry' run missing.onnx" /dev/null </dev/null || true
     }
     terminal env >out
-    contains out "$escape["
+    contains out "${escape}["
     terminal env NO_COLOR=1 >out
-    lacks out "$escape["
+    lacks out "${escape}["
     terminal env TERM=dumb >out
-    lacks out "$escape["
+    lacks out "${escape}["
 fi
 
 got=0

@@ -5,8 +5,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Every pass over a copy of the graph, with a ceiling so that inputs which describe huge tensors end
- * soon. */
+/* Every pass over a copy of the graph, with a ceiling so that inputs which describe huge tensors
+ * end soon. */
 static void clean_up(const spry_model *m)
 {
     enum { CEILING = 64 << 20 };
@@ -26,16 +26,16 @@ static void clean_up(const spry_model *m)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    spry_model *model = NULL;
+    spry_model *m = NULL;
     spry_error error = {0};
     int64_t count;
 
-    if (spry_model_parse(NULL, data, size, NULL, &model, &error) != SPRY_OK) {
+    if (spry_model_parse(NULL, data, size, NULL, &m, &error) != SPRY_OK) {
         return 0;
     }
-    if (spry_model_unsupported(model, NULL, NULL, &count, &error) == SPRY_OK && count == 0) {
-        clean_up(model);
+    if (spry_model_unsupported(m, NULL, NULL, &count, &error) == SPRY_OK && count == 0) {
+        clean_up(m);
     }
-    spry_model_destroy(model);
+    spry_model_destroy(m);
     return 0;
 }

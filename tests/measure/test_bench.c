@@ -4,10 +4,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "measure/bench.h"
+#include "support/fault.h"
 
 static void check(double found, double expected)
 {
@@ -87,6 +90,109 @@ static void operators_are_summed(void **state)
     assert_int_equal(bench_sum_types(rows, 0, types), 0);
 }
 
+/* ---- whole benchmarks ---- */
+
+typedef struct subject {
+    spry_model *model;
+    spry_session *session;
+    spry_feed *feed;
+} subject;
+
+static int open_subject(void **state)
+{
+    static subject s;
+    const char *root = getenv("SPRY_SOURCE_DIR");
+    spry_session_options options = spry_session_options_default();
+    char path[1024];
+
+    options.threads = 1;
+    (void)snprintf(path, sizeof path, "%s/tests/cli/models/sum.onnx", root != NULL ? root : ".");
+    assert_int_equal(spry_model_load(NULL, path, &s.model, NULL), SPRY_OK);
+    assert_int_equal(spry_session_create(s.model, &options, &s.session, NULL), SPRY_OK);
+    assert_int_equal(spry_feed_create(NULL, s.model, &s.feed, NULL), SPRY_OK);
+    assert_int_equal(spry_feed_fill_random(s.feed, 0, NULL), SPRY_OK);
+    *state = &s;
+    return 0;
+}
+
+static int close_subject(void **state)
+{
+    subject *s = *state;
+
+    spry_feed_destroy(s->feed);
+    spry_session_destroy(s->session);
+    spry_model_destroy(s->model);
+    return 0;
+}
+
+static void runs_are_counted_and_timed(void **state)
+{
+    subject *s = *state;
+    spry_bench_options options = spry_bench_options_default();
+    spry_bench_result result;
+
+    options.runs = 17;
+    options.warmup = 0;
+    assert_int_equal(spry_bench_session(s->session, s->feed, &options, &result, NULL), SPRY_OK);
+    assert_int_equal(result.runs, 17);
+    assert_true(result.min_ms > 0 && result.min_ms <= result.median_ms);
+    assert_true(result.first_ms > 0 && result.peak_rss_bytes > 1000000);
+    options.runs = 0;
+    options.seconds = 0;
+    assert_int_equal(spry_bench_session(s->session, s->feed, &options, &result, NULL), SPRY_OK);
+    assert_int_equal(result.runs, 5);
+}
+
+static bool stop_at_once(void *context, const char *task, double done, double total)
+{
+    (void)context;
+    (void)task;
+    (void)done;
+    (void)total;
+    return false;
+}
+
+static void options_are_checked_and_progress_may_cancel(void **state)
+{
+    subject *s = *state;
+    const spry_progress progress = {stop_at_once, NULL};
+    spry_bench_options options = spry_bench_options_default();
+    spry_bench_result result;
+
+    options.progress = &progress;
+    assert_int_equal(spry_bench_session(s->session, s->feed, &options, &result, NULL),
+                     SPRY_CANCELLED);
+    options.runs = -1;
+    assert_int_equal(spry_bench_session(s->session, s->feed, &options, &result, NULL), SPRY_USAGE);
+    options.runs = 1;
+    options.struct_size = 0;
+    assert_int_equal(spry_bench_session(s->session, s->feed, &options, &result, NULL), SPRY_USAGE);
+}
+
+static spry_status feed_and_bench(const spry_allocator *allocator, void *context, spry_error *error)
+{
+    const subject *s = context;
+    spry_bench_options options = spry_bench_options_default();
+    spry_bench_result result;
+    spry_feed *feed = NULL;
+    spry_status status = spry_feed_create(allocator, s->model, &feed, error);
+
+    options.runs = 3;
+    if (status == SPRY_OK) {
+        status = spry_feed_fill_random(feed, 0, error);
+    }
+    if (status == SPRY_OK) {
+        status = spry_bench_session(s->session, feed, &options, &result, error);
+    }
+    spry_feed_destroy(feed);
+    return status;
+}
+
+static void memory_running_out(void **state)
+{
+    assert_true(fault_sweep(feed_and_bench, *state) > 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -94,7 +200,10 @@ int main(void)
         cmocka_unit_test(statistics_of_known_times),
         cmocka_unit_test(steady_times_do_not_drift),
         cmocka_unit_test(operators_are_summed),
+        cmocka_unit_test(runs_are_counted_and_timed),
+        cmocka_unit_test(options_are_checked_and_progress_may_cancel),
+        cmocka_unit_test(memory_running_out),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_subject, close_subject);
 }

@@ -229,14 +229,10 @@ static void attributes_are_replaced(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_are_unique),
-        cmocka_unit_test(sorting_keeps_free_order),
-        cmocka_unit_test(sorting_finds_cycles),
-        cmocka_unit_test(captures_follow_replacements),
-        cmocka_unit_test(sorting_heeds_captures),
-        cmocka_unit_test(replacing_keeps_the_interface),
-        cmocka_unit_test(lists_uses_once_per_node),
-        cmocka_unit_test(attributes_are_replaced),
+        cmocka_unit_test(names_are_unique),         cmocka_unit_test(sorting_keeps_free_order),
+        cmocka_unit_test(sorting_finds_cycles),     cmocka_unit_test(captures_follow_replacements),
+        cmocka_unit_test(sorting_heeds_captures),   cmocka_unit_test(replacing_keeps_the_interface),
+        cmocka_unit_test(lists_uses_once_per_node), cmocka_unit_test(attributes_are_replaced),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

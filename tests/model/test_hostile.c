@@ -19,8 +19,8 @@
 static const int64_t two[] = {2};
 static const float reals[] = {1, 2};
 
-/* Loads the bytes, asserts that they are refused (with `status`, unless that is SPRY_OK: any) within
- * the memory ceiling, and that the error names a place. */
+/* Loads the bytes, asserts that they are refused (with `status`, unless that is SPRY_OK: any)
+ * within the memory ceiling, and that the error names a place. */
 static void assert_refused(const proto *p, const char *folder, spry_status status)
 {
     alloc_counter counter = {0};
@@ -155,8 +155,8 @@ static void refuses_truncation(void **state)
 static void refuses_broken_wire(void **state)
 {
     static const uint8_t group[] = {0x0b, 0x0c};
-    static const uint8_t long_varint[] = {0x08, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
-                                          0x80, 0x80, 0x80, 0x80, 0x01};
+    static const uint8_t long_varint[] = {0x08, 0x80, 0x80, 0x80, 0x80, 0x80,
+                                          0x80, 0x80, 0x80, 0x80, 0x80, 0x01};
     static const uint8_t number_zero[] = {0x02, 0x00};
     static const uint8_t huge_length[] = {0x3a, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x00};
     static const struct {
@@ -188,11 +188,10 @@ static void refuses_wrong_tensors(void **state)
         spry_dtype dtype;
         int rank;
         const int64_t *shape;
-    } cases[] = {{SPRY_DTYPE_F32, 1, negative}, {SPRY_DTYPE_F32, 4, many},
-                 {SPRY_DTYPE_F32, 9, nine},     {SPRY_DTYPE_F32, 1, three},
-                 {SPRY_DTYPE_F32, 1, wide},     {SPRY_DTYPE_F64, 1, two},
-                 {SPRY_DTYPE_STRING, 1, two},   {SPRY_DTYPE_NONE, 1, two},
-                 {(spry_dtype)99, 1, two}};
+    } cases[] = {
+        {SPRY_DTYPE_F32, 1, negative}, {SPRY_DTYPE_F32, 4, many}, {SPRY_DTYPE_F32, 9, nine},
+        {SPRY_DTYPE_F32, 1, three},    {SPRY_DTYPE_F32, 1, wide}, {SPRY_DTYPE_F64, 1, two},
+        {SPRY_DTYPE_STRING, 1, two},   {SPRY_DTYPE_NONE, 1, two}, {(spry_dtype)99, 1, two}};
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -366,18 +365,12 @@ static void refuses_external_escapes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refuses_nesting),
-        cmocka_unit_test(refuses_nested_types),
-        cmocka_unit_test(refuses_empty_messages),
-        cmocka_unit_test(refuses_many_small_nodes),
-        cmocka_unit_test(refuses_truncation),
-        cmocka_unit_test(refuses_broken_wire),
-        cmocka_unit_test(refuses_wrong_tensors),
-        cmocka_unit_test(refuses_wrong_counts),
-        cmocka_unit_test(refuses_wrong_graphs),
-        cmocka_unit_test(refuses_wrong_names),
-        cmocka_unit_test(refuses_missing_graph),
-        cmocka_unit_test(refuses_other_versions),
+        cmocka_unit_test(refuses_nesting),          cmocka_unit_test(refuses_nested_types),
+        cmocka_unit_test(refuses_empty_messages),   cmocka_unit_test(refuses_many_small_nodes),
+        cmocka_unit_test(refuses_truncation),       cmocka_unit_test(refuses_broken_wire),
+        cmocka_unit_test(refuses_wrong_tensors),    cmocka_unit_test(refuses_wrong_counts),
+        cmocka_unit_test(refuses_wrong_graphs),     cmocka_unit_test(refuses_wrong_names),
+        cmocka_unit_test(refuses_missing_graph),    cmocka_unit_test(refuses_other_versions),
         cmocka_unit_test(refuses_external_escapes),
     };
 

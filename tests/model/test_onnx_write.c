@@ -298,8 +298,9 @@ static void moves_large_weights_outside(void **state)
 
 static void rewrites_real_models(void **state)
 {
-    static const char *const folders[] = {"mnist",     "cifar10-resnet",  "cifar10-vit", "onnx-real",
-                                          "mlperf-tiny", "imagenet-models", "stories260k"};
+    static const char *const folders[] = {"mnist",      "cifar10-resnet", "cifar10-vit",
+                                          "onnx-real",  "mlperf-tiny",    "imagenet-models",
+                                          "stories260k"};
     char target[512];
 
     (void)state;

@@ -336,6 +336,26 @@ static void refuses_what_does_not_fit(void **state)
     op_harness_fini(&h);
 }
 
+static void shape_arithmetic_is_known_before_it_runs(void **state)
+{
+    static const char *const operators[] = {"Add", "Sub", "Mul", "Div", "Max", "Min"};
+    static const int64_t expected[] = {9, 5, 14, 3, 7, 2};
+    int64_t two[] = {2};
+
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        op_harness h;
+
+        op_harness_init(&h, "", operators[i], 14);
+        (void)op_harness_i64s(&h, SPRY_DTYPE_I64, 1, two, (int64_t[]){7, 7});
+        (void)op_harness_i64s(&h, SPRY_DTYPE_I64, 0, NULL, (int64_t[]){2});
+        op_harness_run(&h, 1);
+        assert_int_equal(h.content_counts[0], 2);
+        assert_int_equal(h.contents[0][1].size, expected[i]);
+        op_harness_fini(&h);
+    }
+}
+
 /* ---- comparison and choice ---- */
 
 static void compares_every_type(void **state)
@@ -490,6 +510,7 @@ int main(void)
         cmocka_unit_test(integer_powers_wrap_and_truncate),
         cmocka_unit_test(powers_mix_types),
         cmocka_unit_test(refuses_what_does_not_fit),
+        cmocka_unit_test(shape_arithmetic_is_known_before_it_runs),
         cmocka_unit_test(compares_every_type),
         cmocka_unit_test(compares_and_chooses_strings),
         cmocka_unit_test(where_chooses_bits),

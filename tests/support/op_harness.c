@@ -329,8 +329,6 @@ static spry_status infer(op_harness *h, knowledge known)
     const tensor *constants[OP_HARNESS_PORTS] = {NULL};
     const graph_dim *contents[OP_HARNESS_PORTS] = {NULL};
     int32_t content_counts[OP_HARNESS_PORTS] = {0};
-    graph_dim *output_contents[OP_HARNESS_PORTS] = {NULL};
-    int32_t output_content_counts[OP_HARNESS_PORTS] = {0};
     op_shapes s = {.g = &h->g, .node = &h->node, .inputs = inputs, .constants = constants};
 
     for (int i = 0; i < h->input_count; i++) {
@@ -341,11 +339,12 @@ static spry_status infer(op_harness *h, knowledge known)
         }
     }
     memset(h->types, 0, sizeof h->types);
+    memset(h->contents, 0, sizeof h->contents);
     s.contents = contents;
     s.content_counts = content_counts;
     s.outputs = h->types;
-    s.output_contents = output_contents;
-    s.output_content_counts = output_content_counts;
+    s.output_contents = h->contents;
+    s.output_content_counts = h->content_counts;
     s.input_count = h->input_count;
     s.output_count = h->output_count;
     s.error = &h->error;
@@ -391,6 +390,14 @@ static void check_type(const op_harness *h, int i)
     }
     if (type->dtype != SPRY_DTYPE_NONE) {
         assert_string_equal(spry_dtype_name(type->dtype), spry_dtype_name(v->tensor.dtype));
+    }
+    if (h->contents[i] != NULL) {
+        assert_int_equal(h->content_counts[i], tensor_count(&v->tensor));
+    }
+    for (int k = 0; h->contents[i] != NULL && k < h->content_counts[i]; k++) {
+        if (h->contents[i][k].size >= 0) {
+            assert_int_equal(h->contents[i][k].size, convert_get_i64(&v->tensor, k));
+        }
     }
     if (!type->has_rank) {
         return;

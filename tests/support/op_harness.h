@@ -28,7 +28,9 @@ typedef struct op_harness {
     int input_count;
     bool hide_constants; /* the shape rule does not see the values of the inputs */
     value outputs[OP_HARNESS_PORTS];
-    graph_type types[OP_HARNESS_PORTS]; /* what the shape rule said of the outputs */
+    graph_type types[OP_HARNESS_PORTS];    /* what the shape rule said of the outputs */
+    graph_dim *contents[OP_HARNESS_PORTS]; /* and of their elements; NULL: nothing */
+    int32_t content_counts[OP_HARNESS_PORTS];
     int output_count;
     uint64_t seed;
     uint64_t state; /* of op_harness_next */

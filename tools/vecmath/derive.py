@@ -81,8 +81,8 @@ POLE = mp.mpf(3)
 
 
 def normal_tail(u):
-    """Phi(-a) e^(a^2 / 2) (a + 3) at the a with u = (a - 1) / (a + 3)."""
-    a = (1 + POLE * u) / (1 - u)
+    """Phi(-a) e^(a^2 / 2) (a + 3) at the a with u = (a - 2) / (a + 3)."""
+    a = (2 + POLE * u) / (1 - u)
     return mp.erfc(a / mp.sqrt(2)) / 2 * mp.exp(a * a / 2) * (a + POLE)
 
 
@@ -96,8 +96,8 @@ def main():
     fit("erf(x) = 1 - e^-P(x - 1)", lambda t: erfc_log(t + 1),
         lambda t: mp.erfc(t + 1) / mp.erf(t + 1), 0, mp.mpf("3"), 6)
     top = mp.mpf(15)
-    fit("normal tail: Phi(-a) = e^(-a^2/2) P(u) / (a + 3), u = (a - 1) / (a + 3)", normal_tail,
-        lambda u: 1 / normal_tail(u), -1 / POLE, (top - 1) / (top + POLE), 10)
+    fit("normal tail: Phi(-a) = e^(-a^2/2) P(u) / (a + 3), u = (a - 2) / (a + 3)", normal_tail,
+        lambda u: 1 / normal_tail(u), -2 / POLE, (top - 2) / (top + POLE), 10)
 
 
 if __name__ == "__main__":

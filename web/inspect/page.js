@@ -34,7 +34,7 @@
     }
 
     function fitWidth() {
-        setZoom(Math.max(0.3, Math.min(1, main.clientWidth / width)), 0, 0);
+        setZoom(Math.max(0.6, Math.min(1, main.clientWidth / width)), 0, 0);
         main.scrollLeft = (main.scrollWidth - main.clientWidth) / 2;
     }
 

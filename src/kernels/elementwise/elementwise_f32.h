@@ -2,10 +2,12 @@
  *
  * Every function reads n >= 0 floats per operand and writes n; nothing outside is touched. A result
  * may take the place of an operand (to == from), but may not overlap one otherwise. NaN gives NaN,
- * infinities give the functions' limits, results underflow gradually and overflow to infinity.
+ * infinities give what the formula gives (gelu and swish: NaN at -infinity), results underflow
+ * gradually and overflow to infinity.
  * Sums are taken in an order that depends on n alone (and on the variant).
  * How exact each elementary function is, in units of the last place over all floats, stands in
- * elementwise_f32_math.h: at most 2 for exp, expm1, log, tanh, erf; 4 for the others. */
+ * elementwise_f32_math.h: at most 2 for exp, expm1, log, tanh, erf, softplus;
+ * 4 for the others, 4.5 for the portable gelu. */
 #ifndef KERNELS_ELEMENTWISE_ELEMENTWISE_F32_H
 #define KERNELS_ELEMENTWISE_ELEMENTWISE_F32_H
 

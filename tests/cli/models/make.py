@@ -10,11 +10,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 F32, I64 = TensorProto.FLOAT, TensorProto.INT64
 
 
-def write(name, nodes, inputs, outputs, constants=(), domains=(("", 13),)):
+def write(name, nodes, inputs, outputs, constants=(), domains=(("", 13),),
+          sequences=()):
     graph = helper.make_graph(
         nodes, name,
         [helper.make_tensor_value_info(*port) for port in inputs],
-        [helper.make_tensor_value_info(*port) for port in outputs],
+        [helper.make_tensor_sequence_value_info(*port) if port[0] in sequences
+         else helper.make_tensor_value_info(*port) for port in outputs],
         [numpy_helper.from_array(array, key) for key, array in constants])
     model = helper.make_model(graph, producer_name="tests", ir_version=7,
                               opset_imports=[helper.make_opsetid(*d) for d in domains])
@@ -35,6 +37,10 @@ def main():
     write("words", [helper.make_node("Mul", ["ids", "attention_mask"], ["kept"], "keep")],
           [("ids", I64, ["batch", "tokens"]), ("attention_mask", I64, ["batch", "tokens"])],
           [("kept", I64, ["batch", "tokens"])])
+    write("narrow", [helper.make_node("Identity", ["a"], ["b"], "same")],
+          [("a", TensorProto.BFLOAT16, ["batch", 2])], [("b", TensorProto.BFLOAT16, ["batch", 2])])
+    write("pieces", [helper.make_node("SplitToSequence", ["a"], ["parts"], "split", axis=1)],
+          [("a", F32, [1, 3])], [("parts", F32, None)], sequences=("parts",))
     write("unsupported", [helper.make_node("Teleport", ["a"], ["b"], "beam", domain="nowhere")],
           [("a", F32, [2])], [("b", F32, [2])], domains=(("", 13), ("nowhere", 1)))
 

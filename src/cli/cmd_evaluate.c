@@ -1,0 +1,299 @@
+/* spry evaluate: how often a classifier is right on labelled data. */
+#include <inttypes.h>
+
+#include "cli/commands.h"
+#include "cli/labels.h"
+#include "cli/output.h"
+#include "cli/progress_bar.h"
+#include "cli/subject.h"
+#include "cli/table.h"
+#include "spry/evaluate.h"
+#include "spry/tensor_file.h"
+
+enum { WORST_CLASSES = 10 };
+
+static const cli_option options[] = {
+    {.name = "data",
+     .letter = 'd',
+     .kind = CLI_TEXT,
+     .value = "KIND:PATH",
+     .help = "labelled samples: cifar10, idx, folder, labels or npz, and where they lie"},
+    {.name = "preprocess",
+     .kind = CLI_TEXT,
+     .value = "RECIPE",
+     .fallback = "raw",
+     .help = "how pictures become inputs: raw, unit, imagenet, cifar, tf, tf128, or a .json file"},
+    {.name = "limit",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "0",
+     .lowest = 0,
+     .highest = 9007199254740992.0,
+     .help = "only the first N samples, 0 for all"},
+    {.name = "batch",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "0",
+     .lowest = 0,
+     .highest = 1048576,
+     .help = "samples per run, 0 for 32 or what the model fixes"},
+    {.name = "class-offset",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "0",
+     .lowest = -1000000,
+     .highest = 1000000,
+     .help = "class c is score c + N: 1 for models with a background class"},
+    {.name = "output", .kind = CLI_TEXT, .value = "NAME", .help = "the output with the scores"},
+    {.name = "labels",
+     .kind = CLI_PATH,
+     .value = "FILE",
+     .help = "names of the classes, one per line"},
+    {.name = "per-class", .kind = CLI_FLAG, .help = "list the classes recognised least often"},
+    {.name = "predictions",
+     .kind = CLI_PATH,
+     .value = "FILE",
+     .help = "write logits, classes and labels of all samples (.npz or .safetensors)"},
+    {.name = "force", .kind = CLI_FLAG, .help = "replace an existing FILE"},
+    {.name = "at-least",
+     .kind = CLI_NUMBER,
+     .value = "X",
+     .lowest = 0,
+     .highest = 1,
+     .help = "exit with 1 when top-1 is below this fraction"},
+    {.name = "seed",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "0",
+     .lowest = 0,
+     .highest = 9007199254740992.0,
+     .help = "seed of random operators"},
+    SUBJECT_SESSION_OPTIONS,
+    {0},
+};
+
+typedef struct evaluate_state {
+    const cli_call *call;
+    subject s;
+    spry_dataset *data;
+    labels names;
+    spry_evaluation *result;
+} evaluate_state;
+
+static const char *class_name(const evaluate_state *e, int64_t label)
+{
+    const char *name = labels_at(&e->names, label);
+
+    name = name != NULL ? name : spry_dataset_class_name(e->data, label);
+    return name != NULL ? name : "";
+}
+
+/* ---- telling ---- */
+
+static spry_status print_classes(const evaluate_state *e, spry_error *error)
+{
+    static const table_column columns[] = {{"class", true}, {"name", false},
+                                           {"right", true}, {"of", true},
+                                           {"%", true},     {"often taken for", false},
+                                           {NULL, false}};
+    const spry_evaluate_class *rows = NULL;
+    int32_t count = spry_evaluation_classes(e->result, &rows);
+    table t;
+
+    table_init(&t, columns);
+    for (int32_t i = 0; i < count && i < WORST_CLASSES; i++) {
+        table_cell(&t, "%" PRId64, rows[i].label);
+        table_cell(&t, "%s", class_name(e, rows[i].label));
+        table_cell(&t, "%" PRId64, rows[i].right);
+        table_cell(&t, "%" PRId64, rows[i].count);
+        table_cell(&t, "%.2f", 100.0 * (double)rows[i].right / (double)rows[i].count);
+        if (rows[i].mistaken < 0) {
+            table_cell(&t, "%s", "");
+        } else {
+            table_cell(&t, "%" PRId64 " %s", rows[i].mistaken, class_name(e, rows[i].mistaken));
+        }
+    }
+    (void)fputc('\n', e->call->out);
+    spry_status status = table_print(&t, TABLE_PLAIN, e->call->out, error);
+    table_fini(&t);
+    return status;
+}
+
+static spry_status print_text(const evaluate_state *e, spry_error *error)
+{
+    const spry_evaluate_totals *t = spry_evaluation_totals(e->result);
+
+    (void)fprintf(e->call->out,
+                  "top-1    %.2f %%\ntop-5    %.2f %%\nsamples  %" PRId64
+                  " in %.2f s (%.1f per second, %.2f s in the model, batches of %" PRId64 ")\n",
+                  100 * t->top1, 100 * t->top5, t->count, t->seconds,
+                  t->seconds > 0 ? (double)t->count / t->seconds : 0, t->run_seconds, t->batch);
+    return cli_given(e->call, "per-class") ? print_classes(e, error) : SPRY_OK;
+}
+
+static void write_classes(const evaluate_state *e, json_writer *json)
+{
+    const spry_evaluate_class *rows = NULL;
+    int32_t count = spry_evaluation_classes(e->result, &rows);
+
+    json_write_array(json, "classes");
+    for (int32_t i = 0; i < count; i++) {
+        json_write_object(json, NULL);
+        json_write_i64(json, "class", rows[i].label);
+        json_write_string(json, "name", class_name(e, rows[i].label));
+        json_write_i64(json, "right", rows[i].right);
+        json_write_i64(json, "count", rows[i].count);
+        json_write_i64(json, "often_taken_for", rows[i].mistaken);
+        json_write_end(json);
+    }
+    json_write_end(json);
+}
+
+static spry_status print_json(const evaluate_state *e, spry_error *error)
+{
+    const spry_evaluate_totals *t = spry_evaluation_totals(e->result);
+    const output_record record = {.model = e->s.path,
+                                  .threads = e->s.options.threads,
+                                  .is_seeded = true,
+                                  .seed = e->s.options.seed};
+    output_document document;
+
+    output_begin(&document, e->call);
+    json_writer *json = &document.json;
+    json_write_string(json, "data", cli_text(e->call, "data"));
+    json_write_f64(json, "top1", t->top1);
+    json_write_f64(json, "top5", t->top5);
+    json_write_i64(json, "count", t->count);
+    json_write_f64(json, "seconds", t->seconds);
+    json_write_f64(json, "run_seconds", t->run_seconds);
+    json_write_i64(json, "batch", t->batch);
+    if (cli_given(e->call, "per-class")) {
+        write_classes(e, json);
+    }
+    spry_status status = output_write_record(json, &record, error);
+    if (status != SPRY_OK) {
+        output_drop(&document);
+        return status;
+    }
+    return output_end(&document, e->call, error);
+}
+
+static spry_status save_predictions(const evaluate_state *e, spry_error *error)
+{
+    static const char *const names[] = {"logits", "classes", "labels"};
+    const char *path = cli_text(e->call, "predictions");
+
+    if (path == NULL) {
+        return SPRY_OK;
+    }
+    const spry_tensor *const tensors[] = {spry_evaluation_scores(e->result),
+                                          spry_evaluation_predictions(e->result),
+                                          spry_evaluation_labels(e->result)};
+    return spry_archive_save(path, 3, names, tensors, error);
+}
+
+/* ---- the command ---- */
+
+static spry_status evaluate(evaluate_state *e, spry_error *error)
+{
+    spry_evaluate_options asked = spry_evaluate_options_default();
+    spry_preprocess recipe;
+    progress_bar bar;
+    spry_status status = spry_preprocess_parse(cli_text(e->call, "preprocess"), &recipe, error);
+
+    if (status != SPRY_OK) {
+        return status;
+    }
+    progress_bar_begin(&bar, e->call);
+    asked.recipe = &recipe;
+    asked.limit = cli_integer(e->call, "limit");
+    asked.batch = cli_integer(e->call, "batch");
+    asked.class_offset = cli_integer(e->call, "class-offset");
+    asked.output = cli_text(e->call, "output");
+    asked.keep_scores = cli_given(e->call, "predictions");
+    asked.progress = &bar.hook;
+    status = spry_evaluate(e->s.model, e->s.session, e->data, &asked, &e->result, error);
+    progress_bar_end(&bar);
+    return status;
+}
+
+/* Usage is checked before the model is read, which may take long. */
+static spry_status prepare(evaluate_state *e, spry_error *error)
+{
+    const char *data = cli_text(e->call, "data");
+    const char *predictions = cli_text(e->call, "predictions");
+
+    if (data == NULL) {
+        return spry_fail(error, SPRY_USAGE, "--data", "for example --data cifar10:test_batch.bin",
+                         "no data given");
+    }
+    spry_status status =
+        predictions != NULL ? output_check_free(e->call, predictions, error) : SPRY_OK;
+    if (status == SPRY_OK) {
+        status = spry_dataset_open(NULL, data, &e->data, error);
+    }
+    if (status == SPRY_OK) {
+        status = labels_open(&e->names, cli_text(e->call, "labels"), error);
+    }
+    return status;
+}
+
+static spry_status report(const evaluate_state *e, spry_error *error)
+{
+    double top1 = spry_evaluation_totals(e->result)->top1;
+    spry_status status = save_predictions(e, error);
+
+    if (status == SPRY_OK) {
+        status = cli_given(e->call, "json") ? print_json(e, error) : print_text(e, error);
+    }
+    if (status == SPRY_OK && cli_given(e->call, "at-least") &&
+        top1 < cli_number(e->call, "at-least")) {
+        output_note(e->call, "top-1 %.4f is below %s", top1, cli_text(e->call, "at-least"));
+        return SPRY_NEGATIVE;
+    }
+    return status;
+}
+
+static spry_status run(const cli_call *call, spry_error *error)
+{
+    evaluate_state e = {.call = call};
+    spry_status status = prepare(&e, error);
+
+    if (status == SPRY_OK) {
+        status = subject_open(&e.s, call, error);
+    }
+    if (status == SPRY_OK) {
+        status = subject_open_session(&e.s, error);
+    }
+    if (status == SPRY_OK) {
+        status = evaluate(&e, error);
+    }
+    if (status == SPRY_OK) {
+        status = report(&e, error);
+    }
+    spry_evaluation_destroy(e.result);
+    labels_close(&e.names);
+    subject_close(&e.s);
+    spry_dataset_close(e.data);
+    return status;
+}
+
+const cli_command cmd_evaluate = {
+    .name = "evaluate",
+    .summary = "measure how often a classifier is right",
+    .arguments = "MODEL",
+    .least_arguments = 1,
+    .most_arguments = 1,
+    .examples = {"spry evaluate resnet20.onnx --data cifar10:test_batch.bin --preprocess imagenet",
+                 "spry evaluate mobilenet.onnx --data labels:labels.txt --preprocess tf128 "
+                 "--class-offset 1 --limit 200"},
+    .description =
+        "Runs labelled samples through a model and counts how often the right class has the "
+        "largest score (top-1) or one of the five largest (top-5).\n\n"
+        "Kinds of data: cifar10 (binary file), idx (as MNIST, also gzipped), folder (one subfolder "
+        "per class), labels (a text file with picture and class per line), npz (arrays of samples "
+        "and labels).\n\n"
+        "Memory does not grow with the number of samples unless --predictions keeps their scores.",
+    .options = options,
+    .run = run,
+};

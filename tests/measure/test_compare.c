@@ -1,0 +1,130 @@
+/* Differences against numbers worked out by hand. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "spry/compare.h"
+
+static spry_tensor *wrap(float *values, int rank, const int64_t *shape, size_t count)
+{
+    spry_tensor *t = NULL;
+
+    assert_int_equal(spry_tensor_wrap(NULL, SPRY_DTYPE_F32, rank, shape, values,
+                                      count * sizeof *values, &t, NULL),
+                     SPRY_OK);
+    return t;
+}
+
+static void test_known_differences(void **state)
+{
+    float a[] = {1, 2, 3, 4, 0, -4};
+    float b[] = {1, 2, 4, 4, 0, -4};
+    float c[] = {3, 2, 1, 4, 0, -4};
+    const int64_t shape[] = {2, 3};
+    spry_tensor *ta = wrap(a, 2, shape, 6);
+    spry_tensor *tb = wrap(b, 2, shape, 6);
+    spry_tensor *tc = wrap(c, 2, shape, 6);
+    spry_comparison *comparison = NULL;
+    const spry_difference *rows = NULL;
+    (void)state;
+
+    assert_int_equal(spry_comparison_create(NULL, &comparison, NULL), SPRY_OK);
+    assert_int_equal(spry_comparison_add(comparison, "equal", ta, ta, NULL), SPRY_OK);
+    assert_int_equal(spry_comparison_add(comparison, "near", ta, tb, NULL), SPRY_OK);
+    assert_int_equal(spry_comparison_add(comparison, "far", ta, tc, NULL), SPRY_OK);
+    assert_int_equal(spry_comparison_rows(comparison, &rows), 3);
+    assert_true(isinf(rows[0].sqnr_db) && rows[0].max_abs == 0 && rows[0].agreement == 1);
+    assert_true(fabs(rows[0].cosine - 1) < 1e-12);
+    assert_true(rows[1].max_abs == 1 && rows[1].range == 8 && rows[1].max_rel == 0.125);
+    assert_true(fabs(rows[1].mean_abs - 1.0 / 6) < 1e-12);
+    assert_true(fabs(rows[1].sqnr_db - 10 * log10(46.0)) < 1e-9);
+    assert_true(fabs(rows[1].cosine - 49 / sqrt(46.0 * 53)) < 1e-12);
+    assert_true(rows[2].agreement == 0.5 && rows[2].max_abs == 2);
+    assert_true(rows[0].suspicion == 0 && rows[1].suspicion > 0 && rows[2].suspicion > 0);
+    spry_comparison_destroy(comparison);
+    spry_tensor_destroy(ta);
+    spry_tensor_destroy(tb);
+    spry_tensor_destroy(tc);
+}
+
+static void test_odd_elements(void **state)
+{
+    float a[] = {NAN, INFINITY, 1};
+    float b[] = {NAN, INFINITY, 1};
+    float c[] = {1, INFINITY, NAN};
+    const int64_t shape[] = {3};
+    const int64_t other_shape[] = {1, 3};
+    spry_tensor *ta = wrap(a, 1, shape, 3);
+    spry_tensor *tb = wrap(b, 1, shape, 3);
+    spry_tensor *tc = wrap(c, 1, shape, 3);
+    spry_tensor *td = wrap(c, 2, other_shape, 3);
+    spry_comparison *comparison = NULL;
+    const spry_difference *rows = NULL;
+    (void)state;
+
+    assert_int_equal(spry_comparison_create(NULL, &comparison, NULL), SPRY_OK);
+    assert_int_equal(spry_comparison_add(comparison, "same", ta, tb, NULL), SPRY_OK);
+    assert_int_equal(spry_comparison_add(comparison, "odd", ta, tc, NULL), SPRY_OK);
+    assert_int_equal(spry_comparison_add(comparison, "shape", ta, td, NULL), SPRY_USAGE);
+    assert_int_equal(spry_comparison_rows(comparison, &rows), 2);
+    assert_true(rows[0].odd == 0 && rows[0].max_abs == 0);
+    assert_true(rows[1].odd == 2 && isinf(rows[1].max_abs) && isinf(rows[1].max_rel));
+    spry_comparison_destroy(comparison);
+    spry_tensor_destroy(ta);
+    spry_tensor_destroy(tb);
+    spry_tensor_destroy(tc);
+    spry_tensor_destroy(td);
+}
+
+/* Two runs under one name are one longer run; rows longer than a block are followed across it. */
+static void test_runs_add_up(void **state)
+{
+    enum { COUNT = 1500 };
+    static float a[COUNT];
+    static float b[COUNT];
+    const int64_t whole[] = {1, COUNT};
+    const int64_t half[] = {1, COUNT / 2};
+    spry_comparison *comparison = NULL;
+    const spry_difference *rows = NULL;
+    (void)state;
+
+    for (int i = 0; i < COUNT; i++) {
+        a[i] = (float)((i * 37) % 101) / 7;
+        b[i] = a[i] + (float)((i * 13) % 11 - 5) / 100;
+    }
+    a[1400] = 100;
+    b[1400] = 100;
+    spry_tensor *t[] = {wrap(a, 2, whole, COUNT),
+                        wrap(b, 2, whole, COUNT),
+                        wrap(a, 2, half, COUNT / 2),
+                        wrap(b, 2, half, COUNT / 2),
+                        wrap(a + COUNT / 2, 2, half, COUNT / 2),
+                        wrap(b + COUNT / 2, 2, half, COUNT / 2)};
+    assert_int_equal(spry_comparison_create(NULL, &comparison, NULL), SPRY_OK);
+    assert_int_equal(spry_comparison_add(comparison, "whole", t[0], t[1], NULL), SPRY_OK);
+    assert_int_equal(spry_comparison_add(comparison, "halves", t[2], t[3], NULL), SPRY_OK);
+    assert_int_equal(spry_comparison_add(comparison, "halves", t[4], t[5], NULL), SPRY_OK);
+    assert_int_equal(spry_comparison_rows(comparison, &rows), 2);
+    assert_int_equal(rows[0].elements, rows[1].elements);
+    assert_true(rows[0].max_abs == rows[1].max_abs && rows[0].range == rows[1].range);
+    assert_true(fabs(rows[0].sqnr_db - rows[1].sqnr_db) < 1e-9);
+    assert_true(rows[0].agreement == 1);
+    spry_comparison_destroy(comparison);
+    for (int i = 0; i < 6; i++) {
+        spry_tensor_destroy(t[i]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_known_differences),
+        cmocka_unit_test(test_odd_elements),
+        cmocka_unit_test(test_runs_add_up),
+    };
+
+    return cmocka_run_group_tests_name("compare", tests, NULL, NULL);
+}
