@@ -73,8 +73,8 @@ SPRY_API const spry_evaluate_totals *spry_evaluation_totals(const spry_evaluatio
 /* The classes that occurred, the least often recognised first; returns how many. */
 SPRY_API int32_t spry_evaluation_classes(const spry_evaluation *evaluation,
                                          const spry_evaluate_class **classes);
-/* f32[count, scores], and the label and the predicted class of every sample, i64[count]; NULL unless
- * they were to be kept. */
+/* f32[count, scores], and the label and the predicted class of every sample, i64[count]; NULL
+ * unless they were to be kept. */
 SPRY_API const spry_tensor *spry_evaluation_scores(const spry_evaluation *evaluation);
 SPRY_API const spry_tensor *spry_evaluation_labels(const spry_evaluation *evaluation);
 SPRY_API const spry_tensor *spry_evaluation_predictions(const spry_evaluation *evaluation);

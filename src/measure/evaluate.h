@@ -6,8 +6,8 @@
 
 #include "spry/evaluate.h"
 
-/* Index of the largest of `count` >= 1 scores, the first of equals; not-a-number counts as less than
- * everything. */
+/* Index of the largest of `count` >= 1 scores, the first of equals; not-a-number counts as less
+ * than everything. */
 int64_t evaluate_best(const float *scores, int64_t count);
 
 /* How many scores come before score `index` in descending order (of equals the first); `count` when
