@@ -488,8 +488,11 @@ static spry_status report(compare_state *c, spry_error *error)
     const spry_difference *rows = NULL;
     int32_t count = spry_comparison_rows(c->comparison, &rows);
     int32_t results = count_results(c, rows, count);
-    const compare_told told = {
-        .call = c->call, .path = c->s.path, .options = &c->s.options, .runs = c->runs};
+    const compare_told told = {.call = c->call,
+                               .memory = &c->memory,
+                               .path = c->s.path,
+                               .options = &c->s.options,
+                               .runs = c->runs};
 
     if (results == 0) {
         return spry_fail(error, SPRY_USAGE, c->call->arguments[1], NULL,

@@ -6,8 +6,8 @@
 #include "model/graph.h"
 
 /* Name of the family, which is also the colour's name in the page's style: "conv", "matmul",
- * "norm", "activation", "pool", "shape", "arithmetic", "reduce", "quantize", "recurrent",
- * "control" or "other". */
+ * "norm", "activation", "pool", "shape", "arithmetic", "reduce", "quantize", "recurrent", "control"
+ * or "other". */
 const char *family_of(const graph_node *node);
 
 /* Appends what tells one such node from another: "3x3 /2 g32", "axis 1", "0 2 1 3"; or nothing. */

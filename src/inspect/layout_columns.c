@@ -1,7 +1,7 @@
-/* Columns: vertices are joined into vertical blocks with their median neighbours and the blocks
- * are packed, four times (from above and below, to the left and to the right); the result is the
- * mean of the two middle ones. Brandes and Koepf, "Fast and simple horizontal coordinate
- * assignment", 2001. */
+/* Columns: vertices are joined into vertical blocks with their median neighbours and the blocks are
+ * packed, four times (from above and below, to the left and to the right); the result is the mean
+ * of the two middle ones. Brandes and Koepf, "Fast and simple horizontal coordinate assignment",
+ * 2001. */
 #include <stdlib.h>
 
 #include "base/alloc.h"

@@ -1,8 +1,9 @@
 /* Normalisation over the last axes: LayerNormalization, RMSNormalization, and ONNX Runtime's forms
- * that add a residual first. All compute in f64. */
+ * that add a residual first. All compute in f64, but for rows of f32 without a residual. */
 #include <math.h>
 #include <string.h>
 
+#include "kernels/elementwise/elementwise_f32.h"
 #include "ops/broadcast.h"
 #include "ops/families.h"
 #include "ops/operand.h"
@@ -27,7 +28,9 @@ typedef struct layer {
     bool has_skip, has_scale, has_bias, has_skip_bias;
     broadcast skip, scale, bias, skip_bias; /* over x */
     tensor *y, *mean, *inverse, *sum;
-    double *room; /* size per worker */
+    double *room;                    /* size per worker */
+    elementwise_f32_normalise *fast; /* NULL: in f64 */
+    elementwise_f32_norm norm;       /* its operands */
 } layer;
 
 static spry_dtype statistics_dtype(const graph_node *node)
@@ -159,6 +162,58 @@ static void run_rows(void *context, int64_t begin, int64_t end, int worker)
     }
 }
 
+static void run_rows_f32(void *context, int64_t begin, int64_t end, int worker)
+{
+    const layer *l = context;
+
+    (void)worker;
+    for (int64_t r = begin; r < end; r++) {
+        const float *from = (const float *)l->x->data + r * l->size;
+        float *to = (float *)l->y->data + r * l->size;
+        elementwise_f32_moments found = l->fast(to, from, l->size, &l->norm);
+
+        if (l->mean != NULL) {
+            convert_write_f64(l->mean, r, 1, &(double){(double)found.mean});
+        }
+        if (l->inverse != NULL) {
+            convert_write_f64(l->inverse, r, 1, &(double){(double)found.inv_scale});
+        }
+    }
+}
+
+/* True when input `i` is absent, or f32 and one number per element of a row: then *row is it. */
+static bool is_row_f32(const op_call *call, const layer *l, int i, int axis, const float **row)
+{
+    const tensor *t = i > 0 ? op_call_input(call, i) : NULL;
+    int first;
+
+    *row = NULL;
+    if (t == NULL) {
+        return true;
+    }
+    first = t->rank - (l->x->rank - axis);
+    if (t->dtype != SPRY_DTYPE_F32 || tensor_count(t) != l->size || first < 0 ||
+        tensor_span(t, first, t->rank) != l->size) {
+        return false;
+    }
+    *row = t->data;
+    return true;
+}
+
+/* Chooses the vector kernel where the operands are what it takes. */
+static void choose_fast(const op_call *call, layer *l, int axis)
+{
+    const elementwise_f32_kernel *kernel = elementwise_f32_select();
+
+    l->norm.epsilon = (float)l->epsilon;
+    if (l->x->dtype == SPRY_DTYPE_F32 && l->y != NULL && l->sum == NULL && l->size > 0 &&
+        !l->has_skip && !l->has_skip_bias &&
+        is_row_f32(call, l, l->form->scale, axis, &l->norm.gamma) &&
+        is_row_f32(call, l, l->form->bias, axis, &l->norm.beta)) {
+        l->fast = l->form->centred ? kernel->layer_norm : kernel->rms_norm;
+    }
+}
+
 /* Lays input `i` (0: none) over x; *has says whether it is there. */
 static spry_status lay(op_call *call, const layer *l, int i, broadcast *b, bool *has)
 {
@@ -232,11 +287,15 @@ static spry_status run_layer(op_call *call)
         status = make_outputs(call, &l, axis);
     }
     if (status == SPRY_OK) {
+        choose_fast(call, &l, axis);
+    }
+    if (status == SPRY_OK && l.fast == NULL) {
         status = whole_room(call, l.size, threads_count(call->team), sizeof(double), &memory);
     }
     if (status == SPRY_OK) {
         l.room = memory;
-        threads_for(call->team, tensor_span(x, 0, axis), 1 + 16384 / (l.size + 1), run_rows, &l);
+        threads_for(call->team, tensor_span(x, 0, axis), 1 + 16384 / (l.size + 1),
+                    l.fast != NULL ? run_rows_f32 : run_rows, &l);
     }
     return status;
 }

@@ -43,6 +43,7 @@ static const op *const tables[] = {
     ops_signal,
     ops_softmax,
     ops_space,
+    ops_text,
     ops_top_k,
     ops_unary,
     ops_unique,

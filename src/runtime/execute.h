@@ -17,10 +17,10 @@ typedef struct executor {
     spry_error *error;
 } executor;
 
-/* Runs `p`. `inputs` are borrowed, in the order of the graph's inputs; one that is NULL stands for an
- * input whose initializer counts. `outputs` (initialised, none) receive values of their own, in the
- * order of the graph's outputs. `enclosing` is the frame of the plan that holds this body; NULL at
- * top level.
+/* Runs `p`. `inputs` are borrowed, in the order of the graph's inputs; one that is NULL stands for
+ * an input whose initializer counts. `outputs` (initialised, none) receive values of their own, in
+ * the order of the graph's outputs. `enclosing` is the frame of the plan that holds this body; NULL
+ * at top level.
  * Fails as the operators do; outputs may then be partly filled. */
 SPRY_MUST_USE spry_status execute_plan(executor *x, plan *p, const value *enclosing,
                                        const value *const *inputs, int32_t input_count,

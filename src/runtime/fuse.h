@@ -1,4 +1,5 @@
-/* Fused operators: what follows a convolution or product is done while its results are in registers.
+/* Fused operators: what follows a convolution or product is done while its results are in
+ * registers.
  *
  *     Conv | MatMul | Gemm  ->  [+ bias]  ->  [+ residual]  ->  [Relu | Clip]
  *

@@ -1,8 +1,9 @@
 /* A plan: one graph made executable for one set of input shapes.
  *
- * Values fall into three kinds: constants (borrowed from the model), planned (static size, placed in
- * one arena by lifetime), and dynamic (allocated by the node that computes them, released after the
- * last use). The bodies of If, Loop and Scan get plans of their own in which everything is dynamic. */
+ * Values fall into three kinds: constants (borrowed from the model), planned (static size, placed
+ * in one arena by lifetime), and dynamic (allocated by the node that computes them, released after
+ * the last use). The bodies of If, Loop and Scan get plans of their own in which everything is
+ * dynamic. */
 #ifndef RUNTIME_PLAN_H
 #define RUNTIME_PLAN_H
 

@@ -1,7 +1,8 @@
 /* Providers: fast implementations that take a node over from its operator's reference kernel.
  *
- * create (packs weights, once per plan) -> run (any number of times, allocating nothing) -> destroy.
- * The table in provider.c is searched in order; the first provider that accepts a node executes it. */
+ * create (packs weights, once per plan) -> run (any number of times, allocating nothing) ->
+ * destroy. The table in provider.c is searched in order; the first provider that accepts a node
+ * executes it. */
 #ifndef RUNTIME_PROVIDER_H
 #define RUNTIME_PROVIDER_H
 

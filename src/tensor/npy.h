@@ -1,6 +1,6 @@
 /* NumPy's NPY format, versions 1.0 to 3.0, read strictly and written as 1.0.
  *
- *   "\x93NUMPY" major minor | header length | {'descr': .., 'fortran_order': .., 'shape': ..} | data
+ *   "\x93NUMPY" version | header length | {'descr': .., 'fortran_order': .., 'shape': ..} | data
  *
  * Types that NumPy lacks are widened on writing: bf16 and the 8- and 4-bit floats become float32,
  * 4- and 2-bit integers int8 or uint8. On reading, 2-byte void ('V2') is taken as bf16, which is

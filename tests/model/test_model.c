@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "model/model.h"
@@ -182,8 +183,7 @@ static void survives_exhausted_memory(void **state)
     load_and_save work = {.p = &p};
 
     (void)state;
-    strncpy(folder, data_make_folder(), sizeof folder - 1);
-    folder[sizeof folder - 1] = '\0';
+    (void)snprintf(folder, sizeof folder, "%s", data_make_folder());
     work.target = data_join(folder, "m.onnx");
     put_model(&p, 8);
     assert_true(fault_sweep(use_model, &work) > 3);

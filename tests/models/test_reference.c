@@ -112,9 +112,9 @@ static void close_subject(subject *s)
 /* ---- agreement ---- */
 
 typedef struct agreement {
-    double worst; /* largest difference */
-    double range; /* of the reference */
-    double step;  /* smallest gap between two reference values: the quantization step */
+    double worst;  /* largest difference */
+    double range;  /* of the reference */
+    double step;   /* smallest gap between two reference values: the quantization step */
     int64_t count; /* rows */
     int64_t same_class;
     int64_t values;

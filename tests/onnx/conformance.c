@@ -1,10 +1,10 @@
 /* Runs ONNX backend tests: conformance SET-FOLDER... > table.tsv
  *
  * Each SET-FOLDER holds TEST/model.onnx and TEST/test_data_set_K/{input,output}_J.pb, or (the set
- * "light") TEST.onnx and TEST_output_0.pb, whose input is the ramp i / n over n elements. One line per
- * test goes to stdout: set, test, verdict (pass, unsupported, wrong, error, crash), detail. Every
- * test runs in a process of its own, so that a crash is a verdict and not the end. Tests of random
- * operators compare types and shapes only, which the detail says.
+ * "light") TEST.onnx and TEST_output_0.pb, whose input is the ramp i / n over n elements. One line
+ * per test goes to stdout: set, test, verdict (pass, unsupported, wrong, error, crash), detail.
+ * Every test runs in a process of its own, so that a crash is a verdict and not the end. Tests of
+ * random operators compare types and shapes only, which the detail says.
  *
  * Tolerances are those of ONNX's own runner: 1e-7 + 1e-3 x |expected| for f32 and f64; one unit in
  * the last place or so for narrower floats; integers, strings and booleans must be equal. */
