@@ -18,6 +18,8 @@ enum {
     LIMIT_GRAPH_VALUES = 1000000,      /* five per node */
     LIMIT_GRAPH_INITIALIZERS = 65536,  /* an LLM with split experts stays below */
     LIMIT_SUBGRAPH_DEPTH = 8,          /* loops nested deeper do not occur; recursion is bounded */
+    LIMIT_INLINE_GROWTH = 256,         /* nodes that functions may expand to, per node in the file */
+    LIMIT_INLINE_BASE = 1024,          /* and for small files: a layer exporter's function is large */
     LIMIT_FUNCTION_DEPTH = 16,         /* functions calling functions; also stops recursion */
     LIMIT_ATTRIBUTE_BYTES = 256 << 20, /* attributes are copied, unlike weights */
     LIMIT_NAME_BYTES = 4096,           /* names are printed and compared */
