@@ -6,7 +6,7 @@
 #include "ops/conv.h"
 #include "ops/families.h"
 #include "ops/operand.h"
-#include "ops/quantize.h"
+#include "tensor/quantize.h"
 #include "ops/whole.h"
 #include "tensor/convert.h"
 

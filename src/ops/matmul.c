@@ -6,7 +6,7 @@
 #include "ops/families.h"
 #include "ops/operand.h"
 #include "ops/product.h"
-#include "ops/quantize.h"
+#include "tensor/quantize.h"
 #include "ops/whole.h"
 
 /* ---- shapes of stacked products ---- */

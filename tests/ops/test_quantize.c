@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "ops/quantize.h"
+#include "tensor/quantize.h"
 #include "support/op_harness.h"
 #include "tensor/convert.h"
 
