@@ -67,8 +67,8 @@ static void fill_bytes(spry_random *r, uint8_t *bytes, int64_t count)
     bool is_extreme = spry_random_below(r, 4) == 0;
 
     for (int64_t i = 0; i < count; i++) {
-        bytes[i] = is_extreme ? extremes[spry_random_below(r, 6)]
-                              : (uint8_t)spry_random_below(r, 256);
+        bytes[i] =
+            is_extreme ? extremes[spry_random_below(r, 6)] : (uint8_t)spry_random_below(r, 256);
     }
 }
 
@@ -168,7 +168,8 @@ static void check_result(const operands *o, const char *name)
     }
 }
 
-/* Computes with B packed on the way, and again with B packed before and the columns in two parts. */
+/* Computes with B packed on the way, and again with B packed before and the columns in two parts.
+ * */
 static void run_both_ways(const gemm_s8_kernel *kernel, operands *o)
 {
     gemm_s8_matrix a = {o->a, o->k, 1, o->k, o->flip_a};

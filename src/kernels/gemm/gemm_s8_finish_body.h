@@ -10,8 +10,9 @@
 #include "tensor/quantize.h"
 
 /* One row of at most GEMM_S8_MOST_NR sums, which become the scaled floats. */
-static inline __attribute__((always_inline)) void
-gemm_s8_scale_row(const gemm_s8_finish *f, int row, const int32_t *sums, int count, float *scaled)
+static inline __attribute__((always_inline)) void gemm_s8_scale_row(const gemm_s8_finish *f,
+                                                                    int row, const int32_t *sums,
+                                                                    int count, float *scaled)
 {
     float factor = f->row_factor != NULL ? f->row_factor[row] : 1.0f;
 
