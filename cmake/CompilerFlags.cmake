@@ -69,7 +69,9 @@ target_compile_options(spry_strict INTERFACE
     -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
     -Wpointer-arith -Wwrite-strings $<$<BOOL:${SPRY_WERROR}>:-Werror>)
 
-# Operators and kernels are where time goes: the rest of the library stays at -O2.
+# Operators and kernels are where time goes: the rest of the library stays at -O2. Nobody enables
+# floating-point traps, so loops with conversions and comparisons may become vectors.
 function(spry_hot_sources)
-    set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_OPTIONS $<$<CONFIG:Release>:-O3>)
+    set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_OPTIONS $<$<CONFIG:Release>:-O3>
+                 -fno-trapping-math)
 endfunction()

@@ -1,9 +1,9 @@
 /* spry compare: how far two models, or a model and stored outputs, are from each other. */
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "base/arena.h"
 #include "cli/commands.h"
 #include "cli/compare_report.h"
 #include "cli/output.h"
@@ -53,6 +53,8 @@ typedef struct side {
     spry_session *session;
     spry_value **outputs;
     int32_t output_count;
+    const char **names; /* room for the arguments of a run */
+    const spry_value **values;
 } side;
 
 typedef struct compare_state {
@@ -65,6 +67,7 @@ typedef struct compare_state {
     spry_comparison *comparison;
     int32_t result_count; /* the first outputs are the models' own */
     int64_t runs;
+    arena memory;
 } compare_state;
 
 /* ---- the two sides ---- */
@@ -113,15 +116,18 @@ static spry_status expose_layers(compare_state *c, spry_error *error)
                              : status;
 }
 
-static spry_status open_side(side *s, const spry_session_options *asked, spry_error *error)
+static spry_status open_side(compare_state *c, side *s, spry_error *error)
 {
-    spry_status status = spry_session_create(s->model, asked, &s->session, error);
+    size_t inputs = (size_t)spry_model_input_count(s->model) + 1;
 
     s->output_count = spry_model_output_count(s->model);
-    s->outputs = calloc((size_t)s->output_count + 1, sizeof(spry_value *));
-    return status == SPRY_OK && s->outputs == NULL
-               ? alloc_failed(error, (size_t)s->output_count * sizeof(spry_value *))
-               : status;
+    s->names = arena_array(&c->memory, inputs, sizeof *s->names);
+    s->values = arena_array(&c->memory, inputs, sizeof *s->values);
+    s->outputs = arena_array(&c->memory, (size_t)s->output_count + 1, sizeof(spry_value *));
+    if (s->names == NULL || s->values == NULL || s->outputs == NULL) {
+        return alloc_failed(error, inputs * sizeof *s->names);
+    }
+    return spry_session_create(s->model, &c->s.options, &s->session, error);
 }
 
 static void drop_outputs(side *s)
@@ -135,7 +141,6 @@ static void drop_outputs(side *s)
 static void close_side(side *s)
 {
     drop_outputs(s);
-    free(s->outputs);
     spry_session_destroy(s->session);
     spry_model_destroy(s->model);
     spry_model_destroy(s->source);
@@ -156,10 +161,10 @@ static spry_status open_all(compare_state *c, spry_error *error)
         status = expose_layers(c, error);
     }
     if (status == SPRY_OK) {
-        status = open_side(&c->a, &c->s.options, error);
+        status = open_side(c, &c->a, error);
     }
     if (status == SPRY_OK && c->b.model != NULL) {
-        status = open_side(&c->b, &c->s.options, error);
+        status = open_side(c, &c->b, error);
     }
     return status == SPRY_OK ? spry_comparison_create(NULL, &c->comparison, error) : status;
 }
@@ -230,7 +235,7 @@ static spry_status draw_again(compare_state *c, spry_feed *first, int64_t run, s
 
     for (int32_t i = 0; status == SPRY_OK && i < spry_feed_dimension_count(first); i++) {
         spry_feed_dimension d = spry_feed_dimension_at(first, i);
-        status = spry_feed_set_dimension(feed, d.name, d.size < 0 ? 1 : d.size, error);
+        status = spry_feed_set_dimension(feed, d.name, d.size, error);
     }
     for (int32_t i = 0; status == SPRY_OK && i < spry_feed_count(first); i++) {
         const spry_value *value = spry_feed_value(first, i);
@@ -251,34 +256,29 @@ static spry_status run_side(const compare_state *c, side *s, spry_error *error)
 {
     int32_t count = spry_model_input_count(s->model);
     int32_t fed = spry_feed_count(c->s.feed);
-    const char **names = calloc((size_t)count + 1, sizeof *names);
-    const spry_value **values = calloc((size_t)count + 1, sizeof *values);
-    spry_status status = names == NULL || values == NULL
-                             ? alloc_failed(error, (size_t)count * sizeof *names)
-                             : SPRY_OK;
+    spry_status status = SPRY_OK;
 
     for (int32_t i = 0; status == SPRY_OK && i < count; i++) {
         spry_port port;
         status = spry_model_input(s->model, i, &port, error);
-        names[i] = port.name;
+        s->names[i] = port.name;
+        s->values[i] = NULL;
         for (int32_t k = 0; status == SPRY_OK && k < fed; k++) {
             bool is_same = strcmp(spry_feed_name(c->s.feed, k), port.name) == 0;
             /* Converters rename: a single input needs no name. */
             if (is_same || (count == 1 && fed == 1)) {
-                values[i] = spry_feed_value(c->s.feed, k);
+                s->values[i] = spry_feed_value(c->s.feed, k);
             }
         }
-        if (status == SPRY_OK && values[i] == NULL) {
+        if (status == SPRY_OK && s->values[i] == NULL) {
             status = spry_fail(error, SPRY_USAGE, port.name, NULL,
                                "the first model has no input of this name");
         }
     }
     if (status == SPRY_OK) {
-        status =
-            spry_session_run(s->session, count, names, values, s->output_count, s->outputs, error);
+        status = spry_session_run(s->session, count, s->names, s->values, s->output_count,
+                                  s->outputs, error);
     }
-    free(names);
-    free(values);
     return status;
 }
 
@@ -488,8 +488,11 @@ static spry_status report(compare_state *c, spry_error *error)
     const spry_difference *rows = NULL;
     int32_t count = spry_comparison_rows(c->comparison, &rows);
     int32_t results = count_results(c, rows, count);
-    const compare_told told = {
-        .call = c->call, .path = c->s.path, .options = &c->s.options, .runs = c->runs};
+    const compare_told told = {.call = c->call,
+                               .memory = &c->memory,
+                               .path = c->s.path,
+                               .options = &c->s.options,
+                               .runs = c->runs};
 
     if (results == 0) {
         return spry_fail(error, SPRY_USAGE, c->call->arguments[1], NULL,
@@ -513,6 +516,8 @@ static spry_status run(const cli_call *call, spry_error *error)
 {
     compare_state c = {.call = call};
     progress_bar bar;
+
+    arena_init(&c.memory, NULL, SIZE_MAX);
     spry_status status = open_all(&c, error);
 
     progress_bar_begin(&bar, call);
@@ -524,6 +529,7 @@ static spry_status run(const cli_call *call, spry_error *error)
         status = report(&c, error);
     }
     close_all(&c);
+    arena_fini(&c.memory);
     return status;
 }
 

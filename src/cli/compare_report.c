@@ -19,10 +19,10 @@ static int compare_suspicion(const void *a, const void *b)
 }
 
 /* The rows after which signal-to-noise falls most, worst first; returns how many. */
-static int find_suspects(const spry_difference *rows, int32_t count,
+static int find_suspects(arena *memory, const spry_difference *rows, int32_t count,
                          const spry_difference **suspects)
 {
-    const spry_difference **all = calloc((size_t)count + 1, sizeof *all);
+    const spry_difference **all = arena_array(memory, (size_t)count + 1, sizeof *all);
     int found = 0;
 
     if (all == NULL) {
@@ -36,7 +36,6 @@ static int find_suspects(const spry_difference *rows, int32_t count,
         suspects[found] = all[found];
         found++;
     }
-    free(all);
     return found;
 }
 
@@ -79,7 +78,7 @@ spry_status compare_print_text(const compare_told *c, const spry_difference *row
                                spry_error *error)
 {
     const spry_difference *suspects[MOST_SUSPECTS];
-    const spry_difference **all = calloc((size_t)count + 1, sizeof *all);
+    const spry_difference **all = arena_array(c->memory, (size_t)count + 1, sizeof *all);
 
     if (all == NULL) {
         return alloc_failed(error, (size_t)count * sizeof *all);
@@ -88,9 +87,8 @@ spry_status compare_print_text(const compare_told *c, const spry_difference *row
         all[i] = &rows[i];
     }
     spry_status status = print_table(c, "tensor", all, count, error);
-    free(all);
     if (status == SPRY_OK && cli_given(c->call, "layers")) {
-        int found = find_suspects(rows, count, suspects);
+        int found = find_suspects(c->memory, rows, count, suspects);
         (void)fputc('\n', c->call->out);
         status = print_table(c, "where precision falls", suspects, found, error);
     }
@@ -143,7 +141,7 @@ spry_status compare_print_json(const compare_told *c, const spry_difference *row
             write_row(json, &rows[i]);
         }
         json_write_end(json);
-        int found = find_suspects(rows, count, suspects);
+        int found = find_suspects(c->memory, rows, count, suspects);
         json_write_array(json, "suspects");
         for (int i = 0; i < found; i++) {
             json_write_string(json, NULL, suspects[i]->name);

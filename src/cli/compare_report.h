@@ -2,12 +2,14 @@
 #ifndef CLI_COMPARE_REPORT_H
 #define CLI_COMPARE_REPORT_H
 
+#include "base/arena.h"
 #include "cli/command.h"
 #include "spry/compare.h"
 #include "spry/session.h"
 
 typedef struct compare_told {
     const cli_call *call;
+    arena *memory;
     const char *path; /* of the first model */
     const spry_session_options *options;
     int64_t runs;

@@ -14,6 +14,7 @@ typedef struct inliner {
     pass_context *c;
     spry_error *error;
     int64_t nodes; /* made so far, in bodies of bodies too: what a hostile file can multiply */
+    int64_t most;
 } inliner;
 
 /* One call under expansion. */
@@ -302,9 +303,10 @@ static spry_status expand(inliner *x, graph *g, int32_t node, const model_functi
     spry_status status;
 
     x->nodes += count_nodes(f->body);
-    if (x->nodes > LIMIT_GRAPH_NODES) {
+    if (x->nodes > x->most) {
         return spry_fail(x->error, SPRY_LIMIT, graph_node_label(g, &s.call, label, sizeof label),
-                         NULL, "expanding functions gives more than %d nodes", LIMIT_GRAPH_NODES);
+                         NULL, "expanding functions gives more than %lld nodes",
+                         (long long)x->most);
     }
     if (s.call.name[0] != '\0') {
         s.prefix = s.call.name;
@@ -385,9 +387,25 @@ static spry_status inline_graph(inliner *x, graph *g, int depth)
     return status == SPRY_OK ? graph_sort(g, x->error) : status;
 }
 
+/* What functions may expand to: in proportion to the file, so that a small one stays cheap. */
+static int64_t most_nodes(const graph *g, const model *m)
+{
+    int64_t own = count_nodes(g);
+
+    for (int32_t i = 0; i < m->function_count; i++) {
+        own += count_nodes(m->functions[i].body);
+    }
+    own = LIMIT_INLINE_BASE + LIMIT_INLINE_GROWTH * own;
+    return own < LIMIT_GRAPH_NODES ? own : LIMIT_GRAPH_NODES;
+}
+
 spry_status pass_inline(graph *g, pass_context *c, spry_error *error)
 {
     inliner x = {.m = c->m, .c = c, .error = error};
 
-    return c->m == NULL || c->m->function_count == 0 ? SPRY_OK : inline_graph(&x, g, 0);
+    if (c->m == NULL || c->m->function_count == 0) {
+        return SPRY_OK;
+    }
+    x.most = most_nodes(g, c->m);
+    return inline_graph(&x, g, 0);
 }

@@ -6,9 +6,9 @@
 #include "ops/conv.h"
 #include "ops/families.h"
 #include "ops/operand.h"
-#include "ops/quantize.h"
 #include "ops/whole.h"
 #include "tensor/convert.h"
+#include "tensor/quantize.h"
 
 static spry_status infer_conv_integer(op_shapes *s)
 {

@@ -6,8 +6,8 @@
 #include "ops/families.h"
 #include "ops/operand.h"
 #include "ops/product.h"
-#include "ops/quantize.h"
 #include "ops/whole.h"
+#include "tensor/quantize.h"
 
 /* ---- shapes of stacked products ---- */
 

@@ -1,11 +1,11 @@
 /* Operators on quantised tensors in the com.microsoft domain, as ONNX Runtime's quantiser writes
- * them: dequantise, compute in f32, quantise by the rule of ops/quantize.h. */
+ * them: dequantise, compute in f32, quantise by the rule of tensor/quantize.h. */
 #include <math.h>
 
 #include "ops/broadcast.h"
 #include "ops/families.h"
 #include "ops/lines.h"
-#include "ops/quantize.h"
+#include "tensor/quantize.h"
 
 /* How one tensor's bytes stand for numbers. */
 typedef struct linear {

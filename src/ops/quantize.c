@@ -1,5 +1,5 @@
 /* QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear: per tensor, along an axis, in blocks. */
-#include "ops/quantize.h"
+#include "tensor/quantize.h"
 
 #include "base/checked.h"
 #include "ops/broadcast.h"

@@ -5,24 +5,18 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "runtime/chain.h"
 #include "runtime/providers.h"
 
 /* A chain that starts at `node`, as far as it has been followed. */
 typedef struct chain {
     int32_t node;
-    int32_t result; /* value at the end of the chain */
-    int32_t bias;   /* values, or GRAPH_NONE */
+    chain_end end;
+    int32_t bias; /* values, or GRAPH_NONE */
     int32_t residual;
-    float lower, upper;
     int32_t absorbed[4]; /* nodes after the first */
     int absorbed_count;
-    bool is_clamped;
 } chain;
-
-static bool is_standard(const graph_node *n, const char *type)
-{
-    return n->domain[0] == '\0' && strcmp(n->type, type) == 0;
-}
 
 /* What a fused node is defined by: never asked, since a provider executes it. */
 static spry_status refuse_to_run(op_call *call)
@@ -48,19 +42,6 @@ static const op fused_op = {.name = "Fused",
                             .max_outputs = 1,
                             .run = refuse_to_run,
                             .cost = fused_cost};
-
-/* The only node that reads the chain's result, or GRAPH_NONE. */
-static int32_t only_user(const graph *g, const graph_uses *uses, const chain *c)
-{
-    int32_t user;
-
-    if (g->values[c->result].is_output ||
-        uses->offsets[c->result + 1] - uses->offsets[c->result] != 1) {
-        return GRAPH_NONE;
-    }
-    user = uses->users[uses->offsets[c->result]];
-    return g->nodes[user].removed || g->nodes[user].output_count != 1 ? GRAPH_NONE : user;
-}
 
 static bool same_static(const graph_type *a, const graph_type *b)
 {
@@ -89,15 +70,15 @@ static bool is_column_bias(const graph *g, int32_t id, const graph_type *result)
 /* Takes an Add in: of a bias per column (products only), or of a residual of the result's shape. */
 static bool take_add(const graph *g, chain *c, const graph_node *add)
 {
-    int32_t other = add->inputs[0] == c->result ? add->inputs[1] : add->inputs[0];
-    const graph_type *type = &g->values[c->result].type;
+    int32_t other = add->inputs[0] == c->end.result ? add->inputs[1] : add->inputs[0];
+    const graph_type *type = &g->values[c->end.result].type;
     const graph_node *first = &g->nodes[c->node];
     bool has_bias = first->input_count > FUSE_BIAS && first->inputs[FUSE_BIAS] != GRAPH_NONE;
 
-    if (c->is_clamped || other == GRAPH_NONE || other == c->result) {
+    if (c->end.is_clamped || other == GRAPH_NONE || other == c->end.result) {
         return false;
     }
-    if (!is_standard(first, "Conv") && c->bias == GRAPH_NONE && c->residual == GRAPH_NONE &&
+    if (!chain_is(first, "Conv") && c->bias == GRAPH_NONE && c->residual == GRAPH_NONE &&
         !has_bias && is_column_bias(g, other, type)) {
         c->bias = other;
         return true;
@@ -110,49 +91,19 @@ static bool take_add(const graph *g, chain *c, const graph_node *add)
     return false;
 }
 
-static bool read_bound(const graph *g, const graph_node *clip, int32_t port, const char *name,
-                       float fallback, float *bound)
-{
-    const tensor *t;
-
-    *bound = graph_attribute_float(clip, name, fallback);
-    if (port >= clip->input_count || clip->inputs[port] == GRAPH_NONE) {
-        return true;
-    }
-    t = graph_constant(g, clip->inputs[port]);
-    if (t == NULL || t->dtype != SPRY_DTYPE_F32 || tensor_count(t) != 1) {
-        return false;
-    }
-    *bound = *(const float *)t->data;
-    return true;
-}
-
-static bool take_clamp(const graph *g, chain *c, const graph_node *n)
-{
-    if (is_standard(n, "Relu")) {
-        c->lower = 0.0f;
-    } else if (!is_standard(n, "Clip") || n->inputs[0] != c->result ||
-               !read_bound(g, n, 1, "min", -INFINITY, &c->lower) ||
-               !read_bound(g, n, 2, "max", INFINITY, &c->upper)) {
-        return false;
-    }
-    c->is_clamped = true;
-    return true;
-}
-
 static void follow(const graph *g, const graph_uses *uses, chain *c)
 {
     int32_t user;
 
-    while (!c->is_clamped && (user = only_user(g, uses, c)) != GRAPH_NONE) {
+    while (!c->end.is_clamped && (user = chain_only_user(g, uses, c->end.result)) != GRAPH_NONE) {
         const graph_node *n = &g->nodes[user];
-        bool taken = is_standard(n, "Add") ? take_add(g, c, n) : take_clamp(g, c, n);
+        bool taken = chain_is(n, "Add") ? take_add(g, c, n) : chain_take_clamp(g, n, &c->end);
 
-        if (!taken || n->outputs[0] == GRAPH_NONE) {
+        if (!taken) {
             return;
         }
         c->absorbed[c->absorbed_count++] = user;
-        c->result = n->outputs[0];
+        c->end.result = n->outputs[0];
     }
 }
 
@@ -173,18 +124,15 @@ static spry_status rewrite(graph *g, const chain *c, spry_error *error)
     ports[FUSE_RESIDUAL] = c->residual;
     n->inputs = ports;
     n->input_count = FUSE_RESIDUAL + 1;
-    if (c->is_clamped) {
-        status = graph_set_float(g, c->node, FUSE_LOWER, c->lower, error);
-        if (status == SPRY_OK) {
-            status = graph_set_float(g, c->node, FUSE_UPPER, c->upper, error);
-        }
+    if (c->end.is_clamped) {
+        status = chain_set_clamp(g, c->node, &c->end, error);
     }
     n->domain = FUSE_DOMAIN;
     n->op = &fused_op;
     for (int i = 0; i < c->absorbed_count; i++) {
         graph_remove_node(g, c->absorbed[i]);
     }
-    graph_set_output(g, c->node, 0, c->result);
+    graph_set_output(g, c->node, 0, c->end.result);
     return status;
 }
 
@@ -197,18 +145,17 @@ static spry_status fuse_at(graph *g, const graph_uses *uses, int32_t node,
     chain c = {.node = node,
                .bias = GRAPH_NONE,
                .residual = GRAPH_NONE,
-               .lower = -INFINITY,
-               .upper = INFINITY};
+               .end = {.lower = -INFINITY, .upper = INFINITY}};
 
     if (n->removed || n->output_count != 1 || n->outputs[0] == GRAPH_NONE ||
-        !(is_standard(n, "Conv") || is_standard(n, "MatMul") || is_standard(n, "Gemm"))) {
+        !(chain_is(n, "Conv") || chain_is(n, "MatMul") || chain_is(n, "Gemm"))) {
         return SPRY_OK;
     }
     p = provider_find(&site);
     if (p == NULL || !p->fuses) {
         return SPRY_OK;
     }
-    c.result = n->outputs[0];
+    c.end.result = n->outputs[0];
     follow(g, uses, &c);
     return c.absorbed_count > 0 ? rewrite(g, &c, error) : SPRY_OK;
 }

@@ -4,6 +4,7 @@
 #include "model/infer.h"
 #include "model/pass.h"
 #include "model/support.h"
+#include "runtime/integer.h"
 
 spry_status prepare_graph(const model *m, const spry_session_options *options, threads *team,
                           arena *memory, graph **prepared, spry_error *error)
@@ -26,12 +27,24 @@ spry_status prepare_graph(const model *m, const spry_session_options *options, t
     return status;
 }
 
+/* What integer kernels leave over runs in f32, so its weights are dequantized once and for all. */
+static spry_status clean_up(graph *g, const spry_session_options *options, threads *team,
+                            spry_error *error)
+{
+    pass_context quantised = {.team = team};
+    pass_context plain = {.team = team, .fold_dequantize = true};
+    spry_status status = pass_run_all(g, &quantised, error);
+
+    if (status == SPRY_OK) {
+        status = integer_graph(g, options, error);
+    }
+    return status == SPRY_OK ? pass_run_all(g, &plain, error) : status;
+}
+
 spry_status prepare_for_inputs(const graph *prepared, const value *const *inputs,
                                const spry_session_options *options, threads *team, arena *memory,
                                graph **specialised, spry_error *error)
 {
-    /* Products run in f32, so integer weights are dequantized once and for all. */
-    pass_context context = {.team = team, .fold_dequantize = true};
     spry_status status = graph_copy(prepared, memory, NULL, specialised, error);
     graph *g = *specialised;
 
@@ -55,5 +68,5 @@ spry_status prepare_for_inputs(const graph *prepared, const value *const *inputs
     if (status != SPRY_OK) {
         return status;
     }
-    return options->keep_order ? infer_graph(g, error) : pass_run_all(g, &context, error);
+    return options->keep_order ? infer_graph(g, error) : clean_up(g, options, team, error);
 }

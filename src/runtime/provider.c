@@ -8,7 +8,9 @@
 
 static const provider *const providers[] = {
     &provider_conv_f32,
+    &provider_conv_s8,
     &provider_matmul_f32,
+    &provider_matmul_s8,
     &provider_pool_f32,
     NULL,
 };
@@ -17,6 +19,21 @@ bool provider_is(const provider_site *site, const char *type)
 {
     return strcmp(site->node->type, type) == 0 &&
            (site->node->domain[0] == '\0' || strcmp(site->node->domain, FUSE_DOMAIN) == 0);
+}
+
+bool provider_window(const provider_site *site, const graph_type *x, const int64_t *weights,
+                     window *w)
+{
+    const char *reason;
+    int64_t in[2];
+    int64_t kernel[2];
+    int spatial = x->rank - 2;
+
+    for (int i = 0; i < spatial; i++) {
+        in[i] = x->dims[2 + i].size;
+        kernel[i] = weights[2 + i];
+    }
+    return window_from_node(site->node, spatial, in, kernel, false, w, &reason);
 }
 
 conv_f32_shape provider_plane_shape(const window *w, int64_t channels)

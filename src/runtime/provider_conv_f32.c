@@ -34,17 +34,13 @@ static bool read_shape(const provider_site *site, conv_f32_shape *shape)
 {
     const graph_type *x = provider_input_type(site, 0);
     const graph_type *weights = provider_input_type(site, 1);
-    const char *reason;
-    int64_t in[2];
-    int64_t kernel[2];
-    int spatial = x->rank - 2;
+    int64_t shape_of_weights[4];
     window w;
 
-    for (int i = 0; i < spatial; i++) {
-        in[i] = x->dims[2 + i].size;
-        kernel[i] = weights->dims[2 + i].size;
+    for (int i = 0; i < x->rank; i++) {
+        shape_of_weights[i] = weights->dims[i].size;
     }
-    if (!window_from_node(site->node, spatial, in, kernel, false, &w, &reason)) {
+    if (!provider_window(site, x, shape_of_weights, &w)) {
         return false;
     }
     *shape = provider_plane_shape(&w, weights->dims[1].size);

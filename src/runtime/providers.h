@@ -8,11 +8,18 @@
 #include "runtime/provider.h"
 
 extern const provider provider_conv_f32;
+extern const provider provider_conv_s8;
 extern const provider provider_matmul_f32;
+extern const provider provider_matmul_s8;
 extern const provider provider_pool_f32;
 
 /* True when the node is that standard operator, plain or fused (fuse.h). */
 bool provider_is(const provider_site *site, const char *type);
+
+/* The window of a convolution of `x` (rank 3 or 4) with weights of that shape. False when the
+ * attributes make no sense: the reference kernel says why. */
+bool provider_window(const provider_site *site, const graph_type *x, const int64_t *weights,
+                     window *w);
 
 /* A window of one or two axes as kernels see it: one-dimensional ones have height 1. */
 conv_f32_shape provider_plane_shape(const window *w, int64_t channels);

@@ -122,7 +122,7 @@ static void test_random_graphs(void **state)
     }
 }
 
-/* A chain with a skip over every second box, as residual networks have: the chain must not wander. */
+/* A chain with a skip over every fourth box, as residual networks have: it must not wander. */
 static void test_residual_chain(void **state)
 {
     enum { BOXES = 3000 };

@@ -7,9 +7,9 @@
 
 #include <cmocka.h>
 
-#include "ops/quantize.h"
 #include "support/op_harness.h"
 #include "tensor/convert.h"
+#include "tensor/quantize.h"
 
 static bool is_number(int dtype)
 {

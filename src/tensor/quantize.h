@@ -5,8 +5,8 @@
  *
  * Adding the zero point never rounds, so saturation is the same before and after it. NaN gives the
  * zero point. Requantising an accumulator multiplies by one f32 factor instead of dividing. */
-#ifndef OPS_QUANTIZE_H
-#define OPS_QUANTIZE_H
+#ifndef TENSOR_QUANTIZE_H
+#define TENSOR_QUANTIZE_H
 
 #include <math.h>
 #include <stdint.h>

@@ -1,0 +1,32 @@
+/* Following a result to the nodes that can be done in the same breath: what fusing has in common
+ * with integer execution. */
+#ifndef RUNTIME_CHAIN_H
+#define RUNTIME_CHAIN_H
+
+#include "model/graph.h"
+
+/* The end of a chain of nodes, as far as it has been followed. */
+typedef struct chain_end {
+    int32_t result; /* value */
+    float lower, upper;
+    bool is_clamped;
+} chain_end;
+
+/* True for the standard operator of that name. */
+bool chain_is(const graph_node *n, const char *type);
+
+/* Value at input `port`; GRAPH_NONE when omitted or beyond the end. */
+int32_t chain_input(const graph_node *n, int32_t port);
+
+/* The only node that reads value `id`, if it has one output, or GRAPH_NONE. `uses` may be from before
+ * nodes were removed. */
+int32_t chain_only_user(const graph *g, const graph_uses *uses, int32_t id);
+
+/* True, with the bounds in `end`, when `n` clamps the end's result: a Relu, or a Clip to constants. */
+bool chain_take_clamp(const graph *g, const graph_node *n, chain_end *end);
+
+/* Writes the bounds as attributes (fuse.h) of a node. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status chain_set_clamp(graph *g, int32_t node, const chain_end *end,
+                                          spry_error *error);
+
+#endif

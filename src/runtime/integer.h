@@ -1,0 +1,36 @@
+/* Integer execution of quantised graphs.
+ *
+ *     DequantizeLinear, DequantizeLinear -> Conv | MatMul | Gemm [-> + bias] [-> Relu | Clip]
+ *                                        [-> QuantizeLinear]
+ *
+ * becomes one node in the domain INTEGER_DOMAIN that is called QLinearConv or QLinearMatMul and has
+ * their ports (a bias as port INTEGER_BIAS, MatMul too), attributes of the float operator, and the
+ * clamp of fuse.h as attributes. Without a QuantizeLinear its last ports are omitted and the result
+ * is f32. Likewise two DequantizeLinear -> Add [-> Relu | Clip] -> QuantizeLinear becomes a QLinearAdd
+ * with the ports of com.microsoft's. Operators that only move bytes (MaxPool, Reshape, Transpose, ...)
+ * between equal scales work on the bytes.
+ *
+ * Only nodes that a provider executes are rewritten, so they never reach a reference kernel; they
+ * exist in plans alone. */
+#ifndef RUNTIME_INTEGER_H
+#define RUNTIME_INTEGER_H
+
+#include "runtime/provider.h"
+
+#define INTEGER_DOMAIN "ai.spry.integer"
+
+enum {
+    INTEGER_X = 0, /* each followed by its scale and zero point */
+    INTEGER_W = 3,
+    INTEGER_Y_SCALE = 6,
+    INTEGER_Y_ZERO = 7,
+    INTEGER_BIAS = 8, /* i32, in steps of x scale x w scale */
+    INTEGER_PORTS = 9
+};
+
+/* Rewrites what it can in an inferred, sorted graph; leaves it sorted.
+ * Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status integer_graph(graph *g, const spry_session_options *options,
+                                        spry_error *error);
+
+#endif

@@ -1,0 +1,279 @@
+/* QLinearConv and ConvInteger (one or two spatial axes, constant weights) by integer products that
+ * gather patches on the way, or by the depthwise kernel. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "kernels/conv/conv_s8.h"
+#include "runtime/provider_integer.h"
+#include "runtime/providers.h"
+
+enum { FEW_PIECES = 4 }; /* with fewer pieces of columns than this, rows are split as well */
+
+typedef struct conv_state {
+    spry_allocator allocator;
+    integer_node node;
+    integer_channels channels;
+    conv_f32_shape shape;
+    int64_t batch;
+    int64_t groups;
+    int64_t rows;    /* output channels per group */
+    int64_t columns; /* output pixels */
+    int64_t k;       /* channels per group x kernel taps */
+    const gemm_s8_kernel *gemm;
+    const conv_s8_depthwise_kernel *depthwise; /* NULL: matrix product */
+    void *packed;        /* [groups][packed_size] bytes, or i16 weights of the depthwise kernel */
+    int64_t packed_size; /* bytes per group */
+    int64_t row_slice;   /* rows and columns per piece of work */
+    int64_t column_slice;
+    int64_t worker_size; /* workspace per worker */
+} conv_state;
+
+static bool read_problem(const provider_site *site, conv_state *s)
+{
+    const graph_type *x;
+    const graph_type *y = provider_output_type(site, 0);
+    window w;
+
+    memset(s, 0, sizeof *s);
+    if (!integer_read(site, "QLinearConv", "ConvInteger", &s->node)) {
+        return false;
+    }
+    x = provider_input_type(site, s->node.ports.x);
+    if ((x->rank != 3 && x->rank != 4) || s->node.w->rank != x->rank || op_work_count(y) == 0 ||
+        !provider_window(site, x, s->node.w->shape, &w)) {
+        return false;
+    }
+    s->shape = provider_plane_shape(&w, s->node.w->shape[1]);
+    if (s->shape.channels <= 0 || x->dims[1].size % s->shape.channels != 0) {
+        return false;
+    }
+    s->batch = x->dims[0].size;
+    s->groups = x->dims[1].size / s->shape.channels;
+    s->rows = s->groups > 0 ? s->node.w->shape[0] / s->groups : 0;
+    s->columns = s->shape.out_h * s->shape.out_w;
+    s->k = s->shape.channels * s->shape.kernel_h * s->shape.kernel_w;
+    return s->rows > 0 && s->rows * s->groups == s->node.w->shape[0] &&
+           integer_fits(site, &s->node, s->rows * s->groups, s->k);
+}
+
+static bool accepts(const provider_site *site)
+{
+    conv_state s;
+
+    return read_problem(site, &s);
+}
+
+static void release(conv_state *s)
+{
+    spry_allocator allocator = s->allocator;
+
+    integer_channels_release(&allocator, &s->channels);
+    alloc_release(&allocator, s->packed, (size_t)(s->packed_size * s->groups));
+    alloc_release(&allocator, s, sizeof *s);
+}
+
+static int64_t pieces_of(int64_t extent, int64_t slice)
+{
+    return (extent + slice - 1) / slice;
+}
+
+static void choose_slices(conv_state *s)
+{
+    int64_t mr = s->gemm->mr;
+
+    s->column_slice = gemm_s8_block(s->gemm, s->k);
+    s->row_slice = s->rows;
+    if (s->batch * s->groups * pieces_of(s->columns, s->column_slice) < FEW_PIECES) {
+        s->row_slice = (pieces_of(s->rows, mr) + FEW_PIECES - 1) / FEW_PIECES * mr;
+    }
+    s->worker_size = (gemm_s8_workspace(s->gemm, s->k, s->column_slice) + 63) / 64 * 64;
+}
+
+static void fill_packed(conv_state *s)
+{
+    const uint8_t *w = s->node.w->data;
+    int16_t *wide = s->packed;
+
+    if (s->depthwise != NULL) {
+        for (int64_t i = 0; i < s->groups * s->rows * s->k; i++) {
+            wide[i] = (int8_t)(w[i] ^ s->node.w_flip);
+        }
+        return;
+    }
+    for (int64_t g = 0; g < s->groups; g++) {
+        gemm_s8_matrix a = {w + g * s->rows * s->k, s->k, 1, s->k, s->node.w_flip};
+
+        gemm_s8_pack(&a, 0, s->rows, s->gemm->mr, (uint8_t *)s->packed + g * s->packed_size);
+    }
+}
+
+static spry_status pack_weights(conv_state *s, spry_error *error)
+{
+    size_t bytes;
+
+    s->packed_size = s->depthwise != NULL ? s->rows * s->k * (int64_t)sizeof(int16_t)
+                                          : gemm_s8_packed_size(s->rows, s->k, s->gemm->mr);
+    if (!checked_mul((size_t)s->packed_size, (size_t)s->groups, &bytes)) {
+        return alloc_failed(error, SIZE_MAX);
+    }
+    s->packed = alloc_bytes(&s->allocator, bytes);
+    if (s->packed == NULL) {
+        return alloc_failed(error, bytes);
+    }
+    fill_packed(s);
+    return integer_channels_create(&s->allocator, &s->node, s->rows * s->groups, s->k, s->k, 1,
+                                   &s->channels, error);
+}
+
+static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
+{
+    conv_state *s = alloc_zeroed(site->allocator, sizeof *s);
+    spry_status status;
+
+    if (s == NULL) {
+        return alloc_failed(error, sizeof *s);
+    }
+    (void)read_problem(site, s); /* accepted before */
+    s->allocator = *site->allocator;
+    if (s->shape.channels == 1 && s->groups > 1) {
+        s->depthwise = conv_s8_depthwise_select();
+        step->kernel = s->depthwise->name;
+    } else {
+        s->gemm = gemm_s8_select();
+        step->kernel = s->gemm->name;
+        choose_slices(s);
+    }
+    status = pack_weights(s, error);
+    if (status != SPRY_OK) {
+        release(s);
+        return status;
+    }
+    step->state = s;
+    step->packed_bytes = (size_t)(s->packed_size * s->groups);
+    step->workspace_bytes =
+        integer_room(&s->channels) + (size_t)s->worker_size * (size_t)threads_count(site->team);
+    return SPRY_OK;
+}
+
+static void destroy(void *state)
+{
+    release(state);
+}
+
+typedef struct conv_run {
+    const conv_state *s;
+    const uint8_t *x;
+    int32_t zero;
+    uint8_t *y;
+    size_t y_size; /* of an element */
+    gemm_s8_finish finish;
+    uint8_t *workspace;
+} conv_run;
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* One piece: (image, group, slice of rows, slice of columns). */
+static void run_product(const conv_run *r, int64_t piece, int worker)
+{
+    const conv_state *s = r->s;
+    int64_t column_pieces = pieces_of(s->columns, s->column_slice);
+    int64_t row_pieces = pieces_of(s->rows, s->row_slice);
+    int64_t column = piece % column_pieces * s->column_slice;
+    int64_t row = piece / column_pieces % row_pieces * s->row_slice;
+    int64_t plane = piece / column_pieces / row_pieces; /* image x groups + group */
+    int64_t group = plane % s->groups;
+    int64_t channel = group * s->rows + row;
+    conv_s8_image image = {&s->shape,
+                           r->x + plane * s->shape.channels * s->shape.in_h * s->shape.in_w,
+                           (uint8_t)r->zero, s->node.x_flip};
+    gemm_s8_problem p = {
+        .m = least(s->rows - row, s->row_slice),
+        .k = s->k,
+        .n_first = column,
+        .n = least(s->columns - column, s->column_slice),
+        .packed_a =
+            (const uint8_t *)s->packed + group * s->packed_size + row * gemm_s8_padded(s->k),
+        .b = {NULL, conv_s8_pack, &image},
+        .c = r->y + (size_t)((plane * s->rows + row) * s->columns) * r->y_size,
+        .c_stride = s->columns,
+        .finish = r->finish};
+
+    p.finish.row_offset += channel;
+    p.finish.row_factor = r->finish.row_factor != NULL ? r->finish.row_factor + channel : NULL;
+    gemm_s8_run(s->gemm, &p, r->workspace + worker * s->worker_size);
+}
+
+static void run_products(void *context, int64_t begin, int64_t end, int worker)
+{
+    for (int64_t piece = begin; piece < end; piece++) {
+        run_product(context, piece, worker);
+    }
+}
+
+/* Output planes [begin, end) of all images. */
+static void run_depthwise(void *context, int64_t begin, int64_t end, int worker)
+{
+    const conv_run *r = context;
+    const conv_state *s = r->s;
+
+    (void)worker;
+    for (int64_t out = begin; out < end; out++) {
+        int64_t channel = out % (s->groups * s->rows);
+        conv_s8_plane p = {.shape = &s->shape,
+                           .in = r->x + out / s->rows * s->shape.in_h * s->shape.in_w,
+                           .is_signed = s->node.x_flip != 0,
+                           .zero = r->zero,
+                           .weights = (const int16_t *)s->packed + channel * s->k,
+                           .finish = &r->finish,
+                           .row = (int)channel,
+                           .out = r->y + (size_t)(out * s->columns) * r->y_size};
+
+        s->depthwise->run(&p);
+    }
+}
+
+static spry_status run(void *state, op_call *call, void *workspace)
+{
+    enum { PIXELS_PER_PIECE = 32768 };
+    const conv_state *s = state;
+    const tensor *x = op_call_input(call, s->node.ports.x);
+    conv_run r = {.s = s,
+                  .x = x->data,
+                  .zero = integer_zero(&s->node, call),
+                  .workspace = (uint8_t *)workspace + integer_room(&s->channels)};
+    int64_t shape[4] = {s->batch, s->groups * s->rows, s->shape.out_h, s->shape.out_w};
+    const int32_t *offsets;
+    const float *factors;
+    tensor *y;
+    spry_status status;
+
+    if (x->rank == 3) {
+        shape[2] = s->shape.out_w;
+    }
+    status = op_call_output(call, 0, s->node.y_dtype, x->rank, shape, &y);
+    if (status != SPRY_OK || y == NULL) {
+        return status;
+    }
+    r.y = y->data;
+    r.y_size = spry_dtype_bits(y->dtype) / 8;
+    r.finish = integer_finish(&s->node, &s->channels, call, s->depthwise == NULL, workspace,
+                              &offsets, &factors);
+    r.finish.row_offset = offsets;
+    r.finish.row_factor = factors;
+    if (s->depthwise != NULL) {
+        threads_for(call->team, s->batch * s->groups * s->rows, PIXELS_PER_PIECE / s->columns + 1,
+                    run_depthwise, &r);
+    } else {
+        threads_for(call->team,
+                    s->batch * s->groups * pieces_of(s->rows, s->row_slice) *
+                        pieces_of(s->columns, s->column_slice),
+                    1, run_products, &r);
+    }
+    return SPRY_OK;
+}
+
+const provider provider_conv_s8 = {"conv_s8", false, accepts, create, run, destroy};

@@ -1,0 +1,237 @@
+/* Reads integer nodes and turns scales and zero points into offsets and factors. */
+#include "runtime/provider_integer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "runtime/fuse.h"
+#include "runtime/integer.h"
+#include "tensor/convert.h"
+#include "tensor/quantize.h"
+
+enum { MOST_K = 65000 }; /* 65000 * 255 * 128 < 2^31 */
+
+static const integer_ports linear_ports = {.x = INTEGER_X,
+                                           .x_scale = INTEGER_X + 1,
+                                           .x_zero = INTEGER_X + 2,
+                                           .w = INTEGER_W,
+                                           .w_scale = INTEGER_W + 1,
+                                           .w_zero = INTEGER_W + 2,
+                                           .y_scale = INTEGER_Y_SCALE,
+                                           .y_zero = INTEGER_Y_ZERO,
+                                           .bias = INTEGER_BIAS};
+static const integer_ports sums_ports = {.x = 0,
+                                         .x_scale = -1,
+                                         .x_zero = 2,
+                                         .w = 1,
+                                         .w_scale = -1,
+                                         .w_zero = 3,
+                                         .y_scale = -1,
+                                         .y_zero = -1,
+                                         .bias = -1};
+
+/* ---- reading ---- */
+
+static bool has_port(const graph_node *n, int port)
+{
+    return port >= 0 && port < n->input_count && n->inputs[port] != GRAPH_NONE;
+}
+
+/* Absent, or one number. */
+static bool is_single(const provider_site *site, int port)
+{
+    const graph_type *type = has_port(site->node, port) ? provider_input_type(site, port) : NULL;
+
+    return !has_port(site->node, port) || (type != NULL && op_work_count(type) == 1);
+}
+
+static bool is_bytes(spry_dtype dtype)
+{
+    return dtype == SPRY_DTYPE_U8 || dtype == SPRY_DTYPE_I8;
+}
+
+/* The weights' zero point must vanish when they are made signed: 0 of i8, 128 of u8. */
+static bool is_symmetric(const provider_site *site, const integer_node *n)
+{
+    const tensor *zero = NULL;
+    int64_t wanted = n->w->dtype == SPRY_DTYPE_U8 ? 128 : 0;
+
+    if (!has_port(site->node, n->ports.w_zero)) {
+        return wanted == 0;
+    }
+    zero = provider_constant(site, n->ports.w_zero);
+    for (int64_t i = 0; zero != NULL && i < tensor_count(zero); i++) {
+        if (convert_get_i64(zero, i) != wanted) {
+            return false;
+        }
+    }
+    return zero != NULL;
+}
+
+static bool read_bias(const provider_site *site, integer_node *n)
+{
+    const tensor *bias = has_port(site->node, n->ports.bias) ? provider_constant(site, n->ports.bias)
+                                                             : NULL;
+
+    if (!has_port(site->node, n->ports.bias)) {
+        return true;
+    }
+    if (bias == NULL || bias->dtype != SPRY_DTYPE_I32) {
+        return false;
+    }
+    n->bias = bias->data;
+    return true;
+}
+
+static bool is_known(const graph_node *node, const char *type_linear, const char *type_sums)
+{
+    bool is_standard = node->domain[0] == '\0';
+
+    return ((is_standard || strcmp(node->domain, INTEGER_DOMAIN) == 0) &&
+            strcmp(node->type, type_linear) == 0) ||
+           (is_standard && strcmp(node->type, type_sums) == 0);
+}
+
+bool integer_read(const provider_site *site, const char *type_linear, const char *type_sums,
+                  integer_node *n)
+{
+    const graph_type *x;
+    const graph_type *y = provider_output_type(site, 0);
+
+    *n = (integer_node){.ports = linear_ports};
+    if (!is_known(site->node, type_linear, type_sums) || y == NULL) {
+        return false;
+    }
+    if (strcmp(site->node->type, type_sums) == 0) {
+        n->ports = sums_ports;
+    }
+    n->result = n->ports.bias < 0                             ? GEMM_S8_SUMS
+                : has_port(site->node, n->ports.y_scale) ? GEMM_S8_BYTES
+                                                              : GEMM_S8_FLOATS;
+    x = provider_input_type(site, n->ports.x);
+    n->w = provider_constant(site, n->ports.w);
+    if (x == NULL || n->w == NULL || !is_bytes(x->dtype) || !is_bytes(n->w->dtype)) {
+        return false;
+    }
+    n->x_flip = x->dtype == SPRY_DTYPE_I8 ? 0x80 : 0;
+    n->w_flip = n->w->dtype == SPRY_DTYPE_U8 ? 0x80 : 0;
+    n->y_dtype = y->dtype;
+    n->lower = graph_attribute_float(site->node, FUSE_LOWER, -INFINITY);
+    n->upper = graph_attribute_float(site->node, FUSE_UPPER, INFINITY);
+    return is_symmetric(site, n) && read_bias(site, n) && is_single(site, n->ports.x_scale) &&
+           is_single(site, n->ports.x_zero) && is_single(site, n->ports.y_scale) &&
+           is_single(site, n->ports.y_zero);
+}
+
+bool integer_fits(const provider_site *site, const integer_node *n, int64_t channels, int64_t k)
+{
+    const graph_type *scale =
+        n->ports.w_scale >= 0 ? provider_input_type(site, n->ports.w_scale) : NULL;
+    const tensor *bias = n->bias != NULL ? provider_constant(site, n->ports.bias) : NULL;
+
+    if (n->ports.w_scale >= 0 &&
+        (scale == NULL || (op_work_count(scale) != 1 && op_work_count(scale) != channels))) {
+        return false;
+    }
+    return (bias == NULL || tensor_count(bias) == channels) && k > 0 && k <= MOST_K;
+}
+
+/* ---- channels ---- */
+
+spry_status integer_channels_create(const spry_allocator *allocator, const integer_node *n,
+                                    int64_t count, int64_t channel_stride, int64_t k,
+                                    int64_t k_stride, integer_channels *channels, spry_error *error)
+{
+    const uint8_t *w = n->w->data;
+    size_t bytes = (size_t)count * sizeof(int32_t);
+
+    channels->count = count;
+    channels->sums = alloc_bytes(allocator, bytes);
+    if (channels->sums == NULL) {
+        return alloc_failed(error, bytes);
+    }
+    for (int64_t c = 0; c < count; c++) {
+        int32_t sum = 0;
+
+        for (int64_t i = 0; i < k; i++) {
+            sum += (int8_t)(w[c * channel_stride + i * k_stride] ^ n->w_flip);
+        }
+        channels->sums[c] = sum;
+    }
+    return SPRY_OK;
+}
+
+void integer_channels_release(const spry_allocator *allocator, integer_channels *channels)
+{
+    alloc_release(allocator, channels->sums, (size_t)channels->count * sizeof(int32_t));
+}
+
+/* ---- running ---- */
+
+size_t integer_room(const integer_channels *channels)
+{
+    size_t bytes = (size_t)channels->count * (sizeof(int32_t) + sizeof(float));
+
+    return (bytes + 63) / 64 * 64;
+}
+
+int32_t integer_zero(const integer_node *n, const op_call *call)
+{
+    return n->ports.x_zero >= 0 ? (int32_t)op_call_scalar(call, n->ports.x_zero, 0.0) : 0;
+}
+
+/* Takes the zero point off the sums: those of bytes made unsigned, so its own 128 counts too. */
+static void fill_offsets(const integer_node *n, const integer_channels *channels, int32_t zero,
+                         int32_t *offsets)
+{
+    for (int64_t c = 0; c < channels->count; c++) {
+        uint32_t bias = n->bias != NULL ? (uint32_t)n->bias[c] : 0;
+
+        offsets[c] = (int32_t)(bias - (uint32_t)zero * (uint32_t)channels->sums[c]);
+    }
+}
+
+static void fill_factors(const integer_node *n, const op_call *call, int64_t count, float *factors)
+{
+    float x_scale = (float)op_call_scalar(call, n->ports.x_scale, 1.0);
+    float y_scale = (float)op_call_scalar(call, n->ports.y_scale, 1.0);
+    const tensor *w_scale = op_call_input(call, n->ports.w_scale);
+    bool single = tensor_count(w_scale) == 1;
+
+    for (int64_t c = 0; c < count; c++) {
+        factors[c] = x_scale * (float)convert_get_f64(w_scale, single ? 0 : c);
+        if (n->result == GEMM_S8_BYTES) {
+            factors[c] /= y_scale;
+        }
+    }
+}
+
+gemm_s8_finish integer_finish(const integer_node *n, const integer_channels *channels,
+                              const op_call *call, bool corrects_zero, void *room,
+                              const int32_t **offsets, const float **factors)
+{
+    gemm_s8_finish f = {.result = n->result, .lower = n->lower, .upper = n->upper};
+    int32_t *offset = room;
+    float *factor = (float *)(offset + channels->count);
+    int32_t zero = integer_zero(n, call) + (n->x_flip != 0 ? 128 : 0);
+
+    fill_offsets(n, channels, corrects_zero ? zero : 0, offset);
+    *offsets = offset;
+    *factors = NULL;
+    if (n->result == GEMM_S8_SUMS) {
+        return f;
+    }
+    fill_factors(n, call, channels->count, factor);
+    *factors = factor;
+    if (n->result == GEMM_S8_BYTES) {
+        float y_scale = (float)op_call_scalar(call, n->ports.y_scale, 1.0);
+        quantize_target t = quantize_target_of(
+            n->y_dtype, (int32_t)op_call_scalar(call, n->ports.y_zero, 0.0));
+
+        f.zero = t.zero;
+        f.low = n->lower > -INFINITY ? quantize_f32(n->lower, y_scale, t) : t.low;
+        f.high = n->upper < INFINITY ? quantize_f32(n->upper, y_scale, t) : t.high;
+    }
+    return f;
+}

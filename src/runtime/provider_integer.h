@@ -1,0 +1,67 @@
+/* What the integer providers share: where the operators of ONNX keep their scales and zero points,
+ * and how those become offsets and factors of a product. */
+#ifndef RUNTIME_PROVIDER_INTEGER_H
+#define RUNTIME_PROVIDER_INTEGER_H
+
+#include "kernels/gemm/gemm_s8.h"
+#include "runtime/provider.h"
+
+/* Port numbers; -1 where the operator has none. */
+typedef struct integer_ports {
+    int x, x_scale, x_zero;
+    int w, w_scale, w_zero;
+    int y_scale, y_zero;
+    int bias;
+} integer_ports;
+
+/* An integer product or convolution as its node describes it. Scales and the input's zero point may
+ * be computed at run time; weights, their zero point and the bias are constant. */
+typedef struct integer_node {
+    integer_ports ports;
+    spry_dtype y_dtype;
+    gemm_s8_result result;
+    const tensor *w;
+    const int32_t *bias; /* per channel, or NULL */
+    uint8_t x_flip;      /* makes the input unsigned */
+    uint8_t w_flip;      /* makes the weights signed */
+    float lower, upper;  /* the clamp in real numbers */
+} integer_node;
+
+/* Output channels (columns of MatMul): what depends on weights alone. */
+typedef struct integer_channels {
+    int64_t count;
+    int32_t *sums; /* of each channel's weights */
+} integer_channels;
+
+/* Reads a node called `type_linear` (QLinearConv, QLinearMatMul; INTEGER_DOMAIN too) or `type_sums`
+ * (ConvInteger, MatMulInteger). False when it is none, or not one that the kernels can do: then the
+ * reference kernel runs. */
+bool integer_read(const provider_site *site, const char *type_linear, const char *type_sums,
+                  integer_node *n);
+
+/* True when scales and bias fit that many channels, and sums of `k` products fit 32 bits. */
+bool integer_fits(const provider_site *site, const integer_node *n, int64_t channels, int64_t k);
+
+/* Weight (channel, step) lies at channel * channel_stride + step * k_stride.
+ * Fails with SPRY_LIMIT (memory). Release with integer_channels_release. */
+SPRY_MUST_USE spry_status integer_channels_create(const spry_allocator *allocator,
+                                                  const integer_node *n, int64_t count,
+                                                  int64_t channel_stride, int64_t k,
+                                                  int64_t k_stride, integer_channels *channels,
+                                                  spry_error *error);
+void integer_channels_release(const spry_allocator *allocator, integer_channels *channels);
+
+/* Bytes of integer_finish's room. */
+size_t integer_room(const integer_channels *channels);
+
+/* The finish of this run, without its row or column pointers: offsets[count] and factors[count] are
+ * put into `room`. `corrects_zero`: offsets take the input's zero point off. *factors is NULL for
+ * plain sums. */
+gemm_s8_finish integer_finish(const integer_node *n, const integer_channels *channels,
+                              const op_call *call, bool corrects_zero, void *room,
+                              const int32_t **offsets, const float **factors);
+
+/* The input's zero point in this run. */
+int32_t integer_zero(const integer_node *n, const op_call *call);
+
+#endif
