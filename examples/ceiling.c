@@ -1,5 +1,5 @@
-/* An allocator of your own: counts what Spry holds, and refuses to give more than a ceiling. Running
- * out is an ordinary failure (SPRY_LIMIT); nothing leaks and the process goes on. */
+/* An allocator of your own: counts what Spry holds, and refuses to give more than a ceiling.
+ * Running out is an ordinary failure (SPRY_LIMIT); nothing leaks and the process goes on. */
 #include <spry/spry.h>
 #include <stdatomic.h>
 #include <stdio.h>
