@@ -37,6 +37,14 @@ static conv_f32_shape random_shape(spry_random *r)
     s.pad_w = between(r, 0, extent_w);
     end_h = between(r, extent_h, 2 * extent_h);
     end_w = between(r, extent_w, 2 * extent_w);
+    if (spry_random_below(r, 3) == 0) { /* the usual kind: as many pixels as before */
+        s.stride_h = s.stride_w = 1;
+        s.pad_h = (extent_h - 1) / 2;
+        s.pad_w = (extent_w - 1) / 2;
+        s.out_h = s.in_h;
+        s.out_w = s.in_w;
+        return s;
+    }
     s.out_h = (s.in_h + s.pad_h + end_h - extent_h) / s.stride_h + 1;
     s.out_w = (s.in_w + s.pad_w + end_w - extent_w) / s.stride_w + 1;
     return s;
@@ -64,7 +72,7 @@ static float *random_image(spry_random *r, int64_t count)
     return image;
 }
 
-static void check_pack(spry_random *r, int width)
+static void check_pack(spry_random *r, int width, const conv_f32_packer *packer)
 {
     conv_f32_shape s = random_shape(r);
     int64_t taps = s.kernel_h * s.kernel_w;
@@ -77,7 +85,7 @@ static void check_pack(spry_random *r, int width)
     conv_f32_image image = {&s, data};
 
     assert_non_null(packed);
-    conv_f32_pack(&image, k0, k, n0, n, width, packed);
+    packer->pack(&image, k0, k, n0, n, width, packed);
     for (int64_t column = 0; column < (n + width - 1) / width * width; column++) {
         for (int64_t step = 0; step < k; step++) {
             int64_t tap = (k0 + step) % taps;
@@ -97,11 +105,14 @@ static void check_pack(spry_random *r, int width)
 static void test_pack(void **state)
 {
     static const int widths[] = {16, 32, 64};
-    spry_random r = spry_random_stream(3, 0);
 
     (void)state;
-    for (int i = 0; i < 600; i++) {
-        check_pack(&r, widths[i % 3]);
+    for (int v = 0; v < conv_f32_pack_variant_count; v++) {
+        spry_random r = spry_random_stream(3, 0);
+
+        for (int i = 0; i < 900 && isa_usable(conv_f32_pack_variants[v].level); i++) {
+            check_pack(&r, widths[i % 3], conv_f32_pack_variants[v].table);
+        }
     }
 }
 

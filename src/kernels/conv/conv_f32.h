@@ -33,6 +33,18 @@ typedef struct conv_f32_image {
 void conv_f32_pack(const void *context, int64_t k0, int64_t k, int64_t n0, int64_t n, int width,
                    float *to);
 
+/* Packs as conv_f32_pack does. */
+typedef struct conv_f32_packer {
+    const char *name;
+    void (*pack)(const void *context, int64_t k0, int64_t k, int64_t n0, int64_t n, int width,
+                 float *to);
+} conv_f32_packer;
+extern const isa_variant conv_f32_pack_variants[]; /* `table` points to a conv_f32_packer */
+extern const int conv_f32_pack_variant_count;
+
+/* The best variant that may run now. */
+const conv_f32_packer *conv_f32_pack_select(void);
+
 /* One channel of a depthwise convolution, then residual and clamp to [lower, upper].
  * in[in_h][in_w], weights[kernel_h][kernel_w], residual and out[out_h][out_w]. */
 typedef struct conv_f32_plane {
