@@ -208,26 +208,26 @@ static void run_products(void *context, int64_t begin, int64_t end, int worker)
     }
 }
 
-/* Channels [begin, end) of all images, each of `rows` (the channel multiplier) outputs. */
+/* Output planes [begin, end) of all images. */
 static void run_depthwise(void *context, int64_t begin, int64_t end, int worker)
 {
     const conv_run *r = context;
     const conv_state *s = r->s;
+    conv_f32_planes p = {.shape = &s->shape,
+                         .first = begin,
+                         .count = end - begin,
+                         .channels = s->groups * s->rows,
+                         .multiplier = s->rows,
+                         .in = r->x,
+                         .weights = s->weights,
+                         .bias = s->bias,
+                         .residual = r->residual,
+                         .lower = s->clamp.lower,
+                         .upper = s->clamp.upper,
+                         .out = r->y};
 
     (void)worker;
-    for (int64_t out = begin; out < end; out++) {
-        int64_t channel = out % (s->groups * s->rows);
-        conv_f32_plane p = {.shape = &s->shape,
-                            .in = r->x + out / s->rows * s->shape.in_h * s->shape.in_w,
-                            .weights = s->weights + channel * s->k,
-                            .bias = s->bias != NULL ? s->bias[channel] : 0.0f,
-                            .residual = r->residual != NULL ? r->residual + out * s->columns : NULL,
-                            .lower = s->clamp.lower,
-                            .upper = s->clamp.upper,
-                            .out = r->y + out * s->columns};
-
-        s->depthwise->run(&p);
-    }
+    s->depthwise->run(&p);
 }
 
 static spry_status run(void *state, op_call *call, void *workspace)
@@ -250,8 +250,13 @@ static spry_status run(void *state, op_call *call, void *workspace)
     }
     r.y = y->data;
     if (s->depthwise != NULL) {
-        threads_for(call->team, s->batch * s->groups * s->rows, PIXELS_PER_PIECE / s->columns + 1,
-                    run_depthwise, &r);
+        int64_t planes = s->batch * s->groups * s->rows;
+        int workers = threads_count(call->team);
+        int64_t share = pieces_of(planes, workers > 1 ? workers * PIECES_PER_WORKER : 1);
+        int64_t least_share = PIXELS_PER_PIECE / s->columns + 1;
+
+        threads_for(call->team, planes, share > least_share ? share : least_share, run_depthwise,
+                    &r);
     } else {
         threads_for(call->team,
                     s->batch * s->groups * pieces_of(s->rows, s->row_slice) *

@@ -119,25 +119,36 @@ static void test_pack(void **state)
 static void check_depthwise(spry_random *r, conv_f32_depthwise run)
 {
     conv_f32_shape s = random_shape(r);
-    float *in = random_image(r, s.in_h * s.in_w);
-    float *weights = random_image(r, s.kernel_h * s.kernel_w);
-    float *out = random_image(r, s.out_h * s.out_w);
-    float *residual = random_image(r, s.out_h * s.out_w);
-    conv_f32_plane p = {&s, in, weights, 0.25f, residual, -0.5f, 1.0f, out};
+    int64_t multiplier = between(r, 1, 2);
+    int64_t channels = multiplier * between(r, 1, 3);
+    int64_t planes = channels * between(r, 1, 2); /* of one or two images */
+    int64_t taps = s.kernel_h * s.kernel_w;
+    int64_t size = s.out_h * s.out_w;
+    int64_t first = between(r, 0, planes - 1);
+    float *in = random_image(r, planes / multiplier * s.in_h * s.in_w);
+    float *weights = random_image(r, channels * taps);
+    float *bias = random_image(r, channels);
+    float *out = random_image(r, planes * size);
+    float *residual = random_image(r, planes * size);
+    conv_f32_planes p = {&s,      first, planes - first, channels, multiplier, in,
+                         weights, bias,  residual,       -0.5f,    1.0f,       out};
 
     run(&p);
-    for (int64_t i = 0; i < s.out_h * s.out_w; i++) {
-        double sum = 0.25 + (double)residual[i];
+    for (int64_t i = first * size; i < planes * size; i++) {
+        int64_t channel = i / size % channels;
+        const float *plane = in + i / size / multiplier * s.in_h * s.in_w;
+        double sum = (double)bias[channel] + (double)residual[i];
 
-        for (int64_t tap = 0; tap < s.kernel_h * s.kernel_w; tap++) {
-            sum += (double)weights[tap] *
-                   (double)patch_value(&s, in, i, tap / s.kernel_w, tap % s.kernel_w);
+        for (int64_t tap = 0; tap < taps; tap++) {
+            sum += (double)weights[channel * taps + tap] *
+                   (double)patch_value(&s, plane, i % size, tap / s.kernel_w, tap % s.kernel_w);
         }
         sum = sum < -0.5 ? -0.5 : sum > 1.0 ? 1.0 : sum;
         assert_true(fabs(sum - (double)out[i]) < 1e-5);
     }
     free(in);
     free(weights);
+    free(bias);
     free(out);
     free(residual);
 }
