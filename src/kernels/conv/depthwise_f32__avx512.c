@@ -1,5 +1,5 @@
-/* Depthwise convolution of up to 64 output pixels at a time, whose sums stay in four registers while
- * the kernel positions pass by; channels share the table of what to load. */
+/* Depthwise convolution of up to 64 output pixels at a time: sums stay in four registers while the
+ * kernel positions pass by, and channels share the table of what to load. */
 #include "kernels/conv/conv_f32_lanes.h"
 #include "kernels/conv/depthwise_f32_body.h"
 #include "kernels/conv/depthwise_f32_variants.h"
