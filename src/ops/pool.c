@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/limits.h"
+#include "kernels/elementwise/elementwise_f32.h"
 #include "ops/families.h"
 #include "ops/operand.h"
 #include "ops/sliding_window.h"
@@ -374,6 +375,22 @@ static spry_status run_pool(op_call *call)
     return status == SPRY_OK ? run_over_planes(call, &p) : status;
 }
 
+/* ---- global pooling ---- */
+
+static void average_planes(void *context, int64_t begin, int64_t end, int worker)
+{
+    const pool *p = context;
+    const elementwise_f32_kernel *kernel = elementwise_f32_select();
+    const float *x = p->x->data;
+    float *y = p->y->data;
+    int64_t size = p->w.in[0];
+
+    (void)worker;
+    for (int64_t i = begin; i < end; i++) {
+        y[i] = (float)(kernel->sum(x + i * size, size) / (double)size);
+    }
+}
+
 /* The window is the whole plane, whatever its rank: one long axis. */
 static spry_status run_global(op_call *call)
 {
@@ -395,7 +412,15 @@ static spry_status run_global(op_call *call)
     p.w.in[0] = p.w.kernel[0] = tensor_span(x, 2, x->rank);
     p.w.out[0] = p.w.stride[0] = p.w.dilation[0] = 1;
     status = op_call_output(call, 0, x->dtype, x->rank, shape, &p.y);
-    return status == SPRY_OK && p.y != NULL ? run_over_planes(call, &p) : status;
+    if (status != SPRY_OK || p.y == NULL) {
+        return status;
+    }
+    if (p.kind == POOL_AVERAGE && x->dtype == SPRY_DTYPE_F32 && p.w.in[0] > 0) {
+        threads_for(call->team, x->shape[0] * x->shape[1], 16384 / p.w.in[0] + 1, average_planes,
+                    &p);
+        return SPRY_OK;
+    }
+    return run_over_planes(call, &p);
 }
 
 /* ---- MaxUnpool ---- */

@@ -1,9 +1,11 @@
 /* Reductions over axes: sums, products, norms, extremes, and where the extremes are.
  *
  * The input is walked once per result element, in the input's order, with an f64 (or i64)
- * accumulator, so results do not depend on the number of threads. */
+ * accumulator, so results do not depend on the number of threads; sums of f32 rows without gaps
+ * are a vector kernel's. */
 #include <math.h>
 
+#include "kernels/elementwise/elementwise_f32.h"
 #include "ops/broadcast.h"
 #include "ops/families.h"
 #include "ops/lines.h"
@@ -232,6 +234,29 @@ static void reduce_floats(void *context, int64_t begin, int64_t end, int worker)
     }
 }
 
+/* Sums and means of f32 without gaps. */
+static bool is_plain_sum(const reduce *r)
+{
+    return (r->kind == REDUCE_SUM || r->kind == REDUCE_MEAN) && r->from->dtype == SPRY_DTYPE_F32 &&
+           r->gone == 1 && r->gone_stride[0] == 1;
+}
+
+static void sum_rows(void *context, int64_t begin, int64_t end, int worker)
+{
+    const reduce *r = context;
+    const elementwise_f32_kernel *kernel = elementwise_f32_select();
+    const float *from = r->from->data;
+    float *to = r->to->data;
+
+    (void)worker;
+    for (int64_t k = begin; k < end; k++) {
+        int64_t base = offset_of(r->kept, r->kept_shape, r->kept_stride, k);
+        total t = {.sum = kernel->sum(from + base, r->gone_count)};
+
+        to[k] = (float)finish(r->kind, t, r->gone_count);
+    }
+}
+
 /* ---- integers ---- */
 
 static int64_t start_of_i64(reduce_kind kind, spry_dtype dtype)
@@ -343,6 +368,7 @@ static spry_status run_reduce(op_call *call)
     reduce_axes axes;
     int64_t shape[SPRY_TENSOR_MAX_RANK];
     int rank;
+    threads_body body = reduce_floats;
     spry_status status;
 
     if (r.from == NULL) {
@@ -358,8 +384,13 @@ static spry_status run_reduce(op_call *call)
         return status;
     }
     split_axes(&r, &axes);
-    threads_for(call->team, tensor_count(r.to), lines_grain(r.gone_count, BROADCAST_GRAIN),
-                computes_in_i64(r.kind, r.from->dtype) ? reduce_integers : reduce_floats, &r);
+    if (computes_in_i64(r.kind, r.from->dtype)) {
+        body = reduce_integers;
+    } else if (is_plain_sum(&r)) {
+        body = sum_rows;
+    }
+    threads_for(call->team, tensor_count(r.to), lines_grain(r.gone_count, BROADCAST_GRAIN), body,
+                &r);
     return SPRY_OK;
 }
 

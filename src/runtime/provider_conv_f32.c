@@ -7,7 +7,7 @@
 #include "ops/sliding_window.h"
 #include "runtime/providers.h"
 
-enum { FEW_PIECES = 4 }; /* with fewer pieces of columns than this, rows are split as well */
+enum { PIECES_PER_WORKER = 2 }; /* with fewer pieces of columns, rows are split as well */
 
 typedef struct conv_state {
     spry_allocator allocator;
@@ -18,6 +18,7 @@ typedef struct conv_state {
     int64_t columns; /* output pixels */
     int64_t k;       /* channels per group x kernel taps */
     const gemm_f32_kernel *gemm;
+    const conv_f32_packer *packer;
     const conv_f32_depthwise_kernel *depthwise; /* NULL: matrix product */
     float *packed;                              /* [groups][packed_size] */
     int64_t packed_size;
@@ -90,14 +91,18 @@ static int64_t pieces_of(int64_t extent, int64_t slice)
     return (extent + slice - 1) / slice;
 }
 
-static void choose_slices(conv_state *s)
+/* Every slice of rows packs the patches again, so one thread takes all rows at once. How the work
+ * is cut never changes a result (gemm_f32.h). */
+static void choose_slices(conv_state *s, int workers)
 {
     int64_t mr = s->gemm->mr;
+    int64_t pieces = s->batch * s->groups * pieces_of(s->columns, s->gemm->nc);
+    int64_t wanted = workers > 1 ? workers * PIECES_PER_WORKER : 1;
 
     s->column_slice = s->gemm->nc;
     s->row_slice = s->rows;
-    if (s->batch * s->groups * pieces_of(s->columns, s->column_slice) < FEW_PIECES) {
-        s->row_slice = (pieces_of(s->rows, mr) + FEW_PIECES - 1) / FEW_PIECES * mr;
+    if (pieces < wanted) {
+        s->row_slice = pieces_of(pieces_of(s->rows, mr), pieces_of(wanted, pieces)) * mr;
     }
     s->worker_floats = gemm_f32_workspace(s->gemm, s->k, s->column_slice);
 }
@@ -127,8 +132,9 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
         step->kernel = s->depthwise->name;
     } else {
         s->gemm = gemm_f32_select();
+        s->packer = conv_f32_pack_select();
         step->kernel = s->gemm->name;
-        choose_slices(s);
+        choose_slices(s, threads_count(site->team));
         status = pack_weights(s, error);
         step->packed_bytes = (size_t)(s->packed_size * s->groups) * sizeof(float);
     }
@@ -183,7 +189,7 @@ static void run_product(const conv_run *r, int64_t piece, int worker)
                           .n_first = column,
                           .n = least(s->columns - column, s->column_slice),
                           .packed_a = s->packed + group * s->packed_size + row * s->k,
-                          .b = {NULL, conv_f32_pack, &image},
+                          .b = {NULL, s->packer->pack, &image},
                           .c = r->y + first,
                           .c_stride = s->columns,
                           .finish = {.row_bias = s->bias != NULL ? s->bias + channel : NULL,
@@ -202,26 +208,26 @@ static void run_products(void *context, int64_t begin, int64_t end, int worker)
     }
 }
 
-/* Channels [begin, end) of all images, each of `rows` (the channel multiplier) outputs. */
+/* Output planes [begin, end) of all images. */
 static void run_depthwise(void *context, int64_t begin, int64_t end, int worker)
 {
     const conv_run *r = context;
     const conv_state *s = r->s;
+    conv_f32_planes p = {.shape = &s->shape,
+                         .first = begin,
+                         .count = end - begin,
+                         .channels = s->groups * s->rows,
+                         .multiplier = s->rows,
+                         .in = r->x,
+                         .weights = s->weights,
+                         .bias = s->bias,
+                         .residual = r->residual,
+                         .lower = s->clamp.lower,
+                         .upper = s->clamp.upper,
+                         .out = r->y};
 
     (void)worker;
-    for (int64_t out = begin; out < end; out++) {
-        int64_t channel = out % (s->groups * s->rows);
-        conv_f32_plane p = {.shape = &s->shape,
-                            .in = r->x + out / s->rows * s->shape.in_h * s->shape.in_w,
-                            .weights = s->weights + channel * s->k,
-                            .bias = s->bias != NULL ? s->bias[channel] : 0.0f,
-                            .residual = r->residual != NULL ? r->residual + out * s->columns : NULL,
-                            .lower = s->clamp.lower,
-                            .upper = s->clamp.upper,
-                            .out = r->y + out * s->columns};
-
-        s->depthwise->run(&p);
-    }
+    s->depthwise->run(&p);
 }
 
 static spry_status run(void *state, op_call *call, void *workspace)
@@ -244,8 +250,13 @@ static spry_status run(void *state, op_call *call, void *workspace)
     }
     r.y = y->data;
     if (s->depthwise != NULL) {
-        threads_for(call->team, s->batch * s->groups * s->rows, PIXELS_PER_PIECE / s->columns + 1,
-                    run_depthwise, &r);
+        int64_t planes = s->batch * s->groups * s->rows;
+        int workers = threads_count(call->team);
+        int64_t share = pieces_of(planes, workers > 1 ? workers * PIECES_PER_WORKER : 1);
+        int64_t least_share = PIXELS_PER_PIECE / s->columns + 1;
+
+        threads_for(call->team, planes, share > least_share ? share : least_share, run_depthwise,
+                    &r);
     } else {
         threads_for(call->team,
                     s->batch * s->groups * pieces_of(s->rows, s->row_slice) *

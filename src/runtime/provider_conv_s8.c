@@ -26,8 +26,34 @@ typedef struct conv_state {
     int64_t packed_size; /* bytes per group */
     int64_t row_slice;   /* rows and columns per piece of work */
     int64_t column_slice;
-    int64_t worker_size; /* workspace per worker */
+    bool needs_halo;
+    conv_s8_halo halo;
+    int64_t image_size;  /* workspace: the group's or image's planes with halos; 0: none */
+    int64_t worker_size; /* workspace per worker: packed patches, then sums of patches */
+    int64_t block_size;  /* of the packed patches */
 } conv_state;
+
+/* A product of pixels, whose rows may be seen as one. */
+static bool is_pointwise(const conv_f32_shape *s)
+{
+    return s->kernel_h == 1 && s->kernel_w == 1 && s->stride_h == 1 && s->stride_w == 1 &&
+           s->pad_h == 0 && s->pad_w == 0 && s->in_h == s->out_h && s->in_w == s->out_w;
+}
+
+static bool read_halo(conv_state *s)
+{
+    enum { MOST_EXTENT = 1 << 20 };
+    int64_t channels = s->shape.channels * s->groups;
+
+    s->needs_halo = !is_pointwise(&s->shape) || s->node.x_flip != 0;
+    if (is_pointwise(&s->shape)) {
+        s->shape.in_w = s->shape.out_w = s->columns;
+        s->shape.in_h = s->shape.out_h = 1;
+    }
+    s->halo = conv_s8_halo_of(&s->shape);
+    return s->halo.rows <= MOST_EXTENT && s->halo.pitch <= MOST_EXTENT &&
+           s->halo.bytes <= INT32_MAX / channels;
+}
 
 static bool read_problem(const provider_site *site, conv_state *s)
 {
@@ -53,7 +79,7 @@ static bool read_problem(const provider_site *site, conv_state *s)
     s->rows = s->groups > 0 ? s->node.w->shape[0] / s->groups : 0;
     s->columns = s->shape.out_h * s->shape.out_w;
     s->k = s->shape.channels * s->shape.kernel_h * s->shape.kernel_w;
-    return s->rows > 0 && s->rows * s->groups == s->node.w->shape[0] &&
+    return s->rows > 0 && s->rows * s->groups == s->node.w->shape[0] && read_halo(s) &&
            integer_fits(site, &s->node, s->rows * s->groups, s->k);
 }
 
@@ -78,16 +104,26 @@ static int64_t pieces_of(int64_t extent, int64_t slice)
     return (extent + slice - 1) / slice;
 }
 
+static int64_t round_up(int64_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
 static void choose_slices(conv_state *s)
 {
     int64_t mr = s->gemm->mr;
 
     s->column_slice = gemm_s8_block(s->gemm, s->k);
     s->row_slice = s->rows;
-    if (s->batch * s->groups * pieces_of(s->columns, s->column_slice) < FEW_PIECES) {
+    if (s->groups * pieces_of(s->columns, s->column_slice) < FEW_PIECES) {
         s->row_slice = (pieces_of(s->rows, mr) + FEW_PIECES - 1) / FEW_PIECES * mr;
     }
-    s->worker_size = (gemm_s8_workspace(s->gemm, s->k, s->column_slice) + 63) / 64 * 64;
+    s->block_size = round_up(gemm_s8_workspace(s->gemm, s->k, s->column_slice));
+    s->worker_size = s->block_size + round_up(s->column_slice * (int64_t)sizeof(int32_t));
+    if (s->needs_halo) {
+        s->image_size =
+            round_up(s->halo.bytes * s->shape.channels * s->groups + CONV_S8_SLACK);
+    }
 }
 
 static void fill_packed(conv_state *s)
@@ -97,7 +133,7 @@ static void fill_packed(conv_state *s)
 
     if (s->depthwise != NULL) {
         for (int64_t i = 0; i < s->groups * s->rows * s->k; i++) {
-            wide[i] = (int8_t)(w[i] ^ s->node.w_flip);
+            wide[i] = (int16_t)((int8_t)(w[i] ^ s->node.w_flip) - s->node.w_zero);
         }
         return;
     }
@@ -139,6 +175,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     if (s->shape.channels == 1 && s->groups > 1) {
         s->depthwise = conv_s8_depthwise_select();
         step->kernel = s->depthwise->name;
+        s->worker_size = round_up(s->halo.bytes + CONV_S8_SLACK);
     } else {
         s->gemm = gemm_s8_select();
         step->kernel = s->gemm->name;
@@ -151,8 +188,8 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     }
     step->state = s;
     step->packed_bytes = (size_t)(s->packed_size * s->groups);
-    step->workspace_bytes =
-        integer_room(&s->channels) + (size_t)s->worker_size * (size_t)threads_count(site->team);
+    step->workspace_bytes = integer_room(&s->channels) + (size_t)s->image_size +
+                            (size_t)s->worker_size * (size_t)threads_count(site->team);
     return SPRY_OK;
 }
 
@@ -163,12 +200,14 @@ static void destroy(void *state)
 
 typedef struct conv_run {
     const conv_state *s;
-    const uint8_t *x;
-    int32_t zero;
+    const uint8_t *x; /* this image */
+    uint8_t zero;     /* the byte of padding */
     uint8_t *y;
     size_t y_size; /* of an element */
     gemm_s8_finish finish;
-    uint8_t *workspace;
+    const uint8_t *image; /* `x`, or its copy with halos */
+    uint8_t *halos;       /* that copy */
+    uint8_t *workers;
 } conv_run;
 
 static int64_t least(int64_t a, int64_t b)
@@ -176,7 +215,26 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* One piece: (image, group, slice of rows, slice of columns). */
+static void add_halo(const conv_run *r, int64_t channel, uint8_t *to)
+{
+    const conv_state *s = r->s;
+
+    conv_s8_add_halo(&s->shape, &s->halo, r->x + channel * s->shape.in_h * s->shape.in_w, r->zero,
+                     s->node.x_flip, to);
+}
+
+/* Input channels [begin, end). */
+static void run_halos(void *context, int64_t begin, int64_t end, int worker)
+{
+    const conv_run *r = context;
+
+    (void)worker;
+    for (int64_t channel = begin; channel < end; channel++) {
+        add_halo(r, channel, r->halos + channel * r->s->halo.bytes);
+    }
+}
+
+/* One piece: (group, slice of rows, slice of columns). */
 static void run_product(const conv_run *r, int64_t piece, int worker)
 {
     const conv_state *s = r->s;
@@ -184,12 +242,11 @@ static void run_product(const conv_run *r, int64_t piece, int worker)
     int64_t row_pieces = pieces_of(s->rows, s->row_slice);
     int64_t column = piece % column_pieces * s->column_slice;
     int64_t row = piece / column_pieces % row_pieces * s->row_slice;
-    int64_t plane = piece / column_pieces / row_pieces; /* image x groups + group */
-    int64_t group = plane % s->groups;
+    int64_t group = piece / column_pieces / row_pieces;
     int64_t channel = group * s->rows + row;
-    conv_s8_image image = {&s->shape,
-                           r->x + plane * s->shape.channels * s->shape.in_h * s->shape.in_w,
-                           (uint8_t)r->zero, s->node.x_flip};
+    uint8_t *block = r->workers + worker * s->worker_size;
+    conv_s8_image image = {&s->shape, &s->halo,
+                           r->image + group * s->shape.channels * s->halo.bytes};
     gemm_s8_problem p = {
         .m = least(s->rows - row, s->row_slice),
         .k = s->k,
@@ -198,13 +255,17 @@ static void run_product(const conv_run *r, int64_t piece, int worker)
         .packed_a =
             (const uint8_t *)s->packed + group * s->packed_size + row * gemm_s8_padded(s->k),
         .b = {NULL, conv_s8_pack, &image},
-        .c = r->y + (size_t)((plane * s->rows + row) * s->columns) * r->y_size,
+        .c = r->y + (size_t)(channel * s->columns) * r->y_size,
         .c_stride = s->columns,
         .finish = r->finish};
 
+    if (s->node.w_zero != 0) {
+        p.b_factor = -s->node.w_zero;
+        p.b_sums = (int32_t *)(void *)(block + s->block_size);
+    }
     p.finish.row_offset += channel;
     p.finish.row_factor = r->finish.row_factor != NULL ? r->finish.row_factor + channel : NULL;
-    gemm_s8_run(s->gemm, &p, r->workspace + worker * s->worker_size);
+    gemm_s8_run(s->gemm, &p, block);
 }
 
 static void run_products(void *context, int64_t begin, int64_t end, int worker)
@@ -214,64 +275,78 @@ static void run_products(void *context, int64_t begin, int64_t end, int worker)
     }
 }
 
-/* Output planes [begin, end) of all images. */
+/* Input channels [begin, end), each with its `rows` outputs. */
 static void run_depthwise(void *context, int64_t begin, int64_t end, int worker)
 {
     const conv_run *r = context;
     const conv_state *s = r->s;
+    uint8_t *plane = r->workers + worker * s->worker_size;
 
-    (void)worker;
-    for (int64_t out = begin; out < end; out++) {
-        int64_t channel = out % (s->groups * s->rows);
-        conv_s8_plane p = {.shape = &s->shape,
-                           .in = r->x + out / s->rows * s->shape.in_h * s->shape.in_w,
-                           .is_signed = s->node.x_flip != 0,
-                           .zero = r->zero,
-                           .weights = (const int16_t *)s->packed + channel * s->k,
-                           .finish = &r->finish,
-                           .row = (int)channel,
-                           .out = r->y + (size_t)(out * s->columns) * r->y_size};
+    for (int64_t channel = begin; channel < end; channel++) {
+        add_halo(r, channel, plane);
+        for (int64_t row = channel * s->rows; row < (channel + 1) * s->rows; row++) {
+            conv_s8_plane p = {.shape = &s->shape,
+                               .halo = &s->halo,
+                               .in = plane,
+                               .weights = (const int16_t *)s->packed + row * s->k,
+                               .finish = &r->finish,
+                               .row = (int)row,
+                               .out = r->y + (size_t)(row * s->columns) * r->y_size};
 
-        s->depthwise->run(&p);
+            s->depthwise->run(&p);
+        }
     }
+}
+
+static void run_image(conv_run *r, threads *team)
+{
+    enum { PIXELS_PER_PIECE = 32768 };
+    const conv_state *s = r->s;
+    int64_t channels = s->groups * s->shape.channels;
+
+    if (s->depthwise != NULL) {
+        threads_for(team, channels, PIXELS_PER_PIECE / (s->columns * s->rows) + 1, run_depthwise,
+                    r);
+        return;
+    }
+    r->image = r->x;
+    if (s->needs_halo) {
+        threads_for(team, channels, PIXELS_PER_PIECE / s->halo.bytes + 1, run_halos, r);
+        r->image = r->halos;
+    }
+    threads_for(team,
+                s->groups * pieces_of(s->rows, s->row_slice) *
+                    pieces_of(s->columns, s->column_slice),
+                1, run_products, r);
 }
 
 static spry_status run(void *state, op_call *call, void *workspace)
 {
-    enum { PIXELS_PER_PIECE = 32768 };
     const conv_state *s = state;
     const tensor *x = op_call_input(call, s->node.ports.x);
+    int64_t image = s->groups * s->shape.channels * s->shape.in_h * s->shape.in_w;
     conv_run r = {.s = s,
-                  .x = x->data,
-                  .zero = integer_zero(&s->node, call),
-                  .workspace = (uint8_t *)workspace + integer_room(&s->channels)};
-    int64_t shape[4] = {s->batch, s->groups * s->rows, s->shape.out_h, s->shape.out_w};
+                  .zero = (uint8_t)integer_zero(&s->node, call),
+                  .halos = (uint8_t *)workspace + integer_room(&s->channels)};
+    const graph_type *type = &call->g->values[call->node->outputs[0]].type;
+    int64_t shape[4] = {s->batch, s->groups * s->rows, type->dims[2].size, type->dims[3].size};
     const int32_t *offsets;
     const float *factors;
     tensor *y;
-    spry_status status;
+    spry_status status = op_call_output(call, 0, s->node.y_dtype, x->rank, shape, &y);
 
-    if (x->rank == 3) {
-        shape[2] = s->shape.out_w;
-    }
-    status = op_call_output(call, 0, s->node.y_dtype, x->rank, shape, &y);
     if (status != SPRY_OK || y == NULL) {
         return status;
     }
-    r.y = y->data;
+    r.workers = r.halos + s->image_size;
     r.y_size = spry_dtype_bits(y->dtype) / 8;
-    r.finish = integer_finish(&s->node, &s->channels, call, s->depthwise == NULL, workspace,
-                              &offsets, &factors);
+    r.finish = integer_finish(&s->node, &s->channels, call, workspace, &offsets, &factors);
     r.finish.row_offset = offsets;
     r.finish.row_factor = factors;
-    if (s->depthwise != NULL) {
-        threads_for(call->team, s->batch * s->groups * s->rows, PIXELS_PER_PIECE / s->columns + 1,
-                    run_depthwise, &r);
-    } else {
-        threads_for(call->team,
-                    s->batch * s->groups * pieces_of(s->rows, s->row_slice) *
-                        pieces_of(s->columns, s->column_slice),
-                    1, run_products, &r);
+    for (int64_t i = 0; i < s->batch; i++) {
+        r.x = (const uint8_t *)x->data + i * image;
+        r.y = (uint8_t *)y->data + (size_t)(i * s->groups * s->rows * s->columns) * r.y_size;
+        run_image(&r, call->team);
     }
     return SPRY_OK;
 }

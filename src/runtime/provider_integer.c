@@ -10,7 +10,7 @@
 #include "tensor/convert.h"
 #include "tensor/quantize.h"
 
-enum { MOST_K = 65000 }; /* 65000 * 255 * 128 < 2^31 */
+enum { MOST_K = 32000 }; /* 32000 * 255 * 255 < 2^31 */
 
 static const integer_ports linear_ports = {.x = INTEGER_X,
                                            .x_scale = INTEGER_X + 1,
@@ -51,22 +51,26 @@ static bool is_bytes(spry_dtype dtype)
     return dtype == SPRY_DTYPE_U8 || dtype == SPRY_DTYPE_I8;
 }
 
-/* The weights' zero point must vanish when they are made signed: 0 of i8, 128 of u8. */
-static bool is_symmetric(const provider_site *site, const integer_node *n)
+/* The weights' zero point after they are made signed: constant, the same for all channels. */
+static bool read_zero(const provider_site *site, integer_node *n)
 {
     const tensor *zero = NULL;
-    int64_t wanted = n->w->dtype == SPRY_DTYPE_U8 ? 128 : 0;
+    int64_t first = 0;
 
-    if (!has_port(site->node, n->ports.w_zero)) {
-        return wanted == 0;
+    if (has_port(site->node, n->ports.w_zero)) {
+        zero = provider_constant(site, n->ports.w_zero);
+        if (zero == NULL || tensor_count(zero) == 0) {
+            return false;
+        }
+        first = convert_get_i64(zero, 0);
     }
-    zero = provider_constant(site, n->ports.w_zero);
-    for (int64_t i = 0; zero != NULL && i < tensor_count(zero); i++) {
-        if (convert_get_i64(zero, i) != wanted) {
+    for (int64_t i = 1; zero != NULL && i < tensor_count(zero); i++) {
+        if (convert_get_i64(zero, i) != first) {
             return false;
         }
     }
-    return zero != NULL;
+    n->w_zero = (int32_t)first - (n->w_flip != 0 ? 128 : 0);
+    return true;
 }
 
 static bool read_bias(const provider_site *site, integer_node *n)
@@ -119,7 +123,7 @@ bool integer_read(const provider_site *site, const char *type_linear, const char
     n->y_dtype = y->dtype;
     n->lower = graph_attribute_float(site->node, FUSE_LOWER, -INFINITY);
     n->upper = graph_attribute_float(site->node, FUSE_UPPER, INFINITY);
-    return is_symmetric(site, n) && read_bias(site, n) && is_single(site, n->ports.x_scale) &&
+    return read_zero(site, n) && read_bias(site, n) && is_single(site, n->ports.x_scale) &&
            is_single(site, n->ports.x_zero) && is_single(site, n->ports.y_scale) &&
            is_single(site, n->ports.y_zero);
 }
@@ -155,7 +159,7 @@ spry_status integer_channels_create(const spry_allocator *allocator, const integ
         int32_t sum = 0;
 
         for (int64_t i = 0; i < k; i++) {
-            sum += (int8_t)(w[c * channel_stride + i * k_stride] ^ n->w_flip);
+            sum += (int8_t)(w[c * channel_stride + i * k_stride] ^ n->w_flip) - n->w_zero;
         }
         channels->sums[c] = sum;
     }
@@ -208,7 +212,7 @@ static void fill_factors(const integer_node *n, const op_call *call, int64_t cou
 }
 
 gemm_s8_finish integer_finish(const integer_node *n, const integer_channels *channels,
-                              const op_call *call, bool corrects_zero, void *room,
+                              const op_call *call, void *room,
                               const int32_t **offsets, const float **factors)
 {
     gemm_s8_finish f = {.result = n->result, .lower = n->lower, .upper = n->upper};
@@ -216,7 +220,7 @@ gemm_s8_finish integer_finish(const integer_node *n, const integer_channels *cha
     float *factor = (float *)(offset + channels->count);
     int32_t zero = integer_zero(n, call) + (n->x_flip != 0 ? 128 : 0);
 
-    fill_offsets(n, channels, corrects_zero ? zero : 0, offset);
+    fill_offsets(n, channels, zero, offset);
     *offsets = offset;
     *factors = NULL;
     if (n->result == GEMM_S8_SUMS) {

@@ -24,13 +24,14 @@ typedef struct integer_node {
     const int32_t *bias; /* per channel, or NULL */
     uint8_t x_flip;      /* makes the input unsigned */
     uint8_t w_flip;      /* makes the weights signed */
+    int32_t w_zero;      /* of the signed weights */
     float lower, upper;  /* the clamp in real numbers */
 } integer_node;
 
 /* Output channels (columns of MatMul): what depends on weights alone. */
 typedef struct integer_channels {
     int64_t count;
-    int32_t *sums; /* of each channel's weights */
+    int32_t *sums; /* of each channel's weights less their zero point */
 } integer_channels;
 
 /* Reads a node called `type_linear` (QLinearConv, QLinearMatMul; INTEGER_DOMAIN too) or `type_sums`
@@ -55,10 +56,9 @@ void integer_channels_release(const spry_allocator *allocator, integer_channels 
 size_t integer_room(const integer_channels *channels);
 
 /* The finish of this run, without its row or column pointers: offsets[count] and factors[count] are
- * put into `room`. `corrects_zero`: offsets take the input's zero point off. *factors is NULL for
- * plain sums. */
+ * put into `room`. Offsets take the input's zero point off. *factors is NULL for plain sums. */
 gemm_s8_finish integer_finish(const integer_node *n, const integer_channels *channels,
-                              const op_call *call, bool corrects_zero, void *room,
+                              const op_call *call, void *room,
                               const int32_t **offsets, const float **factors);
 
 /* The input's zero point in this run. */

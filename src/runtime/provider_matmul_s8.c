@@ -17,7 +17,8 @@ typedef struct matmul_state {
     uint8_t *packed;
     int64_t packed_size;
     int64_t row_slice, column_slice;
-    int64_t a_size; /* workspace per worker */
+    int64_t worker_size; /* workspace per worker: packed activations, then the sums of rows */
+    int64_t a_size;      /* of the packed activations */
 } matmul_state;
 
 static bool read_problem(const provider_site *site, matmul_state *s)
@@ -72,6 +73,11 @@ static spry_status pack_weights(matmul_state *s, spry_error *error)
                                    &s->channels, error);
 }
 
+static int64_t round_up(int64_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
 {
     matmul_state *s = alloc_zeroed(site->allocator, sizeof *s);
@@ -86,7 +92,8 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     s->row_slice = (int64_t)ROW_PANELS * s->gemm->mr;
     s->row_slice = s->row_slice < s->m ? s->row_slice : s->m;
     s->column_slice = s->m > s->row_slice ? s->n : gemm_s8_block(s->gemm, s->k);
-    s->a_size = (gemm_s8_packed_size(s->row_slice, s->k, s->gemm->mr) + 63) / 64 * 64;
+    s->a_size = round_up(gemm_s8_packed_size(s->row_slice, s->k, s->gemm->mr));
+    s->worker_size = s->a_size + round_up(s->row_slice * (int64_t)sizeof(int32_t));
     status = pack_weights(s, error);
     if (status != SPRY_OK) {
         release(s);
@@ -96,7 +103,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     step->kernel = s->gemm->name;
     step->packed_bytes = (size_t)s->packed_size;
     step->workspace_bytes =
-        integer_room(&s->channels) + (size_t)s->a_size * (size_t)threads_count(site->team);
+        integer_room(&s->channels) + (size_t)s->worker_size * (size_t)threads_count(site->team);
     return SPRY_OK;
 }
 
@@ -132,7 +139,7 @@ static void run_piece(const matmul_run *r, int64_t piece, int worker)
     int64_t row = piece / column_pieces * s->row_slice;
     int64_t rows = least(s->m - row, s->row_slice);
     size_t size = spry_dtype_bits(r->y->dtype) / 8;
-    uint8_t *packed_a = r->workspace + worker * s->a_size;
+    uint8_t *packed_a = r->workspace + worker * s->worker_size;
     gemm_s8_matrix a = {r->x, s->k, 1, s->k, s->node.x_flip};
     gemm_s8_problem p = {.m = rows,
                          .k = s->k,
@@ -146,6 +153,12 @@ static void run_piece(const matmul_run *r, int64_t piece, int worker)
                          .finish = r->finish};
 
     gemm_s8_pack(&a, row, rows, s->gemm->mr, packed_a);
+    if (s->node.w_zero != 0) {
+        int32_t *sums = (int32_t *)(void *)(packed_a + s->a_size);
+
+        gemm_s8_sum_lines(packed_a, rows, s->k, s->gemm->mr, -s->node.w_zero, sums);
+        p.finish.row_offset = sums;
+    }
     gemm_s8_run(s->gemm, &p, NULL);
 }
 
@@ -175,7 +188,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
     if (status != SPRY_OK || r.y == NULL) {
         return status;
     }
-    r.finish = integer_finish(&s->node, &s->channels, call, true, workspace, &offsets, &factors);
+    r.finish = integer_finish(&s->node, &s->channels, call, workspace, &offsets, &factors);
     r.finish.column_offset = offsets;
     r.finish.column_factor = factors;
     threads_for(call->team, pieces_of(s->m, s->row_slice) * pieces_of(s->n, s->column_slice), 1,

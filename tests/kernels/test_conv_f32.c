@@ -37,6 +37,14 @@ static conv_f32_shape random_shape(spry_random *r)
     s.pad_w = between(r, 0, extent_w);
     end_h = between(r, extent_h, 2 * extent_h);
     end_w = between(r, extent_w, 2 * extent_w);
+    if (spry_random_below(r, 3) == 0) { /* the usual kind: as many pixels as before */
+        s.stride_h = s.stride_w = 1;
+        s.pad_h = (extent_h - 1) / 2;
+        s.pad_w = (extent_w - 1) / 2;
+        s.out_h = s.in_h;
+        s.out_w = s.in_w;
+        return s;
+    }
     s.out_h = (s.in_h + s.pad_h + end_h - extent_h) / s.stride_h + 1;
     s.out_w = (s.in_w + s.pad_w + end_w - extent_w) / s.stride_w + 1;
     return s;
@@ -64,7 +72,7 @@ static float *random_image(spry_random *r, int64_t count)
     return image;
 }
 
-static void check_pack(spry_random *r, int width)
+static void check_pack(spry_random *r, int width, const conv_f32_packer *packer)
 {
     conv_f32_shape s = random_shape(r);
     int64_t taps = s.kernel_h * s.kernel_w;
@@ -77,7 +85,7 @@ static void check_pack(spry_random *r, int width)
     conv_f32_image image = {&s, data};
 
     assert_non_null(packed);
-    conv_f32_pack(&image, k0, k, n0, n, width, packed);
+    packer->pack(&image, k0, k, n0, n, width, packed);
     for (int64_t column = 0; column < (n + width - 1) / width * width; column++) {
         for (int64_t step = 0; step < k; step++) {
             int64_t tap = (k0 + step) % taps;
@@ -97,36 +105,50 @@ static void check_pack(spry_random *r, int width)
 static void test_pack(void **state)
 {
     static const int widths[] = {16, 32, 64};
-    spry_random r = spry_random_stream(3, 0);
 
     (void)state;
-    for (int i = 0; i < 600; i++) {
-        check_pack(&r, widths[i % 3]);
+    for (int v = 0; v < conv_f32_pack_variant_count; v++) {
+        spry_random r = spry_random_stream(3, 0);
+
+        for (int i = 0; i < 900 && isa_usable(conv_f32_pack_variants[v].level); i++) {
+            check_pack(&r, widths[i % 3], conv_f32_pack_variants[v].table);
+        }
     }
 }
 
 static void check_depthwise(spry_random *r, conv_f32_depthwise run)
 {
     conv_f32_shape s = random_shape(r);
-    float *in = random_image(r, s.in_h * s.in_w);
-    float *weights = random_image(r, s.kernel_h * s.kernel_w);
-    float *out = random_image(r, s.out_h * s.out_w);
-    float *residual = random_image(r, s.out_h * s.out_w);
-    conv_f32_plane p = {&s, in, weights, 0.25f, residual, -0.5f, 1.0f, out};
+    int64_t multiplier = between(r, 1, 2);
+    int64_t channels = multiplier * between(r, 1, 3);
+    int64_t planes = channels * between(r, 1, 2); /* of one or two images */
+    int64_t taps = s.kernel_h * s.kernel_w;
+    int64_t size = s.out_h * s.out_w;
+    int64_t first = between(r, 0, planes - 1);
+    float *in = random_image(r, planes / multiplier * s.in_h * s.in_w);
+    float *weights = random_image(r, channels * taps);
+    float *bias = random_image(r, channels);
+    float *out = random_image(r, planes * size);
+    float *residual = random_image(r, planes * size);
+    conv_f32_planes p = {&s,      first, planes - first, channels, multiplier, in,
+                         weights, bias,  residual,       -0.5f,    1.0f,       out};
 
     run(&p);
-    for (int64_t i = 0; i < s.out_h * s.out_w; i++) {
-        double sum = 0.25 + (double)residual[i];
+    for (int64_t i = first * size; i < planes * size; i++) {
+        int64_t channel = i / size % channels;
+        const float *plane = in + i / size / multiplier * s.in_h * s.in_w;
+        double sum = (double)bias[channel] + (double)residual[i];
 
-        for (int64_t tap = 0; tap < s.kernel_h * s.kernel_w; tap++) {
-            sum += (double)weights[tap] *
-                   (double)patch_value(&s, in, i, tap / s.kernel_w, tap % s.kernel_w);
+        for (int64_t tap = 0; tap < taps; tap++) {
+            sum += (double)weights[channel * taps + tap] *
+                   (double)patch_value(&s, plane, i % size, tap / s.kernel_w, tap % s.kernel_w);
         }
         sum = sum < -0.5 ? -0.5 : sum > 1.0 ? 1.0 : sum;
         assert_true(fabs(sum - (double)out[i]) < 1e-5);
     }
     free(in);
     free(weights);
+    free(bias);
     free(out);
     free(residual);
 }

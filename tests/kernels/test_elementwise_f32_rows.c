@@ -97,6 +97,18 @@ static void check_arithmetic(row *r)
     check(r, "clamp", 0, 0);
 }
 
+static void check_sum(const row *r)
+{
+    double sum = 0;
+    double sizes = 0;
+
+    for (int64_t i = 0; i < r->n; i++) {
+        sum += (double)r->x[i];
+        sizes += fabs((double)r->x[i]);
+    }
+    assert_true(fabs(r->kernel->sum(r->x, r->n) - sum) <= 1e-5 * sizes);
+}
+
 /* ---- softmax ---- */
 
 static void check_softmax(row *r)
@@ -191,6 +203,7 @@ static void check_row(row *r, spry_random *random, int64_t n)
         if (isa_usable(elementwise_f32_variants[v].level)) {
             r->kernel = elementwise_f32_variants[v].table;
             check_arithmetic(r);
+            check_sum(r);
             check_softmax(r);
             check_norms(r, parts);
         }

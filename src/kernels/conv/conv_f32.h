@@ -33,20 +33,37 @@ typedef struct conv_f32_image {
 void conv_f32_pack(const void *context, int64_t k0, int64_t k, int64_t n0, int64_t n, int width,
                    float *to);
 
-/* One channel of a depthwise convolution, then residual and clamp to [lower, upper].
- * in[in_h][in_w], weights[kernel_h][kernel_w], residual and out[out_h][out_w]. */
-typedef struct conv_f32_plane {
+/* Packs as conv_f32_pack does. */
+typedef struct conv_f32_packer {
+    const char *name;
+    void (*pack)(const void *context, int64_t k0, int64_t k, int64_t n0, int64_t n, int width,
+                 float *to);
+} conv_f32_packer;
+extern const isa_variant conv_f32_pack_variants[]; /* `table` points to a conv_f32_packer */
+extern const int conv_f32_pack_variant_count;
+
+/* The best variant that may run now. */
+const conv_f32_packer *conv_f32_pack_select(void);
+
+/* Planes of depthwise convolutions, then residual and clamp to [lower, upper]. Output plane i, of
+ * `channels` per image, reads input plane i / multiplier: in[][in_h][in_w],
+ * weights[channels][kernel_h][kernel_w], residual and out[][out_h][out_w]. */
+typedef struct conv_f32_planes {
     const conv_f32_shape *shape;
+    int64_t first; /* output planes [first, first + count) */
+    int64_t count;
+    int64_t channels;
+    int64_t multiplier;
     const float *in;
     const float *weights;
-    float bias;
+    const float *bias;     /* [channels]; NULL: none */
     const float *residual; /* NULL: none */
     float lower;
     float upper;
     float *out;
-} conv_f32_plane;
+} conv_f32_planes;
 
-typedef void (*conv_f32_depthwise)(const conv_f32_plane *p);
+typedef void (*conv_f32_depthwise)(const conv_f32_planes *p);
 
 /* The list that dispatch, tests and benchmarks share: lowest level first. `table` points to a
  * conv_f32_depthwise_kernel. */

@@ -1,7 +1,7 @@
 /* Gathers blocks of the patch matrix for the matrix product. */
 #include <string.h>
 
-#include "kernels/conv/conv_f32.h"
+#include "kernels/conv/conv_f32_pack_variants.h"
 #include "kernels/conv/conv_segments.h"
 #include "kernels/gemm/gemm_f32.h"
 
@@ -69,4 +69,27 @@ void conv_f32_pack(const void *context, int64_t k0, int64_t k, int64_t n0, int64
             }
         }
     }
+}
+
+static const conv_f32_packer conv_f32_pack__generic = {"conv_f32_pack__generic", conv_f32_pack};
+
+const isa_variant conv_f32_pack_variants[] = {
+    {"conv_f32_pack__generic", ISA_GENERIC, &conv_f32_pack__generic},
+#ifdef SPRY_HAVE_AVX512
+    {"conv_f32_pack__avx512", ISA_AVX512, &conv_f32_pack__avx512},
+#endif
+};
+const int conv_f32_pack_variant_count =
+    sizeof conv_f32_pack_variants / sizeof *conv_f32_pack_variants;
+
+const conv_f32_packer *conv_f32_pack_select(void)
+{
+    const conv_f32_packer *best = &conv_f32_pack__generic;
+
+    for (int i = 0; i < conv_f32_pack_variant_count; i++) {
+        if (isa_usable(conv_f32_pack_variants[i].level)) {
+            best = conv_f32_pack_variants[i].table;
+        }
+    }
+    return best;
 }

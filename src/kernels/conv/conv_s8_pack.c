@@ -1,119 +1,167 @@
-/* Gathers blocks of the patch matrix of bytes for the integer product. */
+/* Halos around images of bytes, and their patches for the integer product. */
 #include <string.h>
 
 #include "kernels/conv/conv_s8.h"
 #include "kernels/conv/conv_segments.h"
 
-enum { MOST = GEMM_S8_MOST_NR };
+enum { MOST = GEMM_S8_MOST_NR, CHUNK = 16 }; /* bytes copied at a time */
 
-/* What packing one panel needs: its columns and where they lie. */
+/* ---- halos ---- */
+
+conv_s8_halo conv_s8_halo_of(const conv_f32_shape *s)
+{
+    int64_t width = (s->out_w - 1) * s->stride_w + (s->kernel_w - 1) * s->dilation_w + 1;
+    conv_s8_halo halo = {.rows =
+                             (s->out_h - 1) * s->stride_h + (s->kernel_h - 1) * s->dilation_h + 1,
+                         .phase = (width + s->stride_w - 1) / s->stride_w,
+                         .stride = s->stride_w,
+                         .move_index = s->dilation_w / s->stride_w,
+                         .move_phase = s->dilation_w % s->stride_w};
+
+    halo.pitch = halo.phase * s->stride_w;
+    halo.bytes = halo.rows * halo.pitch;
+    return halo;
+}
+
+/* `count` places of one phase from input column `column` on, `stride` apart. */
+static void copy_phase(const uint8_t *row, int64_t width, int64_t column, int64_t stride,
+                       int64_t count, uint8_t zero, uint8_t *to)
+{
+    int64_t from = conv_segments_reach(column, stride, 0, count);
+    int64_t until = conv_segments_reach(column, stride, width, count);
+
+    until = until < from ? from : until;
+    memset(to, zero, (size_t)from);
+    if (stride == 1 && until > from) {
+        memcpy(to + from, row + column + from, (size_t)(until - from));
+    } else if (stride == 2) {
+        for (int64_t i = from; i < until; i++) {
+            to[i] = row[column + 2 * i];
+        }
+    } else {
+        for (int64_t i = from; i < until; i++) {
+            to[i] = row[column + i * stride];
+        }
+    }
+    memset(to + until, zero, (size_t)(count - until));
+}
+
+void conv_s8_add_halo(const conv_f32_shape *s, const conv_s8_halo *halo, const uint8_t *in,
+                      uint8_t zero, uint8_t flip, uint8_t *to)
+{
+    for (int64_t y = 0; y < halo->rows; y++) {
+        int64_t row = y - s->pad_h;
+        uint8_t *line = to + y * halo->pitch;
+
+        if (row < 0 || row >= s->in_h) {
+            memset(line, zero, (size_t)halo->pitch);
+            continue;
+        }
+        for (int64_t phase = 0; phase < s->stride_w; phase++) {
+            copy_phase(in + row * s->in_w, s->in_w, phase - s->pad_w, s->stride_w, halo->phase,
+                       zero, line + phase * halo->phase);
+        }
+    }
+    for (int64_t i = 0; flip != 0 && i < halo->bytes; i++) {
+        to[i] = (uint8_t)(to[i] ^ flip);
+    }
+}
+
+/* ---- patches ---- */
+
+/* Columns of one panel. A segment's `in_column` is its first byte in a plane with a halo. */
 typedef struct panel {
     const conv_s8_image *image;
-    int64_t column; /* of the patch matrix */
     int columns;
     int width;
     conv_segment segments[MOST];
     int segment_count;
 } panel;
 
-static void flip_bytes(uint8_t *bytes, int64_t count, uint8_t flip)
+/* A kernel position, in the order of the patch matrix's rows. */
+typedef struct tap {
+    int64_t row, column;
+    conv_s8_place place;   /* of the column */
+    const uint8_t *plane;  /* of the channel */
+    const uint8_t *origin; /* what the patch at output (0, 0) has there */
+} tap;
+
+static tap first_tap(const conv_s8_image *image)
 {
-    for (int64_t i = 0; i < count; i++) {
-        bytes[i] = (uint8_t)(bytes[i] ^ flip);
-    }
+    return (tap){.plane = image->data, .origin = image->data};
 }
 
-/* Copies `count` pixels of an input row from `column` on, `stride` apart; the zero point outside. */
-static void gather_row(const conv_s8_image *image, const uint8_t *row, int64_t column,
-                       int64_t count, uint8_t *to)
+static void next_tap(const conv_s8_image *image, tap *t)
 {
-    int64_t width = image->shape->in_w;
-    int64_t stride = image->shape->stride_w;
-    int64_t from = conv_segments_reach(column, stride, 0, count);
-    int64_t until = conv_segments_reach(column, stride, width, count);
+    const conv_f32_shape *s = image->shape;
+    const conv_s8_halo *halo = image->halo;
 
-    until = until < from ? from : until;
-    if (from > 0) {
-        memset(to, image->zero, (size_t)from);
-    }
-    if (stride == 1) {
-        memcpy(to + from, row + column + from, (size_t)(until - from));
-    } else {
-        for (int64_t i = from; i < until; i++) {
-            to[i] = row[column + i * stride];
+    conv_s8_move(halo, &t->place);
+    if (++t->column == s->kernel_w) {
+        t->column = 0;
+        t->place = (conv_s8_place){0, 0};
+        if (++t->row == s->kernel_h) {
+            t->row = 0;
+            t->plane += halo->bytes;
         }
     }
-    if (until < count) {
-        memset(to + until, image->zero, (size_t)(count - until));
-    }
+    t->origin = t->plane + t->row * s->dilation_h * halo->pitch + t->place.phase * halo->phase +
+                t->place.index;
 }
 
-/* One step of the panel: the same channel and kernel position for all its columns. */
-static void gather_line(const panel *p, const uint8_t *plane, int64_t kernel_row,
-                        int64_t kernel_column, uint8_t *line)
+/* The bytes of all columns at one kernel position: where they lie, or gathered into `line`, which
+ * has room for MOST + CHUNK. */
+static const uint8_t *gather_line(const panel *p, const uint8_t *origin, uint8_t *line)
 {
-    const conv_f32_shape *s = p->image->shape;
+    if (p->segment_count == 1) {
+        return origin + p->segments[0].in_column;
+    }
+    for (int i = 0; i < p->segment_count; i++) { /* what is copied too much, the next overwrites */
+        const uint8_t *from = origin + p->segments[i].in_column;
+        uint8_t *to = line + p->segments[i].first;
 
-    for (int i = 0; i < p->segment_count; i++) {
-        const conv_segment *at = &p->segments[i];
-        int64_t row = at->in_row + kernel_row * s->dilation_h;
-
-        if (row < 0 || row >= s->in_h) {
-            memset(line + at->first, p->image->zero, (size_t)at->count);
-        } else {
-            gather_row(p->image, plane + row * s->in_w,
-                       at->in_column + kernel_column * s->dilation_w, at->count,
-                       line + at->first);
+        for (int j = 0; j < p->segments[i].count; j += CHUNK) {
+            memcpy(to + j, from + j, CHUNK);
         }
     }
-}
-
-/* True when the patches are the image's own pixels in order, so that lines need no gathering. */
-static bool is_pointwise(const conv_f32_shape *s)
-{
-    return s->kernel_h == 1 && s->kernel_w == 1 && s->stride_h == 1 && s->stride_w == 1 &&
-           s->pad_h == 0 && s->pad_w == 0 && s->in_h == s->out_h && s->in_w == s->out_w;
+    return line;
 }
 
 static void pack_panel(const panel *p, uint8_t *to)
 {
     static const uint8_t no_line[MOST]; /* stands for steps beyond the last: weights are 0 there */
     const conv_f32_shape *s = p->image->shape;
-    int64_t taps = s->kernel_h * s->kernel_w;
-    int64_t steps = s->channels * taps;
-    int64_t pixels = s->in_h * s->in_w;
-    bool direct = is_pointwise(s);
-    uint8_t gathered[GEMM_S8_STEP][MOST];
+    int64_t steps = s->channels * s->kernel_h * s->kernel_w;
+    uint8_t gathered[GEMM_S8_STEP][MOST + CHUNK];
     const uint8_t *lines[GEMM_S8_STEP];
-    int64_t channel = 0;
-    int64_t tap = 0;
+    tap at = first_tap(p->image);
 
     for (int64_t k = 0; k < steps; k += GEMM_S8_STEP) {
         for (int j = 0; j < GEMM_S8_STEP; j++) {
-            const uint8_t *plane = p->image->data + channel * pixels;
-
-            if (k + j >= steps) {
-                lines[j] = no_line;
-                continue;
-            }
-            if (direct) {
-                lines[j] = plane + p->column;
-            } else {
-                gather_line(p, plane, tap / s->kernel_w, tap % s->kernel_w, gathered[j]);
-                lines[j] = gathered[j];
-            }
-            if (++tap == taps) {
-                tap = 0;
-                channel++;
+            lines[j] = no_line;
+            if (k + j < steps) {
+                lines[j] = gather_line(p, at.origin, gathered[j]);
+                next_tap(p->image, &at);
             }
         }
         gemm_s8_interleave(lines, p->columns, to);
-        if (p->image->flip != 0) {
-            flip_bytes(to, p->columns * GEMM_S8_STEP, p->image->flip);
+        if (p->columns < p->width) {
+            memset(to + p->columns * GEMM_S8_STEP, 0,
+                   (size_t)(p->width - p->columns) * GEMM_S8_STEP);
         }
-        memset(to + p->columns * GEMM_S8_STEP, 0,
-               (size_t)(p->width - p->columns) * GEMM_S8_STEP);
         to += p->width * GEMM_S8_STEP;
+    }
+}
+
+static void place_segments(panel *p)
+{
+    const conv_f32_shape *s = p->image->shape;
+
+    for (int i = 0; i < p->segment_count; i++) {
+        conv_segment *at = &p->segments[i];
+        int64_t out_column = (at->in_column + s->pad_w) / s->stride_w;
+
+        at->in_column = (at->in_row + s->pad_h) * p->image->halo->pitch + out_column;
     }
 }
 
@@ -125,9 +173,9 @@ void conv_s8_pack(const void *context, int64_t first, int64_t count, int width, 
     panel p = {.image = image, .width = width};
 
     for (int64_t n = 0; n < count; n += width) {
-        p.column = first + n;
         p.columns = (int)(count - n < width ? count - n : width);
-        p.segment_count = conv_segments_find(s, p.column, p.columns, p.segments);
+        p.segment_count = conv_segments_find(s, first + n, p.columns, p.segments);
+        place_segments(&p);
         pack_panel(&p, to + n * k);
     }
 }

@@ -7,6 +7,36 @@
 
 #include "kernels/conv/conv_f32.h"
 
+/* One plane of conv_f32_planes. */
+typedef struct depthwise_plane {
+    const conv_f32_shape *shape;
+    const float *in;
+    const float *weights;
+    float bias;
+    const float *residual; /* NULL: none */
+    float lower;
+    float upper;
+    float *out;
+} depthwise_plane;
+
+static inline depthwise_plane depthwise_plane_at(const conv_f32_planes *p, int64_t i)
+{
+    const conv_f32_shape *s = p->shape;
+    int64_t channel = i % p->channels;
+    int64_t size = s->out_h * s->out_w;
+
+    return (depthwise_plane){
+        .shape = s,
+        .in = p->in + i / p->multiplier * s->in_h * s->in_w,
+        .weights = p->weights + channel * s->kernel_h * s->kernel_w,
+        .bias = p->bias != NULL ? p->bias[channel] : 0.0f,
+        .residual = p->residual != NULL ? p->residual + i * size : NULL,
+        .lower = p->lower,
+        .upper = p->upper,
+        .out = p->out + i * size,
+    };
+}
+
 enum { DEPTHWISE_STRIP = 64 }; /* output pixels whose sums stay in registers or the first cache */
 
 /* sums[i] += weight * row[column + i * stride] for the i in [0, count) whose pixel exists. */
@@ -34,7 +64,7 @@ static inline __attribute__((always_inline)) void depthwise_add_tap(const float 
     }
 }
 
-static inline __attribute__((always_inline)) void depthwise_strip(const conv_f32_plane *p,
+static inline __attribute__((always_inline)) void depthwise_strip(const depthwise_plane *p,
                                                                   int64_t out_row, int64_t first,
                                                                   int64_t count)
 {
@@ -69,13 +99,17 @@ static inline __attribute__((always_inline)) void depthwise_strip(const conv_f32
     }
 }
 
-static inline __attribute__((always_inline)) void depthwise_plane(const conv_f32_plane *p)
+static inline __attribute__((always_inline)) void depthwise_planes(const conv_f32_planes *planes)
 {
-    for (int64_t row = 0; row < p->shape->out_h; row++) {
-        for (int64_t first = 0; first < p->shape->out_w; first += DEPTHWISE_STRIP) {
-            int64_t left = p->shape->out_w - first;
+    for (int64_t i = planes->first; i < planes->first + planes->count; i++) {
+        depthwise_plane p = depthwise_plane_at(planes, i);
 
-            depthwise_strip(p, row, first, left < DEPTHWISE_STRIP ? left : DEPTHWISE_STRIP);
+        for (int64_t row = 0; row < p.shape->out_h; row++) {
+            for (int64_t first = 0; first < p.shape->out_w; first += DEPTHWISE_STRIP) {
+                int64_t left = p.shape->out_w - first;
+
+                depthwise_strip(&p, row, first, left < DEPTHWISE_STRIP ? left : DEPTHWISE_STRIP);
+            }
         }
     }
 }

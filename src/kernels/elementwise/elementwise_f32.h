@@ -19,6 +19,7 @@ typedef void elementwise_f32_map(float *to, const float *from, int64_t n);
 typedef void elementwise_f32_map_1(float *to, const float *from, int64_t n, float a);
 typedef void elementwise_f32_map_2(float *to, const float *from, int64_t n, float a, float b);
 typedef void elementwise_f32_pair(float *to, const float *left, const float *right, int64_t n);
+typedef double elementwise_f32_total(const float *from, int64_t n);
 
 /* What a normalised row is scaled and moved by, and what is learnt about it. */
 typedef struct elementwise_f32_norm {
@@ -52,6 +53,8 @@ typedef struct elementwise_f32_kernel {
     /* One row each. A NaN or positive infinity in the row makes every result NaN, and so do
      * negative infinities alone. */
     elementwise_f32_map *softmax, *log_softmax;
+    /* Of one row: blocks of a few thousand in single precision, which meet in double. */
+    elementwise_f32_total *sum;
     /* Two passes: mean, then the variance around it, both to the precision of a double between
      * blocks. n = 0 gives NaN moments. */
     elementwise_f32_normalise *layer_norm, *rms_norm;

@@ -152,6 +152,13 @@ VEC_INLINE float max_of_row(const float *from, int64_t n)
 
 /* ---- functions that the rows below are made of ---- */
 
+VEC_INLINE vec_f32 term_itself(vec_f32 x, vec_f32 a, vec_f32 b)
+{
+    (void)a;
+    (void)b;
+    return x;
+}
+
 VEC_INLINE vec_f32 term_square(vec_f32 x, vec_f32 a, vec_f32 b)
 {
     (void)a;
@@ -307,6 +314,13 @@ static void run_log_softmax(float *to, const float *from, int64_t n)
     map(to, from, n, term_distance, most, (float)log(sum_row(s, from, n)));
 }
 
+static double run_sum(const float *from, int64_t n)
+{
+    row_sum s = {.term = term_itself};
+
+    return sum_row(s, from, n);
+}
+
 /* to = from * inv_scale * gamma + beta, in place or not */
 VEC_INLINE vec_f32 normalised(vec_f32 x, const elementwise_f32_moments *m, float mean_rest,
                               vec_f32 gamma, vec_f32 beta)
@@ -378,7 +392,7 @@ static elementwise_f32_moments run_rms_norm(float *to, const float *from, int64_
         .gelu_tanh = run_gelu_tanh, .swish = run_swish, .elu = run_elu, .scale = run_scale,     \
         .clamp = run_clamp, .add = run_add, .multiply = run_multiply, .add_relu = run_add_relu, \
         .softmax = run_softmax, .log_softmax = run_log_softmax, .layer_norm = run_layer_norm,   \
-        .rms_norm = run_rms_norm                                                                \
+        .rms_norm = run_rms_norm, .sum = run_sum                                                \
     }
 
 #endif

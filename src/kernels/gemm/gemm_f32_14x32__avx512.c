@@ -43,15 +43,42 @@ static inline __attribute__((always_inline)) void store_vector(const gemm_f32_ti
     _mm512_mask_storeu_ps(c, mask, sum);
 }
 
-/* `rows` is a constant at every call, so that the accumulators become registers. */
-static inline __attribute__((always_inline)) void tile_rows(const gemm_f32_tile *t, int rows)
+/* The tile's first 16 columns alone. `rows` is a constant at every call, so that the accumulators
+ * become registers. */
+static inline __attribute__((always_inline)) void tile_half(const gemm_f32_tile *t, int rows)
+{
+    __m512 sum[MR];
+    const float *a = t->a;
+    const float *b = t->b;
+    __mmask16 mask = (__mmask16)((1u << t->columns) - 1);
+
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; i++) {
+        sum[i] = _mm512_setzero_ps();
+    }
+    for (int64_t k = 0; k < t->k; k++) {
+        __m512 b0 = _mm512_loadu_ps(b);
+
+#pragma GCC unroll 14
+        for (int i = 0; i < rows; i++) {
+            sum[i] = _mm512_fmadd_ps(_mm512_set1_ps(a[i]), b0, sum[i]);
+        }
+        a += MR;
+        b += NR;
+    }
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; i++) {
+        store_vector(t, i, 0, mask, sum[i]);
+    }
+}
+
+static inline __attribute__((always_inline)) void tile_full(const gemm_f32_tile *t, int rows)
 {
     __m512 left[MR];
     __m512 right[MR];
     const float *a = t->a;
     const float *b = t->b;
-    __mmask16 left_mask = (__mmask16)(t->columns >= LANES ? 0xFFFF : (1u << t->columns) - 1);
-    __mmask16 right_mask = (__mmask16)(t->columns <= LANES ? 0 : (1u << (t->columns - LANES)) - 1);
+    __mmask16 right_mask = (__mmask16)((1u << (t->columns - LANES)) - 1);
 
 #pragma GCC unroll 14
     for (int i = 0; i < rows; i++) {
@@ -74,8 +101,17 @@ static inline __attribute__((always_inline)) void tile_rows(const gemm_f32_tile 
     }
 #pragma GCC unroll 14
     for (int i = 0; i < rows; i++) {
-        store_vector(t, i, 0, left_mask, left[i]);
+        store_vector(t, i, 0, 0xFFFF, left[i]);
         store_vector(t, i, LANES, right_mask, right[i]);
+    }
+}
+
+static inline __attribute__((always_inline)) void tile_rows(const gemm_f32_tile *t, int rows)
+{
+    if (t->columns > LANES) {
+        tile_full(t, rows);
+    } else {
+        tile_half(t, rows);
     }
 }
 

@@ -17,7 +17,7 @@ static int32_t signed_byte(uint8_t byte)
 
 static void tile_4x16(const gemm_s8_tile *t)
 {
-    int32_t sums[GENERIC_MR][GENERIC_NR] = {{0}};
+    int32_t sums[GENERIC_MR][GEMM_S8_MOST_NR] = {{0}};
 
     for (int64_t k = 0; k < t->steps * GEMM_S8_STEP; k++) {
         const uint8_t *a = t->a + k / GEMM_S8_STEP * GENERIC_MR * GEMM_S8_STEP + k % GEMM_S8_STEP;
@@ -36,7 +36,7 @@ static void tile_4x16(const gemm_s8_tile *t)
         }
     }
     for (int i = 0; i < t->rows; i++) {
-        gemm_s8_finish_row(t, i, sums[i]);
+        gemm_s8_store_row(t, i, sums[i]);
     }
 }
 
@@ -139,6 +139,35 @@ void gemm_s8_pack(const void *matrix, int64_t first, int64_t count, int width, u
     }
 }
 
+/* At most GEMM_S8_MOST_NR lines of a panel. */
+static void sum_panel(const uint8_t *packed, int lines, int64_t steps, int width, int32_t factor,
+                      int32_t *sums)
+{
+    uint32_t totals[GEMM_S8_MOST_NR] = {0};
+
+    for (int64_t step = 0; step < steps; step++) {
+        const uint8_t *four = packed + step * width * GEMM_S8_STEP;
+
+        for (int i = 0; i < lines; i++) {
+            totals[i] += (uint32_t)four[4 * i] + four[4 * i + 1] + four[4 * i + 2] + four[4 * i + 3];
+        }
+    }
+    for (int i = 0; i < lines; i++) {
+        sums[i] = (int32_t)(totals[i] * (uint32_t)factor);
+    }
+}
+
+void gemm_s8_sum_lines(const uint8_t *packed, int64_t count, int64_t k, int width, int32_t factor,
+                       int32_t *sums)
+{
+    int64_t padded = gemm_s8_padded(k);
+
+    for (int64_t line = 0; line < count; line += width) {
+        sum_panel(packed + line * padded, (int)(count - line < width ? count - line : width),
+                  padded / GEMM_S8_STEP, width, factor, sums + line);
+    }
+}
+
 /* ---- the loops ---- */
 
 int64_t gemm_s8_block(const gemm_s8_kernel *kernel, int64_t k)
@@ -196,6 +225,9 @@ static void run_block(const gemm_s8_kernel *kernel, const gemm_s8_problem *p, in
                                  .a_is_unsigned = p->a_is_unsigned,
                                  .finish = &finish};
 
+            if (p->b_sums != NULL) {
+                finish.column_offset = p->b_sums + j;
+            }
             kernel->tile(&tile);
         }
     }
@@ -209,11 +241,16 @@ void gemm_s8_run(const gemm_s8_kernel *kernel, const gemm_s8_problem *p, uint8_t
     for (int64_t n0 = p->n_first; n0 < end; n0 += block) {
         int64_t n = end - n0 < block ? end - n0 : block;
 
+        const uint8_t *b = workspace;
+
         if (p->b.packed != NULL) {
-            run_block(kernel, p, n0, n, p->b.packed + n0 * gemm_s8_padded(p->k));
+            b = p->b.packed + n0 * gemm_s8_padded(p->k);
         } else {
             p->b.pack(p->b.context, n0, n, kernel->nr, workspace);
-            run_block(kernel, p, n0, n, workspace);
         }
+        if (p->b_sums != NULL) {
+            gemm_s8_sum_lines(b, n, p->k, kernel->nr, p->b_factor, p->b_sums);
+        }
+        run_block(kernel, p, n0, n, b);
     }
 }

@@ -6,8 +6,9 @@
  *
  * Steps of k are padded to a multiple of 4 with zeros. The signed operand holds weights; what is
  * stored the other way round is moved by 128 while it is packed (`flip` = 0x80) and its zero point
- * with it. Zero points and biases come in as offsets added to the sums, so the product itself knows
- * nothing of them. All variants give the same bits. */
+ * with it. Zero points and biases come in as offsets added to the sums: those of the activations
+ * through sums of weights, those of the weights through sums of activations. All variants give the
+ * same bits. */
 #ifndef KERNELS_GEMM_GEMM_S8_H
 #define KERNELS_GEMM_GEMM_S8_H
 
@@ -96,6 +97,10 @@ typedef struct gemm_s8_matrix {
 /* Packs lines [first, first + count) of a gemm_s8_matrix into panels of `width`. */
 void gemm_s8_pack(const void *matrix, int64_t first, int64_t count, int width, uint8_t *to);
 
+/* sums[i] = factor times the sum of packed line i, of `count` lines of unsigned bytes (wrapping). */
+void gemm_s8_sum_lines(const uint8_t *packed, int64_t count, int64_t k, int width, int32_t factor,
+                       int32_t *sums);
+
 /* Interleaves four lines of `count` bytes: to[4 * i + j] = lines[j][i]. */
 void gemm_s8_interleave(const uint8_t *const lines[GEMM_S8_STEP], int64_t count, uint8_t *to);
 
@@ -115,6 +120,8 @@ typedef struct gemm_s8_problem {
     const uint8_t *packed_a;
     bool a_is_unsigned;
     gemm_s8_source b;
+    int32_t b_factor; /* times the sum of a column of B is added to the column's sums */
+    int32_t *b_sums;  /* room for a block of columns, instead of finish.column_offset; or NULL */
     void *c;
     int64_t c_stride;
     gemm_s8_finish finish;

@@ -17,7 +17,7 @@ static inline __attribute__((always_inline)) __m256i widen(__m128i bytes, bool i
 static inline __attribute__((always_inline)) void tile_of(const gemm_s8_tile *t, bool a_is_unsigned)
 {
     __m256i sum[MR][HALVES];
-    int32_t sums[MR][NR];
+    int32_t sums[MR][GEMM_S8_MOST_NR];
     const uint8_t *a = t->a;
     const uint8_t *b = t->b;
 
@@ -51,7 +51,7 @@ static inline __attribute__((always_inline)) void tile_of(const gemm_s8_tile *t,
                             _mm256_permute4x64_epi64(pairs, _MM_SHUFFLE(3, 1, 2, 0)));
     }
     for (int i = 0; i < t->rows; i++) {
-        gemm_s8_finish_row(t, i, sums[i]);
+        gemm_s8_store_row(t, i, sums[i]);
     }
 }
 

@@ -13,7 +13,7 @@ static inline __attribute__((always_inline)) void tile_of(const gemm_s8_tile *t,
                                                           int vectors, bool a_is_unsigned)
 {
     __m512i sum[MR][VECTORS];
-    int32_t sums[MR][NR];
+    int32_t sums[MR][GEMM_S8_MOST_NR];
     const uint8_t *a = t->a;
     const uint8_t *b = t->b;
 
@@ -55,7 +55,7 @@ static inline __attribute__((always_inline)) void tile_of(const gemm_s8_tile *t,
         }
     }
     for (int i = 0; i < rows; i++) {
-        gemm_s8_finish_row(t, i, sums[i]);
+        gemm_s8_store_row(t, i, sums[i]);
     }
 }
 
