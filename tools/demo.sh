@@ -1,37 +1,66 @@
 #!/bin/sh
-# What `make demo` shows: the small network of this repository recognises glyphs in fonts that it
-# has never seen, and says how fast. tools/demo.sh PROGRAM
+# What `make demo` shows: the small network of this repository reads single characters in fonts that
+# it has never seen, and says how well and how fast. tools/demo.sh PROGRAM
 set -eu
 cd "$(dirname "$0")/.."
 spry=${1:-build/release/spry}
-model=examples/glyphs/glyphs.onnx
-data=examples/glyphs/test.npz
+folder=examples/glyphs
+model=$folder/glyphs.onnx
 
-# The number called $2 in the JSON text $1.
+# The first number, or text, called $2 in the JSON text $1.
 number() {
-    printf '%s' "$1" | tr -d ' \n' | sed -n "s/.*\"$2\":\\([-+.0-9eE]*\\).*/\\1/p"
+    printf '%s' "$1" | tr -d ' \n' | sed "s/\"$2\":/\\n/" | sed -n '2s/^\([-+.0-9eE]*\).*/\1/p'
+}
+text() {
+    printf '%s' "$1" | tr -d ' \n' | sed "s/\"$2\":\"/\\n/" | sed -n '2s/".*//p'
 }
 
-accuracy=$($spry evaluate $model --data npz:$data --preprocess unit --json)
-speed=$($spry bench $model --threads 1 --json)
-
-top1=$(number "$accuracy" top1)
-# Fractions and percentages both read as percentages.
-top1=$(awk -v v="$top1" 'BEGIN { printf "%.2f", v <= 1 ? 100 * v : v }')
-size=$(du -k --apparent-size $model | cut -f1)
+# round DIGITS NUMBER
+round() {
+    awk -v digits="$1" -v number="$2" 'BEGIN { printf "%.*f", digits, number }'
+}
 
 row() {
-    printf '  %-34s %s\n' "$1" "$2"
+    printf '  %-20s %-24s %s\n' "$1" "$2" "$3"
 }
+
 echo
-echo "Spry ran $model, a network that reads letters and digits:"
+echo "A small network reads single characters, in fonts that it has never seen:"
 echo
-row "model file" "$size KiB of ONNX"
-row "pictures shown" "$(number "$accuracy" count), in fonts that it was not trained on"
-row "read correctly" "$top1 %"
-row "time for one picture" "$(number "$speed" median) ms (median, one thread)"
-row "memory used" "$(number "$speed" peak_rss_mb) MB"
+for picture in a 7 r; do
+    answer=$($spry run $model -i $folder/samples/$picture.png --preprocess unit --quiet --json \
+        --labels $folder/classes.txt)
+    printf '  %s/samples/%s.png   shows %s   is read as %s\n' $folder $picture \
+        "$(echo $picture | tr ar AR)" "$(text "$answer" label)"
+done
+
+accuracy=$($spry evaluate $model --data npz:$folder/test.npz --preprocess unit --quiet --json)
+speed=$($spry bench $model --threads 1 --quiet --json 2>/dev/null)
+inside=$($spry inspect $model --quiet --json)
+
+top1=$(number "$accuracy" top1)
+count=$(number "$accuracy" count)
+right=$(round 0 "$(awk -v a="$top1" -v n="$count" 'BEGIN { print a * n }')")
+median=$(awk -v text="$(printf '%s' "$speed" | tr -d ' \n')" 'BEGIN {
+    sub(/.*"median":/, "", text); print text + 0 }')
+
 echo
-echo "The same for your own model:"
-echo "  $spry inspect MODEL.onnx"
-echo "  $spry run MODEL.onnx -o out"
+row "What" "Result" "Which means"
+row "----" "------" "-----------"
+row "model file" "$(round 0 "$(($(wc -c <$model) / 1024))") KiB" \
+    "an ONNX file with $(number "$inside" parameters) stored numbers"
+row "work" "$(round 1 "$(awk -v m="$(number "$inside" macs)" 'BEGIN { print m / 1e6 }')") million" \
+    "multiply-adds for one picture"
+row "read correctly" "$right of $count, $(round 2 "$(awk -v a="$top1" 'BEGIN { print 100 * a }')") %" \
+    "pictures in test.npz; guessing would give 3 %"
+row "time per picture" "$(round 2 "$median") ms" "the median of $(number "$speed" runs) runs on one thread"
+row "memory" "$(round 1 "$(number "$speed" peak_rss_mb)") MB" "the whole program at its largest"
+row "processor" "$(text "$speed" isa)" "the instruction set that was chosen"
+echo
+echo "Now your own model:"
+echo
+echo "  $spry inspect MODEL.onnx         what is inside, and what is unsupported"
+echo "  $spry run MODEL.onnx             run it once, on random inputs without -i FILE"
+echo "  $spry bench MODEL.onnx           how fast, and where the time goes"
+echo
+echo "docs/guide/first-steps.md goes on from here."
