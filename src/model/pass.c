@@ -15,6 +15,8 @@ static const pass_entry passes[] = {
     {"quantize", pass_quantize},
     {"fold", pass_fold},
     {"batchnorm", pass_batchnorm},
+    {"layer_norm", pass_layer_norm},
+    {"activation", pass_activation},
     {NULL, NULL},
 };
 

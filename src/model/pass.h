@@ -40,6 +40,12 @@ SPRY_MUST_USE spry_status pass_fold(graph *g, pass_context *c, spry_error *error
  * it (f32). Results differ in rounding. */
 SPRY_MUST_USE spry_status pass_batchnorm(graph *g, pass_context *c, spry_error *error);
 
+/* Gathers formulas into the operator that they are (f32): LayerNormalization from its means and
+ * roots; Gelu, Swish and HardSwish from their products. These may be of newer operator sets than
+ * the model says: for graphs that are run, not written. Results differ in rounding. */
+SPRY_MUST_USE spry_status pass_layer_norm(graph *g, pass_context *c, spry_error *error);
+SPRY_MUST_USE spry_status pass_activation(graph *g, pass_context *c, spry_error *error);
+
 /* Drops nodes and initializers that no output needs. */
 SPRY_MUST_USE spry_status pass_dead(graph *g, pass_context *c, spry_error *error);
 

@@ -6,7 +6,9 @@
 #include "kernels/gemm/gemm_f32.h"
 #include "runtime/providers.h"
 
-enum { ROW_PANELS = 8 }; /* panels of rows per piece of work: A's block stays in the cache */
+/* A piece of work packs at most so much of A. Every piece of rows reads all of B, which may come
+ * from memory, so pieces are large. */
+enum { MOST_PACKED_FLOATS = 1 << 20 };
 
 typedef struct matmul_state {
     spry_allocator allocator;
@@ -147,6 +149,37 @@ static spry_status pack_constant(matmul_state *s, const tensor *b, spry_error *e
     return SPRY_OK;
 }
 
+static int64_t pieces_of(int64_t extent, int64_t slice)
+{
+    return (extent + slice - 1) / slice;
+}
+
+/* The slice that cuts `extent` into about `pieces` equal ones that are multiples of `unit`. */
+static int64_t slice_of(int64_t extent, int64_t pieces, int64_t unit)
+{
+    int64_t slice = pieces_of(pieces_of(extent, pieces), unit) * unit;
+
+    return slice < extent ? slice : extent;
+}
+
+/* Cuts the products into pieces for the team: by columns where there are enough, so that each piece
+ * of B is read once; else by rows. */
+static void choose_slices(matmul_state *s, int64_t members)
+{
+    int64_t most = MOST_PACKED_FLOATS / s->k;
+    int64_t row_pieces = pieces_of(s->m, most > s->gemm->mr ? most : s->gemm->mr);
+    int64_t column_pieces = 1;
+    int64_t wanted = pieces_of(members, s->batch * row_pieces);
+
+    if (s->n >= wanted * s->gemm->nc) {
+        column_pieces = wanted;
+    } else {
+        row_pieces *= wanted;
+    }
+    s->row_slice = slice_of(s->m, row_pieces, s->gemm->mr);
+    s->column_slice = slice_of(s->n, column_pieces, s->gemm->nr);
+}
+
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
 {
     const tensor *b = provider_constant(site, 1);
@@ -159,9 +192,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     (void)read_problem(site, s); /* accepted before */
     s->allocator = *site->allocator;
     s->gemm = gemm_f32_select();
-    s->row_slice = (int64_t)ROW_PANELS * s->gemm->mr;
-    s->row_slice = s->row_slice < s->m ? s->row_slice : s->m;
-    s->column_slice = s->m > s->row_slice ? s->n : s->gemm->nc;
+    choose_slices(s, threads_count(site->team));
     s->a_floats = gemm_f32_packed_size(s->row_slice, s->k, s->gemm->mr);
     if (b != NULL && s->b_step == 0) {
         status = pack_constant(s, b, error);
@@ -199,11 +230,6 @@ typedef struct matmul_run {
     float *c;
     float *workspace;
 } matmul_run;
-
-static int64_t pieces_of(int64_t extent, int64_t slice)
-{
-    return (extent + slice - 1) / slice;
-}
 
 /* One piece: (product, slice of rows, slice of columns). */
 static void run_piece(const matmul_run *r, int64_t piece, int worker)

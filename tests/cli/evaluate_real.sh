@@ -77,15 +77,21 @@ while IFS='|' read -r model samples recipe offset limit top1 top5 archive entry;
     fi
     read -r equal count < <(same all.npz "$data/$archive.npz" "$entry")
     verdict=ok
-    # Of quantized scores two may be equal: one sample may differ, or 1 in 200.
-    [ $((count - equal)) -le $((count > 200 ? count / 200 : 1)) ] || verdict=FAILED
+    # Integer runtimes round between operators, each a little differently: on 1,000 pictures ONNX
+    # Runtime 1.30 gives the class that its release 1.17 recorded here on 977 to 986 for the
+    # MobileNet v1 models, and its top-1 lies up to 0.4 points off.
+    case $model in
+    *_int8) differing=$((2 + count * 3 / 100)) points=0.5 ;;
+    *) differing=$((count / 1000)) points=0.0201 ;;
+    esac
+    [ $((count - equal)) -le "$differing" ] || verdict=FAILED
     if [ "$limit" = 0 ]; then
-        python3 - out "$top1" "$top5" <<'PY' || verdict=FAILED
+        python3 - out "$top1" "$top5" "$points" <<'PY' || verdict=FAILED
 import json, sys
 d = json.load(open(sys.argv[1]))
-good = abs(100 * d["top1"] - float(sys.argv[2])) <= 0.0201
+good = abs(100 * d["top1"] - float(sys.argv[2])) <= float(sys.argv[4])
 if sys.argv[3] != "-":
-    good = good and abs(100 * d["top5"] - float(sys.argv[3])) <= 0.0201
+    good = good and abs(100 * d["top5"] - float(sys.argv[3])) <= float(sys.argv[4])
 sys.exit(not good)
 PY
     fi

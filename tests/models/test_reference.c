@@ -1,10 +1,12 @@
 /* Real models against the outputs that were recorded when they were collected: PyTorch's or ONNX
  * Runtime's, over the same inputs. Float models agree within 1e-4 of the output's range; integer
- * ones on at least 99.5 % of the values within two quantization steps, and on all but one input
- * (and one in 200 more) with a class that the reference scores within a step of its best. Nothing sharper holds
- * between integer implementations: ONNX Runtime 1.30 itself gives the recorded class (by 1.17) on
- * 97.7 % and 98.1 % of a thousand pictures for the two MobileNet v1, and 98.6 % and 98.5 % without
- * its optimisations. */
+ * ones on at least 97 % of the values within two quantization steps, and on all but one input (and
+ * one in 200 more) with a class that the reference scores within a step of its best.
+ *
+ * Nothing sharper holds between integer implementations. ONNX Runtime 1.30 against the same records
+ * (of ONNX Runtime 1.17), with its optimisations and without: on 20 pictures 98.0 % and 98.4 % of
+ * mobilenet_v2_tf2's values are within two steps, the furthest 5 and 9 steps away; on 1,000 pictures
+ * mobilenet_v1_0.25 gives the recorded class on 97.7 % and 98.6 %. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -184,7 +186,7 @@ static void check_agreement(const agreement *a, const char *name, bool is_intege
         print_message(", %.1f steps, beyond two: %lld of %lld values, same class %.2f %%\n", steps,
                       (long long)a->far, (long long)a->values,
                       100.0 * (double)a->same_class / (double)a->count);
-        assert_true((double)a->far <= 0.005 * (double)a->values);
+        assert_true((double)a->far <= 0.03 * (double)a->values);
         assert_true(a->count - a->same_class <= 1 + a->count / 200);
     } else {
         assert_true(a->worst <= 1e-4 * a->range);

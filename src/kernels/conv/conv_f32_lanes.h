@@ -75,9 +75,9 @@ static inline int lane_most_sources(const conv_f32_shape *s)
 }
 
 /* Fills sources[tap * step + i], i < most, for the output pixels [n0, n0 + columns) of a vector.
- * Runs that continue each other in memory become one. */
-static inline void lane_find_sources(const conv_f32_shape *s, int64_t n0, int64_t columns, int most,
-                                     int64_t step, lane_source *sources)
+ * Runs that continue each other in memory become one. Returns how many are in use per tap. */
+static inline int lane_find_sources(const conv_f32_shape *s, int64_t n0, int64_t columns, int most,
+                                    int64_t step, lane_source *sources)
 {
     int64_t taps = s->kernel_h * s->kernel_w;
     bool is_line = lane_is_line(s);
@@ -103,6 +103,7 @@ static inline void lane_find_sources(const conv_f32_shape *s, int64_t n0, int64_
         count += !is_line;
         lane += run;
     }
+    return is_line ? 1 : count;
 }
 
 static inline __attribute__((always_inline)) __m512 lane_load(const float *plane,

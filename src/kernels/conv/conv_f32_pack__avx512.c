@@ -5,8 +5,9 @@
 /* Writes one vector of columns of a panel; `to` advances by `width` per step. */
 static inline __attribute__((always_inline)) void pack_vector(const conv_f32_image *image,
                                                               int64_t k0, int64_t k,
-                                                              const lane_source *sources, int count,
-                                                              int64_t stride, int width, float *to)
+                                                              const lane_source *sources, int most,
+                                                              int count, int64_t stride, int width,
+                                                              float *to)
 {
     const conv_f32_shape *s = image->shape;
     int64_t taps = s->kernel_h * s->kernel_w;
@@ -15,7 +16,7 @@ static inline __attribute__((always_inline)) void pack_vector(const conv_f32_ima
     int64_t tap = k0 % taps;
 
     for (int64_t step = 0; step < k; step++) {
-        _mm512_storeu_ps(to, lane_load(plane, sources + tap * count, count, stride));
+        _mm512_storeu_ps(to, lane_load(plane, sources + tap * most, count, stride));
         to += width;
         if (++tap == taps) {
             tap = 0;
@@ -41,13 +42,16 @@ static void pack(const void *context, int64_t k0, int64_t k, int64_t n0, int64_t
         float *line = to + first / width * width * k + first % width;
         int64_t columns = n - first < LANES ? n - first : LANES;
 
-        lane_find_sources(s, n0 + first, columns, most, most, sources);
-        if (s->stride_w == 1 && most == 1) {
-            pack_vector(image, k0, k, sources, 1, 1, width, line);
+        int count = lane_find_sources(s, n0 + first, columns, most, most, sources);
+
+        if (s->stride_w == 1 && count == 1) {
+            pack_vector(image, k0, k, sources, most, 1, 1, width, line);
         } else if (s->stride_w == 1) {
-            pack_vector(image, k0, k, sources, most, 1, width, line);
+            pack_vector(image, k0, k, sources, most, count, 1, width, line);
+        } else if (count == 1) {
+            pack_vector(image, k0, k, sources, most, 1, MOST_STRIDE, width, line);
         } else {
-            pack_vector(image, k0, k, sources, most, MOST_STRIDE, width, line);
+            pack_vector(image, k0, k, sources, most, count, MOST_STRIDE, width, line);
         }
     }
 }

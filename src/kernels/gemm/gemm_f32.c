@@ -177,12 +177,14 @@ static void run_block(const gemm_f32_kernel *kernel, const gemm_f32_problem *p, 
     for (int64_t row = 0; row < p->m; row += kernel->mr) {
         int64_t rows = p->m - row < kernel->mr ? p->m - row : kernel->mr;
         const float *a = p->packed_a + row * p->k + at->k0 * kernel->mr;
+        const float *next_a = row + rows < p->m ? a + kernel->mr * p->k : a;
 
         for (int64_t j = 0; j < at->n; j += kernel->nr) {
             int64_t column = at->n0 + j;
             gemm_f32_finish finish = finish_at(&p->finish, row, column);
             gemm_f32_tile tile = {.k = at->k,
                                   .a = a,
+                                  .next_a = next_a,
                                   .b = at->b + j / kernel->nr * at->panel_stride,
                                   .c = p->c + row * p->c_stride + column,
                                   .c_stride = p->c_stride,

@@ -31,9 +31,10 @@ typedef struct gemm_f32_finish {
 /* One tile: `rows` <= mr, `columns` <= nr. */
 typedef struct gemm_f32_tile {
     int64_t k;
-    const float *a; /* packed panel */
-    const float *b; /* packed panel */
-    float *c;       /* c[row * c_stride + column] */
+    const float *a;      /* packed panel */
+    const float *b;      /* packed panel */
+    const float *next_a; /* the panel that comes after `a`, to have it near by then */
+    float *c;            /* c[row * c_stride + column] */
     int64_t c_stride;
     int rows;
     int columns;

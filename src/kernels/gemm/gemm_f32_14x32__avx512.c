@@ -78,6 +78,7 @@ static inline __attribute__((always_inline)) void tile_full(const gemm_f32_tile 
     __m512 right[MR];
     const float *a = t->a;
     const float *b = t->b;
+    const float *next_a = t->next_a;
     __mmask16 right_mask = (__mmask16)((1u << (t->columns - LANES)) - 1);
 
 #pragma GCC unroll 14
@@ -89,6 +90,7 @@ static inline __attribute__((always_inline)) void tile_full(const gemm_f32_tile 
         __m512 b0 = _mm512_loadu_ps(b);
         __m512 b1 = _mm512_loadu_ps(b + LANES);
 
+        _mm_prefetch((const char *)next_a, _MM_HINT_T1);
 #pragma GCC unroll 14
         for (int i = 0; i < rows; i++) {
             __m512 x = _mm512_set1_ps(a[i]);
@@ -98,6 +100,7 @@ static inline __attribute__((always_inline)) void tile_full(const gemm_f32_tile 
         }
         a += MR;
         b += NR;
+        next_a += MR;
     }
 #pragma GCC unroll 14
     for (int i = 0; i < rows; i++) {
