@@ -367,6 +367,71 @@ static spry_status rewrite_product(match *m)
     return status == SPRY_OK && made && is_executable(m) ? rewrite(m) : status;
 }
 
+/* ---- sums ---- */
+
+static bool match_sum(match *m)
+{
+    const graph *g = m->g;
+    const graph_node *n = &g->nodes[m->node];
+
+    if (!chain_is(n, "Add") || !read_activation(g, chain_input(n, 0), &m->x) ||
+        !read_activation(g, chain_input(n, 1), &m->w)) {
+        return false;
+    }
+    m->type = "QLinearAdd";
+    set_ports(m);
+    follow_clamp(m);
+    return follow_quantize(m);
+}
+
+/* ---- operators that move bytes ---- */
+
+/* DequantizeLinear -> move -> ... becomes move -> DequantizeLinear -> ..., for operators that give
+ * back elements of their first input. What follows sees the DequantizeLinear. */
+static bool is_move(const graph_node *n)
+{
+    static const char *const moves[] = {"Reshape",  "Flatten", "Squeeze", "Unsqueeze",
+                                        "Transpose", "Identity"};
+
+    for (size_t i = 0; i < sizeof moves / sizeof *moves; i++) {
+        if (chain_is(n, moves[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The node works on the bytes; a new DequantizeLinear makes its old result from the new one. */
+static spry_status move_before(match *m)
+{
+    graph *g = m->g;
+    graph_node *n = &g->nodes[m->node];
+    const graph_node *before = &g->nodes[g->values[n->inputs[0]].producer];
+    const op *definition = before->op;
+    int32_t opset = before->opset;
+    int32_t result = n->outputs[0];
+    int32_t bytes;
+    int32_t after;
+    spry_status status = graph_add_value(g, NULL, &bytes, m->error);
+
+    if (status == SPRY_OK) {
+        status = graph_add_node(g, "DequantizeLinear", "", opset, 3, 1, &after, m->error);
+    }
+    if (status != SPRY_OK) {
+        return status;
+    }
+    g->values[bytes].type = g->values[result].type;
+    g->values[bytes].type.dtype = g->values[m->x.data].type.dtype;
+    graph_set_input(g, m->node, 0, m->x.data);
+    graph_set_output(g, m->node, 0, bytes);
+    g->nodes[after].op = definition;
+    graph_set_input(g, after, 0, bytes);
+    graph_set_input(g, after, 1, m->x.scale);
+    graph_set_input(g, after, 2, m->x.zero);
+    graph_set_output(g, after, 0, result);
+    return SPRY_OK;
+}
+
 /* ---- the pass ---- */
 
 static spry_status rewrite_at(graph *g, const graph_uses *uses, int32_t node,
@@ -388,6 +453,13 @@ static spry_status rewrite_at(graph *g, const graph_uses *uses, int32_t node,
         m.ports[i] = GRAPH_NONE;
     }
     m.end.result = n->outputs[0];
+    if (is_move(n) && !g->values[n->outputs[0]].is_output &&
+        read_activation(g, n->inputs[0], &m.x)) {
+        return move_before(&m);
+    }
+    if (match_sum(&m)) {
+        return is_executable(&m) ? rewrite(&m) : SPRY_OK;
+    }
     return rewrite_product(&m);
 }
 

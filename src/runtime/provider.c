@@ -12,6 +12,7 @@ static const provider *const providers[] = {
     &provider_matmul_f32,
     &provider_matmul_s8,
     &provider_pool_f32,
+    &provider_linear_s8,
     NULL,
 };
 

@@ -38,7 +38,7 @@ static inline __attribute__((always_inline)) void depthwise_s8_plane(const conv_
 
     for (int64_t row = 0; row < s->out_h; row++) {
         for (int64_t first = 0; first < s->out_w; first += DEPTHWISE_S8_STRIP) {
-            int32_t sums[GEMM_S8_MOST_NR] = {0};
+            int32_t sums[DEPTHWISE_S8_STRIP] = {0};
             int64_t left = s->out_w - first;
 
             depthwise_s8_sum(p, p->in + row * s->stride_h * p->halo->pitch + first, sums);

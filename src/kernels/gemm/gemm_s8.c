@@ -17,7 +17,7 @@ static int32_t signed_byte(uint8_t byte)
 
 static void tile_4x16(const gemm_s8_tile *t)
 {
-    int32_t sums[GENERIC_MR][GEMM_S8_MOST_NR] = {{0}};
+    int32_t sums[GENERIC_MR][GENERIC_NR] = {{0}};
 
     for (int64_t k = 0; k < t->steps * GEMM_S8_STEP; k++) {
         const uint8_t *a = t->a + k / GEMM_S8_STEP * GENERIC_MR * GEMM_S8_STEP + k % GEMM_S8_STEP;

@@ -17,7 +17,7 @@ static inline __attribute__((always_inline)) __m256i widen(__m128i bytes, bool i
 static inline __attribute__((always_inline)) void tile_of(const gemm_s8_tile *t, bool a_is_unsigned)
 {
     __m256i sum[MR][HALVES];
-    int32_t sums[MR][GEMM_S8_MOST_NR];
+    int32_t sums[MR][NR];
     const uint8_t *a = t->a;
     const uint8_t *b = t->b;
 

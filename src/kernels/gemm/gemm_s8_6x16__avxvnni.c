@@ -11,7 +11,7 @@ enum { MR = 6, NR = 16, LANES = 8, VECTORS = NR / LANES };
 static inline __attribute__((always_inline)) void tile_of(const gemm_s8_tile *t, bool a_is_unsigned)
 {
     __m256i sum[MR][VECTORS];
-    int32_t sums[MR][GEMM_S8_MOST_NR];
+    int32_t sums[MR][NR];
     const uint8_t *a = t->a;
     const uint8_t *b = t->b;
 

@@ -1,8 +1,8 @@
 /* AVX-512 VNNI tile of 6 rows x 64 columns: 24 accumulators, 4 registers of B, 1 broadcast of A.
  * One instruction multiplies 64 pairs of bytes and adds them to 16 sums, exactly. */
-#include <immintrin.h>
+#include <string.h>
 
-#include "kernels/gemm/gemm_s8_finish_body.h"
+#include "kernels/gemm/gemm_s8_finish_avx512.h"
 #include "kernels/gemm/gemm_s8_variants.h"
 
 enum { MR = 6, NR = 64, LANES = 16, VECTORS = NR / LANES };
@@ -13,7 +13,8 @@ static inline __attribute__((always_inline)) void tile_of(const gemm_s8_tile *t,
                                                           int vectors, bool a_is_unsigned)
 {
     __m512i sum[MR][VECTORS];
-    int32_t sums[MR][GEMM_S8_MOST_NR];
+    __m512i sums[MR][VECTORS]; /* in memory, so that finishing can loop */
+    size_t size = t->finish->result == GEMM_S8_BYTES ? sizeof(uint8_t) : sizeof(int32_t);
     const uint8_t *a = t->a;
     const uint8_t *b = t->b;
 
@@ -51,11 +52,16 @@ static inline __attribute__((always_inline)) void tile_of(const gemm_s8_tile *t,
     for (int i = 0; i < rows; i++) {
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
-            _mm512_storeu_si512(&sums[i][v * LANES], sum[i][v]);
+            _mm512_store_si512(&sums[i][v], sum[i][v]);
         }
     }
     for (int i = 0; i < rows; i++) {
-        gemm_s8_store_row(t, i, sums[i]);
+        void *c = (uint8_t *)t->c + (size_t)(i * t->c_stride) * size;
+
+        for (int v = 0; v < vectors; v++) {
+            gemm_s8_finish_avx512(t->finish, i, v * LANES,
+                                  gemm_s8_mask_avx512(t->columns - v * LANES), sums[i][v], c);
+        }
     }
 }
 

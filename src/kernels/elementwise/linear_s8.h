@@ -1,0 +1,37 @@
+/* Between bytes and the numbers they stand for, (byte - zero) * scale, by the rule of
+ * tensor/quantize.h. Bytes are u8, or s8 where `is_signed`. All variants give the same bits. */
+#ifndef KERNELS_ELEMENTWISE_LINEAR_S8_H
+#define KERNELS_ELEMENTWISE_LINEAR_S8_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernels/isa.h"
+#include "tensor/quantize.h"
+
+typedef struct linear_s8_grid {
+    float scale;
+    int32_t zero;
+    bool is_signed;
+} linear_s8_grid;
+
+/* A variant. Every function reads n >= 0 elements per operand and writes n. */
+typedef struct linear_s8_kernel {
+    const char *name;
+    /* The grid's zero is in `target`, and its limits. */
+    void (*quantize)(uint8_t *to, const float *from, int64_t n, float scale,
+                     quantize_target target);
+    void (*dequantize)(float *to, const uint8_t *from, int64_t n, linear_s8_grid grid);
+    /* The sum of two tensors, quantised. `to` may be an operand. */
+    void (*add)(uint8_t *to, const uint8_t *a, linear_s8_grid a_grid, const uint8_t *b,
+                linear_s8_grid b_grid, int64_t n, float scale, quantize_target target);
+} linear_s8_kernel;
+
+/* The list that dispatch, tests and benchmarks share: lowest level first. */
+extern const isa_variant linear_s8_variants[];
+extern const int linear_s8_variant_count;
+
+/* The best variant that may run now. */
+const linear_s8_kernel *linear_s8_select(void);
+
+#endif
