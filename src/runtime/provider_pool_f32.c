@@ -8,7 +8,7 @@
 typedef struct pool_state {
     spry_allocator allocator;
     const pool_f32_kernel *kernel;
-    void (*run)(const pool_f32_plane *p);
+    void (*run)(const pool_f32_planes *p);
     conv_f32_shape shape;
     bool count_padding;
     int64_t end_h, end_w;
@@ -97,22 +97,21 @@ static void run_planes(void *context, int64_t begin, int64_t end, int worker)
     const pool_run *r = context;
     const conv_f32_shape *shape = &r->s->shape;
 
-    (void)worker;
-    for (int64_t i = begin; i < end; i++) {
-        pool_f32_plane p = {.shape = shape,
-                            .in = r->x + i * shape->in_h * shape->in_w,
-                            .out = r->y + i * shape->out_h * shape->out_w,
-                            .count_padding = r->s->count_padding,
-                            .end_h = r->s->end_h,
-                            .end_w = r->s->end_w};
+    pool_f32_planes p = {.shape = shape,
+                         .count = end - begin,
+                         .in = r->x + begin * shape->in_h * shape->in_w,
+                         .out = r->y + begin * shape->out_h * shape->out_w,
+                         .count_padding = r->s->count_padding,
+                         .end_h = r->s->end_h,
+                         .end_w = r->s->end_w};
 
-        r->s->run(&p);
-    }
+    (void)worker;
+    r->s->run(&p);
 }
 
 static spry_status run(void *state, op_call *call, void *workspace)
 {
-    enum { PIXELS_PER_PIECE = 16384 };
+    enum { PIXELS_PER_PIECE = 131072 }; /* kernels prepare once per piece */
     const pool_state *s = state;
     const tensor *x = op_call_input(call, 0);
     int64_t shape[4] = {x->shape[0], x->shape[1], s->shape.out_h, s->shape.out_w};

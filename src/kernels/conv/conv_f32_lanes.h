@@ -44,22 +44,30 @@ static inline int64_t lane_at_least(int64_t column, int64_t stride, int64_t boun
     return i < count ? i : count;
 }
 
-/* The source of `count` lanes from `lane` on, for output pixels from (row, column) on and one
- * kernel position. */
-static inline lane_source lane_find_source(const conv_f32_shape *s, int64_t row, int64_t column,
-                                           int lane, int64_t count, int64_t tap)
+/* Adds the source of `count` lanes from `lane` on, for output pixels from (row, column) on, to
+ * sources[tap * step] of all taps. */
+static inline void lane_add_run(const conv_f32_shape *s, int64_t row, int64_t column, int64_t lane,
+                                int64_t count, int64_t step, lane_source *sources)
 {
-    int64_t in_row = row * s->stride_h - s->pad_h + tap / s->kernel_w * s->dilation_h;
-    int64_t in_column = column * s->stride_w - s->pad_w + tap % s->kernel_w * s->dilation_w;
-    int64_t from = lane_at_least(in_column, s->stride_w, 0, count);
-    int64_t until = lane_at_least(in_column, s->stride_w, s->in_w, count);
-    lane_source source = {.offset = in_row * s->in_w + in_column - lane * s->stride_w};
+    int64_t in_row = row * s->stride_h - s->pad_h;
 
-    if (in_row >= 0 && in_row < s->in_h) {
-        source.lanes = (uint16_t)lane_run(lane + from, until - from);
+    for (int64_t x = 0; x < s->kernel_w; x++) {
+        int64_t in_column = column * s->stride_w - s->pad_w + x * s->dilation_w;
+        int64_t from = lane_at_least(in_column, s->stride_w, 0, count);
+        int64_t until = lane_at_least(in_column, s->stride_w, s->in_w, count);
+        uint32_t lanes = lane_run(lane + from, until - from);
+        uint32_t pixels = s->stride_w == 1 ? lanes : lane_spread(lanes);
+
+        for (int64_t y = 0; y < s->kernel_h; y++) {
+            int64_t at_row = in_row + y * s->dilation_h;
+            bool is_inside = at_row >= 0 && at_row < s->in_h;
+            lane_source *at = &sources[(y * s->kernel_w + x) * step];
+
+            at->offset = at_row * s->in_w + in_column - lane * s->stride_w;
+            at->lanes |= (uint16_t)(is_inside ? lanes : 0);
+            at->pixels |= is_inside ? pixels : 0;
+        }
     }
-    source.pixels = s->stride_w == 1 ? source.lanes : lane_spread(source.lanes);
-    return source;
 }
 
 /* True when output pixels follow each other as input pixels do, across the ends of rows too. */
@@ -92,14 +100,7 @@ static inline int lane_find_sources(const conv_f32_shape *s, int64_t n0, int64_t
         int64_t left = s->out_w - column;
         int64_t run = left < columns - lane ? left : columns - lane;
 
-        for (int64_t tap = 0; tap < taps; tap++) {
-            lane_source found = lane_find_source(s, row, column, (int)lane, run, tap);
-            lane_source *at = &sources[tap * step + count];
-
-            at->offset = found.offset;
-            at->lanes |= found.lanes;
-            at->pixels |= found.pixels;
-        }
+        lane_add_run(s, row, column, lane, run, step, sources + count);
         count += !is_line;
         lane += run;
     }

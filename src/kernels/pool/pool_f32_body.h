@@ -59,7 +59,7 @@ static inline __attribute__((always_inline)) int64_t pool_f32_inside(int64_t fir
     return count;
 }
 
-static inline __attribute__((always_inline)) void pool_f32_divide(const pool_f32_plane *p,
+static inline __attribute__((always_inline)) void pool_f32_divide(const pool_f32_planes *p,
                                                                   int64_t in_row, int64_t first,
                                                                   int64_t count, float *sums)
 {
@@ -78,7 +78,7 @@ static inline __attribute__((always_inline)) void pool_f32_divide(const pool_f32
 }
 
 static inline __attribute__((always_inline)) void pool_f32_strip(pool_f32_kind kind,
-                                                                 const pool_f32_plane *p,
+                                                                 const pool_f32_planes *p,
                                                                  int64_t out_row, int64_t first,
                                                                  int64_t count)
 {
@@ -110,13 +110,21 @@ static inline __attribute__((always_inline)) void pool_f32_strip(pool_f32_kind k
 }
 
 static inline __attribute__((always_inline)) void pool_f32_run(pool_f32_kind kind,
-                                                               const pool_f32_plane *p)
+                                                               const pool_f32_planes *planes)
 {
-    for (int64_t row = 0; row < p->shape->out_h; row++) {
-        for (int64_t first = 0; first < p->shape->out_w; first += POOL_STRIP) {
-            int64_t left = p->shape->out_w - first;
+    const conv_f32_shape *s = planes->shape;
 
-            pool_f32_strip(kind, p, row, first, left < POOL_STRIP ? left : POOL_STRIP);
+    for (int64_t i = 0; i < planes->count; i++) {
+        pool_f32_planes p = *planes;
+
+        p.in += i * s->in_h * s->in_w;
+        p.out += i * s->out_h * s->out_w;
+        for (int64_t row = 0; row < s->out_h; row++) {
+            for (int64_t first = 0; first < s->out_w; first += POOL_STRIP) {
+                int64_t left = s->out_w - first;
+
+                pool_f32_strip(kind, &p, row, first, left < POOL_STRIP ? left : POOL_STRIP);
+            }
         }
     }
 }
