@@ -75,20 +75,47 @@ const gemm_f32_kernel *gemm_f32_select(void)
 
 /* ---- packing ---- */
 
-/* A full panel whose k steps are adjacent in memory: transposed in small square blocks so that
- * both sides are read and written in runs. */
+enum { SQUARE = 4 }; /* side of the blocks that are transposed in registers */
+
+typedef float pack_vector __attribute__((vector_size(SQUARE * sizeof(float))));
+
+/* to[step * width + row] = from[row * row_stride + step] for a square block. */
+static inline void transpose_square(const float *from, int64_t row_stride, int width, float *to)
+{
+    pack_vector row[SQUARE];
+    pack_vector pair[SQUARE];
+
+    for (int i = 0; i < SQUARE; i++) {
+        memcpy(&row[i], from + i * row_stride, sizeof row[i]);
+    }
+    pair[0] = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
+    pair[1] = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
+    pair[2] = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+    pair[3] = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+    row[0] = __builtin_shufflevector(pair[0], pair[1], 0, 1, 4, 5);
+    row[1] = __builtin_shufflevector(pair[0], pair[1], 2, 3, 6, 7);
+    row[2] = __builtin_shufflevector(pair[2], pair[3], 0, 1, 4, 5);
+    row[3] = __builtin_shufflevector(pair[2], pair[3], 2, 3, 6, 7);
+    for (int i = 0; i < SQUARE; i++) {
+        memcpy(to + i * width, &row[i], sizeof row[i]);
+    }
+}
+
+/* A full panel whose k steps are adjacent in memory. Rows are taken four at a time over whole cache
+ * lines; where the width is no multiple of four, the last block writes some rows again. */
 static void pack_panel_k_adjacent(const float *source, int64_t row_stride, int64_t k, int width,
                                   float *to)
 {
-    enum { STEPS = 8 };
+    enum { STEPS = 16 };
     int64_t step = 0;
 
     for (; step + STEPS <= k; step += STEPS) {
-        for (int row = 0; row < width; row++) {
+        for (int done = 0; done < width; done += SQUARE) {
+            int row = done + SQUARE <= width ? done : width - SQUARE;
             const float *from = source + row * row_stride + step;
 
-            for (int s = 0; s < STEPS; s++) {
-                to[(step + s) * width + row] = from[s];
+            for (int s = 0; s < STEPS; s += SQUARE) {
+                transpose_square(from + s, row_stride, width, to + (step + s) * width + row);
             }
         }
     }
@@ -96,6 +123,19 @@ static void pack_panel_k_adjacent(const float *source, int64_t row_stride, int64
         for (int row = 0; row < width; row++) {
             to[step * width + row] = source[row * row_stride + step];
         }
+    }
+}
+
+/* A few floats: a call of memcpy would cost more. */
+static inline void copy_step(float *to, const float *from, int count)
+{
+    int i = 0;
+
+    for (; i + SQUARE <= count; i += SQUARE) {
+        memcpy(to + i, from + i, SQUARE * sizeof *to);
+    }
+    for (; i < count; i++) {
+        to[i] = from[i];
     }
 }
 
@@ -111,13 +151,15 @@ static void pack_panel(const float *source, int64_t row_stride, int64_t k_stride
         float *line = to + step * width;
 
         if (row_stride == 1) {
-            memcpy(line, from, (size_t)rows * sizeof *line);
+            copy_step(line, from, rows);
         } else {
             for (int row = 0; row < rows; row++) {
                 line[row] = from[row * row_stride];
             }
         }
-        memset(line + rows, 0, (size_t)(width - rows) * sizeof *line);
+        for (int row = rows; row < width; row++) {
+            line[row] = 0.0f;
+        }
     }
 }
 
