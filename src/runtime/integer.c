@@ -40,8 +40,8 @@ static const tensor *constant_at(const graph *g, const graph_node *n, int32_t po
     return id != GRAPH_NONE ? graph_constant(g, id) : NULL;
 }
 
-/* A standard DequantizeLinear or QuantizeLinear with constant f32 scales that are not blocked, and a
- * constant zero point or none. */
+/* A standard DequantizeLinear or QuantizeLinear with constant f32 scales that are not blocked, and
+ * a constant zero point or none. */
 static bool is_plain_linear(const graph *g, const graph_node *n, const char *type)
 {
     const tensor *scale = constant_at(g, n, 1);
@@ -141,7 +141,8 @@ static double bias_at(const graph *g, const tensor *data, const quantised *q, in
     return number * convert_get_f64(scale, tensor_count(scale) == 1 ? 0 : i);
 }
 
-/* The bias in steps of x scale x w scale, as a new constant. *made is false when it does not fit. */
+/* The bias in steps of x scale x w scale, as a new constant. *made is false when it does not fit.
+ * */
 static spry_status add_bias(match *m, bool *made)
 {
     enum { MOST_STEPS = 1 << 30 };
@@ -227,8 +228,8 @@ static bool follow_quantize(match *m)
     const graph_node *n = user != GRAPH_NONE ? &m->g->nodes[user] : NULL;
     spry_dtype dtype;
 
-    if (n == NULL || !is_plain_linear(m->g, n, "QuantizeLinear") ||
-        n->inputs[0] != m->end.result || tensor_count(constant_at(m->g, n, 1)) != 1) {
+    if (n == NULL || !is_plain_linear(m->g, n, "QuantizeLinear") || n->inputs[0] != m->end.result ||
+        tensor_count(constant_at(m->g, n, 1)) != 1) {
         return false;
     }
     dtype = m->g->values[n->outputs[0]].type.dtype;
@@ -390,8 +391,8 @@ static bool match_sum(match *m)
  * back elements of their first input. What follows sees the DequantizeLinear. */
 static bool is_move(const graph_node *n)
 {
-    static const char *const moves[] = {"Reshape",  "Flatten", "Squeeze", "Unsqueeze",
-                                        "Transpose", "Identity"};
+    static const char *const moves[] = {"Reshape",   "Flatten",   "Squeeze",
+                                        "Unsqueeze", "Transpose", "Identity"};
 
     for (size_t i = 0; i < sizeof moves / sizeof *moves; i++) {
         if (chain_is(n, moves[i])) {

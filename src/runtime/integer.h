@@ -6,9 +6,9 @@
  * becomes one node in the domain INTEGER_DOMAIN that is called QLinearConv or QLinearMatMul and has
  * their ports (a bias as port INTEGER_BIAS, MatMul too), attributes of the float operator, and the
  * clamp of fuse.h as attributes. Without a QuantizeLinear its last ports are omitted and the result
- * is f32. Likewise two DequantizeLinear -> Add [-> Relu | Clip] -> QuantizeLinear becomes a QLinearAdd
- * with the ports of com.microsoft's. Operators that only move bytes (MaxPool, Reshape, Transpose, ...)
- * between equal scales work on the bytes.
+ * is f32. Likewise two DequantizeLinear -> Add [-> Relu | Clip] -> QuantizeLinear becomes a
+ * QLinearAdd with the ports of com.microsoft's. Operators that only move bytes (MaxPool, Reshape,
+ * Transpose, ...) between equal scales work on the bytes.
  *
  * Only nodes that a provider executes are rewritten, so they never reach a reference kernel; they
  * exist in plans alone. */

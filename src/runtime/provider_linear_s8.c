@@ -9,7 +9,12 @@
 #include "runtime/integer.h"
 #include "runtime/providers.h"
 
-typedef enum linear_kind { LINEAR_NONE, LINEAR_QUANTIZE, LINEAR_DEQUANTIZE, LINEAR_ADD } linear_kind;
+typedef enum linear_kind {
+    LINEAR_NONE,
+    LINEAR_QUANTIZE,
+    LINEAR_DEQUANTIZE,
+    LINEAR_ADD
+} linear_kind;
 
 typedef struct linear_state {
     spry_allocator allocator;

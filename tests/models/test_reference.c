@@ -5,8 +5,8 @@
  *
  * Nothing sharper holds between integer implementations. ONNX Runtime 1.30 against the same records
  * (of ONNX Runtime 1.17), with its optimisations and without: on 20 pictures 98.0 % and 98.4 % of
- * mobilenet_v2_tf2's values are within two steps, the furthest 5 and 9 steps away; on 1,000 pictures
- * mobilenet_v1_0.25 gives the recorded class on 97.7 % and 98.6 %. */
+ * mobilenet_v2_tf2's values are within two steps, the furthest 5 and 9 steps away; on 1,000
+ * pictures mobilenet_v1_0.25 gives the recorded class on 97.7 % and 98.6 %. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,5 @@
-/* How columns of a patch matrix lie in the image: what the gathering of every element type shares. */
+/* How columns of a patch matrix lie in the image: what the gathering of every element type shares.
+ * */
 #ifndef KERNELS_CONV_CONV_SEGMENTS_H
 #define KERNELS_CONV_CONV_SEGMENTS_H
 

@@ -6,8 +6,8 @@
 
 enum { VECTORS = 4 };
 
-/* Output pixels [n0, n0 + columns) and what to load for them: [tap][VECTORS][most] sources, of which
- * `count` are in use, relative to in[shift]. */
+/* Output pixels [n0, n0 + columns) and what to load for them: [tap][VECTORS][most] sources, of
+ * which `count` are in use, relative to in[shift]. */
 typedef struct pixels {
     int64_t n0;
     int64_t columns;

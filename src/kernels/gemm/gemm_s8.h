@@ -97,7 +97,8 @@ typedef struct gemm_s8_matrix {
 /* Packs lines [first, first + count) of a gemm_s8_matrix into panels of `width`. */
 void gemm_s8_pack(const void *matrix, int64_t first, int64_t count, int width, uint8_t *to);
 
-/* sums[i] = factor times the sum of packed line i, of `count` lines of unsigned bytes (wrapping). */
+/* sums[i] = factor times the sum of packed line i, of `count` lines of unsigned bytes (wrapping).
+ * */
 void gemm_s8_sum_lines(const uint8_t *packed, int64_t count, int64_t k, int width, int32_t factor,
                        int32_t *sums);
 
