@@ -52,10 +52,9 @@ bool chain_take_clamp(const graph *g, const graph_node *n, chain_end *end)
     float lower = 0.0f;
     float upper = INFINITY;
 
-    if (!chain_is(n, "Relu") &&
-        (!chain_is(n, "Clip") || n->inputs[0] != end->result ||
-         !read_bound(g, n, 1, "min", -INFINITY, &lower) ||
-         !read_bound(g, n, 2, "max", INFINITY, &upper))) {
+    if (!chain_is(n, "Relu") && (!chain_is(n, "Clip") || n->inputs[0] != end->result ||
+                                 !read_bound(g, n, 1, "min", -INFINITY, &lower) ||
+                                 !read_bound(g, n, 2, "max", INFINITY, &upper))) {
         return false;
     }
     end->lower = lower;

@@ -227,8 +227,8 @@ static bool follow_quantize(match *m)
     const graph_node *n = user != GRAPH_NONE ? &m->g->nodes[user] : NULL;
     spry_dtype dtype;
 
-    if (n == NULL || !is_plain_linear(m->g, n, "QuantizeLinear") ||
-        n->inputs[0] != m->end.result || tensor_count(constant_at(m->g, n, 1)) != 1) {
+    if (n == NULL || !is_plain_linear(m->g, n, "QuantizeLinear") || n->inputs[0] != m->end.result ||
+        tensor_count(constant_at(m->g, n, 1)) != 1) {
         return false;
     }
     dtype = m->g->values[n->outputs[0]].type.dtype;
@@ -390,8 +390,8 @@ static bool match_sum(match *m)
  * back elements of their first input. What follows sees the DequantizeLinear. */
 static bool is_move(const graph_node *n)
 {
-    static const char *const moves[] = {"Reshape",  "Flatten", "Squeeze", "Unsqueeze",
-                                        "Transpose", "Identity"};
+    static const char *const moves[] = {"Reshape",   "Flatten",   "Squeeze",
+                                        "Unsqueeze", "Transpose", "Identity"};
 
     for (size_t i = 0; i < sizeof moves / sizeof *moves; i++) {
         if (chain_is(n, moves[i])) {

@@ -121,8 +121,7 @@ static void choose_slices(conv_state *s)
     s->block_size = round_up(gemm_s8_workspace(s->gemm, s->k, s->column_slice));
     s->worker_size = s->block_size + round_up(s->column_slice * (int64_t)sizeof(int32_t));
     if (s->needs_halo) {
-        s->image_size =
-            round_up(s->halo.bytes * s->shape.channels * s->groups + CONV_S8_SLACK);
+        s->image_size = round_up(s->halo.bytes * s->shape.channels * s->groups + CONV_S8_SLACK);
     }
 }
 
@@ -247,17 +246,16 @@ static void run_product(const conv_run *r, int64_t piece, int worker)
     uint8_t *block = r->workers + worker * s->worker_size;
     conv_s8_image image = {&s->shape, &s->halo,
                            r->image + group * s->shape.channels * s->halo.bytes};
-    gemm_s8_problem p = {
-        .m = least(s->rows - row, s->row_slice),
-        .k = s->k,
-        .n_first = column,
-        .n = least(s->columns - column, s->column_slice),
-        .packed_a =
-            (const uint8_t *)s->packed + group * s->packed_size + row * gemm_s8_padded(s->k),
-        .b = {NULL, conv_s8_pack, &image},
-        .c = r->y + (size_t)(channel * s->columns) * r->y_size,
-        .c_stride = s->columns,
-        .finish = r->finish};
+    gemm_s8_problem p = {.m = least(s->rows - row, s->row_slice),
+                         .k = s->k,
+                         .n_first = column,
+                         .n = least(s->columns - column, s->column_slice),
+                         .packed_a = (const uint8_t *)s->packed + group * s->packed_size +
+                                     row * gemm_s8_padded(s->k),
+                         .b = {NULL, conv_s8_pack, &image},
+                         .c = r->y + (size_t)(channel * s->columns) * r->y_size,
+                         .c_stride = s->columns,
+                         .finish = r->finish};
 
     if (s->node.w_zero != 0) {
         p.b_factor = -s->node.w_zero;
@@ -314,10 +312,9 @@ static void run_image(conv_run *r, threads *team)
         threads_for(team, channels, PIXELS_PER_PIECE / s->halo.bytes + 1, run_halos, r);
         r->image = r->halos;
     }
-    threads_for(team,
-                s->groups * pieces_of(s->rows, s->row_slice) *
-                    pieces_of(s->columns, s->column_slice),
-                1, run_products, r);
+    threads_for(
+        team, s->groups * pieces_of(s->rows, s->row_slice) * pieces_of(s->columns, s->column_slice),
+        1, run_products, r);
 }
 
 static spry_status run(void *state, op_call *call, void *workspace)

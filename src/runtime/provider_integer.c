@@ -75,8 +75,8 @@ static bool read_zero(const provider_site *site, integer_node *n)
 
 static bool read_bias(const provider_site *site, integer_node *n)
 {
-    const tensor *bias = has_port(site->node, n->ports.bias) ? provider_constant(site, n->ports.bias)
-                                                             : NULL;
+    const tensor *bias =
+        has_port(site->node, n->ports.bias) ? provider_constant(site, n->ports.bias) : NULL;
 
     if (!has_port(site->node, n->ports.bias)) {
         return true;
@@ -110,9 +110,9 @@ bool integer_read(const provider_site *site, const char *type_linear, const char
     if (strcmp(site->node->type, type_sums) == 0) {
         n->ports = sums_ports;
     }
-    n->result = n->ports.bias < 0                             ? GEMM_S8_SUMS
+    n->result = n->ports.bias < 0                        ? GEMM_S8_SUMS
                 : has_port(site->node, n->ports.y_scale) ? GEMM_S8_BYTES
-                                                              : GEMM_S8_FLOATS;
+                                                         : GEMM_S8_FLOATS;
     x = provider_input_type(site, n->ports.x);
     n->w = provider_constant(site, n->ports.w);
     if (x == NULL || n->w == NULL || !is_bytes(x->dtype) || !is_bytes(n->w->dtype)) {
@@ -212,8 +212,8 @@ static void fill_factors(const integer_node *n, const op_call *call, int64_t cou
 }
 
 gemm_s8_finish integer_finish(const integer_node *n, const integer_channels *channels,
-                              const op_call *call, void *room,
-                              const int32_t **offsets, const float **factors)
+                              const op_call *call, void *room, const int32_t **offsets,
+                              const float **factors)
 {
     gemm_s8_finish f = {.result = n->result, .lower = n->lower, .upper = n->upper};
     int32_t *offset = room;
@@ -230,8 +230,8 @@ gemm_s8_finish integer_finish(const integer_node *n, const integer_channels *cha
     *factors = factor;
     if (n->result == GEMM_S8_BYTES) {
         float y_scale = (float)op_call_scalar(call, n->ports.y_scale, 1.0);
-        quantize_target t = quantize_target_of(
-            n->y_dtype, (int32_t)op_call_scalar(call, n->ports.y_zero, 0.0));
+        quantize_target t =
+            quantize_target_of(n->y_dtype, (int32_t)op_call_scalar(call, n->ports.y_zero, 0.0));
 
         f.zero = t.zero;
         f.low = n->lower > -INFINITY ? quantize_f32(n->lower, y_scale, t) : t.low;

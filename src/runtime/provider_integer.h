@@ -58,8 +58,8 @@ size_t integer_room(const integer_channels *channels);
 /* The finish of this run, without its row or column pointers: offsets[count] and factors[count] are
  * put into `room`. Offsets take the input's zero point off. *factors is NULL for plain sums. */
 gemm_s8_finish integer_finish(const integer_node *n, const integer_channels *channels,
-                              const op_call *call, void *room,
-                              const int32_t **offsets, const float **factors);
+                              const op_call *call, void *room, const int32_t **offsets,
+                              const float **factors);
 
 /* The input's zero point in this run. */
 int32_t integer_zero(const integer_node *n, const op_call *call);

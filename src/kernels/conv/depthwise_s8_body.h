@@ -8,8 +8,9 @@
 
 enum { DEPTHWISE_S8_STRIP = 32 }; /* output pixels summed together, also where fewer are left */
 
-static inline __attribute__((always_inline)) void
-depthwise_s8_sum(const conv_s8_plane *p, const uint8_t *corner, int32_t *restrict sums)
+static inline __attribute__((always_inline)) void depthwise_s8_sum(const conv_s8_plane *p,
+                                                                   const uint8_t *corner,
+                                                                   int32_t *restrict sums)
 {
     const conv_f32_shape *s = p->shape;
     const int16_t *weight = p->weights;

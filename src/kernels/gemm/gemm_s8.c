@@ -149,7 +149,8 @@ static void sum_panel(const uint8_t *packed, int lines, int64_t steps, int width
         const uint8_t *four = packed + step * width * GEMM_S8_STEP;
 
         for (int i = 0; i < lines; i++) {
-            totals[i] += (uint32_t)four[4 * i] + four[4 * i + 1] + four[4 * i + 2] + four[4 * i + 3];
+            totals[i] +=
+                (uint32_t)four[4 * i] + four[4 * i + 1] + four[4 * i + 2] + four[4 * i + 3];
         }
     }
     for (int i = 0; i < lines; i++) {

@@ -28,9 +28,10 @@ static inline __attribute__((always_inline)) __m128i gemm_s8_bytes_avx512(const 
 }
 
 /* Finishes the columns [column, column + 16) of row `row` that `mask` names; `c` is the row. */
-static inline __attribute__((always_inline)) void
-gemm_s8_finish_avx512(const gemm_s8_finish *f, int row, int column, __mmask16 mask, __m512i sum,
-                      void *c)
+static inline __attribute__((always_inline)) void gemm_s8_finish_avx512(const gemm_s8_finish *f,
+                                                                        int row, int column,
+                                                                        __mmask16 mask, __m512i sum,
+                                                                        void *c)
 {
     __m512 scaled;
 

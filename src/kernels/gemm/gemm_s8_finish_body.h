@@ -10,8 +10,9 @@
 #include "tensor/quantize.h"
 
 /* The sums with their offsets, scaled to floats. */
-static inline __attribute__((always_inline)) void
-gemm_s8_scale_row(const gemm_s8_finish *f, int row, int32_t *sums, int count, float *scaled)
+static inline __attribute__((always_inline)) void gemm_s8_scale_row(const gemm_s8_finish *f,
+                                                                    int row, int32_t *sums,
+                                                                    int count, float *scaled)
 {
     uint32_t offset = f->row_offset != NULL ? (uint32_t)f->row_offset[row] : 0;
     float factor = f->row_factor != NULL ? f->row_factor[row] : 1.0f;
