@@ -226,7 +226,7 @@ static void run_block(const gemm_f32_kernel *kernel, const gemm_f32_problem *p, 
             gemm_f32_finish finish = finish_at(&p->finish, row, column);
             gemm_f32_tile tile = {.k = at->k,
                                   .a = a,
-                                  .next_a = next_a,
+                                  .next_a = j == 0 ? next_a : a, /* asked for once */
                                   .b = at->b + j / kernel->nr * at->panel_stride,
                                   .c = p->c + row * p->c_stride + column,
                                   .c_stride = p->c_stride,
