@@ -6,9 +6,19 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "kernels/elementwise/elementwise_f32.h"
 #include "ops/broadcast.h"
 #include "ops/contents.h"
 #include "ops/families.h"
+
+/* Which vector kernels a function of two f32 tensors has. */
+typedef enum arithmetic_kernel {
+    KERNEL_NONE,
+    KERNEL_ADD,
+    KERNEL_SUBTRACT,
+    KERNEL_MULTIPLY,
+    KERNEL_DIVIDE
+} arithmetic_kernel;
 
 typedef struct arithmetic_row {
     void (*f32)(float *restrict to, const float *a, const float *b, int64_t n);
@@ -16,7 +26,8 @@ typedef struct arithmetic_row {
     int64_t (*i64)(int64_t a, int64_t b);
     uint64_t (*u64)(uint64_t a, uint64_t b); /* NULL: the same bits as i64 */
     bool mean;                               /* divide by the number of inputs at the end */
-    contents_function contents;              /* on shapes; NULL: not tracked */
+    arithmetic_kernel kernel;
+    contents_function contents; /* on shapes; NULL: not tracked */
 } arithmetic_row;
 
 /* ---- f32 ---- */
@@ -365,6 +376,77 @@ static void fold_i64(const arithmetic *m, int64_t start, int64_t n)
     convert_write_i64(m->to, start, n, result);
 }
 
+/* ---- two f32 tensors, at least one of which lies as the result does ---- */
+
+typedef struct arithmetic_pair {
+    elementwise_f32_pair *pair;
+    elementwise_f32_map_1 *one; /* all of the first with one of the second */
+    float sign;                 /* of that one */
+    const broadcast *dense;
+    const broadcast *other;
+    float *to;
+} arithmetic_pair;
+
+static void pair_piece(void *context, int64_t begin, int64_t end, int worker)
+{
+    const arithmetic_pair *p = context;
+    const float *dense = p->dense->input->data;
+    const float *other = p->other->input->data;
+    broadcast_walk w;
+
+    (void)worker;
+    if (p->other->rank == 0 && p->other->direct) {
+        p->pair(p->to + begin, dense + begin, other + begin, end - begin);
+        return;
+    }
+    if (p->other->rank == 0) {
+        p->one(p->to + begin, dense + begin, end - begin, p->sign * other[0]);
+        return;
+    }
+    broadcast_walk_init(&w, p->other, begin);
+    for (int64_t at = begin; at < end;) {
+        int64_t from;
+        int64_t run = broadcast_walk_next(&w, end - at, &from);
+
+        if (p->other->stride[p->other->rank - 1] == 0) {
+            p->one(p->to + at, dense + at, run, p->sign * other[from]);
+        } else {
+            p->pair(p->to + at, dense + at, other + from, run);
+        }
+        at += run;
+    }
+}
+
+/* False when the operator, its types or its shapes have no vector kernel. */
+static bool choose_pair(const arithmetic *m, arithmetic_pair *p)
+{
+    const elementwise_f32_kernel *k = elementwise_f32_select();
+    bool commutes = m->row->kernel == KERNEL_ADD || m->row->kernel == KERNEL_MULTIPLY;
+    int dense;
+
+    if (m->count != 2 || m->dtype != SPRY_DTYPE_F32) {
+        return false;
+    }
+    switch (m->row->kernel) {
+    case KERNEL_ADD: *p = (arithmetic_pair){.pair = k->add, .one = k->add_one, .sign = 1.0f}; break;
+    case KERNEL_SUBTRACT:
+        *p = (arithmetic_pair){.pair = k->subtract, .one = k->add_one, .sign = -1.0f};
+        break;
+    case KERNEL_MULTIPLY:
+        *p = (arithmetic_pair){.pair = k->multiply, .one = k->multiply_one, .sign = 1.0f};
+        break;
+    case KERNEL_DIVIDE:
+        *p = (arithmetic_pair){.pair = k->divide, .one = k->divide_one, .sign = 1.0f};
+        break;
+    case KERNEL_NONE: return false;
+    }
+    dense = m->inputs[0].direct || !commutes ? 0 : 1;
+    p->dense = &m->inputs[dense];
+    p->other = &m->inputs[!dense];
+    p->to = m->to->data;
+    return p->dense->direct;
+}
+
 static void fold_piece(void *context, int64_t begin, int64_t end, int worker)
 {
     const arithmetic *m = context;
@@ -387,6 +469,7 @@ static void fold_piece(void *context, int64_t begin, int64_t end, int worker)
 static spry_status run_row(op_call *call, const arithmetic_row *row)
 {
     arithmetic m = {.row = row, .count = call->input_count};
+    arithmetic_pair pair;
     int64_t shape[SPRY_TENSOR_MAX_RANK];
     int rank;
     void *room;
@@ -415,7 +498,11 @@ static spry_status run_row(op_call *call, const arithmetic_row *row)
         broadcast_init(&inputs[i], op_call_input(call, i), rank, shape);
     }
     m.inputs = inputs;
-    threads_for(call->team, tensor_count(m.to), BROADCAST_GRAIN, fold_piece, &m);
+    if (choose_pair(&m, &pair)) {
+        threads_for(call->team, tensor_count(m.to), BROADCAST_GRAIN, pair_piece, &pair);
+    } else {
+        threads_for(call->team, tensor_count(m.to), BROADCAST_GRAIN, fold_piece, &m);
+    }
     return SPRY_OK;
 }
 
@@ -480,14 +567,14 @@ static spry_status run_bit_shift(op_call *call)
  * that the latter allowed, mean the same. */
 /* clang-format off */
 const op ops_arithmetic[] = {
-    BINARY("Add", 7, OP_NUMERIC, .f32 = add_f32, .f64 = add_f64, .i64 = add_i64,
+    BINARY("Add", 7, OP_NUMERIC, .kernel = KERNEL_ADD, .f32 = add_f32, .f64 = add_f64, .i64 = add_i64,
            .contents = add_dims),
     BINARY("And", 7, OP_BOOL, .i64 = and_i64),
     BINARY_OF("BitShift", 11, OP_UNSIGNED, run_bit_shift, NULL),
     BINARY("BitwiseAnd", 18, OP_INTEGERS, .i64 = and_i64),
     BINARY("BitwiseOr", 18, OP_INTEGERS, .i64 = or_i64),
     BINARY("BitwiseXor", 18, OP_INTEGERS, .i64 = xor_i64),
-    BINARY("Div", 7, OP_NUMERIC, .f32 = div_f32, .f64 = div_f64, .i64 = div_i64, .u64 = div_u64,
+    BINARY("Div", 7, OP_NUMERIC, .kernel = KERNEL_DIVIDE, .f32 = div_f32, .f64 = div_f64, .i64 = div_i64, .u64 = div_u64,
            .contents = div_dims),
     VARIADIC("Max", 6, OP_NUMERIC, .f32 = max_f32, .f64 = max_f64, .i64 = max_i64, .u64 = max_u64,
              .contents = max_dims),
@@ -495,13 +582,13 @@ const op ops_arithmetic[] = {
     VARIADIC("Min", 6, OP_NUMERIC, .f32 = min_f32, .f64 = min_f64, .i64 = min_i64, .u64 = min_u64,
              .contents = min_dims),
     BINARY_OF("Mod", 10, OP_NUMERIC, run_mod, NULL),
-    BINARY("Mul", 7, OP_NUMERIC, .f32 = mul_f32, .f64 = mul_f64, .i64 = mul_i64,
+    BINARY("Mul", 7, OP_NUMERIC, .kernel = KERNEL_MULTIPLY, .f32 = mul_f32, .f64 = mul_f64, .i64 = mul_i64,
            .contents = mul_dims),
     BINARY("Or", 7, OP_BOOL, .i64 = or_i64),
     BINARY_OF("PRelu", 7, OP_NUMERIC, run_prelu,
               &((const arithmetic_row){
                   .f32 = prelu_f32, .f64 = prelu_f64, .i64 = prelu_i64, .u64 = prelu_u64})),
-    BINARY("Sub", 7, OP_NUMERIC, .f32 = sub_f32, .f64 = sub_f64, .i64 = sub_i64,
+    BINARY("Sub", 7, OP_NUMERIC, .kernel = KERNEL_SUBTRACT, .f32 = sub_f32, .f64 = sub_f64, .i64 = sub_i64,
            .contents = sub_dims),
     VARIADIC("Sum", 6, OP_FLOATS, .f32 = add_f32, .f64 = add_f64),
     BINARY("Xor", 7, OP_BOOL, .i64 = xor_i64),

@@ -79,16 +79,9 @@ void broadcast_init(broadcast *b, const tensor *input, int rank, const int64_t *
     }
 }
 
-/* Walks the output from `start` in runs along the innermost axis. */
-typedef struct walk {
-    const broadcast *b;
-    int64_t index[SPRY_TENSOR_MAX_RANK];
-    int64_t offset; /* of the next element in the input */
-} walk;
-
-static void walk_init(walk *w, const broadcast *b, int64_t start)
+void broadcast_walk_init(broadcast_walk *w, const broadcast *b, int64_t start)
 {
-    *w = (walk){.b = b};
+    *w = (broadcast_walk){.b = b};
     for (int d = b->rank - 1; d >= 0; d--) {
         w->index[d] = start % b->shape[d];
         w->offset += w->index[d] * b->stride[d];
@@ -96,8 +89,7 @@ static void walk_init(walk *w, const broadcast *b, int64_t start)
     }
 }
 
-/* The next run of at most `most` elements: its length, with its first element's index in *from. */
-static int64_t walk_next(walk *w, int64_t most, int64_t *from)
+int64_t broadcast_walk_next(broadcast_walk *w, int64_t most, int64_t *from)
 {
     const broadcast *b = w->b;
     int d = b->rank - 1;
@@ -153,7 +145,7 @@ static const void *gather(const broadcast *b, hub as, int64_t start, int64_t cou
 {
     const tensor *t = b->input;
     int64_t size = as == HUB_F32 ? 4 : 8;
-    walk w;
+    broadcast_walk w;
 
     if (b->direct) {
         if (is_held_as(as, t->dtype)) {
@@ -167,10 +159,10 @@ static const void *gather(const broadcast *b, hub as, int64_t start, int64_t cou
         repeat_first(as, room, count);
         return room;
     }
-    walk_init(&w, b, start);
+    broadcast_walk_init(&w, b, start);
     for (int64_t done = 0; done < count;) {
         int64_t from;
-        int64_t run = walk_next(&w, count - done, &from);
+        int64_t run = broadcast_walk_next(&w, count - done, &from);
         char *to = (char *)room + done * size;
 
         if (b->stride[b->rank - 1] == 0) {
@@ -201,12 +193,12 @@ const int64_t *broadcast_i64(const broadcast *b, int64_t start, int64_t count, i
 
 void broadcast_offsets(const broadcast *b, int64_t start, int64_t count, int64_t *to)
 {
-    walk w;
+    broadcast_walk w;
 
-    walk_init(&w, b, start);
+    broadcast_walk_init(&w, b, start);
     for (int64_t done = 0; done < count;) {
         int64_t from = b->direct ? start : 0;
-        int64_t run = b->rank == 0 ? count : walk_next(&w, count - done, &from);
+        int64_t run = b->rank == 0 ? count : broadcast_walk_next(&w, count - done, &from);
         int64_t step = b->rank == 0 ? b->direct : b->stride[b->rank - 1];
 
         for (int64_t i = 0; i < run; i++) {

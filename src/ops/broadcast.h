@@ -39,6 +39,19 @@ const int64_t *broadcast_i64(const broadcast *b, int64_t start, int64_t count, i
 /* Index into the input for each of those output elements. */
 void broadcast_offsets(const broadcast *b, int64_t start, int64_t count, int64_t *to);
 
+/* Walks the output from `start` on in runs along the innermost axis, over an input that is neither
+ * one element nor direct. */
+typedef struct broadcast_walk {
+    const broadcast *b;
+    int64_t index[SPRY_TENSOR_MAX_RANK];
+    int64_t offset; /* of the next element in the input */
+} broadcast_walk;
+
+void broadcast_walk_init(broadcast_walk *w, const broadcast *b, int64_t start);
+/* The next run of at most `most` elements: its length, with its first element's index in *from.
+ * Within the run the input advances by its innermost stride, 0 or 1. */
+int64_t broadcast_walk_next(broadcast_walk *w, int64_t most, int64_t *from);
+
 /* Types that compute in f32 (f32, f16, bf16). */
 static inline bool broadcast_is_f32(spry_dtype dtype)
 {

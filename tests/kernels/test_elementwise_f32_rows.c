@@ -97,6 +97,38 @@ static void check_arithmetic(row *r)
     check(r, "clamp", 0, 0);
 }
 
+static void check_more_arithmetic(row *r)
+{
+    const elementwise_f32_kernel *k = r->kernel;
+    const float a = -1.7f;
+
+    for (int64_t i = 0; i < r->n; i++) {
+        r->expected[i] = r->x[i] - r->y[i];
+    }
+    k->subtract(r->got, r->x, r->y, r->n);
+    check(r, "subtract", 0, 0);
+    for (int64_t i = 0; i < r->n; i++) {
+        r->expected[i] = r->x[i] / r->gamma[i];
+    }
+    k->divide(r->got, r->x, r->gamma, r->n);
+    check(r, "divide", 0, 0);
+    for (int64_t i = 0; i < r->n; i++) {
+        r->expected[i] = r->x[i] + a;
+    }
+    k->add_one(r->got, r->x, r->n, a);
+    check(r, "add_one", 0, 0);
+    for (int64_t i = 0; i < r->n; i++) {
+        r->expected[i] = r->x[i] * a;
+    }
+    k->multiply_one(r->got, r->x, r->n, a);
+    check(r, "multiply_one", 0, 0);
+    for (int64_t i = 0; i < r->n; i++) {
+        r->expected[i] = r->x[i] / a;
+    }
+    k->divide_one(r->got, r->x, r->n, a);
+    check(r, "divide_one", 0, 0);
+}
+
 static void check_sum(const row *r)
 {
     double sum = 0;
@@ -203,6 +235,7 @@ static void check_row(row *r, spry_random *random, int64_t n)
         if (isa_usable(elementwise_f32_variants[v].level)) {
             r->kernel = elementwise_f32_variants[v].table;
             check_arithmetic(r);
+            check_more_arithmetic(r);
             check_sum(r);
             check_softmax(r);
             check_norms(r, parts);

@@ -48,7 +48,8 @@ typedef struct elementwise_f32_kernel {
     elementwise_f32_map_1 *elu;   /* x < 0 ? a (e^x - 1) : x */
     elementwise_f32_map_2 *scale; /* a x + b: a channel of a batch norm */
     elementwise_f32_map_2 *clamp; /* to [a, b]; NaN stays */
-    elementwise_f32_pair *add, *multiply;
+    elementwise_f32_pair *add, *multiply, *subtract, *divide;
+    elementwise_f32_map_1 *add_one, *multiply_one, *divide_one; /* x + a, x * a, x / a */
     elementwise_f32_pair *add_relu; /* max(left + right, 0); NaN stays */
     /* One row each. A NaN or positive infinity in the row makes every result NaN, and so do
      * negative infinities alone. */

@@ -211,6 +211,18 @@ VEC_INLINE vec_f32 vec_product(vec_f32 x, vec_f32 a, vec_f32 b)
     return x * a;
 }
 
+VEC_INLINE vec_f32 vec_difference(vec_f32 x, vec_f32 a, vec_f32 b)
+{
+    (void)b;
+    return x - a;
+}
+
+VEC_INLINE vec_f32 vec_quotient(vec_f32 x, vec_f32 a, vec_f32 b)
+{
+    (void)b;
+    return x / a;
+}
+
 VEC_INLINE vec_f32 vec_sum_relu(vec_f32 x, vec_f32 a, vec_f32 b)
 {
     return vec_max(x + a, b);
@@ -291,6 +303,31 @@ static void run_add(float *to, const float *left, const float *right, int64_t n)
 static void run_multiply(float *to, const float *left, const float *right, int64_t n)
 {
     map_pair(to, left, right, n, vec_product);
+}
+
+static void run_subtract(float *to, const float *left, const float *right, int64_t n)
+{
+    map_pair(to, left, right, n, vec_difference);
+}
+
+static void run_divide(float *to, const float *left, const float *right, int64_t n)
+{
+    map_pair(to, left, right, n, vec_quotient);
+}
+
+static void run_add_one(float *to, const float *from, int64_t n, float a)
+{
+    map(to, from, n, vec_sum, a, 0.0f);
+}
+
+static void run_multiply_one(float *to, const float *from, int64_t n, float a)
+{
+    map(to, from, n, vec_product, a, 0.0f);
+}
+
+static void run_divide_one(float *to, const float *from, int64_t n, float a)
+{
+    map(to, from, n, vec_quotient, a, 0.0f);
 }
 
 static void run_add_relu(float *to, const float *left, const float *right, int64_t n)
@@ -385,14 +422,16 @@ static elementwise_f32_moments run_rms_norm(float *to, const float *from, int64_
 }
 
 /* The variant of this instruction set, as an initialiser. */
-#define ELEMENTWISE_F32(NAME)                                                                   \
-    {                                                                                           \
-        .name = (NAME), .exp = run_exp, .expm1 = run_expm1, .log = run_log, .tanh = run_tanh,   \
-        .erf = run_erf, .sigmoid = run_sigmoid, .softplus = run_softplus, .gelu = run_gelu,     \
-        .gelu_tanh = run_gelu_tanh, .swish = run_swish, .elu = run_elu, .scale = run_scale,     \
-        .clamp = run_clamp, .add = run_add, .multiply = run_multiply, .add_relu = run_add_relu, \
-        .softmax = run_softmax, .log_softmax = run_log_softmax, .layer_norm = run_layer_norm,   \
-        .rms_norm = run_rms_norm, .sum = run_sum                                                \
+#define ELEMENTWISE_F32(NAME)                                                                     \
+    {                                                                                             \
+        .name = (NAME), .exp = run_exp, .expm1 = run_expm1, .log = run_log, .tanh = run_tanh,     \
+        .erf = run_erf, .sigmoid = run_sigmoid, .softplus = run_softplus, .gelu = run_gelu,       \
+        .gelu_tanh = run_gelu_tanh, .swish = run_swish, .elu = run_elu, .scale = run_scale,       \
+        .clamp = run_clamp, .add = run_add, .multiply = run_multiply, .add_relu = run_add_relu,   \
+        .softmax = run_softmax, .log_softmax = run_log_softmax, .layer_norm = run_layer_norm,     \
+        .subtract = run_subtract, .divide = run_divide, .add_one = run_add_one,                   \
+        .multiply_one = run_multiply_one, .divide_one = run_divide_one, .rms_norm = run_rms_norm, \
+        .sum = run_sum                                                                            \
     }
 
 #endif

@@ -172,11 +172,26 @@ VEC_INLINE vec_f32 vec_gated(vec_f32 x, vec_f32 gate, vec_f32 rest, float most)
     return (is_far ? vec_scale_far(x, exponent) : vec_scale(x, exponent)) - nothing;
 }
 
+/* Gates below this leave all powers normal: the plain formula does. Lanes of one vector take one
+ * way together, so the last bit of a result may depend on its neighbours. */
+#define VEC_PLAIN_GATE 80.0f
+
+/* x / (1 + e^-z) for z = gate + rest, where |gate| < VEC_PLAIN_GATE. */
+VEC_INLINE vec_f32 vec_gated_plain(vec_f32 x, vec_f32 gate, vec_f32 rest)
+{
+    vec_exponential e = vec_exp_parts(-gate, -rest);
+
+    return x / (vec_scale(e.fraction + 1.0f, e.exponent) + 1.0f);
+}
+
 /* 1 / (1 + e^-x): at most 2.5 units. */
 VEC_INLINE vec_f32 vec_sigmoid(vec_f32 x, vec_f32 a, vec_f32 b)
 {
     (void)a;
     (void)b;
+    if (vec_within(x, VEC_PLAIN_GATE)) {
+        return vec_gated_plain(vec_set(1.0f), x, vec_set(0.0f));
+    }
     return vec_gated(vec_set(1.0f), x, vec_set(0.0f), 1.0f);
 }
 
@@ -187,6 +202,9 @@ VEC_INLINE vec_f32 vec_swish(vec_f32 x, vec_f32 a, vec_f32 b)
     vec_f32 rest = vec_product_rest(a, x, gate);
 
     (void)b;
+    if (vec_within(gate, VEC_PLAIN_GATE)) {
+        return vec_gated_plain(x, gate, rest);
+    }
     return vec_gated(x, gate, vec_select(vec_abs(gate) < 1e4f, rest, vec_set(0.0f)), FLT_MAX);
 }
 

@@ -4,6 +4,7 @@
 #ifndef KERNELS_ELEMENTWISE_ELEMENTWISE_F32_VECTOR_H
 #define KERNELS_ELEMENTWISE_ELEMENTWISE_F32_VECTOR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -106,6 +107,12 @@ VEC_INLINE vec_f32 vec_max(vec_f32 x, vec_f32 bound)
     return (vec_f32)_mm512_max_ps((__m512)bound, (__m512)x);
 }
 
+/* Is every lane nearer to zero than the bound? Not where one is NaN. */
+VEC_INLINE bool vec_within(vec_f32 x, float bound)
+{
+    return _mm512_cmp_ps_mask((__m512)vec_abs(x), _mm512_set1_ps(bound), _CMP_LT_OQ) == 0xFFFF;
+}
+
 #elif defined(__AVX2__)
 
 VEC_INLINE __m256i vec_first(int64_t count)
@@ -145,6 +152,13 @@ VEC_INLINE vec_f32 vec_max(vec_f32 x, vec_f32 bound)
     return (vec_f32)_mm256_max_ps((__m256)bound, (__m256)x);
 }
 
+VEC_INLINE bool vec_within(vec_f32 x, float bound)
+{
+    __m256 near = _mm256_cmp_ps((__m256)vec_abs(x), _mm256_set1_ps(bound), _CMP_LT_OQ);
+
+    return _mm256_movemask_ps(near) == 0xFF;
+}
+
 #else
 
 VEC_INLINE vec_f32 vec_load_part(const float *from, int64_t count)
@@ -180,6 +194,13 @@ VEC_INLINE vec_f32 vec_min(vec_f32 x, vec_f32 bound)
 VEC_INLINE vec_f32 vec_max(vec_f32 x, vec_f32 bound)
 {
     return vec_select(x < bound, bound, x);
+}
+
+VEC_INLINE bool vec_within(vec_f32 x, float bound)
+{
+    vec_i32 near = vec_abs(x) < bound;
+
+    return (near[0] & near[1] & near[2] & near[3]) != 0;
 }
 
 #endif
