@@ -22,8 +22,7 @@ int32_t chain_input(const graph_node *n, int32_t port);
  * before nodes were removed. */
 int32_t chain_only_user(const graph *g, const graph_uses *uses, int32_t id);
 
-/* True, with the bounds in `end`, when `n` clamps the end's result: a Relu, or a Clip to constants.
- * */
+/* True, with the bounds in `end`, when `n` clamps the end's result: Relu, or Clip to constants. */
 bool chain_take_clamp(const graph *g, const graph_node *n, chain_end *end);
 
 /* Writes the bounds as attributes (fuse.h) of a node. Fails with SPRY_LIMIT (memory). */

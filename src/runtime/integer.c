@@ -141,8 +141,7 @@ static double bias_at(const graph *g, const tensor *data, const quantised *q, in
     return number * convert_get_f64(scale, tensor_count(scale) == 1 ? 0 : i);
 }
 
-/* The bias in steps of x scale x w scale, as a new constant. *made is false when it does not fit.
- * */
+/* The bias in steps of x scale x w scale, as a new constant. *made: whether it fits. */
 static spry_status add_bias(match *m, bool *made)
 {
     enum { MOST_STEPS = 1 << 30 };

@@ -7,11 +7,12 @@
  * their ports (a bias as port INTEGER_BIAS, MatMul too), attributes of the float operator, and the
  * clamp of fuse.h as attributes. Without a QuantizeLinear its last ports are omitted and the result
  * is f32. Likewise two DequantizeLinear -> Add [-> Relu | Clip] -> QuantizeLinear becomes a
- * QLinearAdd with the ports of com.microsoft's. Operators that only move bytes (MaxPool, Reshape,
- * Transpose, ...) between equal scales work on the bytes.
+ * QLinearAdd with the ports of com.microsoft's. Operators that only move numbers (Reshape,
+ * Transpose, ...) do so before DequantizeLinear instead of after it.
  *
- * Only nodes that a provider executes are rewritten, so they never reach a reference kernel; they
- * exist in plans alone. */
+ * Only nodes that a provider executes become integer nodes, so they never reach a reference kernel;
+ * they exist in plans alone. Results are those of the same operators in real numbers, rounded once
+ * to the result's scale: they differ from f32 on dequantised values where that rounds otherwise. */
 #ifndef RUNTIME_INTEGER_H
 #define RUNTIME_INTEGER_H
 

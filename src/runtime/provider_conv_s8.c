@@ -8,7 +8,7 @@
 #include "runtime/provider_integer.h"
 #include "runtime/providers.h"
 
-enum { FEW_PIECES = 4 }; /* with fewer pieces of columns than this, rows are split as well */
+enum { PIECES_PER_MEMBER = 4 }; /* of a team: so that nobody waits long for the last */
 
 typedef struct conv_state {
     spry_allocator allocator;
@@ -45,7 +45,8 @@ static bool read_halo(conv_state *s)
     enum { MOST_EXTENT = 1 << 20 };
     int64_t channels = s->shape.channels * s->groups;
 
-    s->needs_halo = !is_pointwise(&s->shape) || s->node.x_flip != 0;
+    s->needs_halo =
+        !is_pointwise(&s->shape) || s->node.x_flip != 0 || s->columns % CONV_S8_CHUNK != 0;
     if (is_pointwise(&s->shape)) {
         s->shape.in_w = s->shape.out_w = s->columns;
         s->shape.in_h = s->shape.out_h = 1;
@@ -109,15 +110,22 @@ static int64_t round_up(int64_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
-static void choose_slices(conv_state *s)
+/* Pieces enough for the team: slices of columns, which share nothing; where there are few columns,
+ * slices of rows as well, which all pack the same patches. Sums are exact, so that results do not
+ * depend on it. */
+static void choose_slices(conv_state *s, int members)
 {
     int64_t mr = s->gemm->mr;
+    int64_t nr = s->gemm->nr;
+    int64_t wanted = members > 1 ? pieces_of(members * PIECES_PER_MEMBER, s->groups) : 1;
+    int64_t panels = pieces_of(s->columns, nr);
+    int64_t column_pieces = panels < wanted ? panels : wanted;
+    int64_t row_pieces = column_pieces < members ? pieces_of(members, column_pieces) : 1;
+    int64_t block = gemm_s8_block(s->gemm, s->k);
 
-    s->column_slice = gemm_s8_block(s->gemm, s->k);
-    s->row_slice = s->rows;
-    if (s->groups * pieces_of(s->columns, s->column_slice) < FEW_PIECES) {
-        s->row_slice = (pieces_of(s->rows, mr) + FEW_PIECES - 1) / FEW_PIECES * mr;
-    }
+    s->column_slice = pieces_of(panels, column_pieces) * nr;
+    s->column_slice = s->column_slice < block ? s->column_slice : block;
+    s->row_slice = pieces_of(pieces_of(s->rows, mr), s->groups < members ? row_pieces : 1) * mr;
     s->block_size = round_up(gemm_s8_workspace(s->gemm, s->k, s->column_slice));
     s->worker_size = s->block_size + round_up(s->column_slice * (int64_t)sizeof(int32_t));
     if (s->needs_halo) {
@@ -178,7 +186,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     } else {
         s->gemm = gemm_s8_select();
         step->kernel = s->gemm->name;
-        choose_slices(s);
+        choose_slices(s, threads_count(site->team));
     }
     status = pack_weights(s, error);
     if (status != SPRY_OK) {

@@ -112,7 +112,7 @@ static void check_patches(const problem *p, int64_t first, int64_t count, int wi
     const conv_f32_shape *s = &p->shape;
     conv_s8_image image = {s, &p->halo, p->halos};
     int64_t k = s->channels * s->kernel_h * s->kernel_w;
-    uint8_t *packed = room(gemm_s8_packed_size(count, k, width));
+    uint8_t *packed = room(gemm_s8_packed_size(count, k, width) + GEMM_S8_SLACK);
 
     conv_s8_pack(&image, first, count, width, packed);
     for (int64_t i = 0; i < count; i++) {

@@ -239,6 +239,34 @@ static void test_random(void **state)
     close_operands(&o);
 }
 
+/* Sums of lines, with whatever after the last step. */
+static void test_line_sums(void **state)
+{
+    spry_random r = spry_random_stream(9, 0);
+
+    (void)state;
+    for (int i = 0; i < 500; i++) {
+        int64_t count = 1 + (int64_t)spry_random_below(&r, 70);
+        int64_t k = 1 + (int64_t)spry_random_below(&r, 30);
+        int width = i % 2 == 0 ? 6 : 64;
+        uint8_t *packed = room((size_t)gemm_s8_packed_size(count, k, width));
+        int32_t sums[70];
+
+        fill_bytes(&r, packed, gemm_s8_packed_size(count, k, width));
+        gemm_s8_sum_lines(packed, count, k, width, -7, sums);
+        for (int64_t line = 0; line < count; line++) {
+            const uint8_t *panel = packed + line / width * width * gemm_s8_padded(k);
+            int32_t sum = 0;
+
+            for (int64_t step = 0; step < k; step++) {
+                sum += panel[(step / 4 * width + line % width) * 4 + step % 4];
+            }
+            assert_int_equal(sums[line], -7 * sum);
+        }
+        free(packed);
+    }
+}
+
 /* What vpmaddubsw would saturate: 255 x 127 twice. */
 static void test_saturation_probe(void **state)
 {
@@ -268,6 +296,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),
+        cmocka_unit_test(test_line_sums),
         cmocka_unit_test(test_saturation_probe),
     };
 

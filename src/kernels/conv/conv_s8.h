@@ -6,7 +6,10 @@
 #include "kernels/conv/conv_f32.h"
 #include "kernels/gemm/gemm_s8.h"
 
-enum { CONV_S8_SLACK = 64 }; /* bytes that may be read after the last plane with a halo */
+enum {
+    CONV_S8_CHUNK = 16, /* columns that are gathered together */
+    CONV_S8_SLACK = 64  /* bytes that may be read after the last plane with a halo */
+};
 
 /* A plane with its padding around it, so that no patch leaves it. Columns that a stride apart are
  * adjacent: a row is `stride_w` phases of `phase` bytes, and what one kernel position touches in a
@@ -46,12 +49,15 @@ void conv_s8_add_halo(const conv_f32_shape *shape, const conv_s8_halo *halo, con
 typedef struct conv_s8_image {
     const conv_f32_shape *shape;
     const conv_s8_halo *halo;
-    const uint8_t *data; /* [channels][halo->bytes], and CONV_S8_SLACK */
+    /* [channels][halo->bytes], and CONV_S8_SLACK; not needed for planes of one row whose width is a
+     * multiple of CONV_S8_CHUNK and kernels of one pixel. */
+    const uint8_t *data;
 } conv_s8_image;
 
 /* Packs columns [first, first + count) of the patch matrix, all steps, into panels of `width`
  * columns: a gemm_s8_source pack function. Row k = (channel, kernel row, kernel column), column n =
- * output pixel in row-major order. */
+ * output pixel in row-major order. Columns that fill the last panel up hold anything, and so may
+ * the GEMM_S8_SLACK bytes after it. */
 void conv_s8_pack(const void *context, int64_t first, int64_t count, int width, uint8_t *to);
 
 /* One channel of a depthwise convolution. The sums of bytes times weights, zero points not taken

@@ -1,10 +1,11 @@
 /* Halos around images of bytes, and their patches for the integer product. */
+#include <stddef.h>
 #include <string.h>
 
 #include "kernels/conv/conv_s8.h"
 #include "kernels/conv/conv_segments.h"
 
-enum { MOST = GEMM_S8_MOST_NR, CHUNK = 16 }; /* bytes copied at a time */
+enum { MOST = GEMM_S8_MOST_NR, CHUNK = CONV_S8_CHUNK };
 
 /* ---- halos ---- */
 
@@ -109,46 +110,49 @@ static void next_tap(const conv_s8_image *image, tap *t)
                 t->place.index;
 }
 
-/* The bytes of all columns at one kernel position: where they lie, or gathered into `line`, which
- * has room for MOST + CHUNK. */
-static const uint8_t *gather_line(const panel *p, const uint8_t *origin, uint8_t *line)
+/* CHUNK columns of four steps. */
+static inline void interleave(const uint8_t *restrict a, const uint8_t *restrict b,
+                              const uint8_t *restrict c, const uint8_t *restrict d,
+                              uint8_t *restrict to)
 {
-    if (p->segment_count == 1) {
-        return origin + p->segments[0].in_column;
+    for (int i = 0; i < CHUNK; i++) {
+        to[4 * i] = a[i];
+        to[4 * i + 1] = b[i];
+        to[4 * i + 2] = c[i];
+        to[4 * i + 3] = d[i];
     }
-    for (int i = 0; i < p->segment_count; i++) { /* what is copied too much, the next overwrites */
-        const uint8_t *from = origin + p->segments[i].in_column;
-        uint8_t *to = line + p->segments[i].first;
+}
 
-        for (int j = 0; j < p->segments[i].count; j += CHUNK) {
-            memcpy(to + j, from + j, CHUNK);
+/* Four steps of a panel. What is copied too much, the next segment or step overwrites. */
+static void pack_steps(const panel *p, const uint8_t *const origins[GEMM_S8_STEP], uint8_t *to)
+{
+    for (int i = 0; i < p->segment_count; i++) {
+        const conv_segment *at = &p->segments[i];
+        uint8_t *place = to + at->first * GEMM_S8_STEP;
+        int64_t from = at->in_column;
+
+        for (int j = 0; j < at->count; j += CHUNK) {
+            interleave(origins[0] + from + j, origins[1] + from + j, origins[2] + from + j,
+                       origins[3] + from + j, place + (ptrdiff_t)j * GEMM_S8_STEP);
         }
     }
-    return line;
 }
 
 static void pack_panel(const panel *p, uint8_t *to)
 {
-    static const uint8_t no_line[MOST]; /* stands for steps beyond the last: weights are 0 there */
     const conv_f32_shape *s = p->image->shape;
     int64_t steps = s->channels * s->kernel_h * s->kernel_w;
-    uint8_t gathered[GEMM_S8_STEP][MOST + CHUNK];
-    const uint8_t *lines[GEMM_S8_STEP];
+    const uint8_t *origins[GEMM_S8_STEP];
     tap at = first_tap(p->image);
 
     for (int64_t k = 0; k < steps; k += GEMM_S8_STEP) {
         for (int j = 0; j < GEMM_S8_STEP; j++) {
-            lines[j] = no_line;
-            if (k + j < steps) {
-                lines[j] = gather_line(p, at.origin, gathered[j]);
+            origins[j] = at.origin; /* beyond the last step any bytes do: weights are 0 there */
+            if (k + j + 1 < steps) {
                 next_tap(p->image, &at);
             }
         }
-        gemm_s8_interleave(lines, p->columns, to);
-        if (p->columns < p->width) {
-            memset(to + p->columns * GEMM_S8_STEP, 0,
-                   (size_t)(p->width - p->columns) * GEMM_S8_STEP);
-        }
+        pack_steps(p, origins, to);
         to += p->width * GEMM_S8_STEP;
     }
 }

@@ -1,5 +1,4 @@
-/* How columns of a patch matrix lie in the image: what the gathering of every element type shares.
- * */
+/* How columns of a patch matrix lie in the image, for elements of every type. */
 #ifndef KERNELS_CONV_CONV_SEGMENTS_H
 #define KERNELS_CONV_CONV_SEGMENTS_H
 

@@ -78,21 +78,6 @@ const gemm_s8_kernel *gemm_s8_select(void)
 
 /* ---- packing ---- */
 
-void gemm_s8_interleave(const uint8_t *const lines[GEMM_S8_STEP], int64_t count, uint8_t *to)
-{
-    const uint8_t *a = lines[0];
-    const uint8_t *b = lines[1];
-    const uint8_t *c = lines[2];
-    const uint8_t *d = lines[3];
-
-    for (int64_t i = 0; i < count; i++) {
-        to[4 * i] = a[i];
-        to[4 * i + 1] = b[i];
-        to[4 * i + 2] = c[i];
-        to[4 * i + 3] = d[i];
-    }
-}
-
 /* A step of a panel: four bytes of each of `lines` lines, zeros for the lines that are missing and
  * the steps beyond the end. */
 static void pack_step(const gemm_s8_matrix *m, int64_t first, int lines, int64_t k, int width,
@@ -139,21 +124,25 @@ void gemm_s8_pack(const void *matrix, int64_t first, int64_t count, int width, u
     }
 }
 
-/* At most GEMM_S8_MOST_NR lines of a panel. */
-static void sum_panel(const uint8_t *packed, int lines, int64_t steps, int width, int32_t factor,
+/* At most GEMM_S8_MOST_NR lines of a panel. What fills its last step up does not count. */
+static void sum_panel(const uint8_t *packed, int lines, int64_t k, int width, int32_t factor,
                       int32_t *sums)
 {
     uint32_t totals[GEMM_S8_MOST_NR] = {0};
+    const uint8_t *four = packed;
+    int rest = (int)(k % GEMM_S8_STEP);
 
-    for (int64_t step = 0; step < steps; step++) {
-        const uint8_t *four = packed + step * width * GEMM_S8_STEP;
-
+    for (int64_t step = 0; step < k / GEMM_S8_STEP; step++) {
         for (int i = 0; i < lines; i++) {
             totals[i] +=
                 (uint32_t)four[4 * i] + four[4 * i + 1] + four[4 * i + 2] + four[4 * i + 3];
         }
+        four += (ptrdiff_t)width * GEMM_S8_STEP;
     }
     for (int i = 0; i < lines; i++) {
+        for (int j = 0; j < rest; j++) {
+            totals[i] += four[i * GEMM_S8_STEP + j];
+        }
         sums[i] = (int32_t)(totals[i] * (uint32_t)factor);
     }
 }
@@ -161,11 +150,10 @@ static void sum_panel(const uint8_t *packed, int lines, int64_t steps, int width
 void gemm_s8_sum_lines(const uint8_t *packed, int64_t count, int64_t k, int width, int32_t factor,
                        int32_t *sums)
 {
-    int64_t padded = gemm_s8_padded(k);
-
     for (int64_t line = 0; line < count; line += width) {
-        sum_panel(packed + line * padded, (int)(count - line < width ? count - line : width),
-                  padded / GEMM_S8_STEP, width, factor, sums + line);
+        int lines = (int)(count - line < width ? count - line : width);
+
+        sum_panel(packed + line * gemm_s8_padded(k), lines, k, width, factor, sums + line);
     }
 }
 
@@ -185,7 +173,7 @@ int64_t gemm_s8_workspace(const gemm_s8_kernel *kernel, int64_t k, int64_t n)
 {
     int64_t block = gemm_s8_block(kernel, k);
 
-    return gemm_s8_packed_size(n < block ? n : block, k, kernel->nr);
+    return gemm_s8_packed_size(n < block ? n : block, k, kernel->nr) + GEMM_S8_SLACK;
 }
 
 static gemm_s8_finish finish_at(const gemm_s8_finish *f, int64_t row, int64_t column)

@@ -4,7 +4,8 @@
  *   packed A: panels of `mr` rows:    a[row / mr][k / 4][row % mr][k % 4]
  *   packed B: panels of `nr` columns: b[column / nr][k / 4][column % nr][k % 4]
  *
- * Steps of k are padded to a multiple of 4 with zeros. The signed operand holds weights; what is
+ * Steps of k are padded to a multiple of 4: with zeros in the weights, so that anything does in the
+ * activations. The signed operand holds weights; what is
  * stored the other way round is moved by 128 while it is packed (`flip` = 0x80) and its zero point
  * with it. Zero points and biases come in as offsets added to the sums: those of the activations
  * through sums of weights, those of the weights through sums of activations. All variants give the
@@ -18,7 +19,11 @@
 
 #include "kernels/isa.h"
 
-enum { GEMM_S8_MOST_NR = 64, GEMM_S8_STEP = 4 };
+enum {
+    GEMM_S8_MOST_NR = 64,
+    GEMM_S8_STEP = 4,
+    GEMM_S8_SLACK = 64 /* bytes after a packed block that packing functions may overwrite */
+};
 
 typedef enum gemm_s8_result {
     GEMM_S8_BYTES, /* u8 or s8, requantised */
@@ -97,13 +102,10 @@ typedef struct gemm_s8_matrix {
 /* Packs lines [first, first + count) of a gemm_s8_matrix into panels of `width`. */
 void gemm_s8_pack(const void *matrix, int64_t first, int64_t count, int width, uint8_t *to);
 
-/* sums[i] = factor times the sum of packed line i, of `count` lines of unsigned bytes (wrapping).
- * */
+/* sums[i] = factor times the sum of packed line i, of `count` lines of unsigned bytes
+ * (wrapping). */
 void gemm_s8_sum_lines(const uint8_t *packed, int64_t count, int64_t k, int width, int32_t factor,
                        int32_t *sums);
-
-/* Interleaves four lines of `count` bytes: to[4 * i + j] = lines[j][i]. */
-void gemm_s8_interleave(const uint8_t *const lines[GEMM_S8_STEP], int64_t count, uint8_t *to);
 
 /* Where the driver gets B from: panels packed before (`packed`), or a function that packs columns
  * [first, first + count), all steps, into panels of `width` at `to`. */
