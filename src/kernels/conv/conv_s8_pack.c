@@ -25,8 +25,8 @@ conv_s8_halo conv_s8_halo_of(const conv_f32_shape *s)
 }
 
 /* `count` places of one phase from input column `column` on, `stride` apart. */
-static void copy_phase(const uint8_t *row, int64_t width, int64_t column, int64_t stride,
-                       int64_t count, uint8_t zero, uint8_t *to)
+static void copy_phase(const uint8_t *restrict row, int64_t width, int64_t column, int64_t stride,
+                       int64_t count, uint8_t zero, uint8_t *restrict to)
 {
     int64_t from = conv_segments_reach(column, stride, 0, count);
     int64_t until = conv_segments_reach(column, stride, width, count);
@@ -110,17 +110,48 @@ static void next_tap(const conv_s8_image *image, tap *t)
                 t->place.index;
 }
 
-/* CHUNK columns of four steps. */
-static inline void interleave(const uint8_t *restrict a, const uint8_t *restrict b,
-                              const uint8_t *restrict c, const uint8_t *restrict d,
-                              uint8_t *restrict to)
+typedef uint8_t chunk __attribute__((vector_size(CHUNK)));
+
+static inline chunk load(const uint8_t *from)
 {
-    for (int i = 0; i < CHUNK; i++) {
-        to[4 * i] = a[i];
-        to[4 * i + 1] = b[i];
-        to[4 * i + 2] = c[i];
-        to[4 * i + 3] = d[i];
-    }
+    chunk c;
+
+    memcpy(&c, from, sizeof c);
+    return c;
+}
+
+/* Alternates the bytes of two chunks: of their first halves, and of their second. */
+static inline void zip_bytes(chunk a, chunk b, chunk *first, chunk *second)
+{
+    *first = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    *second =
+        __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+/* The same for pairs of bytes. */
+static inline void zip_pairs(chunk a, chunk b, uint8_t *to)
+{
+    chunk first =
+        __builtin_shufflevector(a, b, 0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23);
+    chunk second =
+        __builtin_shufflevector(a, b, 8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31);
+
+    memcpy(to, &first, sizeof first);
+    memcpy(to + CHUNK, &second, sizeof second);
+}
+
+/* CHUNK columns of four steps. */
+static inline void interleave(chunk a, chunk b, chunk c, chunk d, uint8_t *to)
+{
+    chunk first_ab;
+    chunk second_ab;
+    chunk first_cd;
+    chunk second_cd;
+
+    zip_bytes(a, b, &first_ab, &second_ab);
+    zip_bytes(c, d, &first_cd, &second_cd);
+    zip_pairs(first_ab, first_cd, to);
+    zip_pairs(second_ab, second_cd, to + 2 * CHUNK);
 }
 
 /* Four steps of a panel. What is copied too much, the next segment or step overwrites. */
@@ -132,8 +163,9 @@ static void pack_steps(const panel *p, const uint8_t *const origins[GEMM_S8_STEP
         int64_t from = at->in_column;
 
         for (int j = 0; j < at->count; j += CHUNK) {
-            interleave(origins[0] + from + j, origins[1] + from + j, origins[2] + from + j,
-                       origins[3] + from + j, place + (ptrdiff_t)j * GEMM_S8_STEP);
+            interleave(load(origins[0] + from + j), load(origins[1] + from + j),
+                       load(origins[2] + from + j), load(origins[3] + from + j),
+                       place + (ptrdiff_t)j * GEMM_S8_STEP);
         }
     }
 }
