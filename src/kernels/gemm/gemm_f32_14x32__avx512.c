@@ -6,7 +6,7 @@
 
 #include "kernels/gemm/gemm_f32_variants.h"
 
-enum { MR = 14, NR = 32, LANES = 16 };
+enum { MR = 14, NR = 32, LANES = 16, NARROW = 4 };
 
 static inline __attribute__((always_inline)) __m512 finish_vector(const gemm_f32_finish *f, int row,
                                                                   int column, __mmask16 mask,
@@ -47,10 +47,11 @@ static inline __attribute__((always_inline)) void store_vector(const gemm_f32_ti
  * become registers. */
 static inline __attribute__((always_inline)) void tile_half(const gemm_f32_tile *t, int rows)
 {
+    int columns = t->columns < LANES ? t->columns : LANES;
     __m512 sum[MR];
     const float *a = t->a;
     const float *b = t->b;
-    __mmask16 mask = (__mmask16)((1u << t->columns) - 1);
+    __mmask16 mask = (__mmask16)((1u << columns) - 1);
 
 #pragma GCC unroll 14
     for (int i = 0; i < rows; i++) {
@@ -109,9 +110,46 @@ static inline __attribute__((always_inline)) void tile_full(const gemm_f32_tile 
     }
 }
 
+/* Up to NARROW columns from `first` on, with rows in the lanes: a column costs one multiplication
+ * per step instead of one per row. The order of additions is that of the other tiles. */
+static void tile_narrow(const gemm_f32_tile *t, int first)
+{
+    const __m512i lines = _mm512_setr_epi32(0, 16, 32, 48, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    float sums[NARROW][LANES];
+    __m512 sum[NARROW];
+    const float *a = t->a;
+    const float *b = t->b + first;
+    __mmask16 mask = (__mmask16)((1u << (t->columns - first)) - 1);
+
+#pragma GCC unroll 4
+    for (int j = 0; j < NARROW; j++) {
+        sum[j] = _mm512_setzero_ps();
+    }
+    for (int64_t k = 0; k < t->k; k++) {
+        __m512 x = _mm512_maskz_loadu_ps((1u << MR) - 1, a);
+
+#pragma GCC unroll 4
+        for (int j = 0; j < NARROW; j++) {
+            sum[j] = _mm512_fmadd_ps(x, _mm512_set1_ps(b[j]), sum[j]);
+        }
+        a += MR;
+        b += NR;
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < NARROW; j++) {
+        _mm512_storeu_ps(sums[j], sum[j]);
+    }
+    for (int i = 0; i < t->rows; i++) {
+        __m512 row =
+            _mm512_mask_i32gather_ps(_mm512_setzero_ps(), mask, lines, &sums[0][i], sizeof(float));
+
+        store_vector(t, i, first, mask, row);
+    }
+}
+
 static inline __attribute__((always_inline)) void tile_rows(const gemm_f32_tile *t, int rows)
 {
-    if (t->columns > LANES) {
+    if (t->columns > LANES + NARROW) {
         tile_full(t, rows);
     } else {
         tile_half(t, rows);
@@ -120,6 +158,13 @@ static inline __attribute__((always_inline)) void tile_rows(const gemm_f32_tile 
 
 static void tile(const gemm_f32_tile *t)
 {
+    if (t->columns <= NARROW && t->rows > NARROW) {
+        tile_narrow(t, 0);
+        return;
+    }
+    if (t->columns > LANES && t->columns <= LANES + NARROW) {
+        tile_narrow(t, LANES);
+    }
     switch (t->rows) {
     case 14: tile_rows(t, 14); break;
     case 13: tile_rows(t, 13); break;
