@@ -251,9 +251,9 @@ static void sum_rows(void *context, int64_t begin, int64_t end, int worker)
     (void)worker;
     for (int64_t k = begin; k < end; k++) {
         int64_t base = offset_of(r->kept, r->kept_shape, r->kept_stride, k);
-        total t = {.sum = kernel->sum(from + base, r->gone_count)};
 
-        to[k] = (float)finish(r->kind, t, r->gone_count);
+        to[k] = (float)finish(r->kind, (total){.sum = kernel->sum(from + base, r->gone_count)},
+                              r->gone_count);
     }
 }
 

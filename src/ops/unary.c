@@ -26,6 +26,7 @@ struct unary_row {
     double (*f64)(double x, const unary *u);   /* ...one with */
     int64_t (*i64)(int64_t x, const unary *u); /* NULL: no integers */
     void (*f32)(float *restrict to, const float *restrict from, int64_t n, const unary *u);
+    bool in_place;     /* the f32 loop may overwrite what it reads */
     const char *a, *b; /* names of float attributes, or NULL */
     float a_default, b_default;
 };
@@ -213,12 +214,12 @@ static void reciprocal_f32(float *restrict to, const float *restrict from, int64
     }
 }
 
-static void exp_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
+static void exp_f32(float *to, const float *from, int64_t n, const unary *u)
 {
     u->fast->exp(to, from, n);
 }
 
-static void log_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
+static void log_f32(float *to, const float *from, int64_t n, const unary *u)
 {
     u->fast->log(to, from, n);
 }
@@ -248,17 +249,17 @@ static void round_f32(float *restrict to, const float *restrict from, int64_t n,
     }
 }
 
-static void tanh_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
+static void tanh_f32(float *to, const float *from, int64_t n, const unary *u)
 {
     u->fast->tanh(to, from, n);
 }
 
-static void erf_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
+static void erf_f32(float *to, const float *from, int64_t n, const unary *u)
 {
     u->fast->erf(to, from, n);
 }
 
-static void sigmoid_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
+static void sigmoid_f32(float *to, const float *from, int64_t n, const unary *u)
 {
     u->fast->sigmoid(to, from, n);
 }
@@ -307,33 +308,33 @@ static void hard_swish_f32(float *restrict to, const float *restrict from, int64
     }
 }
 
-static void gelu_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
+static void gelu_f32(float *to, const float *from, int64_t n, const unary *u)
 {
     u->fast->gelu(to, from, n);
 }
 
-static void swish_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
+static void swish_f32(float *to, const float *from, int64_t n, const unary *u)
 {
     u->fast->swish(to, from, n, (float)u->a);
 }
 
-static void gelu_tanh_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
+static void gelu_tanh_f32(float *to, const float *from, int64_t n, const unary *u)
 {
     u->fast->gelu_tanh(to, from, n);
 }
 
-static void softplus_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
+static void softplus_f32(float *to, const float *from, int64_t n, const unary *u)
 {
     u->fast->softplus(to, from, n);
 }
 
-static void elu_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
+static void elu_f32(float *to, const float *from, int64_t n, const unary *u)
 {
     u->fast->elu(to, from, n, (float)u->a);
 }
 
 /* elu with its slope, times gamma. */
-static void selu_f32(float *restrict to, const float *restrict from, int64_t n, const unary *u)
+static void selu_f32(float *to, const float *from, int64_t n, const unary *u)
 {
     u->fast->elu(to, from, n, (float)u->a);
     u->fast->scale(to, to, n, (float)u->b, 0.0f);
@@ -365,6 +366,10 @@ static void map_f32(const unary *u, int64_t start, int64_t count)
 
     if (u->from->dtype == SPRY_DTYPE_F32) {
         from = (const float *)u->from->data + start;
+        if (u->row->in_place || u->to->data != u->from->data) {
+            u->row->f32((float *)u->to->data + start, from, count, u);
+            return;
+        }
     } else {
         convert_read_f32(u->from, start, count, room);
     }
@@ -432,8 +437,9 @@ static spry_status run_unary(op_call *call)
 
 static spry_status run_gelu(op_call *call)
 {
-    static const unary_row exact = {.plain = gelu, .f32 = gelu_f32};
-    static const unary_row approximate = {.plain = gelu_tanh, .f32 = gelu_tanh_f32};
+    static const unary_row exact = {.plain = gelu, .f32 = gelu_f32, .in_place = true};
+    static const unary_row approximate = {
+        .plain = gelu_tanh, .f32 = gelu_tanh_f32, .in_place = true};
     const char *form = graph_attribute_string(call->node, "approximate", "none");
 
     if (strcmp(form, "tanh") != 0 && strcmp(form, "none") != 0) {
@@ -530,9 +536,10 @@ const op ops_unary[] = {
     UNARY("Celu", 12, OP_FLOATS, .f64 = celu, .a = "alpha", .a_default = 1.0f),
     UNARY("Cos", 7, OP_FLOATS, .plain = cos),
     UNARY("Cosh", 9, OP_FLOATS, .plain = cosh),
-    UNARY("Elu", 6, OP_FLOATS, .f64 = elu, .f32 = elu_f32, .a = "alpha", .a_default = 1.0f),
-    UNARY("Erf", 9, OP_FLOATS, .plain = erf, .f32 = erf_f32),
-    UNARY("Exp", 6, OP_FLOATS, .plain = exp, .f32 = exp_f32),
+    UNARY("Elu", 6, OP_FLOATS, .f64 = elu, .f32 = elu_f32, .in_place = true, .a = "alpha",
+          .a_default = 1.0f),
+    UNARY("Erf", 9, OP_FLOATS, .plain = erf, .f32 = erf_f32, .in_place = true),
+    UNARY("Exp", 6, OP_FLOATS, .plain = exp, .f32 = exp_f32, .in_place = true),
     UNARY("Floor", 1, OP_FLOATS, .plain = floor, .f32 = floor_f32),
     UNARY_OF("Gelu", "", 20, OP_FLOATS, run_gelu, op_infer_same, OP_IN_PLACE, NULL),
     UNARY_OF("Gelu", "com.microsoft", 1, OP_FLOATS, run_gelu, op_infer_same, OP_IN_PLACE, NULL),
@@ -543,29 +550,29 @@ const op ops_unary[] = {
     UNARY_TEST("IsNaN", 9, OP_FLOATS | SMALL_FLOATS, run_is_nan),
     UNARY("LeakyRelu", 6, OP_FLOATS, .f64 = leaky_relu, .f32 = leaky_relu_f32,
           .a = "alpha", .a_default = 0.01f),
-    UNARY("Log", 6, OP_FLOATS, .plain = log, .f32 = log_f32),
+    UNARY("Log", 6, OP_FLOATS, .plain = log, .f32 = log_f32, .in_place = true),
     UNARY("Mish", 18, OP_FLOATS, .plain = mish),
     UNARY("Neg", 6, OP_FLOATS | OP_SIGNED, .plain = negate, .f32 = negate_f32, .i64 = neg_i64),
     UNARY("Not", 1, OP_BOOL, .i64 = not_i64),
     UNARY("Reciprocal", 6, OP_FLOATS, .plain = reciprocal, .f32 = reciprocal_f32),
     UNARY("Relu", 6, OP_FLOATS | OP_INTEGERS, .plain = relu, .f32 = relu_f32, .i64 = relu_i64),
     UNARY("Round", 11, OP_FLOATS, .plain = rint, .f32 = round_f32),
-    UNARY("Selu", 6, OP_FLOATS, .f64 = selu, .f32 = selu_f32,
+    UNARY("Selu", 6, OP_FLOATS, .f64 = selu, .f32 = selu_f32, .in_place = true,
           .a = "alpha", .a_default = 1.67326319217681884766f,
           .b = "gamma", .b_default = 1.05070102214813232422f),
     UNARY("Shrink", 9, OP_NUMERIC, .f64 = shrink, .i64 = shrink_i64, .a = "lambd",
           .a_default = 0.5f, .b = "bias", .b_default = 0.0f),
-    UNARY("Sigmoid", 6, OP_FLOATS, .plain = sigmoid, .f32 = sigmoid_f32),
+    UNARY("Sigmoid", 6, OP_FLOATS, .plain = sigmoid, .f32 = sigmoid_f32, .in_place = true),
     UNARY("Sign", 9, OP_NUMERIC, .plain = sign, .i64 = sign_i64),
     UNARY("Sin", 7, OP_FLOATS, .plain = sin),
     UNARY("Sinh", 9, OP_FLOATS, .plain = sinh),
-    UNARY("Softplus", 1, OP_FLOATS, .plain = softplus, .f32 = softplus_f32),
+    UNARY("Softplus", 1, OP_FLOATS, .plain = softplus, .f32 = softplus_f32, .in_place = true),
     UNARY("Softsign", 1, OP_FLOATS, .plain = softsign),
     UNARY("Sqrt", 6, OP_FLOATS, .plain = sqrt, .f32 = sqrt_f32),
-    UNARY("Swish", 24, OP_FLOATS, .f64 = swish, .f32 = swish_f32, .a = "alpha",
+    UNARY("Swish", 24, OP_FLOATS, .f64 = swish, .f32 = swish_f32, .in_place = true, .a = "alpha",
           .a_default = 1.0f),
     UNARY("Tan", 7, OP_FLOATS, .plain = tan),
-    UNARY("Tanh", 6, OP_FLOATS, .plain = tanh, .f32 = tanh_f32),
+    UNARY("Tanh", 6, OP_FLOATS, .plain = tanh, .f32 = tanh_f32, .in_place = true),
     UNARY("ThresholdedRelu", 10, OP_FLOATS, .f64 = thresholded_relu, .a = "alpha",
           .a_default = 1.0f),
     {.name = NULL},

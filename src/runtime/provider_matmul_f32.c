@@ -12,8 +12,8 @@ enum { MOST_PACKED_FLOATS = 1 << 20 };
 
 typedef struct matmul_state {
     spry_allocator allocator;
-    const gemm_f32_kernel *gemm;
-    int64_t batch; /* products of equal shape; operands repeat where their step is 0 */
+    gemm_f32_kernel gemm; /* blocked for products */
+    int64_t batch;        /* products of equal shape; operands repeat where their step is 0 */
     int64_t m, n, k;
     int64_t a_step, b_step; /* floats between the operands of successive products */
     int64_t a_row, a_k;     /* strides of A */
@@ -138,14 +138,25 @@ static bool accepts(const provider_site *site)
 
 /* ---- creation ---- */
 
+/* The best kernel with blocks twice as deep and half as wide: results are added to memory less
+ * often, which is worth more to products of few rows than wide blocks are. */
+static gemm_f32_kernel product_kernel(void)
+{
+    gemm_f32_kernel kernel = *gemm_f32_select();
+
+    kernel.kc *= 2;
+    kernel.nc = kernel.nc / 2 / kernel.nr * kernel.nr;
+    return kernel;
+}
+
 static spry_status pack_constant(matmul_state *s, const tensor *b, spry_error *error)
 {
-    s->packed_size = gemm_f32_packed_size(s->n, s->k, s->gemm->nr);
+    s->packed_size = gemm_f32_packed_size(s->n, s->k, s->gemm.nr);
     s->packed = alloc_bytes(&s->allocator, (size_t)s->packed_size * sizeof(float));
     if (s->packed == NULL) {
         return alloc_failed(error, (size_t)s->packed_size * sizeof(float));
     }
-    gemm_f32_pack(b->data, s->b_column, s->b_k, s->n, s->k, s->gemm->nr, s->packed);
+    gemm_f32_pack(b->data, s->b_column, s->b_k, s->n, s->k, s->gemm.nr, s->packed);
     return SPRY_OK;
 }
 
@@ -167,17 +178,17 @@ static int64_t slice_of(int64_t extent, int64_t pieces, int64_t unit)
 static void choose_slices(matmul_state *s, int64_t members)
 {
     int64_t most = MOST_PACKED_FLOATS / s->k;
-    int64_t row_pieces = pieces_of(s->m, most > s->gemm->mr ? most : s->gemm->mr);
+    int64_t row_pieces = pieces_of(s->m, most > s->gemm.mr ? most : s->gemm.mr);
     int64_t column_pieces = 1;
     int64_t wanted = pieces_of(members, s->batch * row_pieces);
 
-    if (s->n >= wanted * s->gemm->nc) {
+    if (s->n >= wanted * s->gemm.nc) {
         column_pieces = wanted;
     } else {
         row_pieces *= wanted;
     }
-    s->row_slice = slice_of(s->m, row_pieces, s->gemm->mr);
-    s->column_slice = slice_of(s->n, column_pieces, s->gemm->nr);
+    s->row_slice = slice_of(s->m, row_pieces, s->gemm.mr);
+    s->column_slice = slice_of(s->n, column_pieces, s->gemm.nr);
 }
 
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
@@ -191,21 +202,21 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     }
     (void)read_problem(site, s); /* accepted before */
     s->allocator = *site->allocator;
-    s->gemm = gemm_f32_select();
+    s->gemm = product_kernel();
     choose_slices(s, threads_count(site->team));
-    s->a_floats = gemm_f32_packed_size(s->row_slice, s->k, s->gemm->mr);
+    s->a_floats = gemm_f32_packed_size(s->row_slice, s->k, s->gemm.mr);
     if (b != NULL && s->b_step == 0) {
         status = pack_constant(s, b, error);
         step->packed_bytes = (size_t)s->packed_size * sizeof(float);
     } else {
-        s->b_floats = gemm_f32_workspace(s->gemm, s->k, s->column_slice);
+        s->b_floats = gemm_f32_workspace(&s->gemm, s->k, s->column_slice);
     }
     if (status != SPRY_OK) {
         alloc_release(site->allocator, s, sizeof *s);
         return status;
     }
     step->state = s;
-    step->kernel = s->gemm->name;
+    step->kernel = s->gemm.name;
     step->workspace_bytes =
         (size_t)(s->a_floats + s->b_floats) * sizeof(float) * (size_t)threads_count(site->team);
     return SPRY_OK;
@@ -259,8 +270,8 @@ static void run_piece(const matmul_run *r, int64_t piece, int worker)
         p.finish.residual_stride = s->n;
     }
     gemm_f32_pack(r->a + product * s->a_step + row * s->a_row, s->a_row, s->a_k, rows, s->k,
-                  s->gemm->mr, packed_a);
-    gemm_f32_run(s->gemm, &p, packed_a + s->a_floats);
+                  s->gemm.mr, packed_a);
+    gemm_f32_run(&s->gemm, &p, packed_a + s->a_floats);
 }
 
 static void run_pieces(void *context, int64_t begin, int64_t end, int worker)
