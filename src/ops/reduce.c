@@ -1,8 +1,7 @@
 /* Reductions over axes: sums, products, norms, extremes, and where the extremes are.
  *
- * The input is walked once per result element, in the input's order, with an f64 (or i64)
- * accumulator, so results do not depend on the number of threads; sums of f32 rows without gaps
- * are a vector kernel's. */
+ * The input is walked once per result element, in its order, with an f64 (or i64) accumulator (sums
+ * of f32 rows: a vector kernel), so results do not depend on the number of threads. */
 #include <math.h>
 
 #include "kernels/elementwise/elementwise_f32.h"
