@@ -107,3 +107,13 @@ bool isa_has_avxvnni(void)
 {
     return isa_chosen()->avxvnni;
 }
+
+const void *isa_select(const isa_variant *variants, int count)
+{
+    int best = 0;
+
+    for (int i = 1; i < count; i++) {
+        best = isa_usable(variants[i].level) ? i : best;
+    }
+    return variants[best].table;
+}

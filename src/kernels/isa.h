@@ -56,6 +56,9 @@ typedef struct isa_variant {
 /* True when kernels of `level` may run now (isa_current() includes it). */
 bool isa_usable(isa_level level);
 
+/* The table of the last variant that may run now. The first one of a list always may. */
+const void *isa_select(const isa_variant *variants, int count);
+
 /* isa_chosen()->bf16 and ->avxvnni, for the guards of kernel families. */
 bool isa_has_bf16(void);
 bool isa_has_avxvnni(void);

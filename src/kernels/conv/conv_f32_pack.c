@@ -84,12 +84,5 @@ const int conv_f32_pack_variant_count =
 
 const conv_f32_packer *conv_f32_pack_select(void)
 {
-    const conv_f32_packer *best = &conv_f32_pack__generic;
-
-    for (int i = 0; i < conv_f32_pack_variant_count; i++) {
-        if (isa_usable(conv_f32_pack_variants[i].level)) {
-            best = conv_f32_pack_variants[i].table;
-        }
-    }
-    return best;
+    return isa_select(conv_f32_pack_variants, conv_f32_pack_variant_count);
 }

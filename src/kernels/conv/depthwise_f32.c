@@ -23,12 +23,5 @@ const int conv_f32_depthwise_variant_count =
 
 const conv_f32_depthwise_kernel *conv_f32_depthwise_select(void)
 {
-    const conv_f32_depthwise_kernel *best = &depthwise_f32__generic;
-
-    for (int i = 0; i < conv_f32_depthwise_variant_count; i++) {
-        if (isa_usable(conv_f32_depthwise_variants[i].level)) {
-            best = conv_f32_depthwise_variants[i].table;
-        }
-    }
-    return best;
+    return isa_select(conv_f32_depthwise_variants, conv_f32_depthwise_variant_count);
 }

@@ -23,12 +23,5 @@ const int conv_s8_depthwise_variant_count =
 
 const conv_s8_depthwise_kernel *conv_s8_depthwise_select(void)
 {
-    const conv_s8_depthwise_kernel *best = &depthwise_s8__generic;
-
-    for (int i = 0; i < conv_s8_depthwise_variant_count; i++) {
-        if (isa_usable(conv_s8_depthwise_variants[i].level)) {
-            best = conv_s8_depthwise_variants[i].table;
-        }
-    }
-    return best;
+    return isa_select(conv_s8_depthwise_variants, conv_s8_depthwise_variant_count);
 }

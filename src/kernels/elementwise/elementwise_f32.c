@@ -19,12 +19,5 @@ const int elementwise_f32_variant_count =
 
 const elementwise_f32_kernel *elementwise_f32_select(void)
 {
-    const elementwise_f32_kernel *best = &elementwise_f32__generic;
-
-    for (int i = 0; i < elementwise_f32_variant_count; i++) {
-        if (isa_usable(elementwise_f32_variants[i].level)) {
-            best = elementwise_f32_variants[i].table;
-        }
-    }
-    return best;
+    return isa_select(elementwise_f32_variants, elementwise_f32_variant_count);
 }

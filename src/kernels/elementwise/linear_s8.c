@@ -18,12 +18,5 @@ const int linear_s8_variant_count = sizeof linear_s8_variants / sizeof *linear_s
 
 const linear_s8_kernel *linear_s8_select(void)
 {
-    const linear_s8_kernel *best = &linear_s8__generic;
-
-    for (int i = 0; i < linear_s8_variant_count; i++) {
-        if (isa_usable(linear_s8_variants[i].level)) {
-            best = linear_s8_variants[i].table;
-        }
-    }
-    return best;
+    return isa_select(linear_s8_variants, linear_s8_variant_count);
 }

@@ -63,14 +63,7 @@ const int gemm_f32_variant_count = sizeof gemm_f32_variants / sizeof *gemm_f32_v
 
 const gemm_f32_kernel *gemm_f32_select(void)
 {
-    const gemm_f32_kernel *best = &gemm_f32_4x16__generic;
-
-    for (int i = 0; i < gemm_f32_variant_count; i++) {
-        if (isa_usable(gemm_f32_variants[i].level)) {
-            best = gemm_f32_variants[i].table;
-        }
-    }
-    return best;
+    return isa_select(gemm_f32_variants, gemm_f32_variant_count);
 }
 
 /* ---- packing ---- */

@@ -27,12 +27,5 @@ const int pool_f32_variant_count = sizeof pool_f32_variants / sizeof *pool_f32_v
 
 const pool_f32_kernel *pool_f32_select(void)
 {
-    const pool_f32_kernel *best = &pool_f32__generic;
-
-    for (int i = 0; i < pool_f32_variant_count; i++) {
-        if (isa_usable(pool_f32_variants[i].level)) {
-            best = pool_f32_variants[i].table;
-        }
-    }
-    return best;
+    return isa_select(pool_f32_variants, pool_f32_variant_count);
 }
