@@ -109,6 +109,23 @@ static bool is_number(spry_dtype dtype)
     return class != DTYPE_CLASS_NONE && class != DTYPE_CLASS_COMPLEX && class != DTYPE_CLASS_STRING;
 }
 
+/* For one more name. Room for its row is taken too, because the rows cannot say that they failed. */
+static spry_status make_room(spry_comparison *c, spry_error *error)
+{
+    void *sums = c->sums;
+    void *rows = c->rows;
+    spry_status status = alloc_grow(&c->allocator, &sums, &c->capacity, c->count + 1,
+                                    sizeof *c->sums, MOST_NAMES, error);
+
+    c->sums = sums;
+    if (status == SPRY_OK) {
+        status = alloc_grow(&c->allocator, &rows, &c->row_capacity, c->count + 1, sizeof *c->rows,
+                            MOST_NAMES, error);
+        c->rows = rows;
+    }
+    return status;
+}
+
 static spry_status find_sums(spry_comparison *c, const char *name, compare_sums **sums,
                              spry_error *error)
 {
@@ -119,11 +136,7 @@ static spry_status find_sums(spry_comparison *c, const char *name, compare_sums 
             return SPRY_OK;
         }
     }
-    void *array = c->sums;
-    spry_status status = alloc_grow(&c->allocator, &array, &c->capacity, c->count + 1,
-                                    sizeof *c->sums, MOST_NAMES, error);
-
-    c->sums = array;
+    spry_status status = make_room(c, error);
     if (status != SPRY_OK) {
         return status;
     }
@@ -188,16 +201,9 @@ static spry_difference finish(const compare_sums *s)
 
 int32_t spry_comparison_rows(spry_comparison *comparison, const spry_difference **rows)
 {
-    void *array = comparison->rows;
     double lowest = 200; /* what f32 could reach at best: so the first row can be suspicious too */
-    spry_status status = alloc_grow(&comparison->allocator, &array, &comparison->row_capacity,
-                                    comparison->count, sizeof *comparison->rows, MOST_NAMES, NULL);
 
-    comparison->rows = array;
     *rows = comparison->rows;
-    if (status != SPRY_OK) {
-        return 0;
-    }
     for (size_t i = 0; i < comparison->count; i++) {
         spry_difference *d = &comparison->rows[i];
         *d = finish(&comparison->sums[i]);

@@ -7,6 +7,8 @@
 #include <cmocka.h>
 
 #include "spry/compare.h"
+#include "support/fault.h"
+#include "support/proto.h"
 
 static spry_tensor *wrap(float *values, int rank, const int64_t *shape, size_t count)
 {
@@ -118,12 +120,70 @@ static void test_runs_add_up(void **state)
     }
 }
 
+static spry_status compare_some(const spry_allocator *allocator, void *context, spry_error *error)
+{
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "a"};
+    spry_comparison *comparison = NULL;
+    const spry_difference *rows = NULL;
+    spry_status status = spry_comparison_create(allocator, &comparison, error);
+
+    for (size_t i = 0; status == SPRY_OK && i < sizeof names / sizeof names[0]; i++) {
+        status = spry_comparison_add(comparison, names[i], context, context, error);
+    }
+    if (status == SPRY_OK) {
+        assert_int_equal(spry_comparison_rows(comparison, &rows), 9);
+        assert_string_equal(rows[8].name, "i");
+    }
+    spry_comparison_destroy(comparison);
+    return status;
+}
+
+static spry_status expose_results(const spry_allocator *allocator, void *context, spry_error *error)
+{
+    const proto *file = context;
+    spry_model *source = NULL;
+    spry_model *exposed = NULL;
+    spry_status status = spry_model_parse(allocator, file->data, file->size, NULL, &source, error);
+
+    if (status == SPRY_OK) {
+        status = spry_model_expose(source, source, &exposed, error);
+    }
+    if (status == SPRY_OK) {
+        assert_int_equal(spry_model_output_count(exposed), 2);
+    }
+    spry_model_destroy(exposed);
+    spry_model_destroy(source);
+    return status;
+}
+
+/* No row may be lost in silence either: rows cannot say that they failed. */
+static void test_memory_runs_out(void **state)
+{
+    const int64_t shape[] = {2, 2};
+    float numbers[] = {1, 2, 3, 4};
+    spry_tensor *t = wrap(numbers, 2, shape, 4);
+    proto graph = {0};
+    proto file = {0};
+    (void)state;
+
+    assert_true(fault_sweep(compare_some, t) > 3);
+    spry_tensor_destroy(t);
+    proto_node(&graph, 1, "Relu", "x", "a");
+    proto_node(&graph, 1, "Neg", "a", "y");
+    proto_value_info(&graph, 11, "x", SPRY_DTYPE_F32, 2, shape);
+    proto_value_info(&graph, 12, "y", SPRY_DTYPE_F32, 2, shape);
+    proto_model(&file, 8, 13, &graph);
+    assert_true(fault_sweep(expose_results, &file) > 3);
+    proto_fini(&file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_differences),
         cmocka_unit_test(test_odd_elements),
         cmocka_unit_test(test_runs_add_up),
+        cmocka_unit_test(test_memory_runs_out),
     };
 
     return cmocka_run_group_tests_name("compare", tests, NULL, NULL);
