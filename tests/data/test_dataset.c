@@ -404,6 +404,11 @@ static spry_status use_set(const spry_allocator *allocator, void *context, spry_
     spry_status status = spry_dataset_open(allocator, context, &d, error);
 
     if (status == SPRY_OK) {
+        status = spry_dataset_sample(d, 0, &t, error);
+    }
+    spry_tensor_destroy(t);
+    t = NULL;
+    if (status == SPRY_OK) {
         status = spry_dataset_batch(d, 0, 1, &recipe, SPRY_DTYPE_F32, 4, target, &t, NULL, error);
     }
     spry_tensor_destroy(t);
@@ -414,7 +419,12 @@ static spry_status use_set(const spry_allocator *allocator, void *context, spry_
 static void failing_allocations_leak_nothing(void **state)
 {
     static const char *const kinds[] = {"folder:%s/sweep", "labels:%s/sweep.tsv",
-                                        "npz:%s/glyphs.npz"};
+                                        "npz:%s/glyphs.npz", "cifar10:%s/sweep.bin",
+                                        "idx:%s/sweep"};
+    static const uint8_t record[3073] = {3};
+    const uint8_t head[] = {0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3};
+    const uint8_t label[] = {0, 0, 8, 1, 0, 0, 0, 1, 7};
+    gzFile packed = gzopen(data_join(folder, "sweep-images-idx3-ubyte.gz"), "wb");
     char path[700];
 
     (void)state;
@@ -422,6 +432,12 @@ static void failing_allocations_leak_nothing(void **state)
     assert_int_equal(mkdir(data_join(folder, "sweep/one"), 0700), 0);
     write_picture(data_join(folder, "sweep/one/a.png"), 9, 7, 5);
     data_write(data_join(folder, "sweep.tsv"), "sweep/one/a.png\t4\n", 18);
+    data_write(data_join(folder, "sweep.bin"), record, sizeof record);
+    assert_non_null(packed);
+    assert_int_equal(gzwrite(packed, head, sizeof head), sizeof head);
+    assert_int_equal(gzwrite(packed, "pixels", 6), 6);
+    assert_int_equal(gzclose(packed), Z_OK);
+    data_write(data_join(folder, "sweep-labels-idx1-ubyte"), label, sizeof label);
     {
         const int64_t shape[] = {2, 6, 6, 3};
         const int64_t count[] = {2};

@@ -257,21 +257,41 @@ static void only_pictures_are_saved(void **state)
     assert_int_equal(spry_image_load(NULL, "/nowhere.png", &t, NULL), SPRY_IO);
 }
 
-static spry_status decode_once(const spry_allocator *allocator, void *context, spry_error *error)
+static spry_status load_once(const spry_allocator *allocator, void *context, spry_error *error)
 {
     spry_tensor *t = NULL;
-    spry_status status =
-        spry_image_decode(allocator, png_rgba, sizeof png_rgba, "picture", &t, error);
+    spry_status status = spry_image_load(allocator, context, &t, error);
 
-    (void)context;
     spry_tensor_destroy(t);
     return status;
 }
 
 static void failing_allocations_leak_nothing(void **state)
 {
+    const struct {
+        const uint8_t *bytes;
+        size_t size;
+    } files[] = {{png_rgba, sizeof png_rgba},
+                 {png_palette, sizeof png_palette},
+                 {png_gray_alpha, sizeof png_gray_alpha},
+                 {png_gray16, sizeof png_gray16},
+                 {webp, sizeof webp}};
+    spry_tensor *t = picture(3);
+    unsigned long size;
+    uint8_t *jpeg;
+    char path[600];
+
     (void)state;
-    assert_true(fault_sweep(decode_once, NULL) >= 3);
+    (void)snprintf(path, sizeof path, "%s", data_join(folder, "sweep"));
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        data_write(path, files[i].bytes, files[i].size);
+        assert_true(fault_sweep(load_once, path) >= 2);
+    }
+    jpeg = encode_jpeg(t, 0, &size);
+    data_write(path, jpeg, size);
+    assert_true(fault_sweep(load_once, path) >= 2);
+    tjFree(jpeg);
+    spry_tensor_destroy(t);
 }
 
 int main(void)

@@ -341,6 +341,12 @@ static spry_status apply_once(const spry_allocator *allocator, void *context, sp
         spry_preprocess_image(allocator, &recipe, context, SPRY_DTYPE_F32, 4, shape, &t, error);
 
     spry_tensor_destroy(t);
+    t = NULL;
+    if (status == SPRY_OK) {
+        status =
+            spry_preprocess_image(allocator, &recipe, context, SPRY_DTYPE_U8, 4, shape, &t, error);
+    }
+    spry_tensor_destroy(t);
     return status;
 }
 

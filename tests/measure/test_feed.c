@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "spry/feed.h"
+#include "spry/image.h"
 #include "spry/tensor_file.h"
 #include "support/data.h"
 #include "support/fault.h"
@@ -159,13 +160,85 @@ static spry_status make_and_fill(const spry_allocator *allocator, void *context,
     return status;
 }
 
+/* A feed of `model` from `file`, run by a session. */
+typedef struct file_work {
+    const spry_model *model;
+    const char *file;
+} file_work;
+
+static spry_status load_and_run(const spry_allocator *allocator, void *context, spry_error *error)
+{
+    const file_work *work = context;
+    spry_session_options options = spry_session_options_default();
+    spry_feed *feed = NULL;
+    spry_session *session = NULL;
+    spry_value *outputs[2] = {NULL, NULL};
+    spry_status status = spry_feed_create(allocator, work->model, &feed, error);
+
+    options.threads = 1;
+    options.allocator = allocator;
+    if (status == SPRY_OK) {
+        status = spry_feed_load(feed, NULL, work->file, NULL, error);
+    }
+    if (status == SPRY_OK) {
+        status = spry_session_create(work->model, &options, &session, error);
+    }
+    if (status == SPRY_OK) {
+        status = spry_feed_run(feed, session, spry_feed_output_count(feed), outputs, error);
+    }
+    spry_value_destroy(outputs[0]);
+    spry_value_destroy(outputs[1]);
+    spry_session_destroy(session);
+    spry_feed_destroy(feed);
+    return status;
+}
+
+static void sweep_file(const char *model_name, const char *file)
+{
+    spry_model *model = load_model(model_name);
+    file_work work = {.model = model, .file = file};
+
+    assert_true(fault_sweep(load_and_run, &work) > 5);
+    spry_model_destroy(model);
+}
+
 static void memory_running_out(void **state)
 {
+    const int64_t picture_shape[] = {6, 5, 3};
+    const char *const names[] = {"a", "b"};
     spry_model *model = load_model("sum");
+    spry_tensor *rows = make_tensor(SPRY_DTYPE_F32, 3);
+    spry_tensor *wide = NULL;
+    spry_tensor *picture = NULL;
+    char folder[256];
+    const char *path;
 
     (void)state;
+    (void)snprintf(folder, sizeof folder, "%s", data_make_folder());
     assert_true(fault_sweep(make_and_fill, model) > 2);
     spry_model_destroy(model);
+
+    path = data_join(folder, "rows.npz");
+    assert_int_equal(
+        spry_archive_save(path, 2, names, (const spry_tensor *const[]){rows, rows}, NULL), SPRY_OK);
+    sweep_file("sum", path);
+    path = data_join(folder, "narrow.npy"); /* widened to f32: the feed narrows it */
+    assert_int_equal(spry_tensor_save(rows, path, NULL), SPRY_OK);
+    sweep_file("narrow", path);
+    path = data_join(folder, "points.bin");
+    assert_int_equal(
+        spry_tensor_create(NULL, SPRY_DTYPE_F32, 2, (const int64_t[]){1, 3}, &wide, NULL), SPRY_OK);
+    assert_int_equal(spry_tensor_save(wide, path, NULL), SPRY_OK);
+    sweep_file("points", path);
+    path = data_join(folder, "picture.png");
+    assert_int_equal(spry_tensor_create(NULL, SPRY_DTYPE_U8, 3, picture_shape, &picture, NULL),
+                     SPRY_OK);
+    assert_int_equal(spry_image_save_png(picture, path, NULL), SPRY_OK);
+    sweep_file("scores", path);
+    spry_tensor_destroy(picture);
+    spry_tensor_destroy(wide);
+    spry_tensor_destroy(rows);
+    data_remove_folder(folder);
 }
 
 int main(void)

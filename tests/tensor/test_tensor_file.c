@@ -387,10 +387,33 @@ static spry_status load_everything(const spry_allocator *allocator, void *contex
     return status;
 }
 
+static spry_status load_and_save(const spry_allocator *allocator, void *context, spry_error *error)
+{
+    const char *path = context;
+    const int64_t shape[] = {3};
+    bool is_bare = strstr(path, ".bin") != NULL;
+    spry_tensor *t = NULL;
+    spry_status status =
+        is_bare ? spry_tensor_load_raw(allocator, path, SPRY_DTYPE_F32, 1, shape, &t, error)
+                : spry_tensor_load(allocator, path, &t, error);
+
+    if (status == SPRY_OK) {
+        status = spry_tensor_save(t, path, error);
+    }
+    if (status == SPRY_OK && !is_bare && strstr(path, ".npy") == NULL) {
+        status = spry_archive_save(path, 1, (const char *const[]){"data"},
+                                   (const spry_tensor *const[]){t}, error);
+    }
+    spry_tensor_destroy(t);
+    return status;
+}
+
 static void failing_allocations_leak_nothing(void **state)
 {
     static const char *const names[] = {"a", "b"};
     static const char *const files[] = {"f.npz", "f.safetensors"};
+    static const char *const singles[] = {"s.npy", "s.bin", "s.npz", "s.safetensors"};
+    spry_tensor *line = make(SPRY_DTYPE_F32, 1, 3);
     spry_tensor *t = make(SPRY_DTYPE_F32, 2, 3);
     const spry_tensor *tensors[] = {t, t};
 
@@ -402,6 +425,14 @@ static void failing_allocations_leak_nothing(void **state)
         assert_int_equal(spry_archive_save(path, 2, names, tensors, NULL), SPRY_OK);
         assert_true(fault_sweep(load_everything, path) >= 4);
     }
+    for (int f = 0; f < 4; f++) {
+        char path[600];
+
+        (void)snprintf(path, sizeof path, "%s", data_join(folder, singles[f]));
+        assert_int_equal(spry_tensor_save(line, path, NULL), SPRY_OK);
+        assert_true(fault_sweep(load_and_save, path) >= 2);
+    }
+    spry_tensor_destroy(line);
     spry_tensor_destroy(t);
 }
 
