@@ -109,7 +109,7 @@ static bool is_number(spry_dtype dtype)
     return class != DTYPE_CLASS_NONE && class != DTYPE_CLASS_COMPLEX && class != DTYPE_CLASS_STRING;
 }
 
-/* For one more name. Room for its row is taken too, because the rows cannot say that they failed. */
+/* For one more name. Room for its row is taken too: the rows cannot say that they failed. */
 static spry_status make_room(spry_comparison *c, spry_error *error)
 {
     void *sums = c->sums;
