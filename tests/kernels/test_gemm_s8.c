@@ -168,8 +168,7 @@ static void check_result(const operands *o, const char *name)
     }
 }
 
-/* Computes with B packed on the way, and again with B packed before and the columns in two parts.
- * */
+/* Computes with B packed on the way, and again packed before with the columns in two parts. */
 static void run_both_ways(const gemm_s8_kernel *kernel, operands *o)
 {
     gemm_s8_matrix a = {o->a, o->k, 1, o->k, o->flip_a};

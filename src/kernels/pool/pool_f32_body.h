@@ -1,5 +1,4 @@
-/* The body of the pooling kernels, compiled once per instruction set by the files that include it.
- * */
+/* The body of the pooling kernels, compiled per instruction set by the files that include it. */
 #ifndef KERNELS_POOL_POOL_F32_BODY_H
 #define KERNELS_POOL_POOL_F32_BODY_H
 
