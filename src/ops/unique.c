@@ -275,6 +275,9 @@ static spry_status run_unique(op_call *call)
         return op_call_fail(call, SPRY_BAD_INPUT, "axis is outside of rank %d", x.rank);
     }
     status = axis_first(call, &x, axis, &moved);
+    if (status != SPRY_OK) {
+        return status;
+    }
     items.count = x.shape[axis];
     items.width = moved.shape[1] * moved.shape[2];
     for (int i = 0; i < 6 && status == SPRY_OK; i++) {
