@@ -176,9 +176,20 @@ static spry_status use_model(const spry_allocator *allocator, void *context, spr
     return status;
 }
 
+/* With whatever lies beside the file. */
+static spry_status load_model(const spry_allocator *allocator, void *context, spry_error *error)
+{
+    spry_model *m = NULL;
+    spry_status status = spry_model_load(allocator, context, &m, error);
+
+    spry_model_destroy(m);
+    return status;
+}
+
 static void survives_exhausted_memory(void **state)
 {
     char folder[512];
+    char path[600];
     proto p = {0};
     load_and_save work = {.p = &p};
 
@@ -187,6 +198,8 @@ static void survives_exhausted_memory(void **state)
     work.target = data_join(folder, "m.onnx");
     put_model(&p, 8);
     assert_true(fault_sweep(use_model, &work) > 3);
+    (void)snprintf(path, sizeof path, "%s", work.target);
+    assert_true(fault_sweep(load_model, path) > 3);
     proto_fini(&p);
     data_remove_folder(folder);
 }

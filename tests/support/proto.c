@@ -125,12 +125,42 @@ static void put_words(proto *p, unsigned field, const char *words)
 
 void proto_node(proto *p, unsigned field, const char *type, const char *inputs, const char *outputs)
 {
+    proto none = {0};
+
+    proto_node_with(p, field, type, inputs, outputs, &none);
+}
+
+void proto_node_with(proto *p, unsigned field, const char *type, const char *inputs,
+                     const char *outputs, proto *attributes)
+{
     proto node = {0};
 
     put_words(&node, 1, inputs);
     put_words(&node, 2, outputs);
     proto_text(&node, 4, type);
+    proto_raw(&node, attributes->data, attributes->size);
+    proto_fini(attributes);
     proto_message(p, field, &node);
+}
+
+void proto_attribute_int(proto *attributes, const char *name, int64_t number)
+{
+    proto attribute = {0};
+
+    proto_text(&attribute, 1, name);
+    proto_int(&attribute, 3, (uint64_t)number);
+    proto_int(&attribute, 20, 2);
+    proto_message(attributes, 5, &attribute);
+}
+
+void proto_attribute_graph(proto *attributes, const char *name, proto *graph)
+{
+    proto attribute = {0};
+
+    proto_text(&attribute, 1, name);
+    proto_message(&attribute, 6, graph);
+    proto_int(&attribute, 20, 5);
+    proto_message(attributes, 5, &attribute);
 }
 
 void proto_model(proto *p, int64_t ir_version, int64_t opset, proto *graph)

@@ -31,6 +31,12 @@ void proto_tensor(proto *p, unsigned field, const char *name, spry_dtype dtype, 
                   const int64_t *shape, const void *data, size_t size);
 void proto_node(proto *p, unsigned field, const char *type, const char *inputs,
                 const char *outputs);
+/* A node with the attributes that were put into `attributes`, which it takes over. */
+void proto_node_with(proto *p, unsigned field, const char *type, const char *inputs,
+                     const char *outputs, proto *attributes);
+void proto_attribute_int(proto *attributes, const char *name, int64_t number);
+/* Takes over `graph`. */
+void proto_attribute_graph(proto *attributes, const char *name, proto *graph);
 /* Takes over `graph`. */
 void proto_model(proto *p, int64_t ir_version, int64_t opset, proto *graph);
 
