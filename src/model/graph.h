@@ -270,6 +270,8 @@ SPRY_MUST_USE spry_status graph_copy_attributes(graph *g, const graph_attribute 
 graph_type graph_type_tensor(spry_dtype dtype, int rank, const int64_t *shape);
 /* True when it is a tensor type whose dimensions are all known. */
 bool graph_type_is_static(const graph_type *type);
+/* True when kind, element type, rank and sizes are equal (unknown sizes too). */
+bool graph_type_same(const graph_type *a, const graph_type *b);
 /* "f32[N,3,224,224]", "sequence(f32[?])" into `buffer`; returns it. */
 char *graph_type_describe(const graph_type *type, char *buffer, size_t size);
 

@@ -27,6 +27,20 @@ bool graph_type_is_static(const graph_type *type)
     return true;
 }
 
+bool graph_type_same(const graph_type *a, const graph_type *b)
+{
+    if (a->kind != b->kind || a->dtype != b->dtype || a->has_rank != b->has_rank ||
+        a->rank != b->rank) {
+        return false;
+    }
+    for (int i = 0; i < a->rank; i++) {
+        if (a->dims[i].size != b->dims[i].size) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void append_tensor(text *to, const graph_type *type)
 {
     text_append_format(to, "%s[",

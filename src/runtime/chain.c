@@ -69,3 +69,17 @@ spry_status chain_set_clamp(graph *g, int32_t node, const chain_end *end, spry_e
 
     return status == SPRY_OK ? graph_set_float(g, node, FUSE_UPPER, end->upper, error) : status;
 }
+
+spry_status chain_refuse_to_run(op_call *call)
+{
+    return op_call_fail(call, SPRY_INTERNAL, "a node of the plan lost its provider");
+}
+
+void chain_cost(const op_work *w, int64_t *macs, int64_t *flops)
+{
+    const op *plain = op_find("", w->node->type, w->node->opset);
+
+    if (plain != NULL && plain->cost != NULL) {
+        plain->cost(w, macs, flops);
+    }
+}

@@ -4,6 +4,7 @@
 #define RUNTIME_CHAIN_H
 
 #include "model/graph.h"
+#include "ops/op.h"
 
 /* The end of a chain of nodes, as far as it has been followed. */
 typedef struct chain_end {
@@ -28,5 +29,10 @@ bool chain_take_clamp(const graph *g, const graph_node *n, chain_end *end);
 /* Writes the bounds as attributes (fuse.h) of a node. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status chain_set_clamp(graph *g, int32_t node, const chain_end *end,
                                           spry_error *error);
+
+/* What nodes that exist in plans alone are defined by. Their kernel is never asked, since a
+ * provider executes them; their work is that of the standard operator of their name. */
+spry_status chain_refuse_to_run(op_call *call);
+void chain_cost(const op_work *w, int64_t *macs, int64_t *flops);
 
 #endif

@@ -18,44 +18,14 @@ typedef struct chain {
     int absorbed_count;
 } chain;
 
-/* What a fused node is defined by: never asked, since a provider executes it. */
-static spry_status refuse_to_run(op_call *call)
-{
-    return op_call_fail(call, SPRY_INTERNAL, "a fused node lost its provider");
-}
-
-/* The work is that of the product or convolution; what was fused into it is small. */
-static void fused_cost(const op_work *w, int64_t *macs, int64_t *flops)
-{
-    const op *plain = op_find("", w->node->type, w->node->opset);
-
-    if (plain != NULL && plain->cost != NULL) {
-        plain->cost(w, macs, flops);
-    }
-}
-
 static const op fused_op = {.name = "Fused",
                             .domain = FUSE_DOMAIN,
                             .min_inputs = 2,
                             .max_inputs = 4,
                             .min_outputs = 1,
                             .max_outputs = 1,
-                            .run = refuse_to_run,
-                            .cost = fused_cost};
-
-static bool same_static(const graph_type *a, const graph_type *b)
-{
-    if (!graph_type_is_static(a) || !graph_type_is_static(b) || a->dtype != b->dtype ||
-        a->rank != b->rank) {
-        return false;
-    }
-    for (int i = 0; i < a->rank; i++) {
-        if (a->dims[i].size != b->dims[i].size) {
-            return false;
-        }
-    }
-    return true;
-}
+                            .run = chain_refuse_to_run,
+                            .cost = chain_cost};
 
 /* A constant with one number per column of the result. */
 static bool is_column_bias(const graph *g, int32_t id, const graph_type *result)
@@ -83,8 +53,8 @@ static bool take_add(const graph *g, chain *c, const graph_node *add)
         c->bias = other;
         return true;
     }
-    if (c->residual == GRAPH_NONE && same_static(&g->values[other].type, type) &&
-        g->values[other].constant == NULL) {
+    if (c->residual == GRAPH_NONE && graph_type_is_static(type) &&
+        graph_type_same(&g->values[other].type, type) && g->values[other].constant == NULL) {
         c->residual = other;
         return true;
     }

@@ -269,29 +269,14 @@ static bool is_executable(const match *m)
     return provider_find(&site) != NULL;
 }
 
-/* What a rewritten node is defined by: never asked, since a provider executes it. */
-static spry_status refuse_to_run(op_call *call)
-{
-    return op_call_fail(call, SPRY_INTERNAL, "an integer node lost its provider");
-}
-
-static void integer_cost(const op_work *w, int64_t *macs, int64_t *flops)
-{
-    const op *plain = op_find("", w->node->type, w->node->opset);
-
-    if (plain != NULL && plain->cost != NULL) {
-        plain->cost(w, macs, flops);
-    }
-}
-
 static const op integer_op = {.name = "Integer",
                               .domain = INTEGER_DOMAIN,
                               .min_inputs = 2,
                               .max_inputs = INTEGER_PORTS,
                               .min_outputs = 1,
                               .max_outputs = 1,
-                              .run = refuse_to_run,
-                              .cost = integer_cost};
+                              .run = chain_refuse_to_run,
+                              .cost = chain_cost};
 
 static spry_status rewrite(match *m)
 {

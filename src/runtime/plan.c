@@ -78,19 +78,6 @@ static void find_places(builder *b)
     }
 }
 
-static bool same_static_type(const graph_type *a, const graph_type *b)
-{
-    if (a->dtype != b->dtype || a->rank != b->rank) {
-        return false;
-    }
-    for (int i = 0; i < a->rank; i++) {
-        if (a->dims[i].size != b->dims[i].size) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* The planned input whose buffer output 0 of `node` may use, or GRAPH_NONE. A view shares the
  * buffer; an in-place operator overwrites it, so everything in it must end here. */
 static int32_t find_donor(const builder *b, const graph_node *node, int32_t step)
@@ -113,7 +100,7 @@ static int32_t find_donor(const builder *b, const graph_node *node, int32_t step
             return in;
         }
         if ((node->op->flags & OP_IN_PLACE) != 0 &&
-            same_static_type(type, &b->g->values[out].type) &&
+            graph_type_same(type, &b->g->values[out].type) &&
             b->buffers[b->group[in]].last == step) {
             return in;
         }

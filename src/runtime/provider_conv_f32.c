@@ -86,23 +86,19 @@ static spry_status pack_weights(conv_state *s, spry_error *error)
     return SPRY_OK;
 }
 
-static int64_t pieces_of(int64_t extent, int64_t slice)
-{
-    return (extent + slice - 1) / slice;
-}
-
 /* Every slice of rows packs the patches again, so one thread takes all rows at once. How the work
  * is cut never changes a result (gemm_f32.h). */
 static void choose_slices(conv_state *s, int workers)
 {
     int64_t mr = s->gemm->mr;
-    int64_t pieces = s->batch * s->groups * pieces_of(s->columns, s->gemm->nc);
+    int64_t pieces = s->batch * s->groups * provider_pieces(s->columns, s->gemm->nc);
     int64_t wanted = workers > 1 ? workers * PIECES_PER_WORKER : 1;
 
     s->column_slice = s->gemm->nc;
     s->row_slice = s->rows;
     if (pieces < wanted) {
-        s->row_slice = pieces_of(pieces_of(s->rows, mr), pieces_of(wanted, pieces)) * mr;
+        s->row_slice =
+            provider_pieces(provider_pieces(s->rows, mr), provider_pieces(wanted, pieces)) * mr;
     }
     s->worker_floats = gemm_f32_workspace(s->gemm, s->k, s->column_slice);
 }
@@ -165,17 +161,12 @@ typedef struct conv_run {
     float *workspace;
 } conv_run;
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* One piece: (image, group, slice of rows, slice of columns). */
 static void run_product(const conv_run *r, int64_t piece, int worker)
 {
     const conv_state *s = r->s;
-    int64_t column_pieces = pieces_of(s->columns, s->column_slice);
-    int64_t row_pieces = pieces_of(s->rows, s->row_slice);
+    int64_t column_pieces = provider_pieces(s->columns, s->column_slice);
+    int64_t row_pieces = provider_pieces(s->rows, s->row_slice);
     int64_t column = piece % column_pieces * s->column_slice;
     int64_t row = piece / column_pieces % row_pieces * s->row_slice;
     int64_t plane = piece / column_pieces / row_pieces; /* image x groups + group */
@@ -184,10 +175,10 @@ static void run_product(const conv_run *r, int64_t piece, int worker)
                             r->x + plane * s->shape.channels * s->shape.in_h * s->shape.in_w};
     int64_t channel = group * s->rows + row;
     int64_t first = (plane * s->rows + row) * s->columns;
-    gemm_f32_problem p = {.m = least(s->rows - row, s->row_slice),
+    gemm_f32_problem p = {.m = provider_least(s->rows - row, s->row_slice),
                           .k = s->k,
                           .n_first = column,
-                          .n = least(s->columns - column, s->column_slice),
+                          .n = provider_least(s->columns - column, s->column_slice),
                           .packed_a = s->packed + group * s->packed_size + row * s->k,
                           .b = {NULL, s->packer->pack, &image},
                           .c = r->y + first,
@@ -252,15 +243,15 @@ static spry_status run(void *state, op_call *call, void *workspace)
     if (s->depthwise != NULL) {
         int64_t planes = s->batch * s->groups * s->rows;
         int workers = threads_count(call->team);
-        int64_t share = pieces_of(planes, workers > 1 ? workers * PIECES_PER_WORKER : 1);
+        int64_t share = provider_pieces(planes, workers > 1 ? workers * PIECES_PER_WORKER : 1);
         int64_t least_share = PIXELS_PER_PIECE / s->columns + 1;
 
         threads_for(call->team, planes, share > least_share ? share : least_share, run_depthwise,
                     &r);
     } else {
         threads_for(call->team,
-                    s->batch * s->groups * pieces_of(s->rows, s->row_slice) *
-                        pieces_of(s->columns, s->column_slice),
+                    s->batch * s->groups * provider_pieces(s->rows, s->row_slice) *
+                        provider_pieces(s->columns, s->column_slice),
                     1, run_products, &r);
     }
     return SPRY_OK;

@@ -100,11 +100,6 @@ static void release(conv_state *s)
     alloc_release(&allocator, s, sizeof *s);
 }
 
-static int64_t pieces_of(int64_t extent, int64_t slice)
-{
-    return (extent + slice - 1) / slice;
-}
-
 static int64_t round_up(int64_t bytes)
 {
     return (bytes + 63) / 64 * 64;
@@ -117,15 +112,16 @@ static void choose_slices(conv_state *s, int members)
 {
     int64_t mr = s->gemm->mr;
     int64_t nr = s->gemm->nr;
-    int64_t wanted = members > 1 ? pieces_of(members * PIECES_PER_MEMBER, s->groups) : 1;
-    int64_t panels = pieces_of(s->columns, nr);
+    int64_t wanted = members > 1 ? provider_pieces(members * PIECES_PER_MEMBER, s->groups) : 1;
+    int64_t panels = provider_pieces(s->columns, nr);
     int64_t column_pieces = panels < wanted ? panels : wanted;
-    int64_t row_pieces = column_pieces < members ? pieces_of(members, column_pieces) : 1;
+    int64_t row_pieces = column_pieces < members ? provider_pieces(members, column_pieces) : 1;
     int64_t block = gemm_s8_block(s->gemm, s->k);
 
-    s->column_slice = pieces_of(panels, column_pieces) * nr;
+    s->column_slice = provider_pieces(panels, column_pieces) * nr;
     s->column_slice = s->column_slice < block ? s->column_slice : block;
-    s->row_slice = pieces_of(pieces_of(s->rows, mr), s->groups < members ? row_pieces : 1) * mr;
+    s->row_slice =
+        provider_pieces(provider_pieces(s->rows, mr), s->groups < members ? row_pieces : 1) * mr;
     s->block_size = round_up(gemm_s8_workspace(s->gemm, s->k, s->column_slice));
     s->worker_size = s->block_size + round_up(s->column_slice * (int64_t)sizeof(int32_t));
     if (s->needs_halo) {
@@ -217,11 +213,6 @@ typedef struct conv_run {
     uint8_t *workers;
 } conv_run;
 
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static void add_halo(const conv_run *r, int64_t channel, uint8_t *to)
 {
     const conv_state *s = r->s;
@@ -245,8 +236,8 @@ static void run_halos(void *context, int64_t begin, int64_t end, int worker)
 static void run_product(const conv_run *r, int64_t piece, int worker)
 {
     const conv_state *s = r->s;
-    int64_t column_pieces = pieces_of(s->columns, s->column_slice);
-    int64_t row_pieces = pieces_of(s->rows, s->row_slice);
+    int64_t column_pieces = provider_pieces(s->columns, s->column_slice);
+    int64_t row_pieces = provider_pieces(s->rows, s->row_slice);
     int64_t column = piece % column_pieces * s->column_slice;
     int64_t row = piece / column_pieces % row_pieces * s->row_slice;
     int64_t group = piece / column_pieces / row_pieces;
@@ -254,10 +245,10 @@ static void run_product(const conv_run *r, int64_t piece, int worker)
     uint8_t *block = r->workers + worker * s->worker_size;
     conv_s8_image image = {&s->shape, &s->halo,
                            r->image + group * s->shape.channels * s->halo.bytes};
-    gemm_s8_problem p = {.m = least(s->rows - row, s->row_slice),
+    gemm_s8_problem p = {.m = provider_least(s->rows - row, s->row_slice),
                          .k = s->k,
                          .n_first = column,
-                         .n = least(s->columns - column, s->column_slice),
+                         .n = provider_least(s->columns - column, s->column_slice),
                          .packed_a = (const uint8_t *)s->packed + group * s->packed_size +
                                      row * gemm_s8_padded(s->k),
                          .b = {NULL, conv_s8_pack, &image},
@@ -320,9 +311,10 @@ static void run_image(conv_run *r, threads *team)
         threads_for(team, channels, PIXELS_PER_PIECE / s->halo.bytes + 1, run_halos, r);
         r->image = r->halos;
     }
-    threads_for(
-        team, s->groups * pieces_of(s->rows, s->row_slice) * pieces_of(s->columns, s->column_slice),
-        1, run_products, r);
+    threads_for(team,
+                s->groups * provider_pieces(s->rows, s->row_slice) *
+                    provider_pieces(s->columns, s->column_slice),
+                1, run_products, r);
 }
 
 static spry_status run(void *state, op_call *call, void *workspace)

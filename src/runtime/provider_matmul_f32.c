@@ -160,15 +160,10 @@ static spry_status pack_constant(matmul_state *s, const tensor *b, spry_error *e
     return SPRY_OK;
 }
 
-static int64_t pieces_of(int64_t extent, int64_t slice)
-{
-    return (extent + slice - 1) / slice;
-}
-
 /* The slice that cuts `extent` into about `pieces` equal ones that are multiples of `unit`. */
 static int64_t slice_of(int64_t extent, int64_t pieces, int64_t unit)
 {
-    int64_t slice = pieces_of(pieces_of(extent, pieces), unit) * unit;
+    int64_t slice = provider_pieces(provider_pieces(extent, pieces), unit) * unit;
 
     return slice < extent ? slice : extent;
 }
@@ -178,9 +173,9 @@ static int64_t slice_of(int64_t extent, int64_t pieces, int64_t unit)
 static void choose_slices(matmul_state *s, int64_t members)
 {
     int64_t most = MOST_PACKED_FLOATS / s->k;
-    int64_t row_pieces = pieces_of(s->m, most > s->gemm.mr ? most : s->gemm.mr);
+    int64_t row_pieces = provider_pieces(s->m, most > s->gemm.mr ? most : s->gemm.mr);
     int64_t column_pieces = 1;
-    int64_t wanted = pieces_of(members, s->batch * row_pieces);
+    int64_t wanted = provider_pieces(members, s->batch * row_pieces);
 
     if (s->n >= wanted * s->gemm.nc) {
         column_pieces = wanted;
@@ -246,8 +241,8 @@ typedef struct matmul_run {
 static void run_piece(const matmul_run *r, int64_t piece, int worker)
 {
     const matmul_state *s = r->s;
-    int64_t column_pieces = pieces_of(s->n, s->column_slice);
-    int64_t row_pieces = pieces_of(s->m, s->row_slice);
+    int64_t column_pieces = provider_pieces(s->n, s->column_slice);
+    int64_t row_pieces = provider_pieces(s->m, s->row_slice);
     int64_t column = piece % column_pieces * s->column_slice;
     int64_t row = piece / column_pieces % row_pieces * s->row_slice;
     int64_t product = piece / column_pieces / row_pieces;
@@ -303,8 +298,9 @@ static spry_status run(void *state, op_call *call, void *workspace)
     }
     r.c = c->data;
     threads_for(call->team,
-                s->batch * pieces_of(s->m, s->row_slice) * pieces_of(s->n, s->column_slice), 1,
-                run_pieces, &r);
+                s->batch * provider_pieces(s->m, s->row_slice) *
+                    provider_pieces(s->n, s->column_slice),
+                1, run_pieces, &r);
     return SPRY_OK;
 }
 

@@ -120,31 +120,21 @@ typedef struct matmul_run {
     uint8_t *workspace;
 } matmul_run;
 
-static int64_t pieces_of(int64_t extent, int64_t slice)
-{
-    return (extent + slice - 1) / slice;
-}
-
-static int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* One piece: (slice of rows, slice of columns). */
 static void run_piece(const matmul_run *r, int64_t piece, int worker)
 {
     const matmul_state *s = r->s;
-    int64_t column_pieces = pieces_of(s->n, s->column_slice);
+    int64_t column_pieces = provider_pieces(s->n, s->column_slice);
     int64_t column = piece % column_pieces * s->column_slice;
     int64_t row = piece / column_pieces * s->row_slice;
-    int64_t rows = least(s->m - row, s->row_slice);
+    int64_t rows = provider_least(s->m - row, s->row_slice);
     size_t size = spry_dtype_bits(r->y->dtype) / 8;
     uint8_t *packed_a = r->workspace + worker * s->worker_size;
     gemm_s8_matrix a = {r->x, s->k, 1, s->k, s->node.x_flip};
     gemm_s8_problem p = {.m = rows,
                          .k = s->k,
                          .n_first = column,
-                         .n = least(s->n - column, s->column_slice),
+                         .n = provider_least(s->n - column, s->column_slice),
                          .packed_a = packed_a,
                          .a_is_unsigned = true,
                          .b = {.packed = s->packed},
@@ -191,7 +181,8 @@ static spry_status run(void *state, op_call *call, void *workspace)
     r.finish = integer_finish(&s->node, &s->channels, call, workspace, &offsets, &factors);
     r.finish.column_offset = offsets;
     r.finish.column_factor = factors;
-    threads_for(call->team, pieces_of(s->m, s->row_slice) * pieces_of(s->n, s->column_slice), 1,
+    threads_for(call->team,
+                provider_pieces(s->m, s->row_slice) * provider_pieces(s->n, s->column_slice), 1,
                 run_pieces, &r);
     return SPRY_OK;
 }

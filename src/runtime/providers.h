@@ -31,4 +31,15 @@ gemm_f32_finish provider_finish(const provider_site *site);
 /* The residual that the node adds, or NULL. */
 const float *provider_residual(const op_call *call);
 
+/* Pieces of at most `slice` that cover `extent`. */
+static inline int64_t provider_pieces(int64_t extent, int64_t slice)
+{
+    return (extent + slice - 1) / slice;
+}
+
+static inline int64_t provider_least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 #endif

@@ -206,25 +206,12 @@ static graph_type type_of(const value *v)
                                                                : GRAPH_TYPE_OPTIONAL};
 }
 
-static bool same_type(const graph_type *a, const graph_type *b)
-{
-    if (a->kind != b->kind || a->dtype != b->dtype || a->rank != b->rank) {
-        return false;
-    }
-    for (int i = 0; i < a->rank; i++) {
-        if (a->dims[i].size != b->dims[i].size) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool plan_fits(const kept_plan *kept, const graph *g, const value *const *inputs)
 {
     for (int32_t i = 0; i < g->input_count; i++) {
         graph_type type = type_of(inputs[i]);
 
-        if (!same_type(&type, &kept->inputs[i])) {
+        if (!graph_type_same(&type, &kept->inputs[i])) {
             return false;
         }
     }
