@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runtime/fuse.h"
+#include "runtime/layout.h"
 
 static const provider *const providers[] = {
     &provider_conv_f32,
@@ -19,7 +20,8 @@ static const provider *const providers[] = {
 bool provider_is(const provider_site *site, const char *type)
 {
     return strcmp(site->node->type, type) == 0 &&
-           (site->node->domain[0] == '\0' || strcmp(site->node->domain, FUSE_DOMAIN) == 0);
+           (site->node->domain[0] == '\0' || strcmp(site->node->domain, FUSE_DOMAIN) == 0 ||
+            strcmp(site->node->domain, LAYOUT_DOMAIN) == 0);
 }
 
 bool provider_window(const provider_site *site, const graph_type *x, const int64_t *weights,
@@ -29,9 +31,10 @@ bool provider_window(const provider_site *site, const graph_type *x, const int64
     int64_t in[2];
     int64_t kernel[2];
     int spatial = x->rank - 2;
+    int first = layout_is_nhwc(site->node) ? 1 : 2; /* spatial axis of the image */
 
     for (int i = 0; i < spatial; i++) {
-        in[i] = x->dims[2 + i].size;
+        in[i] = x->dims[first + i].size;
         kernel[i] = weights[2 + i];
     }
     return window_from_node(site->node, spatial, in, kernel, false, w, &reason);

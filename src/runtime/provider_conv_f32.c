@@ -5,6 +5,7 @@
 #include "kernels/conv/conv_f32.h"
 #include "kernels/gemm/gemm_f32.h"
 #include "ops/sliding_window.h"
+#include "runtime/layout.h"
 #include "runtime/providers.h"
 
 enum { PIECES_PER_WORKER = 2 }; /* with fewer pieces of columns, rows are split as well */
@@ -55,8 +56,8 @@ static bool accepts(const provider_site *site)
     const graph_type *out = provider_output_type(site, 0);
     conv_f32_shape shape;
 
-    if (!provider_is(site, "Conv") || x == NULL || weights == NULL || out == NULL ||
-        x->dtype != SPRY_DTYPE_F32 || (x->rank != 3 && x->rank != 4) ||
+    if (!provider_is(site, "Conv") || layout_is_nhwc(site->node) || x == NULL || weights == NULL ||
+        out == NULL || x->dtype != SPRY_DTYPE_F32 || (x->rank != 3 && x->rank != 4) ||
         provider_constant(site, 1) == NULL) {
         return false;
     }

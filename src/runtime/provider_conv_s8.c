@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "kernels/conv/conv_s8.h"
+#include "runtime/layout.h"
 #include "runtime/provider_integer.h"
 #include "runtime/providers.h"
 
@@ -63,7 +64,7 @@ static bool read_problem(const provider_site *site, conv_state *s)
     window w;
 
     memset(s, 0, sizeof *s);
-    if (!integer_read(site, "QLinearConv", "ConvInteger", &s->node)) {
+    if (layout_is_nhwc(site->node) || !integer_read(site, "QLinearConv", "ConvInteger", &s->node)) {
         return false;
     }
     x = provider_input_type(site, s->node.ports.x);

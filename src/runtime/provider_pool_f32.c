@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "kernels/pool/pool_f32.h"
+#include "runtime/layout.h"
 #include "runtime/providers.h"
 
 typedef struct pool_state {
@@ -52,9 +53,10 @@ static bool accepts(const provider_site *site)
     bool no_indices = site->node->output_count < 2 || site->node->outputs[1] == GRAPH_NONE;
     window w;
 
-    return (provider_is(site, "MaxPool") || provider_is(site, "AveragePool")) && no_indices &&
-           x != NULL && x->dtype == SPRY_DTYPE_F32 && (x->rank == 3 || x->rank == 4) &&
-           provider_output_type(site, 0) != NULL && read_window(site, x, &w);
+    return (provider_is(site, "MaxPool") || provider_is(site, "AveragePool")) &&
+           !layout_is_nhwc(site->node) && no_indices && x != NULL && x->dtype == SPRY_DTYPE_F32 &&
+           (x->rank == 3 || x->rank == 4) && provider_output_type(site, 0) != NULL &&
+           read_window(site, x, &w);
 }
 
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)

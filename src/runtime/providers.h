@@ -14,11 +14,12 @@ extern const provider provider_matmul_f32;
 extern const provider provider_matmul_s8;
 extern const provider provider_pool_f32;
 
-/* True when the node is that standard operator, plain or fused (fuse.h). */
+/* True when the node is that standard operator, plain, fused (fuse.h) or moved (layout.h): a
+ * provider that does not know layouts asks layout_is_nhwc too. */
 bool provider_is(const provider_site *site, const char *type);
 
-/* The window of a convolution of `x` (rank 3 or 4) with weights of that shape. False when the
- * attributes make no sense: the reference kernel says why. */
+/* The window of a convolution of `x` (rank 3 or 4, in the node's layout) with weights of that shape.
+ * False when the attributes make no sense: the reference kernel says why. */
 bool provider_window(const provider_site *site, const graph_type *x, const int64_t *weights,
                      window *w);
 
