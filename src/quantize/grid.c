@@ -1,0 +1,61 @@
+/* Ranges to steps. */
+#include "quantize/grid.h"
+
+#include <float.h>
+#include <math.h>
+
+/* A floor far below any trained weight: keeps quotients finite. */
+static const double LEAST_STEP = (double)FLT_MIN * 16777216.0;
+
+grid_codes grid_codes_of(const grid_options *options)
+{
+    int32_t half = 1 << (options->bits - 1);
+
+    return (grid_codes){options->symmetric ? 1 - half : -half, half - 1};
+}
+
+static double round_to_step(double step)
+{
+    return step > LEAST_STEP ? step : LEAST_STEP;
+}
+
+static void affine_grid(double low, double high, const grid_options *options, float *step,
+                        int32_t *zero)
+{
+    grid_codes codes = grid_codes_of(options);
+    double place;
+
+    if (!options->exact_range) {
+        low = low < 0.0 ? low : 0.0;
+        high = high > 0.0 ? high : 0.0;
+    }
+    *step = (float)round_to_step((high - low) / (codes.high - codes.low));
+    place = codes.low - rint(low / (double)*step);
+    /* A step at its floor can put the zero point anywhere: keep it an integer that fits. */
+    place = place < -1e9 ? -1e9 : place > 1e9 ? 1e9 : place;
+    *zero = (int32_t)place;
+}
+
+void grid_of_channel(const float *weights, int64_t count, const grid_options *options, float *step,
+                     int32_t *zero)
+{
+    float low = weights[0];
+    float high = weights[0];
+
+    for (int64_t i = 1; i < count; i++) {
+        low = weights[i] < low ? weights[i] : low;
+        high = weights[i] > high ? weights[i] : high;
+    }
+    *zero = 0;
+    *step = 1.0f;
+    if (low == 0.0f && high == 0.0f) {
+        return;
+    }
+    if (options->symmetric) {
+        double most = fmax(fabs((double)low), fabs((double)high));
+
+        *step = (float)round_to_step(most / grid_codes_of(options).high);
+    } else {
+        affine_grid(low, high, options, step, zero);
+    }
+}
