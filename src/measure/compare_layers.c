@@ -52,18 +52,10 @@ static spry_status expose(model *made, const graph *other, spry_error *error)
 spry_status spry_model_expose(const spry_model *source, const spry_model *other,
                               spry_model **exposed, spry_error *error)
 {
-    spry_allocator allocator = source->allocator;
-    model *made = alloc_zeroed(&allocator, sizeof *made);
+    model *made = NULL;
+    spry_status status = model_copy(source, &made, error);
 
     *exposed = NULL;
-    if (made == NULL) {
-        return alloc_failed(error, sizeof *made);
-    }
-    *made = *source;
-    made->file = NULL; /* stays with the source */
-    made->externals = NULL;
-    arena_init(&made->memory, &allocator, SIZE_MAX);
-    spry_status status = graph_copy(source->main, &made->memory, NULL, &made->main, error);
     if (status == SPRY_OK) {
         status = expose(made, other->main, error);
     }

@@ -107,3 +107,25 @@ spry_status spry_model_output(const spry_model *m, int32_t index, spry_port *por
     describe(&m->main->values[m->main->outputs[index]], port);
     return SPRY_OK;
 }
+
+spry_status model_copy(const model *source, model **copy, spry_error *error)
+{
+    spry_allocator allocator = source->allocator;
+    model *made = alloc_zeroed(&allocator, sizeof *made);
+
+    *copy = NULL;
+    if (made == NULL) {
+        return alloc_failed(error, sizeof *made);
+    }
+    *made = *source;
+    made->file = NULL; /* stays with the source */
+    made->externals = NULL;
+    arena_init(&made->memory, &allocator, SIZE_MAX);
+    spry_status status = graph_copy(source->main, &made->memory, NULL, &made->main, error);
+    if (status != SPRY_OK) {
+        spry_model_destroy(made);
+        return status;
+    }
+    *copy = made;
+    return SPRY_OK;
+}

@@ -70,6 +70,10 @@ int64_t model_opset_version(const model *m, const char *domain);
 /* The function, or NULL. */
 const model_function *model_find_function(const model *m, const char *domain, const char *name,
                                           const char *overload);
+/* A model like `source`, which must outlive it, with a main graph of its own to change; weights,
+ * functions and names are shared. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status model_copy(const model *source, model **copy, spry_error *error);
+
 /* True when the main graph's input `index` must be given by the caller (no initializer). */
 bool model_input_is_required(const model *m, int32_t index);
 

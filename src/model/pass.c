@@ -9,15 +9,15 @@
 enum { MOST_ROUNDS = 4 };
 
 static const pass_entry passes[] = {
-    {"inline", pass_inline},
-    {"dead", pass_dead},
-    {"identity", pass_identity},
-    {"quantize", pass_quantize},
-    {"fold", pass_fold},
-    {"batchnorm", pass_batchnorm},
-    {"layer_norm", pass_layer_norm},
-    {"activation", pass_activation},
-    {NULL, NULL},
+    {"inline", pass_inline, true},
+    {"dead", pass_dead, false},
+    {"identity", pass_identity, false},
+    {"quantize", pass_quantize, false},
+    {"fold", pass_fold, false},
+    {"batchnorm", pass_batchnorm, false},
+    {"layer_norm", pass_layer_norm, true},
+    {"activation", pass_activation, true},
+    {NULL, NULL, false},
 };
 
 const pass_entry *pass_table(void)
@@ -54,7 +54,7 @@ static spry_status run_round(graph *g, pass_context *c, spry_error *error)
     spry_status status = infer_graph(g, error);
 
     for (const pass_entry *pass = passes; status == SPRY_OK && pass->name != NULL; pass++) {
-        if (pass->run != pass_inline) {
+        if (pass->run != pass_inline && !(c->for_file && pass->plan_only)) {
             status = run_everywhere(g, pass, c, error);
         }
     }
@@ -63,8 +63,8 @@ static spry_status run_round(graph *g, pass_context *c, spry_error *error)
 
 spry_status pass_run_all(graph *g, pass_context *c, spry_error *error)
 {
-    const pass_entry dead = {"dead", pass_dead};
-    spry_status status = pass_inline(g, c, error);
+    const pass_entry dead = {"dead", pass_dead, false};
+    spry_status status = c->for_file ? SPRY_OK : pass_inline(g, c, error);
     int64_t before = -1;
 
     for (int round = 0; status == SPRY_OK && round < MOST_ROUNDS && c->changes != before; round++) {

@@ -13,6 +13,7 @@ typedef struct pass_context {
     threads *team;        /* for folding; NULL: one thread */
     bool fold_dequantize; /* also fold constants through DequantizeLinear, giving up on running them
                              as integers */
+    bool for_file;        /* skip passes whose result must not be written to a file */
     int64_t changes;      /* rewrites made so far, summed over passes */
 } pass_context;
 
@@ -54,6 +55,7 @@ enum { PASS_FOLD_BYTES = 1 << 20 };
 typedef struct pass_entry {
     const char *name;
     pass_function run;
+    bool plan_only; /* makes operators that the model's operator set may lack, or loses functions */
 } pass_entry;
 
 /* All passes in the order they are run; ended by an entry without a name. */

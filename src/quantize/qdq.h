@@ -1,0 +1,35 @@
+/* Quantization written as ONNX: integers behind DequantizeLinear. */
+#ifndef QUANTIZE_QDQ_H
+#define QUANTIZE_QDQ_H
+
+#include "quantize/weights.h"
+
+enum { QDQ_LEAST_OPSET = 13 }; /* the first with a step per channel */
+
+/* A grid of one number per tensor. */
+typedef struct qdq_grid {
+    float step;
+    int32_t zero;
+    spry_dtype dtype; /* I8 or U8 */
+} qdq_grid;
+
+/* Codes of a weight in the initializer's order, with their grid per output channel. */
+typedef struct qdq_codes {
+    const int8_t *codes;
+    const float *steps;
+    const int32_t *zeros; /* each within int8 */
+    bool symmetric;       /* zeros are all 0 and need not be written */
+} qdq_codes;
+
+/* Lets every operator that uses `w` in this layout read DequantizeLinear(codes) instead, each
+ * through a node of its own, as runtimes expect. All data is copied. The graph must be sorted
+ * afterwards. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status qdq_replace_weight(graph *g, const weight *w, const qdq_codes *codes,
+                                             int32_t opset, spry_error *error);
+
+/* Lets every user of value `id` read it through QuantizeLinear and DequantizeLinear nodes. The graph
+ * must be sorted afterwards. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status qdq_replace_activation(graph *g, int32_t id, const qdq_grid *grid,
+                                                 int32_t opset, spry_error *error);
+
+#endif
