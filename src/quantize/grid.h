@@ -32,9 +32,9 @@ void grid_of_channel(const float *weights, int64_t count, const grid_options *op
                      int32_t *zero);
 
 /* Where a weight lies between the codes. */
-static inline float grid_position(float weight, float step, int32_t zero)
+static inline float grid_position(float x, float step, int32_t zero)
 {
-    return weight / step + (float)zero;
+    return x / step + (float)zero;
 }
 
 static inline float grid_value(int32_t code, float step, int32_t zero)

@@ -1,6 +1,7 @@
 /* Writing quantized tensors into a graph. */
 #include "quantize/qdq.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -111,6 +112,69 @@ spry_status qdq_replace_weight(graph *g, const weight *w, const qdq_codes *codes
         if (status == SPRY_OK) {
             graph_set_input(g, i, WEIGHTS_PORT, result);
         }
+    }
+    return status;
+}
+
+/* False when a code leaves 32 bits, with room for the products that are added to it. */
+static bool round_bias(const float *bias, float step, const float *steps, int64_t channels,
+                       int32_t *codes, float *products)
+{
+    for (int64_t i = 0; i < channels; i++) {
+        double code;
+
+        products[i] = step * steps[i];
+        code = rint((double)bias[i] / (double)products[i]);
+        if (!(fabs(code) < (double)(INT32_MAX / 2))) {
+            return false;
+        }
+        codes[i] = (int32_t)code;
+    }
+    return true;
+}
+
+spry_status qdq_replace_bias(graph *g, int32_t node, float step, const float *steps,
+                             int64_t channels, int32_t opset, spry_error *error)
+{
+    enum { BIAS_PORT = 2 };
+    const graph_node *n = &g->nodes[node];
+    int32_t id = n->input_count > BIAS_PORT ? n->inputs[BIAS_PORT] : GRAPH_NONE;
+    const tensor *bias = id != GRAPH_NONE ? graph_constant(g, id) : NULL;
+    int32_t inputs[3] = {GRAPH_NONE, GRAPH_NONE, GRAPH_NONE};
+    int32_t *codes;
+    float *products;
+    int32_t made;
+    int32_t result;
+    spry_status status;
+
+    if (bias == NULL || bias->dtype != SPRY_DTYPE_F32 || bias->rank != 1 ||
+        bias->shape[0] != channels || graph_attribute_float(n, "alpha", 1.0f) != 1.0f ||
+        graph_attribute_float(n, "beta", 1.0f) != 1.0f) {
+        return SPRY_OK;
+    }
+    codes = arena_array(g->memory, (size_t)channels, sizeof *codes);
+    products = arena_array(g->memory, (size_t)channels, sizeof *products);
+    if (codes == NULL || products == NULL) {
+        return alloc_failed(error, (size_t)channels * sizeof *codes);
+    }
+    if (!round_bias(bias->data, step, steps, channels, codes, products)) {
+        return SPRY_OK;
+    }
+    status = add_constant(g, g->values[id].name, "quantized", SPRY_DTYPE_I32, 1, &channels, codes,
+                          &inputs[0], error);
+    if (status == SPRY_OK) {
+        status = add_constant(g, g->values[id].name, "scale", SPRY_DTYPE_F32, 1, &channels,
+                              products, &inputs[1], error);
+    }
+    if (status == SPRY_OK) {
+        status = add_node(g, "DequantizeLinear", g->values[id].name, "dequantized", opset, inputs,
+                          &made, &result, error);
+    }
+    if (status == SPRY_OK) {
+        status = graph_set_int(g, made, "axis", 0, error);
+    }
+    if (status == SPRY_OK) {
+        graph_set_input(g, node, BIAS_PORT, result);
     }
     return status;
 }

@@ -27,6 +27,12 @@ typedef struct qdq_codes {
 SPRY_MUST_USE spry_status qdq_replace_weight(graph *g, const weight *w, const qdq_codes *codes,
                                              int32_t opset, spry_error *error);
 
+/* Stores the constant f32 bias of `node` (Conv, ConvTranspose or Gemm) as i32 in steps of `step` x
+ * steps[channel], as integer operators add it; it stays f32 where that does not fit. The graph must
+ * be sorted afterwards. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status qdq_replace_bias(graph *g, int32_t node, float step, const float *steps,
+                                           int64_t channels, int32_t opset, spry_error *error);
+
 /* Lets every user of value `id` read it through QuantizeLinear and DequantizeLinear nodes. The graph
  * must be sorted afterwards. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status qdq_replace_activation(graph *g, int32_t id, const qdq_grid *grid,

@@ -7,9 +7,13 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/progress.h"
+#include "model/infer.h"
 #include "model/model.h"
 #include "model/pass.h"
 #include "ops/op.h"
+#include "quantize/activations.h"
+#include "quantize/calibrate.h"
 #include "quantize/method.h"
 #include "quantize/qdq.h"
 #include "quantize/weights.h"
@@ -32,6 +36,10 @@ typedef struct quantizer {
     int32_t opset;
     threads *team;
     spry_quantization *facts;
+    int32_t node_count; /* before nodes were added */
+    bool *is_integer;   /* [node_count]: its weights are to be quantised */
+    activations chosen; /* none without activation_bits */
+    qdq_grid *grids;    /* [chosen.count] */
 } quantizer;
 
 spry_quantize_options spry_quantize_options_default(void)
@@ -72,6 +80,15 @@ static spry_status check_options(quantizer *q, spry_error *error)
     }
     if (o->weight_bits < GRID_LEAST_BITS || o->weight_bits > GRID_MOST_BITS) {
         return spry_fail(error, SPRY_USAGE, "weight bits", "2 to 8", "%d bits", o->weight_bits);
+    }
+    if (o->activation_bits != 0 && o->activation_bits != 8) {
+        return spry_fail(error, SPRY_USAGE, "activation bits", "8, or 0 to keep them f32",
+                         "%d bits", o->activation_bits);
+    }
+    if (o->activation_bits != 0 && o->calibration == NULL) {
+        return spry_fail(error, SPRY_USAGE, "activation bits",
+                         "for example --calibrate cifar10:train.bin",
+                         "activations are quantized by what they are on samples; none are given");
     }
     status = method_find(o->method, &q->method, error);
     return status == SPRY_OK ? read_stages(o->stages, &q->stages, error) : status;
@@ -252,6 +269,37 @@ static spry_status add_row(quantizer *q, const weight *w, const weight_buffers *
     return row->node != NULL && row->weight != NULL ? SPRY_OK : alloc_failed(error, sizeof *row);
 }
 
+/* The step of what `node` reads, or 0 when that stays f32. */
+static float input_step(const quantizer *q, int32_t node)
+{
+    for (int32_t i = 0; i < q->chosen.count; i++) {
+        if (q->chosen.values[i] == q->m->main->nodes[node].inputs[0]) {
+            return q->grids[i].step;
+        }
+    }
+    return 0.0f;
+}
+
+/* Biases first: their users are found by the weights that they still have. */
+static spry_status replace(quantizer *q, const weight *w, const qdq_codes *codes, spry_error *error)
+{
+    graph *g = q->m->main;
+    spry_status status = SPRY_OK;
+
+    for (int32_t i = 0; status == SPRY_OK && i < q->node_count; i++) {
+        const char *reason;
+        weight other;
+
+        if (!weight_of_node(g, i, &other, &reason) || other.value != w->value ||
+            other.output_axis != w->output_axis || input_step(q, i) == 0.0f) {
+            continue;
+        }
+        status =
+            qdq_replace_bias(g, i, input_step(q, i), codes->steps, w->outputs, q->opset, error);
+    }
+    return status == SPRY_OK ? qdq_replace_weight(g, w, codes, q->opset, error) : status;
+}
+
 static spry_status quantize_weight(quantizer *q, const weight *w, spry_error *error)
 {
     const spry_allocator *a = &q->m->allocator;
@@ -281,7 +329,7 @@ static spry_status quantize_weight(quantizer *q, const weight *w, spry_error *er
         weight_scatter(w, b.codes, b.ordered);
         status = add_row(q, w, &b, &report, begun, error);
         if (status == SPRY_OK) {
-            status = qdq_replace_weight(q->m->main, w, &codes, q->opset, error);
+            status = replace(q, w, &codes, error);
         }
     }
     release_buffers(a, &b, w);
@@ -315,21 +363,19 @@ static spry_status add_skip(quantizer *q, int32_t node, const char *reason, spry
     return f->skips[f->skip_count++].node != NULL ? SPRY_OK : alloc_failed(error, sizeof label);
 }
 
-static bool report_progress(const quantizer *q, const char *task, int32_t done, int32_t total)
-{
-    const spry_progress *p = q->options->progress;
-
-    return p == NULL || p->report == NULL || p->report(p->context, task, done, total);
-}
-
-static spry_status quantize_weights(quantizer *q, spry_error *error)
+/* Decides for every operator whether it is quantised. */
+static spry_status choose_operators(quantizer *q, spry_error *error)
 {
     graph *g = q->m->main;
-    int32_t node_count = g->node_count;
-    char label[256];
     spry_status status = SPRY_OK;
+    bool any = false;
 
-    for (int32_t i = 0; status == SPRY_OK && i < node_count; i++) {
+    q->node_count = g->node_count;
+    q->is_integer = arena_array(&q->facts->memory, (size_t)g->node_count + 1, sizeof(bool));
+    if (q->is_integer == NULL) {
+        return alloc_failed(error, (size_t)g->node_count);
+    }
+    for (int32_t i = 0; status == SPRY_OK && i < g->node_count; i++) {
         const char *reason = NULL;
         weight w;
         bool fits = weight_of_node(g, i, &w, &reason);
@@ -338,21 +384,83 @@ static spry_status quantize_weights(quantizer *q, spry_error *error)
             fits = false;
             reason = "excluded";
         }
-        (void)graph_node_label(g, &g->nodes[i], label, sizeof label);
-        if (!report_progress(q, label, i, node_count)) {
-            status = spry_fail(error, SPRY_CANCELLED, label, NULL, "stopped");
-        } else if (fits) {
-            status = quantize_weight(q, &w, error);
-        } else if (reason != NULL) {
+        q->is_integer[i] = fits;
+        any = any || fits;
+        if (reason != NULL) {
             status = add_skip(q, i, reason, error);
         }
     }
-    if (status == SPRY_OK && q->facts->row_count == 0) {
+    if (status == SPRY_OK && !any) {
         status = spry_fail(error, SPRY_UNSUPPORTED, q->m->path, NULL,
                            "there is no Conv, ConvTranspose, Gemm or MatMul with f32 weights to "
                            "quantize");
     }
-    return status == SPRY_OK ? graph_sort(g, error) : status;
+    return status;
+}
+
+static spry_status quantize_weights(quantizer *q, spry_error *error)
+{
+    graph *g = q->m->main;
+    char label[256];
+    spry_status status = SPRY_OK;
+
+    for (int32_t i = 0; status == SPRY_OK && i < q->node_count; i++) {
+        const char *reason = NULL;
+        weight w;
+
+        /* An initializer that is shared has been replaced everywhere with its first user. */
+        if (!q->is_integer[i] || !weight_of_node(g, i, &w, &reason)) {
+            continue;
+        }
+        (void)graph_node_label(g, &g->nodes[i], label, sizeof label);
+        status = progress_report(q->options->progress, label, i, q->node_count, error);
+        if (status == SPRY_OK) {
+            status = quantize_weight(q, &w, error);
+        }
+    }
+    return status;
+}
+
+/* ---- activations ---- */
+
+static spry_status measure_activations(quantizer *q, spry_error *error)
+{
+    const spry_allocator *a = &q->m->allocator;
+    observer *observers;
+    spry_status status = infer_graph(q->m->main, error);
+
+    if (status == SPRY_OK) {
+        status =
+            activations_choose(q->m->main, q->is_integer, &q->facts->memory, &q->chosen, error);
+    }
+    if (status != SPRY_OK) {
+        return status;
+    }
+    size_t count = (size_t)q->chosen.count;
+    q->grids = arena_array(&q->facts->memory, count + 1, sizeof *q->grids);
+    observers = alloc_array(a, count + 1, sizeof *observers);
+    if (q->grids == NULL || observers == NULL) {
+        alloc_release(a, observers, (count + 1) * sizeof *observers);
+        return alloc_failed(error, count * sizeof *observers);
+    }
+    status = calibrate(q->m, q->options, &q->chosen, observers, error);
+    for (int32_t i = 0; status == SPRY_OK && i < q->chosen.count; i++) {
+        q->grids[i] = observe_grid(&observers[q->chosen.like[i]], OBSERVE_MSE, SPRY_DTYPE_U8);
+    }
+    alloc_release(a, observers, (count + 1) * sizeof *observers);
+    return status;
+}
+
+static spry_status quantize_activations(quantizer *q, spry_error *error)
+{
+    spry_status status = SPRY_OK;
+
+    for (int32_t i = 0; status == SPRY_OK && i < q->chosen.count; i++) {
+        status =
+            qdq_replace_activation(q->m->main, q->chosen.values[i], &q->grids[i], q->opset, error);
+    }
+    q->facts->activations = q->chosen.count;
+    return status;
 }
 
 /* ---- the whole ---- */
@@ -382,7 +490,19 @@ static spry_status run(quantizer *q, spry_error *error)
     if (status == SPRY_OK) {
         status = make_facts(q, error);
     }
-    return status == SPRY_OK ? quantize_weights(q, error) : status;
+    if (status == SPRY_OK) {
+        status = choose_operators(q, error);
+    }
+    if (status == SPRY_OK && q->options->activation_bits != 0) {
+        status = measure_activations(q, error);
+    }
+    if (status == SPRY_OK) {
+        status = quantize_weights(q, error);
+    }
+    if (status == SPRY_OK) {
+        status = quantize_activations(q, error);
+    }
+    return status == SPRY_OK ? graph_sort(q->m->main, error) : status;
 }
 
 spry_status spry_quantize(const spry_model *source, const spry_quantize_options *options,

@@ -1,0 +1,150 @@
+/* Streaming histograms. */
+#include "quantize/observe.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { HALF = OBSERVE_BINS / 2, CANDIDATES = 100 };
+
+static const double TAIL = 1e-4; /* of OBSERVE_PERCENTILE */
+
+/* Bin i of the half beside zero takes what was in bins 2i and 2i + 1, counted from zero. */
+static void double_reach(observer *o)
+{
+    int64_t merged[OBSERVE_BINS] = {0};
+
+    for (int i = 0; i < HALF; i++) {
+        merged[HALF + i / 2] += o->bins[HALF + i];
+        merged[HALF - 1 - i / 2] += o->bins[HALF - 1 - i];
+    }
+    memcpy(o->bins, merged, sizeof merged);
+    o->reach *= 2.0f;
+}
+
+static void reach_for(observer *o, float size)
+{
+    if (o->reach == 0.0f && size > 0.0f) {
+        int exponent;
+
+        (void)frexpf(size, &exponent);
+        o->reach = ldexpf(1.0f, exponent); /* size < reach */
+    }
+    while (o->reach <= size && o->reach < 1e38f && o->reach > 0.0f) {
+        double_reach(o);
+    }
+}
+
+void observe(observer *o, const float *x, int64_t count)
+{
+    float low = o->low;
+    float high = o->high;
+
+    for (int64_t i = 0; i < count; i++) { /* zero is in every range */
+        low = x[i] < low && isfinite(x[i]) ? x[i] : low;
+        high = x[i] > high && isfinite(x[i]) ? x[i] : high;
+    }
+    o->low = low;
+    o->high = high;
+    reach_for(o, fmaxf(-low, high));
+    float per_unit = o->reach > 0.0f ? (float)HALF / o->reach : 0.0f;
+    for (int64_t i = 0; i < count; i++) {
+        float place = floorf(x[i] * per_unit) + (float)HALF;
+
+        if (!isfinite(x[i])) {
+            o->odd++;
+            continue;
+        }
+        place = place < 0.0f ? 0.0f : place;
+        o->bins[place < (float)(OBSERVE_BINS - 1) ? (int)place : OBSERVE_BINS - 1]++;
+    }
+    o->count += count;
+}
+
+static double bin_centre(const observer *o, int bin)
+{
+    return ((double)bin - HALF + 0.5) * (double)o->reach / HALF;
+}
+
+/* The range without the outermost numbers. */
+static void trim(const observer *o, double *low, double *high)
+{
+    int64_t tail = (int64_t)((double)(o->count - o->odd) * TAIL);
+    int64_t below = 0;
+    int64_t above = 0;
+    int first = 0;
+    int last = OBSERVE_BINS - 1;
+
+    while (first < HALF && below + o->bins[first] <= tail) {
+        below += o->bins[first++];
+    }
+    while (last >= HALF && above + o->bins[last] <= tail) {
+        above += o->bins[last--];
+    }
+    *low = fmax(*low, ((double)first - HALF) * (double)o->reach / HALF);
+    *high = fmin(*high, ((double)last - HALF + 1) * (double)o->reach / HALF);
+}
+
+static qdq_grid grid_of_range(double low, double high, spry_dtype dtype)
+{
+    int32_t least = dtype == SPRY_DTYPE_I8 ? -128 : 0;
+    qdq_grid grid = {1.0f, least, dtype};
+
+    low = fmin(low, 0.0);
+    high = fmax(high, 0.0);
+    if (high - low > 0.0) {
+        double place;
+
+        grid.step = (float)fmax((high - low) / 255.0, 1e-30);
+        place = rint((double)least - low / (double)grid.step);
+        grid.zero = (int32_t)fmin(fmax(place, (double)least), (double)least + 255.0);
+    }
+    return grid;
+}
+
+/* Squared error of the histogram on a grid. */
+static double squared_error(const observer *o, const qdq_grid *grid)
+{
+    double least = grid->dtype == SPRY_DTYPE_I8 ? -128.0 : 0.0;
+    double sum = 0.0;
+
+    for (int i = 0; i < OBSERVE_BINS; i++) {
+        if (o->bins[i] != 0) {
+            double x = bin_centre(o, i);
+            double code = rint(x / (double)grid->step) + grid->zero;
+            double d;
+
+            code = fmin(fmax(code, least), least + 255.0);
+            d = (code - grid->zero) * (double)grid->step - x;
+            sum += d * d * (double)o->bins[i];
+        }
+    }
+    return sum;
+}
+
+qdq_grid observe_grid(const observer *o, observe_range range, spry_dtype dtype)
+{
+    double low = (double)o->low;
+    double high = (double)o->high;
+    qdq_grid best;
+    double least_error;
+
+    if (range == OBSERVE_PERCENTILE) {
+        trim(o, &low, &high);
+    }
+    best = grid_of_range(low, high, dtype);
+    if (range != OBSERVE_MSE) {
+        return best;
+    }
+    least_error = squared_error(o, &best);
+    for (int i = 1; i < CANDIDATES; i++) {
+        double share = 1.0 - (double)i / CANDIDATES;
+        qdq_grid grid = grid_of_range(low * share, high * share, dtype);
+        double error = squared_error(o, &grid);
+
+        if (error < least_error) {
+            least_error = error;
+            best = grid;
+        }
+    }
+    return best;
+}
