@@ -84,6 +84,19 @@ spry_status output_end(output_document *document, const cli_call *call, spry_err
     return status;
 }
 
+spry_status output_save(output_document *document, const char *path, spry_error *error)
+{
+    spry_status status;
+
+    json_write_end(&document->json);
+    status = text_status(&document->body, "the JSON document", error);
+    if (status == SPRY_OK) {
+        status = file_replace(path, document->body.data, document->body.length, error);
+    }
+    text_fini(&document->body);
+    return status;
+}
+
 void output_drop(output_document *document)
 {
     text_fini(&document->body);

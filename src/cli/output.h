@@ -28,7 +28,11 @@ void output_begin(output_document *document, const cli_call *call);
  * Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status output_end(output_document *document, const cli_call *call,
                                      spry_error *error);
-/* Instead of output_end, where something failed. */
+/* Ends the document and writes it to a file, as a whole or not at all. Fails with SPRY_IO,
+ * SPRY_LIMIT. */
+SPRY_MUST_USE spry_status output_save(output_document *document, const char *path,
+                                      spry_error *error);
+/* Instead of both, where something failed. */
 void output_drop(output_document *document);
 
 /* What is needed to repeat a result. */

@@ -483,6 +483,15 @@ static spry_status make_facts(quantizer *q, spry_error *error)
                                                : alloc_failed(error, nodes * sizeof *f->rows);
 }
 
+/* The float weights are no longer read. */
+static spry_status finish(quantizer *q, spry_error *error)
+{
+    pass_context context = {.for_file = true};
+    spry_status status = graph_sort(q->m->main, error);
+
+    return status == SPRY_OK ? pass_dead(q->m->main, &context, error) : status;
+}
+
 static spry_status run(quantizer *q, spry_error *error)
 {
     spry_status status = clean_up(q, error);
@@ -502,7 +511,7 @@ static spry_status run(quantizer *q, spry_error *error)
     if (status == SPRY_OK) {
         status = quantize_activations(q, error);
     }
-    return status == SPRY_OK ? graph_sort(q->m->main, error) : status;
+    return status == SPRY_OK ? finish(q, error) : status;
 }
 
 spry_status spry_quantize(const spry_model *source, const spry_quantize_options *options,

@@ -1,0 +1,215 @@
+/* The report of spry quantize, as text and JSON. */
+#include "cli/quantize_report.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#include "cli/output.h"
+#include "cli/table.h"
+
+enum { WORST_LAYERS = 8 };
+
+/* ---- text ---- */
+
+/* The rows with the lowest ratio of signal to noise, worst first. */
+static int32_t worst_rows(const spry_quantize_row *rows, int32_t count, int32_t *worst)
+{
+    int32_t kept = 0;
+
+    for (int32_t i = 0; i < count; i++) {
+        int32_t place = kept < WORST_LAYERS ? kept++ : WORST_LAYERS;
+
+        while (place > 0 && rows[i].sqnr_db < rows[worst[place - 1]].sqnr_db) {
+            if (place < WORST_LAYERS) {
+                worst[place] = worst[place - 1];
+            }
+            place--;
+        }
+        if (place < WORST_LAYERS) {
+            worst[place] = i;
+        }
+    }
+    return kept;
+}
+
+static spry_status print_layers(const cli_call *call, const quantize_result *r, spry_error *error)
+{
+    static const table_column columns[] = {{"worst layers", false}, {"weights", true},
+                                           {"SQNR dB", true},       {"kernel sum", true},
+                                           {"channel sum", true},   {NULL, false}};
+    const spry_quantize_row *rows;
+    int32_t count = spry_quantization_rows(r->facts, &rows);
+    int32_t worst[WORST_LAYERS];
+    int32_t kept = worst_rows(rows, count, worst);
+    table t;
+
+    table_init(&t, columns);
+    for (int32_t i = 0; i < kept; i++) {
+        const spry_quantize_row *row = &rows[worst[i]];
+
+        table_cell(&t, "%s", row->node);
+        table_cell(&t, "%" PRId64, row->weights);
+        table_cell(&t, "%.1f", row->sqnr_db);
+        table_cell(&t, "%.2f -> %.2f", row->kernel_error_before, row->kernel_error_after);
+        table_cell(&t, "%.2f -> %.2f", row->channel_error_before, row->channel_error_after);
+    }
+    spry_status status = table_print(&t, TABLE_PLAIN, call->out, error);
+    table_fini(&t);
+    return status;
+}
+
+static spry_status print_sides(const cli_call *call, const quantize_result *r, spry_error *error)
+{
+    static const table_column columns[] = {
+        {"", false}, {"before", true}, {"after", true}, {"", true}, {NULL, false}};
+    table t;
+
+    table_init(&t, columns);
+    table_cell(&t, "file, MB");
+    table_cell(&t, "%.2f", (double)r->before.bytes * 1e-6);
+    table_cell(&t, "%.2f", (double)r->after.bytes * 1e-6);
+    table_cell(&t, "%.2f x smaller", (double)r->before.bytes / (double)r->after.bytes);
+    if (r->speed_up > 0.0) {
+        table_cell(&t, "one run, ms");
+        table_cell(&t, "%.3f", r->before.median_ms);
+        table_cell(&t, "%.3f", r->after.median_ms);
+        table_cell(&t, "%.2f x faster", r->speed_up);
+    }
+    if (r->after.top1 >= 0.0) {
+        table_cell(&t, "%s", "top-1, %");
+        table_cell(&t, "%.2f", 100.0 * r->before.top1);
+        table_cell(&t, "%.2f", 100.0 * r->after.top1);
+        table_cell(&t, "%+.2f points", 100.0 * (r->after.top1 - r->before.top1));
+    }
+    spry_status status = table_print(&t, TABLE_PLAIN, call->out, error);
+    table_fini(&t);
+    return status;
+}
+
+spry_status quantize_report_text(const cli_call *call, const quantize_result *r, spry_error *error)
+{
+    const spry_quantize_row *rows;
+    const spry_quantize_skip *skips;
+    int32_t count = spry_quantization_rows(r->facts, &rows);
+    int32_t skipped = spry_quantization_skipped(r->facts, &skips);
+
+    (void)fprintf(call->out, "%s: %" PRId32 " weight tensors of %d bits", r->options->method, count,
+                  r->options->weight_bits);
+    if (r->options->activation_bits != 0) {
+        (void)fprintf(call->out, ", %" PRId32 " activations of %d bits",
+                      spry_quantization_activations(r->facts), r->options->activation_bits);
+    }
+    (void)fprintf(call->out, " in %.2f s\n\n", r->seconds);
+    spry_status status = print_layers(call, r, error);
+    if (status == SPRY_OK) {
+        (void)fputc('\n', call->out);
+        status = print_sides(call, r, error);
+    }
+    for (int32_t i = 0; i < skipped; i++) {
+        output_note(call, "%s stays f32: %s", skips[i].node, skips[i].reason);
+    }
+    return status;
+}
+
+/* ---- JSON ---- */
+
+static void write_side(json_writer *json, const char *name, const quantize_side *s)
+{
+    json_write_object(json, name);
+    json_write_i64(json, "bytes", s->bytes);
+    if (s->median_ms > 0.0) {
+        json_write_f64(json, "median_ms", s->median_ms);
+    }
+    if (s->top1 >= 0.0) {
+        json_write_f64(json, "top1", s->top1);
+    }
+    json_write_end(json);
+}
+
+static void write_layers(json_writer *json, const spry_quantization *facts)
+{
+    const spry_quantize_row *rows;
+    const spry_quantize_skip *skips;
+    int32_t count = spry_quantization_rows(facts, &rows);
+    int32_t skipped = spry_quantization_skipped(facts, &skips);
+
+    json_write_array(json, "layers");
+    for (int32_t i = 0; i < count; i++) {
+        json_write_object(json, NULL);
+        json_write_string(json, "node", rows[i].node);
+        json_write_string(json, "weight", rows[i].weight);
+        json_write_i64(json, "weights", rows[i].weights);
+        json_write_i64(json, "bits", rows[i].bits);
+        json_write_f64(json, "least_step", (double)rows[i].least_step);
+        json_write_f64(json, "most_step", (double)rows[i].most_step);
+        if (isfinite(rows[i].sqnr_db)) {
+            json_write_f64(json, "sqnr_db", rows[i].sqnr_db);
+        }
+        json_write_i64(json, "kernel_flips", rows[i].kernel_flips);
+        json_write_i64(json, "channel_flips", rows[i].channel_flips);
+        json_write_f64(json, "kernel_error_before", rows[i].kernel_error_before);
+        json_write_f64(json, "kernel_error_after", rows[i].kernel_error_after);
+        json_write_f64(json, "channel_error_before", rows[i].channel_error_before);
+        json_write_f64(json, "channel_error_after", rows[i].channel_error_after);
+        json_write_f64(json, "milliseconds", rows[i].milliseconds);
+        json_write_end(json);
+    }
+    json_write_end(json);
+    json_write_array(json, "skipped");
+    for (int32_t i = 0; i < skipped; i++) {
+        json_write_object(json, NULL);
+        json_write_string(json, "node", skips[i].node);
+        json_write_string(json, "reason", skips[i].reason);
+        json_write_end(json);
+    }
+    json_write_end(json);
+}
+
+static spry_status write_document(json_writer *json, const quantize_result *r, spry_error *error)
+{
+    const output_record record = {.model = r->source, .threads = r->options->threads};
+
+    json_write_string(json, "method", r->options->method);
+    json_write_string(json, "output", r->output);
+    json_write_i64(json, "weight_bits", r->options->weight_bits);
+    json_write_i64(json, "activation_bits", r->options->activation_bits);
+    json_write_i64(json, "activations", spry_quantization_activations(r->facts));
+    json_write_f64(json, "seconds", r->seconds);
+    write_side(json, "before", &r->before);
+    write_side(json, "after", &r->after);
+    if (r->speed_up > 0.0) {
+        json_write_f64(json, "speed_up", r->speed_up);
+    }
+    write_layers(json, r->facts);
+    return output_write_record(json, &record, error);
+}
+
+static spry_status make_document(output_document *document, const cli_call *call,
+                                 const quantize_result *r, spry_error *error)
+{
+    spry_status status;
+
+    output_begin(document, call);
+    status = write_document(&document->json, r, error);
+    if (status != SPRY_OK) {
+        output_drop(document);
+    }
+    return status;
+}
+
+spry_status quantize_report_json(const cli_call *call, const quantize_result *r, spry_error *error)
+{
+    output_document document;
+    spry_status status = make_document(&document, call, r, error);
+
+    return status == SPRY_OK ? output_end(&document, call, error) : status;
+}
+
+spry_status quantize_report_file(const cli_call *call, const quantize_result *r, const char *path,
+                                 spry_error *error)
+{
+    output_document document;
+    spry_status status = make_document(&document, call, r, error);
+
+    return status == SPRY_OK ? output_save(&document, path, error) : status;
+}
