@@ -16,8 +16,7 @@ enum { EXIT_USAGE = 2, ALIGNMENT = 64 };
 static const struct {
     const char *name;
     size_t bytes;
-} places[] = {
-    {"L1", (size_t)16 << 10}, {"L2", (size_t)256 << 10}, {"memory", (size_t)512 << 20}};
+} places[] = {{"L1", (size_t)16 << 10}, {"L2", (size_t)256 << 10}, {"memory", (size_t)512 << 20}};
 
 static bool print(bool as_json)
 {
