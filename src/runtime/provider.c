@@ -31,7 +31,8 @@ bool provider_window(const provider_site *site, const graph_type *x, const int64
     int64_t in[2];
     int64_t kernel[2];
     int spatial = x->rank - 2;
-    int first = layout_is_nhwc(site->node) ? 1 : 2; /* spatial axis of the image */
+    bool is_planar = !layout_is_nhwc(site->node) || layout_reads_planar(site->node);
+    int first = is_planar ? 2 : 1; /* spatial axis of the image */
 
     for (int i = 0; i < spatial; i++) {
         in[i] = x->dims[first + i].size;
