@@ -1,15 +1,28 @@
-/* Chooses how Winograd convolution is blocked, by a model of what each block costs. */
+/* Chooses how Winograd convolution is blocked, by a model of what each block costs.
+ *
+ * What counts beside the arithmetic is how the transformed weights arrive: they are up to four times
+ * as large as the weights, and are read once per block of tiles. The tile asks for a vector of
+ * weights every mr cycles, which even memory can nearly deliver, so reading is hidden behind the
+ * arithmetic unless a block has few tiles. Transformed windows and products are small beside it. */
 #include <math.h>
 
 #include "kernels/conv/conv_winograd.h"
 
-/* The model's machine, in bytes and cycles. */
+/* The model's machine, in bytes and cycles of a core. */
 enum {
-    USABLE_CACHE = 3 * 256 * 1024, /* of a second-level cache of 1 MB */
-    FAR_BYTES_PER_CYCLE = 10,      /* from beyond it */
-    FLOATS_PER_CYCLE = 16,         /* multiplied and added */
-    CYCLES_PER_CALL = 80,          /* of the kernel, for its stores and set-up */
-    LEAST_CYCLES_PER_STEP = 4,     /* a kernel step reads two vectors of weights */
+    NEAR_WEIGHTS = 8 << 20,    /* weights that a cache still holds when they are read again */
+    NEAR_BYTES_PER_CYCLE = 16, /* from there */
+    FAR_BYTES_PER_CYCLE = 7,   /* from memory */
+    USABLE_CACHE = 768 << 10,  /* of a core's second-level cache, for windows and products */
+    FLOATS_PER_CYCLE = 16,     /* multiplied and added */
+    CYCLES_PER_CALL = 120,     /* of the kernel, for its stores and set-up */
+    LEAST_CYCLES_PER_STEP = 4, /* a kernel step reads its weights at least so long */
+    CYCLES_PER_JOIN = 10000,   /* threads wait for each other between gathering and products */
+    WINDOW2 = 60,
+    WINDOW4 = 180, /* transforms of a vector of channels */
+    RESULT2 = 45,
+    RESULT4 = 130,
+    SMALL_WEIGHTS = 1 << 20, /* weights of which two panels at a time are used */
     PIECES_PER_WORKER = 4
 };
 
@@ -36,7 +49,6 @@ static void set_sizes(conv_winograd *c, int workers)
 {
     int64_t channels = c->problem.shape.channels;
     int64_t rows = c->shared ? c->tiles : c->tile_block;
-    int64_t blocks = pieces_of(c->tiles, c->tile_block);
     int64_t zeros = pieces_of(channels, WINOGRAD_LANES) * WINOGRAD_LANES;
     int64_t images;
 
@@ -49,99 +61,86 @@ static void set_sizes(conv_winograd *c, int workers)
     c->worker_bytes = (zeros + c->positions * c->product_step + (c->shared ? 0 : images)) *
                       (int64_t)sizeof(float);
     c->gathers = 0;
-    c->pieces = blocks;
+    c->pieces = pieces_of(c->tiles, c->tile_block);
     if (c->shared) {
         int64_t wanted = (int64_t)workers * PIECES_PER_WORKER;
 
         c->gathers = wanted < c->tiles ? wanted : c->tiles;
-        c->pieces = blocks * pieces_of(c->problem.filters, c->filter_block);
+        c->pieces *= pieces_of(c->problem.filters, c->filter_block);
     }
 }
 
-/* Cycles of all products, as far as the kernel's arithmetic goes. */
-static double product_cycles(const conv_winograd *c, int64_t tiles)
+/* Cycles of the products of one block of tiles by `panels` panels of filters, whose weights arrive
+ * at `rate` bytes per cycle. */
+static double product_cycles(const conv_winograd *c, int64_t panels, double rate)
 {
-    int64_t mr = c->kernel->mr;
-    int64_t vectors = pieces_of(c->kernel->nr, FLOATS_PER_CYCLE);
-    int64_t calls = pieces_of(tiles, mr);
-    double step = fmax((double)LEAST_CYCLES_PER_STEP * (double)calls, (double)(tiles * vectors));
+    double channels = (double)c->problem.shape.channels;
+    int64_t calls = pieces_of(c->tile_block, c->kernel->mr);
+    double rows = (double)c->tile_block / (double)calls;
+    double step = fmax(LEAST_CYCLES_PER_STEP, rows * c->kernel->nr / FLOATS_PER_CYCLE);
+    double first = fmax(step, (double)c->kernel->nr * (double)sizeof(float) / rate);
 
-    return (double)(c->positions * conv_winograd_panels(c)) *
-           ((double)c->problem.shape.channels * step + (double)(calls * CYCLES_PER_CALL));
+    return (double)(c->positions * panels) *
+           (channels * (first + (double)(calls - 1) * step) + (double)(calls * CYCLES_PER_CALL));
 }
 
 /* Cycles of all work for the block sizes in `c`. */
-static double cost_of(const conv_winograd *c)
+static double cost_of(const conv_winograd *c, int workers)
 {
-    const conv_f32_shape *s = &c->problem.shape;
-    int64_t filters = c->problem.filters;
-    int64_t filter_blocks = pieces_of(filters, c->filter_block);
     int64_t blocks = pieces_of(c->tiles, c->tile_block);
-    int64_t last = c->tiles - (blocks - 1) * c->tile_block;
-    double tile_bytes = 4.0 * c->positions;
-    double images = tile_bytes * (double)(c->image_pitch * (c->shared ? c->tiles : c->tile_block));
-    double products = tile_bytes * (double)(c->product_pitch * c->tile_block);
-    double all_images = tile_bytes * (double)(c->image_pitch * c->tiles);
-    double all_products = tile_bytes * (double)(c->tiles * filters);
-    double window = c->size == 2 ? 50 : 150;
-    double result = c->size == 2 ? 45 : 130;
-    double far = (double)c->packed_bytes * (double)blocks +
-                 4.0 * (double)c->problem.batch *
-                     (double)(s->in_h * s->in_w * s->channels + s->out_h * s->out_w * filters);
+    int64_t filters = c->shared ? c->filter_block : c->problem.filters; /* of a piece */
+    double window = (double)pieces_of(c->problem.shape.channels, WINOGRAD_LANES) *
+                    (c->size == 2 ? WINDOW2 : WINDOW4);
+    double result = (double)pieces_of(filters, WINOGRAD_LANES) * (c->size == 2 ? RESULT2 : RESULT4);
+    double far = (double)FAR_BYTES_PER_CYCLE / (c->shared ? 1 : workers);
+    double again = c->packed_bytes < NEAR_WEIGHTS ? NEAR_BYTES_PER_CYCLE : far;
+    double rate = (double)blocks / (1 / far + (double)(blocks - 1) / again);
+    double block_bytes = (double)sizeof(float) * c->positions *
+                         (double)(c->tile_block * (c->image_pitch + c->product_pitch));
+    double piece = product_cycles(c, pieces_of(filters, c->kernel->nr), rate) +
+                   (double)c->tile_block * (result + (c->shared ? 0 : window));
+    double total = (double)pieces_of(c->pieces, workers) * piece;
 
-    if (images + products > (double)USABLE_CACHE) {
-        far += all_images * (double)(1 + filter_blocks);
-        far += products > (double)USABLE_CACHE / 2 ? 2 * all_products : 0;
+    if (c->shared) {
+        total += (double)c->tiles * window / workers + CYCLES_PER_JOIN;
     }
-    return (double)(blocks - 1) * product_cycles(c, c->tile_block) + product_cycles(c, last) +
-           (double)c->tiles * (window * (double)pieces_of(s->channels, WINOGRAD_LANES) +
-                               result * (double)pieces_of(filters, WINOGRAD_LANES)) +
-           far / (double)FAR_BYTES_PER_CYCLE;
+    if (block_bytes > (double)USABLE_CACHE) {
+        total += 2 * block_bytes * (double)blocks / NEAR_BYTES_PER_CYCLE / workers;
+    }
+    return total;
 }
 
-/* True when the team would stand idle: fewer pieces than it has members, though there could be
- * more. */
-static bool starves(const conv_winograd *c, int workers)
+/* Tries `blocks` blocks of about equally many tiles. */
+static void consider(conv_winograd *trial, int64_t blocks, int workers, conv_winograd *best)
 {
-    return workers > 1 && c->pieces < workers;
-}
-
-/* Tries one pair of block sizes. */
-static void consider(conv_winograd *trial, int workers, conv_winograd *best)
-{
-    bool better;
-
+    trial->tile_block = pieces_of(trial->tiles, blocks);
     set_sizes(trial, workers);
-    trial->predicted_cost = cost_of(trial);
-    better = best->pieces == 0 || starves(trial, workers) < starves(best, workers) ||
-             (starves(trial, workers) == starves(best, workers) &&
-              trial->predicted_cost < best->predicted_cost);
-    if (better) {
+    trial->predicted_cost = cost_of(trial, workers);
+    if (best->pieces == 0 || trial->predicted_cost < best->predicted_cost) {
         *best = *trial;
     }
 }
 
-/* The best blocks for that many workers. */
-static conv_winograd choose_blocks(const conv_winograd *c, int workers)
+/* The best blocks for that many workers; ties go to the smaller ones. */
+static void choose_blocks(conv_winograd *c, int workers)
 {
+    enum { MOST_CALLS = 16 }; /* of the kernel per block, panel and position */
     conv_winograd best = *c;
     conv_winograd trial = *c;
-    int64_t mr = c->kernel->mr;
-    int64_t nr = c->kernel->nr;
-    int64_t all = pieces_of(c->problem.filters, nr) * nr;
+    int64_t calls = pieces_of(c->tiles, c->kernel->mr);
 
     best.pieces = 0;
-    for (int shared = 0; shared < 2; shared++) {
+    for (int shared = 0; shared <= (workers > 1); shared++) {
+        int64_t multiple = shared ? 1 : workers;
+
         trial.shared = shared != 0;
-        for (int64_t tiles = mr; tiles < c->tiles + mr; tiles += mr) {
-            trial.tile_block = tiles < c->tiles ? tiles : c->tiles;
-            for (int64_t filters = nr; filters < 2 * all; filters *= 2) {
-                trial.filter_block = filters < all ? filters : all;
-                consider(&trial, workers, &best);
-            }
+        for (int64_t i = 1; i <= calls && i <= MOST_CALLS; i++) {
+            int64_t blocks = pieces_of(pieces_of(calls, i), multiple) * multiple;
+
+            consider(&trial, blocks < c->tiles ? blocks : c->tiles, workers, &best);
         }
     }
-    return best;
+    *c = best;
 }
 
 void conv_winograd_plan(const conv_winograd_problem *problem, const brgemm_kernel *kernel,
@@ -150,23 +149,25 @@ void conv_winograd_plan(const conv_winograd_problem *problem, const brgemm_kerne
 {
     const conv_f32_shape *s = &problem->shape;
     int64_t nr = kernel->nr;
-    conv_winograd plan = {.problem = *problem,
-                          .kernel = kernel,
-                          .transforms = transforms,
-                          .size = size,
-                          .positions = (size + 2) * (size + 2),
-                          .tiles_h = pieces_of(s->out_h, size),
-                          .tiles_w = pieces_of(s->out_w, size)};
+    int64_t panels = pieces_of(problem->filters, nr);
+    double cost;
 
-    plan.tiles = problem->batch * plan.tiles_h * plan.tiles_w;
-    plan.packed_bytes = brgemm_packed_size(kernel, plan.positions, s->channels, problem->filters);
-    plan.packing_bytes = plan.positions * s->channels *
-                         (pieces_of(nr, WINOGRAD_LANES) * WINOGRAD_LANES) * (int64_t)sizeof(float);
-    *c = choose_blocks(&plan, 1);
+    *c = (conv_winograd){.problem = *problem,
+                         .kernel = kernel,
+                         .transforms = transforms,
+                         .size = size,
+                         .positions = (size + 2) * (size + 2),
+                         .tiles_h = pieces_of(s->out_h, size),
+                         .tiles_w = pieces_of(s->out_w, size)};
+    c->tiles = problem->batch * c->tiles_h * c->tiles_w;
+    c->packed_bytes = brgemm_packed_size(kernel, c->positions, s->channels, problem->filters);
+    c->packing_bytes = c->positions * s->channels * pieces_of(nr, WINOGRAD_LANES) * WINOGRAD_LANES *
+                       (int64_t)sizeof(float);
+    c->filter_block = panels > 1 && c->packed_bytes < SMALL_WEIGHTS ? 2 * nr : nr;
+    choose_blocks(c, 1);
+    cost = c->predicted_cost;
     if (workers > 1) {
-        double cost = c->predicted_cost;
-
-        *c = choose_blocks(&plan, workers);
+        choose_blocks(c, workers);
         c->predicted_cost = cost;
     }
 }
