@@ -13,6 +13,7 @@ extern const provider provider_linear_s8;
 extern const provider provider_matmul_f32;
 extern const provider provider_matmul_s8;
 extern const provider provider_pool_f32;
+extern const provider provider_pool_nhwc;
 
 /* True when the node is that standard operator, plain, fused (fuse.h) or moved (layout.h): a
  * provider that does not know layouts asks layout_is_nhwc too. */
@@ -22,6 +23,9 @@ bool provider_is(const provider_site *site, const char *type);
  * False when the attributes make no sense: the reference kernel says why. */
 bool provider_window(const provider_site *site, const graph_type *x, const int64_t *weights,
                      window *w);
+
+/* The same for a pool. False also where a window may hold no pixel of the image. */
+bool provider_pool_window(const provider_site *site, const graph_type *x, window *w);
 
 /* A window of one or two axes as kernels see it: one-dimensional ones have height 1. */
 conv_f32_shape provider_plane_shape(const window *w, int64_t channels);

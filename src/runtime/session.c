@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "runtime/execute.h"
 #include "runtime/fuse.h"
+#include "runtime/layout.h"
 #include "runtime/prepare.h"
 #include "runtime/profile.h"
 #include "spry/session.h"
@@ -237,6 +238,9 @@ static spry_status make_plan(spry_session *s, const value *const *inputs, kept_p
         prepare_for_inputs(s->prepared, inputs, &s->options, s->team, &kept->memory, &g, error);
     if (status == SPRY_OK && !s->options.keep_order) {
         status = fuse_graph(g, &s->options, error);
+    }
+    if (status == SPRY_OK && !s->options.keep_order) {
+        status = layout_graph(g, &s->options, error);
     }
     if (status == SPRY_OK) {
         status = plan_create(g, &s->options, s->team, false, &kept->p, error);
