@@ -31,7 +31,7 @@ typedef struct trial {
     uint8_t packed[MOST_TAPS * (MOST_K + 4) * COLUMNS];
     uint8_t c[RESULT], before[RESULT];
     float residual[RESULT / 4];
-    int32_t offset[COLUMNS];
+    int32_t offset[COLUMNS], row_offset[BRGEMM_MOST_MR];
     float factor[COLUMNS], bias[COLUMNS];
     int64_t tap_offsets[MOST_TAPS];
     int64_t k;
@@ -85,8 +85,12 @@ static void make_finish(trial *t, spry_random *r)
         t->factor[i] = is_tie ? 0.5f : random_factor(r, is_usual);
         t->bias[i] = (float)below(r, 100) - 50.0f;
     }
+    for (int i = 0; i < BRGEMM_MOST_MR; i++) {
+        t->row_offset[i] = (int32_t)below(r, 200000) - 100000;
+    }
     t->finish = (brgemm_finish){.result = (brgemm_result)below(r, 3),
                                 .offset = below(r, 4) != 0 ? t->offset : NULL,
+                                .row_offset = below(r, 4) == 0 ? t->row_offset : NULL,
                                 .factor = below(r, 8) != 0 ? t->factor : NULL,
                                 .zero = low + (int32_t)below(r, 256),
                                 .low = low,
@@ -199,6 +203,7 @@ static uint32_t expected_at(const trial *t, const brgemm_kernel *kernel, int row
         return sum;
     }
     sum += f->offset != NULL ? (uint32_t)f->offset[column] : 0;
+    sum += f->row_offset != NULL ? (uint32_t)f->row_offset[row] : 0;
     if (f->result == BRGEMM_SUMS) {
         return sum;
     }

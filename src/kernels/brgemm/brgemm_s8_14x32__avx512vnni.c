@@ -281,11 +281,29 @@ static __attribute__((noinline)) void store_part(const brgemm_tile *t, int parts
     }
 }
 
+/* What differs by row is added where the sums are. */
+BRGEMM_INLINE void add_row_offsets(const brgemm_tile *t, int rows, int parts, __m512i *sums)
+{
+    if (t->finish == NULL || t->finish->row_offset == NULL) {
+        return;
+    }
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; i++) {
+        __m512i offset = _mm512_set1_epi32(t->finish->row_offset[i]);
+
+#pragma GCC unroll 2
+        for (int part = 0; part < parts; part++) {
+            sums[i * parts + part] = _mm512_add_epi32(sums[i * parts + part], offset);
+        }
+    }
+}
+
 BRGEMM_INLINE void brgemm_store(const brgemm_tile *t, int rows, int parts, int mr,
                                 brgemm_sums *sums)
 {
     __m512i copy[MOST_ROWS * MOST_PARTS]; /* so that the sums stay in registers */
 
+    add_row_offsets(t, rows, parts, sums);
     if (rows == mr && store_bytes(t, rows, parts, mr, sums)) {
         return;
     }

@@ -60,10 +60,11 @@ static inline __attribute__((always_inline)) void brgemm_s8_store_row(const brge
             sums[j] = (int32_t)((uint32_t)sums[j] + (uint32_t)before[j]);
         }
     }
-    if (f != NULL && f->offset != NULL) {
-        for (int j = 0; j < columns; j++) {
-            sums[j] = (int32_t)((uint32_t)sums[j] + (uint32_t)f->offset[j]);
-        }
+    for (int j = 0; f != NULL && f->offset != NULL && j < columns; j++) {
+        sums[j] = (int32_t)((uint32_t)sums[j] + (uint32_t)f->offset[j]);
+    }
+    for (int j = 0; f != NULL && f->row_offset != NULL && j < columns; j++) {
+        sums[j] = (int32_t)((uint32_t)sums[j] + (uint32_t)f->row_offset[row]);
     }
     if (f == NULL || f->result == BRGEMM_SUMS) {
         memcpy(c, sums, (size_t)columns * sizeof *sums);
