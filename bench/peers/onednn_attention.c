@@ -144,8 +144,7 @@ static bool run(void *context, char *reason)
 {
     onednn_attention *bench = context;
     if (bench->step[STEPS - 1] == NULL || !run_step(bench, 0, QUERY, KEY, SCORES) ||
-        !run_step(bench, 1, SCORES, SCORES, SCORES) ||
-        !run_step(bench, 2, SCORES, VALUE, RESULT) ||
+        !run_step(bench, 1, SCORES, SCORES, SCORES) || !run_step(bench, 2, SCORES, VALUE, RESULT) ||
         dnnl_stream_wait(bench->stream) != dnnl_success) {
         (void)snprintf(reason, SERVE_REASON_SIZE, "nothing to run, or the run failed");
         return false;

@@ -66,8 +66,7 @@ static float *random_floats(spry_random *r, int64_t count, float most)
 
 /* Operands [batch][positions][heads][size] when `is_joined`, else [batch][heads][positions][size]. */
 static void make_trial(trial *t, uint64_t seed, int64_t batch, int64_t heads, int64_t kv_heads,
-                       int64_t rows, int64_t keys, int64_t size, int64_t value_size,
-                       bool is_joined)
+                       int64_t rows, int64_t keys, int64_t size, int64_t value_size, bool is_joined)
 {
     int64_t h = is_joined ? 1 : 0;
 
@@ -115,8 +114,8 @@ static double score(const trial *t, int64_t b, int64_t h, int64_t i, int64_t j)
 {
     const attention_problem *p = &t->p;
     const float *q = p->q.data + b * p->q.batch + h * p->q.head + i * p->q.token;
-    const float *k = p->k.data + b * p->k.batch + h / (p->heads / p->kv_heads) * p->k.head +
-                     j * p->k.token;
+    const float *k =
+        p->k.data + b * p->k.batch + h / (p->heads / p->kv_heads) * p->k.head + j * p->k.token;
     int64_t at = b * p->mask.batch + h * p->mask.head + i * p->mask.row + j;
     double sum = 0;
 
@@ -534,11 +533,11 @@ static void test_workspace(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),   cmocka_unit_test(test_many_blocks),
-        cmocka_unit_test(test_groups),  cmocka_unit_test(test_causal),
-        cmocka_unit_test(test_masks),   cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_huge),    cmocka_unit_test(test_nan),
-        cmocka_unit_test(test_threads), cmocka_unit_test(test_observer),
+        cmocka_unit_test(test_sizes),     cmocka_unit_test(test_many_blocks),
+        cmocka_unit_test(test_groups),    cmocka_unit_test(test_causal),
+        cmocka_unit_test(test_masks),     cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_huge),      cmocka_unit_test(test_nan),
+        cmocka_unit_test(test_threads),   cmocka_unit_test(test_observer),
         cmocka_unit_test(test_workspace),
     };
 

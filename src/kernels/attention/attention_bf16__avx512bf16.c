@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define TILE_ROWS 14
+#include "kernels/attention/attention_exchange_avx512.h"
 #include "kernels/attention/attention_f32_softmax.h"
 #include "kernels/attention/attention_f32_variants.h"
 
@@ -36,39 +37,6 @@ static void pack_query(const float *q, int64_t size, float scale, float *to)
     }
 }
 
-/* Sixteen rows of sixteen pairs, rows and columns exchanged. */
-static inline __attribute__((always_inline)) void exchange(__m512i x[LANES])
-{
-    __m512i y[LANES];
-
-#pragma GCC unroll 8
-    for (int i = 0; i < LANES; i += 2) {
-        y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
-        y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < LANES; i += 4) {
-        x[i] = _mm512_unpacklo_epi64(y[i], y[i + 2]);
-        x[i + 1] = _mm512_unpackhi_epi64(y[i], y[i + 2]);
-        x[i + 2] = _mm512_unpacklo_epi64(y[i + 1], y[i + 3]);
-        x[i + 3] = _mm512_unpackhi_epi64(y[i + 1], y[i + 3]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        y[i] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0x88);
-        y[i + 4] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0xDD);
-        y[i + 8] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0x88);
-        y[i + 12] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0xDD);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        x[i] = _mm512_shuffle_i32x4(y[i], y[i + 8], 0x88);
-        x[i + 8] = _mm512_shuffle_i32x4(y[i], y[i + 8], 0xDD);
-        x[i + 4] = _mm512_shuffle_i32x4(y[i + 4], y[i + 12], 0x88);
-        x[i + 12] = _mm512_shuffle_i32x4(y[i + 4], y[i + 12], 0xDD);
-    }
-}
-
 static void pack_keys(const float *k, int64_t token, int64_t n, int64_t size, float *to)
 {
     int64_t pairs = (size + 1) / 2;
@@ -84,7 +52,7 @@ static void pack_keys(const float *k, int64_t token, int64_t n, int64_t size, fl
                 x[i] = key + i < n ? narrow(k + (key + i) * token, at, size, _mm512_set1_ps(1.0f))
                                    : _mm512_setzero_si512();
             }
-            exchange(x);
+            attention_exchange(x);
             for (int i = 0; i < steps; i++) {
                 _mm512_storeu_si512(panel + (at / 2 + i) * NR, x[i]);
             }
@@ -186,16 +154,16 @@ static void weigh(float *s, int rows, int64_t n, attention_rows *state)
     attention_weigh(s, rows, n, state, store_bf16);
 }
 
-const attention_kernel attention_bf16_14x32__avx512bf16 = {
-    .name = "attention_bf16_14x32__avx512bf16",
-    .mr = TILE_ROWS,
-    .nr = NR,
-    .pack_query = pack_query,
-    .pack_keys = pack_keys,
-    .pack_values = pack_values,
-    .scores = scores,
-    .add = attention_add,
-    .weigh = weigh,
-    .combine = combine,
-    .finish = attention_finish,
-    .normalise = attention_normalise};
+const attention_kernel attention_bf16_14x32__avx512bf16 = {.name =
+                                                               "attention_bf16_14x32__avx512bf16",
+                                                           .mr = TILE_ROWS,
+                                                           .nr = NR,
+                                                           .pack_query = pack_query,
+                                                           .pack_keys = pack_keys,
+                                                           .pack_values = pack_values,
+                                                           .scores = scores,
+                                                           .add = attention_add,
+                                                           .weigh = weigh,
+                                                           .combine = combine,
+                                                           .finish = attention_finish,
+                                                           .normalise = attention_normalise};

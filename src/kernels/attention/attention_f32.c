@@ -160,8 +160,8 @@ static int64_t strip_end(const piece *w, int64_t query, int rows)
 static void mask_row(const piece *w, int64_t query, int64_t key, int64_t n, float *s)
 {
     const attention_mask *m = &w->p->mask;
-    int64_t at = w->image * m->batch + head_of(w, query) * m->head +
-                 query % w->p->rows * m->row + key;
+    int64_t at =
+        w->image * m->batch + head_of(w, query) * m->head + query % w->p->rows * m->row + key;
     int64_t end = visible(w, query) - key;
 
     if (m->kind == ATTENTION_ADD) {
@@ -182,13 +182,14 @@ static void mask_row(const piece *w, int64_t query, int64_t key, int64_t n, floa
 static void score_strip(const piece *w, int64_t query, int rows, int64_t key, int64_t n)
 {
     const attention_problem *p = w->p;
+    float factor = p->scale * ATTENTION_LOG2E;
 
     for (int r = 0; r < rows; r++) {
         int64_t at = query + r;
         const float *q = p->q.data + w->image * p->q.batch + head_of(w, at) * p->q.head +
                          at % p->rows * p->q.token;
 
-        w->kernel->pack_query(q, p->size, p->scale, w->q + (int64_t)r * ATTENTION_PITCH);
+        w->kernel->pack_query(q, p->size, factor, w->q + (int64_t)r * ATTENTION_PITCH);
     }
     w->kernel->scores(w->q, w->k, rows, n, p->size, w->s);
     if (p->mask.kind != ATTENTION_NO_MASK || p->is_causal) {

@@ -65,9 +65,9 @@ typedef struct attention_observer {
 
 typedef struct attention_problem {
     int64_t batch;
-    int64_t heads, kv_heads;    /* kv_heads divides heads: neighbours share keys and values */
-    int64_t rows, keys;         /* queries and keys per head */
-    int64_t size, value_size;   /* 1 to ATTENTION_MOST_SIZE; value_size any from 1 on */
+    int64_t heads, kv_heads;  /* kv_heads divides heads: neighbours share keys and values */
+    int64_t rows, keys;       /* queries and keys per head */
+    int64_t size, value_size; /* 1 to ATTENTION_MOST_SIZE; value_size any from 1 on */
     float scale;
     attention_operand q, k, v;
     float *out; /* strides as those of operands */
@@ -76,7 +76,7 @@ typedef struct attention_problem {
     const int64_t *lengths; /* [batch] keys that count, 0 to `keys`; NULL: all */
     bool is_causal;         /* query i sees keys [0, i + past] */
     int64_t past;
-    float blind; /* result of a query that sees no key: 0 or NaN, as the operator demands */
+    float blind;   /* result of a query that sees no key: 0 or NaN, as the operator demands */
     int64_t slice; /* queries (of one key head) per piece of work, from attention_slice */
     const attention_observer *observer; /* NULL: none */
 } attention_problem;
@@ -95,21 +95,22 @@ typedef struct attention_kernel {
     const char *name;
     int mr;
     int nr; /* columns of a packed panel */
-    /* to[0..size) = q[0..size) * scale */
-    void (*pack_query)(const float *q, int64_t size, float scale, float *to);
+    /* to[0..size) = q[0..size) * factor: the scale in units of log 2 */
+    void (*pack_query)(const float *q, int64_t size, float factor, float *to);
     /* Panels of nr keys, element by element; panels of nr elements, key by key. */
     void (*pack_keys)(const float *k, int64_t token, int64_t n, int64_t size, float *to);
     void (*pack_values)(const float *v, int64_t token, int64_t n, int64_t size, float *to);
+    /* s = q k: scores in units of log 2 */
     void (*scores)(const float *q, const float *k, int rows, int64_t n, int64_t size, float *s);
-    void (*add)(float *s, const float *mask, int64_t n); /* one row */
-    /* Scores to e^(score - most), with `most`, `sum` and `decay` brought up to date. */
+    void (*add)(float *s, const float *mask, int64_t n); /* one row; in units of e */
+    /* Scores to 2^(score - most), with `most`, `sum` and `decay` brought up to date. */
     void (*weigh)(float *s, int rows, int64_t n, attention_rows *state);
     /* o = decay * o + weights V, or o = weights V without a state, over the first n of `packed`
      * keys; rows of o lie `pitch` floats apart. */
     void (*combine)(const float *weights, const float *v, int rows, int64_t n, int64_t packed,
                     int64_t size, const attention_rows *state, float *o, int64_t pitch);
     void (*finish)(const float *o, int64_t size, float factor, float *to); /* to = o * factor */
-    /* Scores to e^(score - most) / sum as floats, for observers. */
+    /* Scores to 2^(score - most) / sum as floats, for observers. */
     void (*normalise)(float *s, int rows, int64_t n, const attention_rows *state);
 } attention_kernel;
 

@@ -9,8 +9,8 @@
 #define KERNELS_ATTENTION_ATTENTION_F32_TILES_H
 
 /* c = decay * c + a b, or c = a b where there is no decay. */
-VEC_INLINE void attention_tile(const float *a, const float *b, int64_t n, const float *decay, float *c,
-                     int64_t c_pitch, int rows, int vectors)
+VEC_INLINE void attention_tile(const float *a, const float *b, int64_t n, const float *decay,
+                               float *c, int64_t c_pitch, int rows, int vectors)
 {
     vec_f32 sum[TILE_ROWS][TILE_VECTORS];
 
