@@ -64,7 +64,8 @@ static bool read_problem(const provider_site *site, conv_state *s)
     window w;
 
     memset(s, 0, sizeof *s);
-    if (layout_is_nhwc(site->node) || !integer_read(site, "QLinearConv", "ConvInteger", &s->node)) {
+    if (layout_is_nhwc(site->node) || !integer_read(site, "QLinearConv", "ConvInteger", &s->node) ||
+        s->node.w == NULL) {
         return false;
     }
     x = provider_input_type(site, s->node.ports.x);
