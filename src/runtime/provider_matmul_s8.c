@@ -126,8 +126,10 @@ static void sum_columns(const matmul_state *s, const uint8_t *panel, int64_t cou
 static void pack_panel(const matmul_state *s, const uint8_t *w, int64_t column, int64_t count,
                        int32_t w_zero, uint8_t *packed, int32_t *sums)
 {
-    const brgemm_source source = {w + column * s->w_column, 0, s->w_k, s->w_column,
-                                  s->node.w_flip};
+    const brgemm_source source = {.data = w + column * s->w_column,
+                                  .k_stride = s->w_k,
+                                  .column_stride = s->w_column,
+                                  .flip = s->node.w_flip};
     uint8_t *panel = packed + column * round_up(s->k, s->kernel->group);
 
     brgemm_pack(s->kernel, &source, 1, s->k, count, panel);
@@ -137,7 +139,7 @@ static void pack_panel(const matmul_state *s, const uint8_t *w, int64_t column, 
 static spry_status make_ones(matmul_state *s, spry_error *error)
 {
     static const uint8_t one = 1;
-    const brgemm_source source = {&one, 0, 0, 0, 0};
+    const brgemm_source source = {.data = &one};
 
     s->ones_size = brgemm_packed_size(s->kernel, 1, s->k, 1);
     s->ones = alloc_bytes(&s->allocator, (size_t)ones_bytes(s));
