@@ -174,6 +174,14 @@ static bool is_made_as_twin(const layout_pass *p, int32_t id)
     return producer != GRAPH_NONE && p->nodes[producer].moved;
 }
 
+/* Is it free as a twin: made by a transpose that an edge would undo? */
+static bool is_turned(const layout_pass *p, int32_t id)
+{
+    const graph_value *v = &p->g->values[id];
+
+    return v->producer != GRAPH_NONE && is_turn(&p->g->nodes[v->producer], v->type.rank, false);
+}
+
 static bool reads_as_twin(const layout_pass *p, int32_t node, int32_t id)
 {
     const graph_node *n = &p->g->nodes[node];
@@ -197,7 +205,7 @@ static bool reads_either(const layout_pass *p, int32_t node, int32_t id)
 
     return is_turn(n, p->g->values[id].type.rank, true) ||
            (p->nodes[node].moved && p->nodes[node].takes_planar && n->inputs[0] == id &&
-            !is_made_as_twin(p, id));
+            !is_made_as_twin(p, id) && !is_turned(p, id));
 }
 
 static void count_readers(const layout_pass *p, int32_t id, int *as_twin, int *planar)
@@ -224,8 +232,7 @@ static double edge_cost(const layout_pass *p, int32_t id)
     int as_twin;
     int planar;
 
-    if (!layout_is_image(p->g, id) ||
-        (v->producer != GRAPH_NONE && is_turn(&p->g->nodes[v->producer], v->type.rank, false))) {
+    if (!layout_is_image(p->g, id) || is_turned(p, id)) {
         return 0.0;
     }
     count_readers(p, id, &as_twin, &planar);
@@ -263,8 +270,7 @@ static bool reads_a_twin(const layout_pass *p, int32_t node)
         int32_t producer = id != GRAPH_NONE ? p->g->values[id].producer : GRAPH_NONE;
 
         if (producer != GRAPH_NONE && is_image_port(p, n, p->nodes[node].rule, i) &&
-            (p->nodes[producer].moved ||
-             is_turn(&p->g->nodes[producer], p->g->values[id].type.rank, false))) {
+            (p->nodes[producer].moved || is_turned(p, id))) {
             return true;
         }
     }
@@ -375,7 +381,7 @@ static void choose_planar_inputs(layout_pass *p)
         int as_twin = 1;
         int planar;
 
-        if (l->moved && l->takes_planar && !is_made_as_twin(p, p->g->nodes[i].inputs[0])) {
+        if (l->moved && reads_either(p, i, p->g->nodes[i].inputs[0])) {
             count_readers(p, p->g->nodes[i].inputs[0], &as_twin, &planar);
         }
         l->reads_planar = as_twin == 0;

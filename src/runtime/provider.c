@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "runtime/activation.h"
 #include "runtime/fuse.h"
 #include "runtime/layout.h"
 
@@ -93,6 +94,13 @@ gemm_f32_finish provider_finish(const provider_site *site)
 {
     return (gemm_f32_finish){.lower = graph_attribute_float(site->node, FUSE_LOWER, -INFINITY),
                              .upper = graph_attribute_float(site->node, FUSE_UPPER, INFINITY)};
+}
+
+brgemm_activation *provider_activation(const provider_site *site)
+{
+    const char *name = graph_attribute_string(site->node, FUSE_ACTIVATION, NULL);
+
+    return name != NULL ? activation_find(name) : NULL;
 }
 
 const float *provider_residual(const op_call *call)

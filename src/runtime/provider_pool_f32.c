@@ -103,4 +103,5 @@ static spry_status run(void *state, op_call *call, void *workspace)
     return SPRY_OK;
 }
 
-const provider provider_pool_f32 = {"pool_f32", false, accepts, create, run, destroy};
+const provider provider_pool_f32 = {"pool_f32", PROVIDER_FUSES_NOTHING, accepts, create, run,
+                                    destroy};

@@ -179,4 +179,5 @@ static spry_status run(void *state, op_call *call, void *workspace)
     return SPRY_OK;
 }
 
-const provider provider_pool_nhwc = {"pool_nhwc", false, accepts, create, run, destroy};
+const provider provider_pool_nhwc = {"pool_nhwc", PROVIDER_FUSES_NOTHING, accepts, create, run,
+                                     destroy};

@@ -2,6 +2,7 @@
 #ifndef RUNTIME_PROVIDERS_H
 #define RUNTIME_PROVIDERS_H
 
+#include "kernels/brgemm/brgemm.h"
 #include "kernels/conv/conv_f32.h"
 #include "kernels/gemm/gemm_f32.h"
 #include "ops/sliding_window.h"
@@ -33,6 +34,8 @@ conv_f32_shape provider_plane_shape(const window *w, int64_t channels);
 /* Bias per column or channel, residual and clamp of the node, as far as constants say; the caller
  * sets the residual at run time. */
 gemm_f32_finish provider_finish(const provider_site *site);
+/* The activation of the node's results instead of a clamp (fuse.h), or NULL. */
+brgemm_activation *provider_activation(const provider_site *site);
 /* The residual that the node adds, or NULL. */
 const float *provider_residual(const op_call *call);
 
