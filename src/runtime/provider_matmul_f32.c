@@ -308,4 +308,5 @@ static spry_status run(void *state, op_call *call, void *workspace)
     return SPRY_OK;
 }
 
-const provider provider_matmul_f32 = {"matmul_f32", true, accepts, create, run, destroy};
+const provider provider_matmul_f32 = {"matmul_f32", PROVIDER_FUSES_SUMS, accepts, create, run,
+                                      destroy};

@@ -1,10 +1,10 @@
-/* Convolution of channels-last images by batch-reduce products (channel-first implicit im2col, arXiv
- * 2110.03901): each kernel position is a matrix product whose rows are read where the pixels lie, so
- * that the matrix of patches never exists. A matrix product is the convolution of a row of pixels by
- * kernels of one pixel.
+/* Convolution of channels-last images by batch-reduce products (channel-first implicit im2col,
+ * arXiv 2110.03901): each kernel position is a matrix product whose rows are read where the pixels
+ * lie, so that the matrix of patches never exists. A matrix product is the convolution of a row of
+ * pixels by kernels of one pixel.
  *
- * conv_nhwc_plan (once) -> conv_nhwc_pack (once) -> conv_nhwc_run (any number of times, from several
- * threads on different pieces). Everything is a plain function on memory of the caller's.
+ * conv_nhwc_plan (once) -> conv_nhwc_pack (once) -> conv_nhwc_run (any number of times, from
+ * several threads on different pieces). Everything is a plain function on memory of the caller's.
  *
  * What a plan does with the input:
  *   ROW      tiles of mr pixels of one output row, or of mr / 2 pixels of two
