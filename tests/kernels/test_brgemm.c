@@ -106,7 +106,7 @@ static void make_b(problem *p, spry_random *r)
 {
     int64_t columns = p->tile.columns;
     size_t count = (size_t)(p->tile.taps * p->k * columns);
-    brgemm_source source = {NULL, p->k * columns, columns, 1, 0};
+    brgemm_source source = {NULL, p->k * columns, columns, 1, 0, 0, 0};
 
     p->weights = zeroed(count * 4);
     p->packed = zeroed((size_t)brgemm_packed_size(p->kernel, p->tile.taps, p->k, columns));
@@ -418,7 +418,7 @@ static void check_special(const brgemm_kernel *kernel)
     float weights[] = {1, 1, 1};
     float a[] = {NAN, -1e30f, 1e30f};
     float c[3];
-    brgemm_source source = {weights, 0, 0, 1, 0};
+    brgemm_source source = {weights, 0, 0, 1, 0, 0, 0};
     brgemm_finish finish = {.lower = -1, .upper = 1};
     char packed[BRGEMM_MOST_NR * 4];
     uint16_t halves[4] = {0};
@@ -468,7 +468,7 @@ static void check_bytes(const brgemm_kernel *kernel)
     char packed[BRGEMM_MOST_NR * 4];
     int32_t sum = 0;
     uint8_t bytes[3] = {0};
-    brgemm_source source = {weights, 0, 1, 1, 0};
+    brgemm_source source = {weights, 0, 1, 1, 0, 0, 0};
     brgemm_finish finish = {
         .result = BRGEMM_BYTES, .factor = halves, .zero = 10, .low = 0, .high = 13};
     brgemm_tile tile = {.a = a,
@@ -486,7 +486,7 @@ static void check_bytes(const brgemm_kernel *kernel)
     brgemm_pack(kernel, &source, 1, 4, 1, packed);
     kernel->tile(&tile);
     assert_int_equal(sum, 129540);
-    source = (brgemm_source){numbers, 0, 0, 1, 0};
+    source = (brgemm_source){numbers, 0, 0, 1, 0, 0, 0};
     brgemm_pack(kernel, &source, 1, 1, 3, packed);
     tile.a = ones;
     tile.c = bytes;

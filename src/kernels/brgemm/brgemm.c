@@ -94,9 +94,12 @@ static void pack_tap(const brgemm_kernel *kernel, const brgemm_source *s, int64_
 
     for (int64_t step = 0; step < k; step++) {
         int64_t line = step / group * kernel->nr * group + step % group;
+        int64_t first = from + (s->k_inner == 0 ? step * s->k_stride
+                                                : step / s->k_inner * s->k_outer_stride +
+                                                      step % s->k_inner * s->k_stride);
 
         for (int64_t column = 0; column < count; column++) {
-            pack_element(kernel->type, s, from + step * s->k_stride + column * s->column_stride, to,
+            pack_element(kernel->type, s, first + column * s->column_stride, to,
                          line + column * group);
         }
     }

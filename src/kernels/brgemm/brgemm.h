@@ -9,9 +9,8 @@
  *             zeros beyond the last column and the last k
  *
  * `group` is how many k one instruction sums: 1 for f32, 2 for bf16, 4 for bytes. The order of
- * additions for one result is taps, then k, ascending: it depends on the shape alone, so how work is
- * cut among tiles and threads never changes a bit. (BF16 may add the members of a group in either
- * order.) */
+ * additions for one result is taps, then k, ascending: it depends on the shape alone, so how work
+ * is cut among tiles and threads never changes a bit. (BF16 may add a group in either order.) */
 #ifndef KERNELS_BRGEMM_BRGEMM_H
 #define KERNELS_BRGEMM_BRGEMM_H
 
@@ -130,11 +129,13 @@ static inline uint16_t brgemm_bf16(float x)
 int64_t brgemm_packed_size(const brgemm_kernel *kernel, int64_t taps, int64_t k, int64_t columns);
 
 /* Weights in memory: element (tap, k, column) at tap * tap_stride + k * k_stride + column *
- * column_stride elements. F32 and BF16 kernels read floats, S8 ones bytes, XORed with `flip`. */
+ * column_stride elements. F32 and BF16 kernels read floats, S8 ones bytes, XORed with `flip`. Where
+ * `k_inner` is not 0, k counts two axes: k / k_inner * k_outer_stride + k % k_inner * k_stride. */
 typedef struct brgemm_source {
     const void *data;
     int64_t tap_stride, k_stride, column_stride;
     uint8_t flip;
+    int64_t k_inner, k_outer_stride;
 } brgemm_source;
 void brgemm_pack(const brgemm_kernel *kernel, const brgemm_source *source, int64_t taps, int64_t k,
                  int64_t columns, void *packed);
