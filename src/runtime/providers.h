@@ -9,7 +9,9 @@
 #include "runtime/provider.h"
 
 extern const provider provider_conv_f32;
+extern const provider provider_conv_nhwc;
 extern const provider provider_conv_s8;
+extern const provider provider_dense;
 extern const provider provider_linear_s8;
 extern const provider provider_matmul_f32;
 extern const provider provider_matmul_s8;
