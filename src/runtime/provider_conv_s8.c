@@ -349,4 +349,5 @@ static spry_status run(void *state, op_call *call, void *workspace)
     return SPRY_OK;
 }
 
-const provider provider_conv_s8 = {"conv_s8", false, accepts, create, run, destroy};
+const provider provider_conv_s8 = {"conv_s8", PROVIDER_FUSES_NOTHING, accepts, create, run,
+                                   destroy};

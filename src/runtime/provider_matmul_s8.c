@@ -187,4 +187,5 @@ static spry_status run(void *state, op_call *call, void *workspace)
     return SPRY_OK;
 }
 
-const provider provider_matmul_s8 = {"matmul_s8", false, accepts, create, run, destroy};
+const provider provider_matmul_s8 = {"matmul_s8", PROVIDER_FUSES_NOTHING, accepts, create, run,
+                                     destroy};

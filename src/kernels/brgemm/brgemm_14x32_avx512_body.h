@@ -1,0 +1,134 @@
+/* The AVX-512 tile of 14 rows x 32 columns for every type: 28 accumulators, 2 registers of B, one
+ * broadcast of A. A file that includes this defines before:
+ *
+ *   brgemm_sums    the register type of sums: __m512 or __m512i
+ *   brgemm_dot     (sum, four bytes of A broadcast, 64 bytes of B, tile) -> sum
+ *   brgemm_zero    () -> sum
+ *   brgemm_load    fills the sums from C
+ *   brgemm_store   finishes and stores the sums
+ *
+ * A step (four bytes of A per row) is 2 loads, 14 broadcasts and 28 multiply-adds. The 14 rows are
+ * addressed from two bases and three registers of multiples of the pitch, so that no pointer is
+ * kept, or spilled, per row. */
+#ifndef KERNELS_BRGEMM_BRGEMM_14X32_AVX512_BODY_H
+#define KERNELS_BRGEMM_BRGEMM_14X32_AVX512_BODY_H
+
+#include "kernels/brgemm/brgemm_floats_avx512.h"
+
+enum { MR = 14, NR = 32, HALF = MR / 2, VECTOR = 64 };
+
+/* Where a tap's rows lie. */
+typedef struct brgemm_rows {
+    const char *top;    /* rows [0, HALF) */
+    const char *bottom; /* the others */
+    int64_t pitch, pitch3, pitch5;
+} brgemm_rows;
+
+BRGEMM_INLINE __m512i brgemm_broadcast(const brgemm_rows *r, int row, int64_t at)
+{
+    const char *base = (row < HALF ? r->top : r->bottom) + at;
+    int32_t word;
+
+    switch (row % HALF) {
+    case 0: break;
+    case 1: base += r->pitch; break;
+    case 2: base += r->pitch * 2; break;
+    case 3: base += r->pitch3; break;
+    case 4: base += r->pitch * 4; break;
+    case 5: base += r->pitch5; break;
+    default: base += r->pitch3 * 2; break;
+    }
+    memcpy(&word, base, sizeof word);
+    return _mm512_set1_epi32(word);
+}
+
+BRGEMM_INLINE void brgemm_step(const brgemm_tile *t, const brgemm_rows *r, int64_t at,
+                               const char *b, int rows, int parts, brgemm_sums *sums)
+{
+    __m512i line[2];
+
+#pragma GCC unroll 2
+    for (int part = 0; part < parts; part++) {
+        line[part] = _mm512_loadu_si512(b + part * VECTOR);
+    }
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; i++) {
+        __m512i a = brgemm_broadcast(r, i, at);
+
+#pragma GCC unroll 2
+        for (int part = 0; part < parts; part++) {
+            sums[i * parts + part] = brgemm_dot(sums[i * parts + part], a, line[part], t);
+        }
+    }
+}
+
+/* `rows` and `parts` (vectors of columns) are constants at every call, so that the sums become
+ * registers. */
+BRGEMM_INLINE void brgemm_tile_of(const brgemm_tile *t, int rows, int parts)
+{
+    brgemm_sums sums[MR * 2];
+    const char *b = t->b;
+    brgemm_rows r = {.pitch = t->a_pitch};
+
+    r.pitch3 = r.pitch * 3;
+    r.pitch5 = r.pitch * 5;
+    /* Hides how the three are related, or the compiler makes pointers of their sums. */
+    __asm__("" : "+r"(r.pitch), "+r"(r.pitch3), "+r"(r.pitch5));
+    if (t->accumulate) {
+        brgemm_load(t, rows, parts, MR, sums);
+    } else {
+#pragma GCC unroll 28
+        for (int i = 0; i < rows * parts; i++) {
+            sums[i] = brgemm_zero();
+        }
+    }
+    for (int tap = 0; tap < t->taps; tap++) {
+        int64_t left = t->steps;
+
+        r.top = (const char *)t->a + t->tap_offsets[tap];
+        r.bottom = r.top + t->a_second;
+        for (; left >= 2; left -= 2) {
+            brgemm_step(t, &r, 0, b, rows, parts, sums);
+            brgemm_step(t, &r, 4, b + (size_t)NR * 4, rows, parts, sums);
+            r.top += 8;
+            r.bottom += 8;
+            b += (size_t)NR * 8;
+        }
+        if (left > 0) {
+            brgemm_step(t, &r, 0, b, rows, parts, sums);
+            b += (size_t)NR * 4;
+        }
+    }
+    brgemm_store(t, rows, parts, MR, sums);
+}
+
+BRGEMM_INLINE void brgemm_tile_rows(const brgemm_tile *t, int parts)
+{
+    switch (t->rows) {
+    case 14: brgemm_tile_of(t, 14, parts); break;
+    case 13: brgemm_tile_of(t, 13, parts); break;
+    case 12: brgemm_tile_of(t, 12, parts); break;
+    case 11: brgemm_tile_of(t, 11, parts); break;
+    case 10: brgemm_tile_of(t, 10, parts); break;
+    case 9: brgemm_tile_of(t, 9, parts); break;
+    case 8: brgemm_tile_of(t, 8, parts); break;
+    case 7: brgemm_tile_of(t, 7, parts); break;
+    case 6: brgemm_tile_of(t, 6, parts); break;
+    case 5: brgemm_tile_of(t, 5, parts); break;
+    case 4: brgemm_tile_of(t, 4, parts); break;
+    case 3: brgemm_tile_of(t, 3, parts); break;
+    case 2: brgemm_tile_of(t, 2, parts); break;
+    default: brgemm_tile_of(t, 1, parts); break;
+    }
+}
+
+static void tile(const brgemm_tile *t)
+{
+    if (t->columns > BRGEMM_LANES) {
+        brgemm_tile_rows(t, 2);
+    } else {
+        brgemm_tile_rows(t, 1);
+    }
+}
+
+#endif
