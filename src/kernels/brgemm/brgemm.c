@@ -15,10 +15,22 @@ static const isa_variant f32_variants[] = {
 
 static const isa_variant bf16_variants[] = {
     {"brgemm_bf16_4x16__generic", ISA_GENERIC, &brgemm_bf16_4x16__generic},
+#ifdef SPRY_HAVE_AVX512BF16
+    {"brgemm_bf16_14x32__avx512bf16", ISA_AVX512VNNI, &brgemm_bf16_14x32__avx512bf16},
+#endif
 };
 
 static const isa_variant s8_variants[] = {
     {"brgemm_s8_4x16__generic", ISA_GENERIC, &brgemm_s8_4x16__generic},
+#ifdef SPRY_HAVE_AVX2
+    {"brgemm_s8_4x8__avx2", ISA_AVX2, &brgemm_s8_4x8__avx2},
+#endif
+#ifdef SPRY_HAVE_AVXVNNI
+    {"brgemm_s8_6x16__avxvnni", ISA_AVX2, &brgemm_s8_6x16__avxvnni},
+#endif
+#ifdef SPRY_HAVE_AVX512VNNI
+    {"brgemm_s8_14x32__avx512vnni", ISA_AVX512VNNI, &brgemm_s8_14x32__avx512vnni},
+#endif
 };
 
 brgemm_variants brgemm_variants_of(brgemm_type type)

@@ -43,7 +43,7 @@ typedef void brgemm_activation(float *to, const float *from, int64_t n);
  *
  * Floats:  v = sum + bias[column] + residual[row][column];
  *          v = activate(v), or clamp to [lower, upper]; NaN passes through
- * Bytes:   v = (float)(sum + offset[column]) * factor[column]; then
+ * Bytes:   v = (float)(sum + offset[column] + row_offset[row]) * factor[column]; then
  *          BRGEMM_FLOATS: + bias + residual, activate or clamp as above
  *          BRGEMM_BYTES:  saturate(round_half_to_even(v) + zero) to [low, high]
  *          by the rule of tensor/quantize.h */
@@ -55,8 +55,9 @@ typedef struct brgemm_finish {
     brgemm_activation *activate; /* or NULL */
     float lower, upper;          /* -INFINITY and INFINITY: no clamp */
     brgemm_result result;
-    const int32_t *offset; /* or NULL */
-    const float *factor;   /* or NULL: 1 */
+    const int32_t *offset;     /* or NULL */
+    const int32_t *row_offset; /* of the tile's rows, or NULL */
+    const float *factor;       /* or NULL: 1 */
     int32_t zero, low, high;
 } brgemm_finish;
 

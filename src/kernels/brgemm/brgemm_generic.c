@@ -43,13 +43,14 @@ static void store_floats(const brgemm_tile *t, float sums[MR][NR])
 static void finish_sums(const brgemm_finish *f, int row, int columns, int32_t *sums, void *c)
 {
     quantize_target target = {f->low, f->high, f->zero};
+    uint32_t row_offset = f->row_offset != NULL ? (uint32_t)f->row_offset[row] : 0;
     float scaled[NR];
     uint8_t *bytes = c;
 
     for (int j = 0; j < columns; j++) {
         uint32_t offset = f->offset != NULL ? (uint32_t)f->offset[j] : 0;
 
-        sums[j] = (int32_t)((uint32_t)sums[j] + offset);
+        sums[j] = (int32_t)((uint32_t)sums[j] + offset + row_offset);
         scaled[j] = (float)sums[j] * (f->factor != NULL ? f->factor[j] : 1.0f);
     }
     if (f->result == BRGEMM_SUMS) {
