@@ -7,6 +7,7 @@
 #include "kernels/conv/conv_winograd.h"
 #include "ops/sliding_window.h"
 #include "runtime/layout.h"
+#include "runtime/precision.h"
 #include "runtime/providers.h"
 
 /* The largest error of a layer, relative to the range of its results (conv_winograd_error). Networks
@@ -56,27 +57,32 @@ static bool read_problem(const provider_site *site, conv_winograd_problem *probl
     return conv_winograd_can(&problem->shape);
 }
 
-/* Cycles that the direct sum is expected to take on one core. */
-static double direct_cost(const conv_winograd_problem *problem, const brgemm_kernel *kernel)
+/* Cycles that the direct sum is expected to take on one core, in bf16 where that is asked for: with
+ * fewer multiplications f32 may still be faster, and it is nearer to the truth. */
+static double direct_cost(const provider_site *site, const conv_winograd_problem *problem)
 {
+    brgemm_type type = precision_of_products(
+        site, problem->shape.channels * problem->shape.kernel_h * problem->shape.kernel_w,
+        problem->filters);
     conv_nhwc_problem direct = {.shape = problem->shape,
                                 .batch = problem->batch,
                                 .groups = 1,
                                 .filters = problem->filters,
-                                .type = BRGEMM_F32,
+                                .type = type,
                                 .result_size = sizeof(float)};
     conv_nhwc plan;
 
-    conv_nhwc_plan(&direct, kernel, CONV_NHWC_AUTO, 1, &plan);
+    conv_nhwc_plan(&direct, brgemm_select(type), CONV_NHWC_AUTO, 1, &plan);
     return plan.predicted_cost;
 }
 
 /* The sizes of tiles that are expected to beat the direct sum, best first; returns how many. The
  * choice does not depend on the number of threads. */
-static int choose_sizes(const conv_winograd_problem *problem, int sizes[2])
+static int choose_sizes(const provider_site *site, const conv_winograd_problem *problem,
+                        int sizes[2])
 {
     const brgemm_kernel *kernel = brgemm_select(BRGEMM_F32);
-    double direct = direct_cost(problem, kernel);
+    double direct = direct_cost(site, problem);
     conv_winograd small, large;
     int count = 0;
 
@@ -101,7 +107,7 @@ static bool accepts(const provider_site *site)
     int sizes[2];
 
     return read_problem(site, &problem) && provider_find_after(site, &provider_conv_winograd) &&
-           choose_sizes(&problem, sizes) > 0;
+           choose_sizes(site, &problem, sizes) > 0;
 }
 
 typedef struct pack_run {
@@ -157,7 +163,7 @@ static spry_status make(const provider_site *site, conv_state *s, provider_step 
     int count;
 
     (void)read_problem(site, &problem); /* accepted before */
-    count = choose_sizes(&problem, sizes);
+    count = choose_sizes(site, &problem, sizes);
     for (int i = 0; i < count; i++) {
         double relative_error = 0;
         spry_status status;
