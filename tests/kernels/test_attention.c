@@ -119,9 +119,11 @@ static double score(const trial *t, int64_t b, int64_t h, int64_t i, int64_t j)
     int64_t at = b * p->mask.batch + h * p->mask.head + i * p->mask.row + j;
     double sum = 0;
 
-    if ((p->is_causal && j > i + p->past) || (p->lengths != NULL && j >= p->lengths[b]) ||
-        (t->kept != NULL && t->kept[at] == 0)) {
+    if ((p->is_causal && j > i + p->past) || (p->lengths != NULL && j >= p->lengths[b])) {
         return -INFINITY;
+    }
+    if (t->kept != NULL && (t->kept[at] != 0) == (p->mask.kind == ATTENTION_HIDE)) {
+        return (double)p->mask.fill;
     }
     for (int64_t e = 0; e < p->size; e++) {
         sum += (double)q[e] * (double)k[e];
@@ -334,8 +336,9 @@ static void test_masks(void **state)
             for (int64_t i = 0; i < count; i++) {
                 t.kept[i] = spry_random_below(&t.r, 3) != 0 && i / t.p.keys % 5 != 2;
             }
-            t.p.mask.kind = ATTENTION_KEEP;
+            t.p.mask.kind = form & 2 ? ATTENTION_KEEP : ATTENTION_HIDE;
             t.p.mask.data = t.kept;
+            t.p.mask.fill = form & 1 ? -INFINITY : form & 4 ? -3.4028235e38f : -2.0f;
         } else {
             t.added = random_floats(&t.r, count, 2.0f);
             for (int64_t i = 0; i < count; i++) {

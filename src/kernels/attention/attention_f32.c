@@ -157,6 +157,12 @@ static int64_t strip_end(const piece *w, int64_t query, int rows)
     return end;
 }
 
+/* As attention_mask_units does it. */
+static float fill_units(float fill)
+{
+    return fill == -INFINITY ? fill : (fill < -2e38f ? -2e38f : fill) * ATTENTION_LOG2E;
+}
+
 static void mask_row(const piece *w, int64_t query, int64_t key, int64_t n, float *s)
 {
     const attention_mask *m = &w->p->mask;
@@ -166,11 +172,13 @@ static void mask_row(const piece *w, int64_t query, int64_t key, int64_t n, floa
 
     if (m->kind == ATTENTION_ADD) {
         w->kernel->add(s, (const float *)m->data + at, n);
-    } else if (m->kind == ATTENTION_KEEP) {
-        const uint8_t *keep = (const uint8_t *)m->data + at;
+    } else if (m->kind != ATTENTION_NO_MASK) {
+        const uint8_t *bytes = (const uint8_t *)m->data + at;
+        float fill = fill_units(m->fill);
+        bool kept = m->kind == ATTENTION_KEEP;
 
         for (int64_t j = 0; j < n; j++) {
-            s[j] = keep[j] != 0 ? s[j] : -INFINITY;
+            s[j] = (bytes[j] != 0) == kept ? s[j] : fill;
         }
     }
     for (int64_t j = end > 0 ? end : 0; j < n; j++) {

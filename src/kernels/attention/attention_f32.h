@@ -37,8 +37,9 @@ typedef struct attention_operand {
 
 typedef enum attention_mask_kind {
     ATTENTION_NO_MASK,
-    ATTENTION_ADD, /* floats that are added to the scaled scores */
-    ATTENTION_KEEP /* bytes: a key counts where they are not zero */
+    ATTENTION_ADD,  /* floats that are added to the scaled scores */
+    ATTENTION_KEEP, /* bytes: where they are zero, the score is `fill` */
+    ATTENTION_HIDE  /* bytes: where they are not zero, the score is `fill` */
 } attention_mask_kind;
 
 /* Strides in elements, 0 repeats; keys are adjacent. */
@@ -46,6 +47,7 @@ typedef struct attention_mask {
     attention_mask_kind kind;
     const void *data;
     int64_t batch, head, row;
+    float fill; /* -infinity: the key does not count */
 } attention_mask;
 
 /* Sees the weights of queries after the results are known; changes nothing. */
