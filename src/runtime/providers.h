@@ -9,6 +9,7 @@
 #include "runtime/provider.h"
 
 extern const provider provider_conv_f32;
+extern const provider provider_conv_nhwc;
 extern const provider provider_conv_s8;
 extern const provider provider_dense;
 extern const provider provider_linear_s8;
