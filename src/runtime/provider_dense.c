@@ -132,6 +132,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     brgemm_pack(kernel, &s->weights, 1, s->problem.k, s->problem.n, s->packed);
     step->state = s;
     step->kernel = kernel->name;
+    step->threads = (int)provider_least(s->product.pieces, threads_count(site->team));
     step->packed_bytes = (size_t)s->product.packed_bytes;
     step->workspace_bytes = (size_t)s->product.worker_bytes * (size_t)threads_count(site->team);
     return SPRY_OK;
