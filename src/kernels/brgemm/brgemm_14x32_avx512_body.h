@@ -62,6 +62,20 @@ BRGEMM_INLINE void brgemm_step(const brgemm_tile *t, const brgemm_rows *r, int64
     }
 }
 
+/* Asks for the lines of C before the sums are there to be stored. */
+BRGEMM_INLINE void brgemm_fetch_c(const brgemm_tile *t, int rows, int parts)
+{
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; i++) {
+        const char *c = brgemm_c_row(t, i, MR);
+
+#pragma GCC unroll 2
+        for (int part = 0; part < parts; part++) {
+            _mm_prefetch(c + part * VECTOR, _MM_HINT_T0);
+        }
+    }
+}
+
 /* `rows` and `parts` (vectors of columns) are constants at every call, so that the sums become
  * registers. */
 BRGEMM_INLINE void brgemm_tile_of(const brgemm_tile *t, int rows, int parts)
@@ -74,6 +88,7 @@ BRGEMM_INLINE void brgemm_tile_of(const brgemm_tile *t, int rows, int parts)
     r.pitch5 = r.pitch * 5;
     /* Hides how the three are related, or the compiler makes pointers of their sums. */
     __asm__("" : "+r"(r.pitch), "+r"(r.pitch3), "+r"(r.pitch5));
+    brgemm_fetch_c(t, rows, parts);
     if (t->accumulate) {
         brgemm_load(t, rows, parts, MR, sums);
     } else {

@@ -16,6 +16,7 @@ typedef struct grid {
     int64_t last;   /* pixels of the last line, where it is shorter */
     int64_t tiles;  /* per line */
     int64_t line;   /* pixels from output row to output row */
+    bool skips;     /* lines are output rows; kernel rows on padding are left out */
     int64_t first;  /* output pixel of pixel 0, counted through all images */
     char *scratch;  /* the worker's */
     conv_nhwc_scratch at;
@@ -27,6 +28,7 @@ typedef struct panel {
     brgemm_finish finish;
     const float *residual; /* of output pixel 0 of the batch */
     char *y;
+    const char *b; /* of tap 0 */
 } panel;
 
 static void start_panel(const grid *g, int64_t filter, panel *p)
@@ -60,6 +62,25 @@ static void start_panel(const grid *g, int64_t filter, panel *p)
         .columns = (int)conv_nhwc_least(piece->filter + piece->filters - filter, nr),
     };
     p->tile.finish = &p->finish;
+    p->b = p->tile.b;
+}
+
+/* Kernel rows that lie on padding add nothing. */
+static void skip_padding(const grid *g, panel *p, int64_t line)
+{
+    const conv_nhwc *c = g->piece->call->c;
+    const conv_f32_shape *s = &c->shape;
+    int64_t row = (g->piece->row + line) * s->stride_h - s->pad_h;
+    int64_t first = row < 0 ? conv_nhwc_pieces(-row, s->dilation_h) : 0;
+    int64_t end = row < s->in_h ? conv_nhwc_pieces(s->in_h - row, s->dilation_h) : 0;
+    int64_t per_row = c->taps / s->kernel_h;
+
+    end = conv_nhwc_least(end, s->kernel_h);
+    first = conv_nhwc_least(first, end);
+    p->tile.taps = (int)((end - first) * per_row);
+    p->tile.tap_offsets =
+        (const int64_t *)(const void *)(g->scratch + g->at.offsets) + first * per_row;
+    p->tile.b = p->b + first * per_row * (c->panel_bytes / c->taps);
 }
 
 /* A tile whose pixels are all results, next to each other: output pixel `pixel` on. */
@@ -126,6 +147,9 @@ static void run_tile(const grid *g, panel *p, int64_t t)
     }
     if (end <= begin) {
         return;
+    }
+    if (g->skips) {
+        skip_padding(g, p, line);
     }
     p->tile.a = g->a + line * g->line_pitch + begin * g->pitch;
     p->tile.rows = (int)(end - begin);
@@ -200,6 +224,8 @@ static void set_rows(grid *g, int64_t rows, int64_t row_pitch)
     g->lines = conv_nhwc_pieces(rows, together);
     g->pixels = together * c->shape.out_w;
     g->last = (rows - (g->lines - 1) * together) * c->shape.out_w;
+    g->skips = c->is_copied && together == 1 && c->shape.kernel_h > 1 &&
+               (c->problem.type != BRGEMM_S8 || g->piece->call->zero == g->piece->call->flip);
     g->tiles = conv_nhwc_pieces(g->pixels, mr);
 }
 
