@@ -57,7 +57,7 @@ typedef struct brgemm_finish {
     brgemm_result result;
     const int32_t *offset;     /* or NULL */
     const int32_t *row_offset; /* of the tile's rows, or NULL */
-    const float *factor;   /* or NULL: 1 */
+    const float *factor;       /* or NULL: 1 */
     int32_t zero, low, high;
 } brgemm_finish;
 
@@ -80,6 +80,7 @@ typedef struct brgemm_tile {
     int columns;
     bool accumulate; /* the sum starts from C, which holds plain sums: f32, i32 for S8 */
     const brgemm_finish *finish; /* NULL: store the plain sums */
+    const void *next;            /* read soon: asked for, 64 bytes per step; or NULL */
 } brgemm_tile;
 
 /* A variant. */

@@ -12,6 +12,7 @@ typedef struct grid {
     int64_t rows;      /* 0: one line of `pixels` */
     int64_t pixels;    /* of one line, those between output rows included */
     int64_t line;      /* pixels of a line from output row to output row */
+    bool asks;         /* for the next tile of A ahead of time */
     bool skips;        /* kernel rows on padding are left out */
     int64_t first;     /* output pixel of pixel 0, counted through all images */
     const int64_t *offsets;
@@ -128,7 +129,7 @@ static void run_torn(const grid *g, const panel *p, int64_t begin)
 }
 
 /* Pixels [begin, end) of a run. */
-static void run_tile(const grid *g, const run *r, int64_t begin, int64_t end, panel *p)
+static void run_tile(const grid *g, const run *r, int64_t begin, int64_t end, bool asks, panel *p)
 {
     p->tile.a = r->a + begin * g->pitch;
     p->tile.a_second = r->second;
@@ -136,6 +137,7 @@ static void run_tile(const grid *g, const run *r, int64_t begin, int64_t end, pa
     p->tile.tap_offsets = g->offsets + r->tap;
     p->tile.taps = r->taps;
     p->tile.b = p->b + r->tap * p->tap_bytes;
+    p->tile.next = asks ? r->a + end * g->pitch : NULL;
     if (g->line == g->piece->call->c->shape.out_w) {
         run_dense(g, p, r->first + begin);
     } else if (begin / g->line == (end - 1) / g->line) {
@@ -173,7 +175,7 @@ static void run_pixels(const grid *g, const run *r, int64_t first, int64_t last,
         trim(g, &begin, &end);
         for (int64_t i = first; i < last && begin < end; i++) {
             set_panel(g, i, p);
-            run_tile(g, r, begin, end, p);
+            run_tile(g, r, begin, end, g->asks && i == 0 && t + 1 < tiles, p);
         }
     }
 }
@@ -304,6 +306,7 @@ static void run_lines(const conv_nhwc_piece *p)
     g.pixels = (p->rows - 1) * c->line + s->out_w;
     g.skips = c->is_copied && !is_one_line && s->kernel_h > 1 &&
               (c->problem.type != BRGEMM_S8 || p->call->zero == p->call->flip);
+    g.asks = c->taps == 1 && !c->is_copied;
     run_grid(&g);
 }
 
