@@ -14,6 +14,7 @@ extern const provider provider_linear_s8;
 extern const provider provider_matmul_f32;
 extern const provider provider_matmul_s8;
 extern const provider provider_pool_f32;
+extern const provider provider_rows_s8;
 extern const provider provider_pool_nhwc;
 
 /* True when the node is that standard operator, plain, fused (fuse.h) or moved (layout.h): a
