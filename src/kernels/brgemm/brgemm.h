@@ -57,7 +57,7 @@ typedef struct brgemm_finish {
     brgemm_result result;
     const int32_t *offset;     /* or NULL */
     const int32_t *row_offset; /* of the tile's rows, or NULL */
-    const float *factor;   /* or NULL: 1 */
+    const float *factor;       /* or NULL: 1 */
     int32_t zero, low, high;
 } brgemm_finish;
 
@@ -139,5 +139,20 @@ typedef struct brgemm_source {
 } brgemm_source;
 void brgemm_pack(const brgemm_kernel *kernel, const brgemm_source *source, int64_t taps, int64_t k,
                  int64_t columns, void *packed);
+
+/* The same for one panel of one tap of bytes: fast enough to pack while a product runs. `k_inner` is
+ * not used. */
+void brgemm_s8_pack_panel(const brgemm_kernel *kernel, const brgemm_source *source, int64_t k,
+                          int64_t columns, uint8_t *packed);
+
+/* Asks for bytes that will be read some thousand cycles later. */
+static inline void brgemm_prefetch(const void *from, int64_t bytes)
+{
+    const char *line = from;
+
+    for (int64_t i = 0; i < bytes; i += 64) {
+        __builtin_prefetch(line + i, 0, 2);
+    }
+}
 
 #endif
