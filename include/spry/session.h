@@ -75,8 +75,11 @@ typedef struct spry_profile_row {
     const char *kernel; /* what executed it, e.g. "gemm_f32_14x32__avx512" or "reference" */
     int64_t calls;
     double milliseconds;
-    int64_t macs;  /* per call; 0 when unknown */
-    int64_t bytes; /* read and written per call; 0 when unknown */
+    int64_t macs;            /* per call; 0 when unknown */
+    int64_t bytes;           /* read and written per call; 0 when unknown */
+    const char *plan;        /* how, where the kernel has several ways, e.g. "winograd"; else "" */
+    int32_t threads;         /* that the work was cut for; 0 when unknown */
+    double predicted_cycles; /* per call, foretold when planning; 0 when unknown */
 } spry_profile_row;
 
 /* Rows in order of first execution; *rows lives until the next run or reset. Empty unless

@@ -13,6 +13,7 @@ spry_status prepare_graph(const model *m, const spry_session_options *options, t
     spry_status status = graph_copy(m->main, memory, NULL, prepared, error);
 
     if (status == SPRY_OK) {
+        (*prepared)->source = m;
         status = pass_inline(*prepared, &context, error);
     }
     if (status == SPRY_OK) {
@@ -24,6 +25,7 @@ spry_status prepare_graph(const model *m, const spry_session_options *options, t
     if (status == SPRY_OK && !options->keep_order) {
         status = pass_run_all(*prepared, &context, error);
     }
+    model_release_pages(m); /* what was folded has been read for the last time */
     return status;
 }
 

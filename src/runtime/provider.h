@@ -29,6 +29,10 @@ typedef struct provider_step {
     size_t workspace_bytes; /* wanted during run, from the plan's arena */
     size_t packed_bytes;    /* of weights held by the state, for reports */
     const char *kernel;     /* name of the kernel chosen: a constant string */
+    /* For reports; zero where the provider does not say. */
+    const char *plan;        /* the way chosen among several, e.g. "winograd": a constant string */
+    int threads;             /* that have work */
+    double predicted_cycles; /* from start to end, as the provider's model foretells */
 } provider_step;
 
 /* What a provider's nodes may have after them (fuse.h). */

@@ -186,6 +186,12 @@ static void choose_slices(matmul_state *s, int64_t members)
     s->column_slice = slice_of(s->n, column_pieces, s->gemm.nr);
 }
 
+/* What the products are cut into. */
+static int64_t pieces_of(const matmul_state *s)
+{
+    return s->batch * provider_pieces(s->m, s->row_slice) * provider_pieces(s->n, s->column_slice);
+}
+
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
 {
     const tensor *b = provider_constant(site, 1);
@@ -212,6 +218,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     }
     step->state = s;
     step->kernel = s->gemm.name;
+    step->threads = (int)provider_least(pieces_of(s), threads_count(site->team));
     step->workspace_bytes =
         (size_t)(s->a_floats + s->b_floats) * sizeof(float) * (size_t)threads_count(site->team);
     return SPRY_OK;
@@ -297,10 +304,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
         return status;
     }
     r.c = c->data;
-    threads_for(call->team,
-                s->batch * provider_pieces(s->m, s->row_slice) *
-                    provider_pieces(s->n, s->column_slice),
-                1, run_pieces, &r);
+    threads_for(call->team, pieces_of(s), 1, run_pieces, &r);
     return SPRY_OK;
 }
 

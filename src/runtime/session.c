@@ -48,9 +48,9 @@ static spry_status check_options(const spry_session_options *options, spry_error
                          "start from spry_session_options_default()", "struct_size is %zu",
                          options->struct_size);
     }
-    if (options->precision != SPRY_PRECISION_F32) {
-        return spry_fail(error, SPRY_UNSUPPORTED, "precision", "use f32",
-                         "this build runs models in the precision they were stored in");
+    if ((unsigned)options->precision > SPRY_PRECISION_INT8) {
+        return spry_fail(error, SPRY_USAGE, "precision", "use f32, bf16 or int8",
+                         "%d is no precision", (int)options->precision);
     }
     return SPRY_OK;
 }

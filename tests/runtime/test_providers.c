@@ -262,7 +262,7 @@ static void try_matmul(trial *t, uint64_t round)
     random_constant(t, "w", rank, weights);
     t->node = net_node(&t->n, "MatMul", "x w", "y");
     t->scale = (double)t->shape[t->rank - 1];
-    finish_trial(t, "matmul_f32");
+    finish_trial(t, rank == 2 ? "dense" : "matmul_f32");
 }
 
 static void test_matmul(void **state)
@@ -295,7 +295,7 @@ static void try_gemm(trial *t, uint64_t round)
     set_int(t, "transA", turn_a);
     set_int(t, "transB", turn_b);
     t->scale = (double)k;
-    finish_trial(t, "matmul_f32");
+    finish_trial(t, "dense");
 }
 
 static void test_gemm(void **state)

@@ -15,6 +15,9 @@ static const isa_variant f32_variants[] = {
 
 static const isa_variant bf16_variants[] = {
     {"brgemm_bf16_4x16__generic", ISA_GENERIC, &brgemm_bf16_4x16__generic},
+#ifdef SPRY_HAVE_AVX512BF16
+    {"brgemm_bf16_14x32__avx512bf16", ISA_AVX512VNNI, &brgemm_bf16_14x32__avx512bf16},
+#endif
 };
 
 static const isa_variant s8_variants[] = {

@@ -81,6 +81,7 @@ typedef struct conv_nhwc {
     int64_t line;        /* FLAT, PHASE: pixels from output row to output row; else out_w */
     int64_t block;       /* patches copied at one time */
     int64_t panel_bytes; /* of packed weights: nr filters */
+    void (*narrow)(uint16_t *to, const float *from, int64_t n); /* BRGEMM_BF16 */
 } conv_nhwc;
 
 /* The name in small letters, as reports show it. */

@@ -20,13 +20,6 @@ conv_nhwc_source conv_nhwc_source_of(const conv_nhwc_call *call, int64_t image, 
 
 /* ---- pixels ---- */
 
-static void narrow(const float *restrict from, int64_t count, uint16_t *restrict to)
-{
-    for (int64_t i = 0; i < count; i++) {
-        to[i] = brgemm_bf16(from[i]);
-    }
-}
-
 /* Pixels of one input row whose channels lie in planes. */
 static void copy_planes(const conv_nhwc_source *s, int64_t row, int64_t column, int64_t count,
                         int64_t pitch, char *to)
@@ -37,7 +30,7 @@ static void copy_planes(const conv_nhwc_source *s, int64_t row, int64_t column, 
     for (int64_t channel = 0; channel < shape->channels; channel++) {
         for (int64_t i = 0; i < count; i++) {
             if (s->c->problem.type == BRGEMM_BF16) {
-                ((uint16_t *)(to + i * pitch))[channel] = brgemm_bf16(from[i]);
+                s->c->narrow((uint16_t *)(to + i * pitch) + channel, from + i, 1);
             } else {
                 ((float *)(to + i * pitch))[channel] = from[i];
             }
@@ -67,7 +60,7 @@ static void copy_pixels(const conv_nhwc_source *s, int64_t row, int64_t column, 
     }
     for (int64_t i = 0; i < count; i++) {
         if (type == BRGEMM_BF16) {
-            narrow((const float *)from, channels, (uint16_t *)to);
+            s->c->narrow((uint16_t *)to, (const float *)from, channels);
         } else {
             memcpy(to, from, (size_t)bytes);
         }

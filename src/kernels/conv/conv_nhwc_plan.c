@@ -1,4 +1,5 @@
 /* The choice of a way, of slices and of the order of loops, by a model of what they cost. */
+#include "kernels/brgemm/bf16.h"
 #include "kernels/conv/conv_nhwc_parts.h"
 
 /* ---- geometry ---- */
@@ -28,8 +29,9 @@ static bool reads_in_place(const conv_nhwc *c)
            p->type != BRGEMM_BF16 && !p->input_is_planar;
 }
 
-/* Rows of a tile at a pitch that is a multiple of this fall in few sets of a first-level cache. */
-enum { ALIAS = 2048 };
+/* Rows of a tile at a pitch that is a multiple of this fall in one set of a first-level cache, which
+ * holds fewer lines than a tile has rows. */
+enum { ALIAS = 4096, WAYS = 8 };
 
 static int64_t avoid_alias(int64_t pitch, int64_t step)
 {
@@ -73,7 +75,8 @@ static void set_way(const conv_nhwc_problem *problem, const brgemm_kernel *kerne
                      .shape = problem->shape,
                      .batch = problem->batch,
                      .phases = 1,
-                     .line = problem->shape.out_w};
+                     .line = problem->shape.out_w,
+                     .narrow = problem->type == BRGEMM_BF16 ? bf16_select()->narrow : NULL};
     if (is_product(problem) && (way == CONV_NHWC_FLAT || conv_nhwc_copies_patches(way))) {
         s->in_h = s->out_h = problem->batch * s->in_h * s->in_w;
         s->in_w = s->out_w = 1;
@@ -159,10 +162,15 @@ static void set_slices(conv_nhwc *c, int64_t row_slice, int64_t filter_slice)
 /* Multiply-adds of one tile, for a machine that does one of 64 bytes per cycle. */
 static double tile_cost(const conv_nhwc *c, double rows, int64_t columns)
 {
-    enum { LANES = 16, LATENCY = 4, PER_TAP = 6, PER_TILE = 60 };
+    enum { LANES = 16, LATENCY = 4, PER_TAP = 12, PER_TILE = 100 };
     int64_t half = c->kernel->nr / 2;
     double vectors = (double)(conv_nhwc_round_up(columns, half)) / LANES;
     double step = rows * vectors < LATENCY ? LATENCY : rows * vectors;
+    int64_t stride = conv_nhwc_copies_patches(c->way) ? 1 : c->shape.stride_w;
+
+    if (rows >= WAYS && c->pixel_pitch * stride % ALIAS == 0) {
+        step *= 1.25;
+    }
 
     return (double)c->taps * (step * (double)conv_nhwc_pieces(c->k, c->kernel->group) + PER_TAP) +
            PER_TILE;
@@ -179,7 +187,7 @@ static double byte_cost(double bytes)
 /* Copies of `bytes` in `runs`. */
 static double copy_cost(double bytes, double runs)
 {
-    return bytes * 0.08 + runs * 12;
+    return bytes * 0.2 + runs * 12;
 }
 
 static double piece_copy_cost(const conv_nhwc *c, int64_t rows)

@@ -1,0 +1,217 @@
+/* The loops around the tiles of a matrix product. */
+#include "kernels/brgemm/brgemm_product.h"
+
+enum {
+    LINE = 64,                /* bytes of a cache line */
+    ALIASING_PITCH = 4096,    /* bytes: rows at multiples of it share one set of a cache */
+    FEW_ROWS = 8,             /* fit into the ways of a set */
+    TILE_BYTES = 28 * 1024,   /* a tile's rows of A in the first-level cache */
+    BLOCK_BYTES = 640 * 1024, /* of B in the second-level cache */
+    PIECE_MACS = 1 << 19      /* less work is not worth the start of a thread */
+};
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t most(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t pieces_of(int64_t extent, int64_t slice)
+{
+    return (extent + slice - 1) / slice;
+}
+
+/* The slice that cuts `extent` into at most `pieces` equal ones that are multiples of `unit`. */
+static int64_t slice_of(int64_t extent, int64_t pieces, int64_t unit)
+{
+    return pieces_of(pieces_of(extent, pieces), unit) * unit;
+}
+
+/* Blocks of B, in steps and columns. With one tile of rows nothing of B is read twice. */
+static void plan_blocks(brgemm_product *p)
+{
+    const brgemm_kernel *kernel = p->kernel;
+    int64_t step_bytes = kernel->group * brgemm_size(kernel->type);
+    int64_t panels;
+
+    p->steps = pieces_of(p->problem.k, kernel->group);
+    p->step_block = p->steps;
+    if (p->problem.m > kernel->mr) {
+        int64_t fit = TILE_BYTES / (kernel->mr * step_bytes);
+
+        p->step_block = pieces_of(p->steps, pieces_of(p->steps, fit));
+    }
+    panels = most(BLOCK_BYTES / (p->step_block * step_bytes * kernel->nr), 1);
+    p->column_block =
+        slice_of(p->column_slice, pieces_of(p->column_slice, panels * kernel->nr), kernel->nr);
+}
+
+/* Cuts the work for the team: by columns as far as they go, since a piece reads its rows of A and
+ * columns of B, and B is what comes from memory; then by rows. */
+static void plan_pieces(brgemm_product *p, int workers)
+{
+    const brgemm_product_problem *problem = &p->problem;
+    int64_t panels = pieces_of(problem->n, p->kernel->nr);
+    int64_t row_tiles = pieces_of(problem->m, p->kernel->mr);
+    double macs = (double)problem->m * (double)problem->n * (double)problem->k;
+    int64_t wanted = macs / PIECE_MACS < workers ? (int64_t)(macs / PIECE_MACS) + 1 : workers;
+    int64_t column_pieces = panels >= 4 * wanted || panels % wanted == 0 ? wanted : 1;
+    int64_t row_pieces = least(pieces_of(wanted, column_pieces), row_tiles);
+
+    p->row_slice = slice_of(problem->m, row_pieces, p->kernel->mr);
+    p->column_slice = slice_of(problem->n, column_pieces, p->kernel->nr);
+    p->pieces = pieces_of(problem->m, p->row_slice) * pieces_of(problem->n, p->column_slice);
+}
+
+void brgemm_product_plan(const brgemm_product_problem *problem, const brgemm_kernel *kernel,
+                         int workers, brgemm_product *p)
+{
+    int64_t row_bytes;
+    bool aliases =
+        problem->m > FEW_ROWS && problem->a_row * (int64_t)sizeof(float) % ALIASING_PITCH == 0;
+
+    *p = (brgemm_product){.problem = *problem, .kernel = kernel, .narrow = bf16_select()};
+    p->packed_bytes = brgemm_packed_size(kernel, 1, problem->k, problem->n);
+    p->copies = kernel->type == BRGEMM_BF16 || problem->a_k != 1 || aliases;
+    plan_pieces(p, workers);
+    plan_blocks(p);
+    if (p->copies) { /* an odd number of lines: rows begin in different sets of a cache */
+        row_bytes = p->step_block * kernel->group * brgemm_size(kernel->type);
+        p->copy_pitch = (pieces_of(row_bytes, LINE) | 1) * LINE;
+        p->worker_bytes = p->copy_pitch * kernel->mr;
+    }
+}
+
+/* ---- running ---- */
+
+/* A block of B and the rows it meets. */
+typedef struct block {
+    int64_t row, rows;       /* of the piece */
+    int64_t column, columns; /* of the block */
+    int64_t step, steps;     /* of the block */
+} block;
+
+/* Numbers [first, first + count) of k of one row, as the kernel reads them; `room` elements are
+ * filled, the rest with zeros. */
+static void copy_row(const brgemm_product *p, const float *from, int64_t count, int64_t room,
+                     void *to)
+{
+    int64_t stride = p->problem.a_k;
+    enum { PART = 256 };
+    float part[PART];
+    uint16_t *narrow = to;
+
+    for (int64_t done = 0; done < count; done += PART) {
+        int64_t n = least(count - done, PART);
+        const float *source = from + done * stride;
+
+        if (stride != 1) {
+            for (int64_t i = 0; i < n; i++) {
+                part[i] = source[i * stride];
+            }
+            source = part;
+        }
+        if (p->kernel->type == BRGEMM_BF16) {
+            p->narrow->narrow(narrow + done, source, n);
+        } else {
+            memcpy((float *)to + done, source, (size_t)n * sizeof(float));
+        }
+    }
+    if (room > count) { /* of bf16: the last group's second half */
+        memset(narrow + count, 0, (size_t)(room - count) * sizeof *narrow);
+    }
+}
+
+/* Sets where the tile reads A. */
+static void place_rows(const brgemm_product_call *call, const block *at, int64_t row,
+                       char *workspace, brgemm_tile *tile)
+{
+    const brgemm_product *p = call->p;
+    int64_t first = at->step * p->kernel->group;
+    const float *a = call->a + row * p->problem.a_row + first * p->problem.a_k;
+
+    if (p->copies) {
+        int64_t room = at->steps * p->kernel->group;
+        int64_t count = least(p->problem.k - first, room);
+
+        for (int i = 0; i < tile->rows; i++) {
+            copy_row(p, a + i * p->problem.a_row, count, room, workspace + i * p->copy_pitch);
+        }
+        tile->a = workspace;
+        tile->a_pitch = p->copy_pitch;
+    } else {
+        tile->a = a;
+        tile->a_pitch = p->problem.a_row * (int64_t)sizeof(float);
+    }
+    tile->a_second = p->kernel->mr / 2 * tile->a_pitch;
+}
+
+/* One tile of rows times all panels of the block. */
+static void run_row_tile(const brgemm_product_call *call, const block *at, int64_t row,
+                         char *workspace)
+{
+    static const int64_t no_offset = 0;
+    const brgemm_product *p = call->p;
+    const brgemm_kernel *kernel = p->kernel;
+    int64_t panel_bytes = p->steps * kernel->group * brgemm_size(kernel->type) * kernel->nr;
+    int64_t pitch = p->problem.n * (int64_t)sizeof(float);
+    bool is_last = at->step + at->steps == p->steps;
+    brgemm_finish finish = call->finish;
+    brgemm_tile tile = {.tap_offsets = &no_offset,
+                        .taps = 1,
+                        .steps = at->steps,
+                        .c_pitch = pitch,
+                        .c_second = kernel->mr / 2 * pitch,
+                        .rows = (int)least(at->row + at->rows - row, kernel->mr),
+                        .accumulate = at->step > 0,
+                        .finish = is_last ? &finish : NULL};
+
+    place_rows(call, at, row, workspace, &tile);
+    finish.residual_pitch = p->problem.n;
+    finish.residual_second = kernel->mr / 2 * p->problem.n;
+    for (int64_t column = at->column; column < at->column + at->columns; column += kernel->nr) {
+        int64_t place = row * p->problem.n + column;
+
+        tile.b = (const char *)call->packed + column / kernel->nr * panel_bytes +
+                 at->step * kernel->group * brgemm_size(kernel->type) * kernel->nr;
+        tile.c = call->c + place;
+        tile.columns = (int)least(at->column + at->columns - column, kernel->nr);
+        finish.bias = call->finish.bias != NULL ? call->finish.bias + column : NULL;
+        finish.residual = call->finish.residual != NULL ? call->finish.residual + place : NULL;
+        kernel->tile(&tile);
+    }
+}
+
+static void run_piece(const brgemm_product_call *call, int64_t piece, char *workspace)
+{
+    const brgemm_product *p = call->p;
+    int64_t column_pieces = pieces_of(p->problem.n, p->column_slice);
+    int64_t first = piece % column_pieces * p->column_slice;
+    int64_t end = least(first + p->column_slice, p->problem.n);
+    block at = {.row = piece / column_pieces * p->row_slice};
+
+    at.rows = least(p->problem.m - at.row, p->row_slice);
+    for (at.column = first; at.column < end; at.column += p->column_block) {
+        at.columns = least(end - at.column, p->column_block);
+        for (at.step = 0; at.step < p->steps; at.step += p->step_block) {
+            at.steps = least(p->steps - at.step, p->step_block);
+            for (int64_t row = at.row; row < at.row + at.rows; row += p->kernel->mr) {
+                run_row_tile(call, &at, row, workspace);
+            }
+        }
+    }
+}
+
+void brgemm_product_run(void *context, int64_t begin, int64_t end, int worker)
+{
+    const brgemm_product_call *call = context;
+    char *workspace = (char *)call->workspace + worker * call->p->worker_bytes;
+
+    for (int64_t piece = begin; piece < end; piece++) {
+        run_piece(call, piece, workspace);
+    }
+}
