@@ -58,7 +58,7 @@ typedef struct brgemm_finish {
     brgemm_result result;
     const int32_t *offset;     /* or NULL */
     const int32_t *row_offset; /* of the tile's rows, or NULL */
-    const float *factor;   /* or NULL: 1 */
+    const float *factor;       /* or NULL: 1 */
     int32_t zero, low, high;
 } brgemm_finish;
 
