@@ -3,6 +3,7 @@
 #   tests/cli/<case>.sh           the program, whole     (_name.sh is shared text, no test)
 #   tests/{package,tools}/*.sh    what is installed; what developers run
 #   tests/isa/*.sh                the program at every level of instructions
+#   tests/callgrind               instructions of ten kernels, against recorded counts
 #   examples/<name>.c             built, run             target example_<name>
 #   tests/fuzz/fuzz_<name>.c      every file of tests/fuzz/corpus/<name>/ is replayed
 # CTest names are <folder>/<thing>, labels are the folder. A test that returns 77 is skipped.
@@ -93,6 +94,19 @@ if(NOT SPRY_SANITIZE AND NOT SPRY_FUZZ AND (NOT SPRY_TEST_LAYERS OR "onnx" IN_LI
     spry_test(NAME onnx/conformance LABEL onnx
               COMMAND bash "${CMAKE_SOURCE_DIR}/tests/onnx/run.sh" $<TARGET_FILE:onnx_conformance>
                       "${CMAKE_BINARY_DIR}/onnx")
+endif()
+
+# --- instruction counts ------------------------------------------------------------------------
+# Of the release build on x86-64, where they were recorded.
+if(NOT SPRY_SANITIZE AND NOT SPRY_FUZZ AND NOT SPRY_TEST_LAYERS AND CMAKE_BUILD_TYPE STREQUAL "Release"
+   AND spry_processor STREQUAL "x86_64")
+    spry_test_program(callgrind_kernels tests/callgrind/kernels.c bench/layer.c bench/shape.c
+                      bench/serve.c)
+    target_include_directories(callgrind_kernels PRIVATE "${CMAKE_SOURCE_DIR}" bench)
+    spry_test(NAME callgrind/counts LABEL callgrind
+              COMMAND python3 "${CMAKE_SOURCE_DIR}/tests/callgrind/counts.py"
+                      $<TARGET_FILE:callgrind_kernels>
+                      "${CMAKE_C_COMPILER_ID}-${CMAKE_C_COMPILER_VERSION}")
 endif()
 
 # --- scripts ---------------------------------------------------------------------------------
