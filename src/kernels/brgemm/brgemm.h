@@ -70,9 +70,10 @@ typedef struct brgemm_tile {
     int64_t a_second;
     const int64_t *tap_offsets; /* [taps], of A */
     int taps;
-    int64_t steps; /* groups of k per tap; the last may read up to group - 1 elements beyond k */
-    const void *b; /* packed panel */
-    uint8_t flip;  /* BRGEMM_S8: 0x80 makes signed A unsigned (its zero point moves by 128) */
+    int64_t steps;    /* groups of k per tap; the last may read up to group - 1 elements beyond k */
+    const void *b;    /* packed panel */
+    const void *near; /* or NULL: 32 bytes per step from here on are wanted in the cache soon */
+    uint8_t flip;     /* BRGEMM_S8: 0x80 makes signed A unsigned (its zero point moves by 128) */
     void *c;
     int64_t c_pitch;
     int64_t c_second;

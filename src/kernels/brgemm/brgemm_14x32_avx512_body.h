@@ -68,6 +68,7 @@ BRGEMM_INLINE void brgemm_tile_of(const brgemm_tile *t, int rows, int parts)
 {
     brgemm_sums sums[MR * 2];
     const char *b = t->b;
+    const char *near = t->near != NULL ? t->near : b;
     brgemm_rows r = {.pitch = t->a_pitch};
 
     r.pitch3 = r.pitch * 3;
@@ -90,6 +91,8 @@ BRGEMM_INLINE void brgemm_tile_of(const brgemm_tile *t, int rows, int parts)
         for (; left >= 2; left -= 2) {
             brgemm_step(t, &r, 0, b, rows, parts, sums);
             brgemm_step(t, &r, 4, b + (size_t)NR * 4, rows, parts, sums);
+            _mm_prefetch(near, _MM_HINT_T1);
+            near += VECTOR;
             r.top += 8;
             r.bottom += 8;
             b += (size_t)NR * 8;
