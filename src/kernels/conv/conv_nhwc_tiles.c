@@ -324,7 +324,7 @@ static void run_patches(const conv_nhwc_piece *p)
     g.pitch = c->pixel_pitch;
     for (int64_t done = 0; done < pixels; done += c->block) {
         g.pixels = conv_nhwc_least(pixels - done, c->block);
-        conv_nhwc_copy_patches(&source, first + done, g.pixels, c->pixel_pitch, p->worker + g.at.a);
+        conv_nhwc_copy_patches(&source, first + done, g.pixels, p->worker + g.at.a);
         run_grid(&g);
         g.first += g.pixels;
     }
