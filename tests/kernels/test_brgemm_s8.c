@@ -256,7 +256,7 @@ static void check_result(trial *t, const brgemm_kernel *kernel)
 
 static void run_trial(trial *t, spry_random *r, const brgemm_kernel *kernel)
 {
-    brgemm_source source = {t->weights, 0, COLUMNS, 1, 0};
+    brgemm_source source = {.data = t->weights, .k_stride = COLUMNS, .column_stride = 1};
 
     make_finish(t, r);
     make_tile(t, r, kernel);
@@ -305,7 +305,7 @@ static void test_saturation_probe(void **state)
     uint8_t a[4] = {255, 255, 255, 255};
     int8_t w[4] = {127, 127, 127, 127};
     uint8_t packed[4 * COLUMNS];
-    brgemm_source source = {w, 0, 1, 0, 0};
+    brgemm_source source = {.data = w, .k_stride = 1};
     int64_t none = 0;
     int32_t c = 0;
 

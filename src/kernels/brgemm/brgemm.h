@@ -141,4 +141,19 @@ typedef struct brgemm_source {
 void brgemm_pack(const brgemm_kernel *kernel, const brgemm_source *source, int64_t taps, int64_t k,
                  int64_t columns, void *packed);
 
+/* The same for one panel of one tap of bytes: fast enough to pack while a product runs. `k_inner` is
+ * not used. */
+void brgemm_s8_pack_panel(const brgemm_kernel *kernel, const brgemm_source *source, int64_t k,
+                          int64_t columns, uint8_t *packed);
+
+/* Asks for bytes that will be read some thousand cycles later. */
+static inline void brgemm_prefetch(const void *from, int64_t bytes)
+{
+    const char *line = from;
+
+    for (int64_t i = 0; i < bytes; i += 64) {
+        __builtin_prefetch(line + i, 0, 2);
+    }
+}
+
 #endif

@@ -1,0 +1,159 @@
+/* Plans, packing and cutting of channels-last depthwise convolutions, the portable kernel for floats
+ * and its list of variants. */
+#include "kernels/conv/depthwise_nhwc.h"
+
+#include <string.h>
+
+#include "kernels/conv/depthwise_nhwc_body.h"
+#include "kernels/conv/depthwise_nhwc_variants.h"
+
+static void run(const depthwise_nhwc_band *b)
+{
+    dw_band(b);
+}
+
+static const depthwise_nhwc_kernel depthwise_nhwc__generic = {
+    "depthwise_nhwc__generic", BRGEMM_F32, DW_LANES, 1, DW_VECTORS, run};
+
+static const isa_variant variants[] = {
+    {"depthwise_nhwc__generic", ISA_GENERIC, &depthwise_nhwc__generic},
+#ifdef SPRY_HAVE_AVX2
+    {"depthwise_nhwc__avx2", ISA_AVX2, &depthwise_nhwc__avx2},
+#endif
+#ifdef SPRY_HAVE_AVX512
+    {"depthwise_nhwc__avx512", ISA_AVX512, &depthwise_nhwc__avx512},
+#endif
+};
+
+static int64_t pieces_of(int64_t extent, int64_t slice)
+{
+    return (extent + slice - 1) / slice;
+}
+
+depthwise_nhwc_variants depthwise_nhwc_variants_of(brgemm_type type)
+{
+    if (type == BRGEMM_S8) {
+        return (depthwise_nhwc_variants){depthwise_nhwc_s8_variants,
+                                         depthwise_nhwc_s8_variant_count};
+    }
+    return (depthwise_nhwc_variants){variants, sizeof variants / sizeof *variants};
+}
+
+bool depthwise_nhwc_holds(const depthwise_nhwc_kernel *kernel, int low, int high)
+{
+    return kernel->group != 4 || (low >= INT8_MIN && high <= INT8_MAX);
+}
+
+const depthwise_nhwc_kernel *depthwise_nhwc_select(brgemm_type type, int low, int high)
+{
+    depthwise_nhwc_variants all = depthwise_nhwc_variants_of(type);
+    const depthwise_nhwc_kernel *best = all.list[0].table;
+
+    for (int i = 1; i < all.count; i++) {
+        if (isa_usable(all.list[i].level) && depthwise_nhwc_holds(all.list[i].table, low, high)) {
+            best = all.list[i].table;
+        }
+    }
+    return best;
+}
+
+/* A band's input stays in half of a second-level cache while block after block of channels passes
+ * over it. */
+static int64_t band_rows(const depthwise_nhwc_problem *p)
+{
+    enum { BAND_BYTES = 256 * 1024 };
+    const conv_f32_shape *s = &p->shape;
+    int64_t row = s->in_w * s->channels * brgemm_size(p->type);
+    int64_t rows =
+        (BAND_BYTES / (row > 0 ? row : 1) - (s->kernel_h - 1) * s->dilation_h - 1) / s->stride_h +
+        1;
+
+    return rows < 1 ? 1 : rows < s->out_h ? rows : s->out_h;
+}
+
+/* Bytes of a packed weight. */
+static int64_t weight_size(const depthwise_nhwc_kernel *kernel)
+{
+    return kernel->type == BRGEMM_F32 ? (int64_t)sizeof(float) : 4 / kernel->group;
+}
+
+void depthwise_nhwc_plan(const depthwise_nhwc_problem *problem, const depthwise_nhwc_kernel *kernel,
+                         int workers, depthwise_nhwc *d)
+{
+    enum { PIECES_PER_WORKER = 3 };
+    const conv_f32_shape *s = &problem->shape;
+    int64_t channels = s->channels * problem->multiplier;
+    int64_t wanted = workers > 1 ? (int64_t)workers * PIECES_PER_WORKER : 1;
+    int64_t bands;
+    int64_t rows;
+
+    *d = (depthwise_nhwc){.problem = *problem, .kernel = kernel};
+    d->blocks = pieces_of(channels, kernel->lanes);
+    rows = pieces_of(s->kernel_h, kernel->group) * kernel->group;
+    d->packed_bytes = d->blocks * kernel->lanes * rows * s->kernel_w * weight_size(kernel);
+    bands = pieces_of(s->out_h, band_rows(problem));
+    d->row_slice = pieces_of(s->out_h, bands);
+    d->block_slice = d->blocks;
+    bands = pieces_of(s->out_h, d->row_slice) * problem->batch;
+    if (bands < wanted) {
+        int64_t slices = pieces_of(wanted, bands);
+
+        d->block_slice = pieces_of(pieces_of(d->blocks, kernel->at_once), slices) * kernel->at_once;
+    }
+    d->pieces = bands * pieces_of(d->blocks, d->block_slice);
+}
+
+void depthwise_nhwc_pack(const depthwise_nhwc *d, const void *weights, uint8_t flip, int32_t zero,
+                         void *packed)
+{
+    const conv_f32_shape *s = &d->problem.shape;
+    int64_t channels = s->channels * d->problem.multiplier;
+    int64_t taps = s->kernel_h * s->kernel_w;
+    int64_t lanes = d->kernel->lanes;
+    const float *from = weights;
+    float *to = packed;
+
+    if (d->problem.type == BRGEMM_S8) {
+        depthwise_nhwc_s8_pack(d, weights, flip, zero, packed);
+        return;
+    }
+    for (int64_t i = 0; i < d->blocks * taps * lanes; i++) {
+        int64_t channel = i / lanes / taps * lanes + i % lanes;
+
+        to[i] = channel < channels ? from[channel * taps + i / lanes % taps] : 0.0f;
+    }
+}
+
+void depthwise_nhwc_run(void *call, int64_t begin, int64_t end, int worker)
+{
+    const depthwise_nhwc_call *c = call;
+    const depthwise_nhwc *d = c->d;
+    const conv_f32_shape *s = &d->problem.shape;
+    int64_t slices = pieces_of(d->blocks, d->block_slice);
+    int64_t bands = pieces_of(s->out_h, d->row_slice);
+    int64_t in_image = s->in_h * s->in_w * s->channels * brgemm_size(d->problem.type);
+    int64_t pixels = s->out_h * s->out_w;
+
+    (void)worker;
+    for (int64_t piece = begin; piece < end; piece++) {
+        int64_t image = piece / slices / bands;
+        brgemm_finish finish = c->finish;
+        depthwise_nhwc_band b = {.problem = &d->problem,
+                                 .x = (const uint8_t *)c->x + image * in_image,
+                                 .flip = c->flip,
+                                 .zero = c->zero ^ c->flip,
+                                 .packed = c->packed,
+                                 .y = (uint8_t *)c->y + image * pixels * c->y_pitch,
+                                 .y_pitch = c->y_pitch,
+                                 .finish = &finish,
+                                 .row = piece / slices % bands * d->row_slice,
+                                 .block = piece % slices * d->block_slice};
+
+        b.rows = s->out_h - b.row < d->row_slice ? s->out_h - b.row : d->row_slice;
+        b.blocks = d->blocks - b.block < d->block_slice ? d->blocks - b.block : d->block_slice;
+        if (finish.residual != NULL) {
+            finish.residual += image * pixels * s->channels * d->problem.multiplier;
+        }
+        d->kernel->run(&b);
+    }
+}
