@@ -8,6 +8,7 @@
 #include "ops/sliding_window.h"
 #include "runtime/provider.h"
 
+extern const provider provider_conv_depthwise;
 extern const provider provider_conv_f32;
 extern const provider provider_conv_nhwc;
 extern const provider provider_conv_s8;
