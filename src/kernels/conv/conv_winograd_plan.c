@@ -1,8 +1,8 @@
 /* Chooses how Winograd convolution is blocked, by a model of what each block costs.
  *
- * What counts beside the arithmetic is how the transformed weights arrive: they are up to four times
- * as large as the weights, and are read once per block of tiles. The tile asks for a vector of
- * weights every mr cycles, which even memory can nearly deliver, so reading is hidden behind the
+ * What counts beside the arithmetic is how the transformed weights arrive: they are up to four
+ * times as large as the weights, and are read once per block of tiles. The tile asks for a vector
+ * of weights every mr cycles, which even memory can nearly deliver, so reading is hidden behind the
  * arithmetic unless a block has few tiles. Transformed windows and products are small beside it. */
 #include <math.h>
 
@@ -161,8 +161,6 @@ void conv_winograd_plan(const conv_winograd_problem *problem, const brgemm_kerne
                          .tiles_w = pieces_of(s->out_w, size)};
     c->tiles = problem->batch * c->tiles_h * c->tiles_w;
     c->packed_bytes = brgemm_packed_size(kernel, c->positions, s->channels, problem->filters);
-    c->packing_bytes = c->positions * s->channels * pieces_of(nr, WINOGRAD_LANES) * WINOGRAD_LANES *
-                       (int64_t)sizeof(float);
     c->filter_block = panels > 1 && c->packed_bytes < SMALL_WEIGHTS ? 2 * nr : nr;
     choose_blocks(c, 1);
     cost = c->team_cost;
