@@ -10,7 +10,7 @@
 
 /* The model's machine, in bytes and cycles of a core. */
 enum {
-    FAR_BYTES_PER_CYCLE = 7,   /* of weights from memory */
+    FAR_BYTES_PER_CYCLE = 6,   /* of weights from memory */
     NEAR_BYTES_PER_CYCLE = 16, /* from the last cache, which holds: */
     NEAR_ALWAYS = 2 << 20,     /* weights of this size: small layers make small networks */
     NEAR_AGAIN = 8 << 20,      /* and of this size when they are read again */
