@@ -36,8 +36,8 @@ static void weights(net *n, spry_random *r, const char *name, int rank, const in
     (void)net_constant(n, name, SPRY_DTYPE_F32, rank, shape, values);
 }
 
-/* A convolution by single pixels, then one of 3 x 3 with a residual and Relu or HardSwish, whose first
- * weight is given. */
+/* A convolution by single pixels, then one of 3 x 3, whose first weight is given, with a residual
+ * and an activation. */
 static void build(net *n, float first, const char *activation)
 {
     static const int64_t in[] = {BATCH, CHANNELS, SIDE, SIDE};
