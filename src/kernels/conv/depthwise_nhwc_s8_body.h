@@ -97,11 +97,10 @@ static __attribute__((noinline)) void ds_finish_slowly(const ds_work *w, const _
     ds_finish(&w->block, natural, pixel);
 }
 
-/* What finishing needs, kept where the compiler sees that nobody writes it. */
+/* Where finishing is. Constants stay in memory: registers hold sums and weights. */
 typedef struct ds_ending {
     const ds_work *work;
     bool is_quick;
-    __m256i zero, range, lowest;
     uint8_t *y; /* the block's first byte of the next pixel */
     int64_t pitch;
     int64_t pixel;
@@ -111,13 +110,8 @@ DS_INLINE ds_ending ds_ending_of(const ds_work *w, int64_t pixel)
 {
     const depthwise_nhwc_band *band = w->block.band;
 
-    return (ds_ending){w,
-                       w->is_quick,
-                       w->zero,
-                       w->range,
-                       w->lowest,
-                       (uint8_t *)band->y + pixel * band->y_pitch + w->block.channel,
-                       band->y_pitch,
+    return (ds_ending){w, w->is_quick,
+                       (uint8_t *)band->y + pixel * band->y_pitch + w->block.channel, band->y_pitch,
                        pixel};
 }
 
@@ -137,10 +131,10 @@ DS_INLINE void ds_finish_next(ds_ending *e, const __m256i sums[DS_VECTORS], bool
         v[k] = _mm256_cvtps_epi32(
             _mm256_mul_ps(_mm256_cvtepi32_ps(sums[k]), _mm256_loadu_ps(e->work->factor + k * 8)));
     }
-    v[0] = _mm256_adds_epi16(_mm256_packs_epi32(v[0], v[1]), e->zero);
-    v[2] = _mm256_adds_epi16(_mm256_packs_epi32(v[2], v[3]), e->zero);
-    v[0] = _mm256_min_epu8(_mm256_packus_epi16(v[0], v[2]), e->range);
-    v[0] = _mm256_add_epi8(v[0], e->lowest);
+    v[0] = _mm256_adds_epi16(_mm256_packs_epi32(v[0], v[1]), e->work->zero);
+    v[2] = _mm256_adds_epi16(_mm256_packs_epi32(v[2], v[3]), e->work->zero);
+    v[0] = _mm256_min_epu8(_mm256_packus_epi16(v[0], v[2]), e->work->range);
+    v[0] = _mm256_add_epi8(v[0], e->work->lowest);
     if (is_whole) {
         _mm256_storeu_si256((__m256i *)(void *)e->y, v[0]);
     } else {
