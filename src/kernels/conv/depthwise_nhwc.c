@@ -39,19 +39,36 @@ depthwise_nhwc_variants depthwise_nhwc_variants_of(brgemm_type type)
     return (depthwise_nhwc_variants){variants, sizeof variants / sizeof *variants};
 }
 
-bool depthwise_nhwc_holds(const depthwise_nhwc_kernel *kernel, int low, int high)
+bool depthwise_nhwc_can(const depthwise_nhwc_kernel *kernel, const depthwise_nhwc_problem *problem,
+                        int low, int high)
 {
-    return kernel->group != 4 || (low >= INT8_MIN && high <= INT8_MAX);
+    enum { WIDE = 64 };
+
+    return (kernel->group != 4 || (low >= INT8_MIN && high <= INT8_MAX)) &&
+           (kernel->lanes < WIDE || problem->multiplier == 1);
 }
 
-const depthwise_nhwc_kernel *depthwise_nhwc_select(brgemm_type type, int low, int high)
+/* Channels with those that fill the last block up. */
+static int64_t padded(const depthwise_nhwc_kernel *kernel, int64_t channels)
 {
-    depthwise_nhwc_variants all = depthwise_nhwc_variants_of(type);
+    return pieces_of(channels, kernel->lanes) * kernel->lanes;
+}
+
+const depthwise_nhwc_kernel *depthwise_nhwc_select(const depthwise_nhwc_problem *problem, int low,
+                                                   int high)
+{
+    enum { LEAST_GAIN = 8 }; /* a wider block may waste one in so many lanes */
+    depthwise_nhwc_variants all = depthwise_nhwc_variants_of(problem->type);
     const depthwise_nhwc_kernel *best = all.list[0].table;
+    int64_t channels = problem->shape.channels * problem->multiplier;
 
     for (int i = 1; i < all.count; i++) {
-        if (isa_usable(all.list[i].level) && depthwise_nhwc_holds(all.list[i].table, low, high)) {
-            best = all.list[i].table;
+        const depthwise_nhwc_kernel *kernel = all.list[i].table;
+        int64_t most = padded(best, channels) * (LEAST_GAIN + 1) / LEAST_GAIN;
+
+        if (isa_usable(all.list[i].level) && depthwise_nhwc_can(kernel, problem, low, high) &&
+            (all.list[i].level != all.list[i - 1].level || padded(kernel, channels) <= most)) {
+            best = kernel;
         }
     }
     return best;
