@@ -4,10 +4,10 @@
 
 #include "base/alloc.h"
 #include "kernels/conv/depthwise_nhwc.h"
-#include "kernels/transpose/transpose.h"
 #include "ops/sliding_window.h"
 #include "runtime/layout.h"
 #include "runtime/provider_integer.h"
+#include "runtime/provider_turn.h"
 #include "runtime/providers.h"
 
 typedef struct depthwise_state {
@@ -119,7 +119,7 @@ static const depthwise_nhwc_kernel *choose_kernel(const depthwise_state *s)
         low = weight < low ? weight : low;
         high = weight > high ? weight : high;
     }
-    return depthwise_nhwc_select(s->plan.problem.type, low, high);
+    return depthwise_nhwc_select(&s->plan.problem, low, high);
 }
 
 static spry_status pack(const provider_site *site, depthwise_state *s, spry_error *error)
@@ -186,46 +186,6 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
 
 /* ---- running ---- */
 
-/* Images whose rows become columns, cut into pieces of columns. */
-typedef struct turning {
-    const transpose_kernel *kernel;
-    const uint8_t *from;
-    uint8_t *to;
-    int64_t rows, columns;
-    int64_t size;  /* bytes of an element: 1 or 4 */
-    int64_t slice; /* columns per piece */
-} turning;
-
-static void turn(void *context, int64_t begin, int64_t end, int worker)
-{
-    const turning *t = context;
-    int64_t slices = provider_pieces(t->columns, t->slice);
-
-    (void)worker;
-    for (int64_t piece = begin; piece < end; piece++) {
-        int64_t image = piece / slices * t->rows * t->columns;
-        int64_t first = piece % slices * t->slice;
-        transpose_matrix m = {.from = t->from + (image + first) * t->size,
-                              .to = t->to + (image + first * t->rows) * t->size,
-                              .rows = t->rows,
-                              .columns = provider_least(t->columns - first, t->slice),
-                              .from_pitch = t->columns * t->size,
-                              .to_pitch = t->rows * t->size};
-
-        (t->size == 1 ? t->kernel->bytes : t->kernel->words)(&m);
-    }
-}
-
-/* Turns `images` matrices of that size. */
-static void turn_images(threads *team, int64_t images, int64_t rows, int64_t columns, int64_t size,
-                        const void *from, void *to)
-{
-    enum { ELEMENTS_PER_PIECE = 32768 };
-    turning t = {transpose_select(), from, to, rows, columns, size, ELEMENTS_PER_PIECE / rows + 1};
-
-    threads_for(team, images * provider_pieces(columns, t.slice), 1, turn, &t);
-}
-
 static spry_status make_output(const depthwise_state *s, op_call *call, tensor **y)
 {
     const graph_type *type = &call->g->values[call->node->outputs[0]].type;
@@ -280,15 +240,15 @@ static spry_status run(void *state, op_call *call, void *workspace)
         c.finish.residual = provider_residual(call);
     }
     if (s->is_planar) {
-        turn_images(call->team, p->batch, p->shape.channels, p->shape.in_h * p->shape.in_w, 1, c.x,
-                    turned);
+        provider_turn(call->team, p->batch, p->shape.channels, p->shape.in_h * p->shape.in_w, 1,
+                      c.x, turned);
         c.x = turned;
         c.y = turned + s->x_size;
     }
     threads_for(call->team, s->plan.pieces, 1, depthwise_nhwc_run, &c);
     if (s->is_planar) {
-        turn_images(call->team, p->batch, p->shape.out_h * p->shape.out_w, channels,
-                    (int64_t)p->result_size, c.y, y->data);
+        provider_turn(call->team, p->batch, p->shape.out_h * p->shape.out_w, channels,
+                      (int64_t)p->result_size, c.y, y->data);
     }
     return SPRY_OK;
 }

@@ -13,6 +13,7 @@ extern const provider provider_conv_depthwise;
 extern const provider provider_conv_f32;
 extern const provider provider_conv_nhwc;
 extern const provider provider_conv_s8;
+extern const provider provider_conv_transpose;
 extern const provider provider_conv_winograd;
 extern const provider provider_dense;
 extern const provider provider_linear_s8;
