@@ -80,6 +80,7 @@ typedef struct brgemm_tile {
     int columns;
     bool accumulate; /* the sum starts from C, which holds plain sums: f32, i32 for S8 */
     const brgemm_finish *finish; /* NULL: store the plain sums */
+    const void *next;            /* read soon: asked for, 64 bytes per step; or NULL */
 } brgemm_tile;
 
 /* A variant. */
