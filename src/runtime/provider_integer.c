@@ -216,13 +216,25 @@ void integer_factors(const integer_node *n, const op_call *call, int64_t count, 
     float x_scale = (float)op_call_scalar(call, n->ports.x_scale, 1.0);
     float y_scale = (float)op_call_scalar(call, n->ports.y_scale, 1.0);
     const tensor *w_scale = op_call_input(call, n->ports.w_scale);
+    const float *scales = w_scale->data;
     bool single = tensor_count(w_scale) == 1;
 
-    for (int64_t c = 0; c < count; c++) {
-        factors[c] = x_scale * (float)convert_get_f64(w_scale, single ? 0 : c);
-        if (n->result == GEMM_S8_BYTES) {
-            factors[c] /= y_scale;
+    if (w_scale->dtype != SPRY_DTYPE_F32) {
+        for (int64_t c = 0; c < count; c++) {
+            factors[c] = (float)convert_get_f64(w_scale, single ? 0 : c);
         }
+    } else if (single) {
+        for (int64_t c = 0; c < count; c++) {
+            factors[c] = scales[0];
+        }
+    } else {
+        memcpy(factors, scales, (size_t)count * sizeof *factors);
+    }
+    for (int64_t c = 0; c < count; c++) {
+        factors[c] *= x_scale;
+    }
+    for (int64_t c = 0; n->result == GEMM_S8_BYTES && c < count; c++) {
+        factors[c] /= y_scale;
     }
 }
 
