@@ -147,6 +147,22 @@ spry_status layout_constant(layout_pass *p, int32_t id, int rank, int32_t *twin)
     return SPRY_OK;
 }
 
+spry_status layout_list(layout_pass *p, int32_t id, int rank, int32_t *twin)
+{
+    const tensor *t = graph_constant(p->g, id);
+    size_t size = spry_dtype_bits(t->dtype) / 8;
+    tensor *made;
+    spry_status status = add_constant(p, t->dtype, 1, t->shape, NULL, &made, twin);
+
+    for (int64_t i = 0; status == SPRY_OK && i < t->shape[0]; i++) {
+        int64_t first = i / rank * rank;
+
+        memcpy((char *)made->data + (size_t)(first + layout_axis((int)(i - first), rank)) * size,
+               (const char *)t->data + (size_t)i * size, size);
+    }
+    return status;
+}
+
 /* ---- edges ---- */
 
 /* The shape or the permutation that the edge's node is given. */

@@ -64,6 +64,10 @@ SPRY_MUST_USE spry_status layout_twin(layout_pass *p, int32_t id, int32_t *twin)
  * Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status layout_constant(layout_pass *p, int32_t id, int rank, int32_t *twin);
 
+/* A constant list with a number per axis of a planar image, or several such lists one after the
+ * other, in the twin's order. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status layout_list(layout_pass *p, int32_t id, int rank, int32_t *twin);
+
 /* A constant list of integers. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status layout_ints(layout_pass *p, int64_t count, const int64_t *numbers,
                                       int32_t *id);

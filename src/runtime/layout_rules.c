@@ -196,35 +196,62 @@ static spry_status renumber_slice(layout_pass *p, int32_t node)
     return status;
 }
 
+/* A constant list with `lists` numbers per axis. */
+static bool is_axis_list(const layout_pass *p, const graph_node *n, int32_t port, int lists)
+{
+    const tensor *t = constant_at(p, n, port);
+
+    return t != NULL && t->rank == 1 && t->shape[0] == (int64_t)rank_of(p, n) * lists &&
+           spry_dtype_bits(t->dtype) >= 8;
+}
+
+static spry_status renumber_list(layout_pass *p, int32_t node, int32_t port)
+{
+    const graph_node *n = &p->g->nodes[node];
+    int32_t list;
+    spry_status status = layout_list(p, n->inputs[port], rank_of(p, n), &list);
+
+    if (status == SPRY_OK) {
+        graph_set_input(p->g, node, port, list);
+    }
+    return status;
+}
+
 static bool fits_pad(const layout_pass *p, const graph_node *n)
 {
-    const tensor *pads = constant_at(p, n, 1);
-
-    return pads != NULL && chain_input(n, 3) == GRAPH_NONE &&
-           tensor_count(pads) == (int64_t)rank_of(p, n) * 2;
+    return is_axis_list(p, n, 1, 2) && chain_input(n, 3) == GRAPH_NONE;
 }
 
 static spry_status renumber_pad(layout_pass *p, int32_t node)
 {
-    const graph_node *n = &p->g->nodes[node];
-    const tensor *pads = constant_at(p, n, 1);
-    int rank = rank_of(p, n);
-    int64_t numbers[2 * SPRY_TENSOR_MAX_RANK];
-    int32_t list;
-    spry_status status;
+    return renumber_list(p, node, 1);
+}
 
-    for (int i = 0; i < rank; i++) {
-        numbers[layout_axis(i, rank)] = convert_get_i64(pads, i);
-        numbers[rank + layout_axis(i, rank)] = convert_get_i64(pads, rank + i);
+/* Where the factors of a Resize or Upsample are, or its sizes. */
+static int32_t resize_port(const graph_node *n)
+{
+    if (strcmp(n->type, "Upsample") == 0 || n->opset < 11) {
+        return 1;
     }
-    status = layout_ints(p, (int64_t)rank * 2, numbers, &list);
-    graph_set_input(p->g, node, 1, status == SPRY_OK ? list : n->inputs[1]);
-    return status;
+    return chain_input(n, 3) != GRAPH_NONE ? 3 : 2;
+}
+
+static bool fits_resize(const layout_pass *p, const graph_node *n)
+{
+    const char *grid = graph_attribute_string(n, "coordinate_transformation_mode", "half_pixel");
+
+    return is_axis_list(p, n, resize_port(n), 1) && strcmp(grid, "tf_crop_and_resize") != 0 &&
+           graph_attribute_find(n, "axes") == NULL;
+}
+
+static spry_status renumber_resize(layout_pass *p, int32_t node)
+{
+    return renumber_list(p, node, resize_port(&p->g->nodes[node]));
 }
 
 /* ---- operators that a provider must know ---- */
 
-static bool fits_pool(const layout_pass *p, const graph_node *n)
+static bool has_one_result(const layout_pass *p, const graph_node *n)
 {
     (void)p;
     return n->output_count == 1;
@@ -306,8 +333,8 @@ static const layout_rule rules[] = {
     {"QLinearConv", "", 1, first_only, NULL, NULL, "QLinearConv", INTEGER_W},
     {"QLinearConv", INTEGER_DOMAIN, 1, first_only, NULL, NULL, "QLinearConv", INTEGER_W},
     {"ConvInteger", "", 1, first_only, NULL, NULL, "ConvInteger", 1},
-    {"MaxPool", "", 1, first_only, fits_pool, NULL, "MaxPool", 0},
-    {"AveragePool", "", 1, first_only, fits_pool, NULL, "AveragePool", 0},
+    {"MaxPool", "", 1, first_only, has_one_result, NULL, "MaxPool", 0},
+    {"AveragePool", "", 1, first_only, has_one_result, NULL, "AveragePool", 0},
     {"GlobalAveragePool", "", 1, first_only, NULL, NULL, "GlobalAveragePool", 0},
     {"GlobalMaxPool", "", 1, first_only, NULL, NULL, "GlobalMaxPool", 0},
     {"ReduceMean", "", 1, first_only, fits_mean, NULL, "GlobalAveragePool", 0},
@@ -322,6 +349,9 @@ static const layout_rule rules[] = {
     {"DequantizeLinear", "", 10, first_only, fits_axis, renumber_axis, NULL, 0},
     {"Slice", "", 10, first_only, fits_slice, renumber_slice, NULL, 0},
     {"Pad", "", 11, first_only, fits_pad, renumber_pad, NULL, 0},
+    {"Resize", "", 10, first_only, fits_resize, renumber_resize, NULL, 0},
+    {"Upsample", "", 9, first_only, fits_resize, renumber_resize, NULL, 0},
+    {"BatchNormalization", "", 9, first_only, has_one_result, NULL, "BatchNormalization", 0},
     {"Reshape", "", 5, first_only, fits_reshape, renumber_reshape, NULL, 0},
     {"QLinearAdd", INTEGER_DOMAIN, 1, both_sums, fits_sum, NULL, NULL, 0},
     {"QLinearAdd", MICROSOFT, 1, both_sums, fits_sum, NULL, NULL, 0},

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "runtime/attention.h"
 #include "runtime/execute.h"
 #include "runtime/fuse.h"
 #include "runtime/layout.h"
@@ -222,8 +223,11 @@ static bool plan_fits(const kept_plan *kept, const graph *g, const value *const 
 /* What is done for speed when all shapes are known. */
 static spry_status optimise(graph *g, const spry_session_options *options, spry_error *error)
 {
-    spry_status status = fuse_graph(g, options, error);
+    spry_status status = attention_graph(g, options, error);
 
+    if (status == SPRY_OK) {
+        status = fuse_graph(g, options, error);
+    }
     if (status == SPRY_OK) {
         status = layout_graph(g, options, error);
     }

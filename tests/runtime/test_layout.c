@@ -323,6 +323,44 @@ static void test_lists(void **state)
     net_fini(&b.n);
 }
 
+/* Factors per axis, and statistics per channel. */
+static void test_upscale(void **state)
+{
+    static const int64_t filters = 24;
+    static const float factors[] = {1, 1, 2, 3};
+    static const int64_t four = 4;
+    static const char *const modes[] = {"nearest", "linear"};
+    float variance[24];
+    builder b;
+
+    (void)state;
+    for (int i = 0; i < 24; i++) {
+        variance[i] = 0.5f + (float)i / 8;
+    }
+    for (int mode = 0; mode < 2; mode++) {
+        int32_t node;
+
+        begin(&b, 10, 2, 16, 8, 8);
+        conv(&b, "x", "c1", 16, 24, 1, 3, 1);
+        (void)net_node(&b.n, "Tanh", "c1", "t1");
+        weights(&b, "scale", 1, &filters, 1);
+        weights(&b, "shift", 1, &filters, 1);
+        weights(&b, "mean", 1, &filters, 1);
+        (void)net_constant(&b.n, "variance", SPRY_DTYPE_F32, 1, &filters, variance);
+        (void)net_node(&b.n, "BatchNormalization", "t1 scale shift mean variance", "normal");
+        (void)net_constant(&b.n, "factors", SPRY_DTYPE_F32, 1, &four, factors);
+        node = net_node(&b.n, "Resize", "normal - factors", "larger");
+        assert_int_equal(graph_set_string(b.n.g, node, "mode", modes[mode], &error), SPRY_OK);
+        conv(&b, "larger", "y", 24, 16, 1, 3, 1);
+        net_output(&b.n, "y");
+        infer(&b);
+        move_and_compare(&b);
+        assert_int_equal(moved_nodes(&b.n), 3);
+        assert_true(transposes(&b.n) <= 2);
+        net_fini(&b.n);
+    }
+}
+
 /* A value that is read on both sides is turned once, and outputs are planar. */
 static void test_both_sides(void **state)
 {
@@ -612,10 +650,11 @@ static void test_random_graphs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_network),        cmocka_unit_test(test_channels),
-        cmocka_unit_test(test_lists),          cmocka_unit_test(test_both_sides),
-        cmocka_unit_test(test_capture),        cmocka_unit_test(test_left_alone),
-        cmocka_unit_test(test_own_transposes), cmocka_unit_test(test_random_graphs),
+        cmocka_unit_test(test_network),       cmocka_unit_test(test_channels),
+        cmocka_unit_test(test_lists),         cmocka_unit_test(test_upscale),
+        cmocka_unit_test(test_both_sides),    cmocka_unit_test(test_capture),
+        cmocka_unit_test(test_left_alone),    cmocka_unit_test(test_own_transposes),
+        cmocka_unit_test(test_random_graphs),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,10 +3,11 @@
  *     brgemm_product_plan -> brgemm_pack (1 tap) -> brgemm_product_run (any number of times, from
  *     several threads on different pieces)
  *
- * A is f32 and is read where it lies. Its tiles are copied only where they have to be: to become
- * bf16, to make k contiguous, or because rows at their pitch would fight for a few sets of the
- * cache. A block of B (step_block x column_block) stays in the second-level cache while the rows
- * pass by. A product of so few rows that they are one tile reads B once from end to end. */
+ * A is f32 and is read where it lies. Blocks of it are copied only where they have to be: to become
+ * bf16, to make k contiguous, or because rows at their pitch would fight for one set of the cache. A
+ * block of A (row_block x step_block) stays in the second-level cache while panels of B pass by, in
+ * the order in which they lie in memory. A product of so few rows that they are one tile reads B
+ * once from end to end. */
 #ifndef KERNELS_BRGEMM_BRGEMM_PRODUCT_H
 #define KERNELS_BRGEMM_BRGEMM_PRODUCT_H
 
@@ -24,11 +25,11 @@ typedef struct brgemm_product {
     brgemm_product_problem problem;
     const brgemm_kernel *kernel; /* F32 or BF16 */
     const bf16_kernel *narrow;
-    bool copies;          /* tiles of A */
-    int64_t copy_pitch;   /* bytes from row to row of a copied tile */
+    bool copies;          /* blocks of A */
+    int64_t copy_pitch;   /* bytes from row to row of a copied block */
     int64_t steps;        /* groups of k */
-    int64_t step_block;   /* of them per block of B */
-    int64_t column_block; /* columns per block of B: a multiple of nr */
+    int64_t step_block;   /* of them per block of A */
+    int64_t row_block;    /* rows per block of A */
     int64_t row_slice;    /* rows per piece of work */
     int64_t column_slice; /* columns per piece of work */
     int64_t pieces;       /* of work */

@@ -54,7 +54,8 @@ typedef struct conv_winograd {
     int64_t shared_bytes;  /* workspace for all */
     int64_t gathers;       /* pieces of work of conv_winograd_gather; 0 when not shared */
     int64_t pieces;        /* of conv_winograd_run */
-    double predicted_cost; /* in cycles of one core, all weights cold */
+    double predicted_cost; /* in cycles, of one worker alone, all weights cold */
+    double team_cost;      /* the same for the team, from start to end */
 } conv_winograd;
 
 /* True for 3 x 3 kernels with stride and dilation 1. */
@@ -101,7 +102,7 @@ void conv_winograd_run(void *call, int64_t begin, int64_t end, int worker);
 
 /* The largest error of a sample of output tiles, relative to the range of the sample's results:
  * inputs are drawn from [-1, 1] and [0, 1], always the same ones, and the truth is the direct sum in
- * double precision. Layers of trained networks have 2e-7 to 2e-6. `packed` is what
+ * double precision. Layers of trained networks have 1e-7 to 1e-6, random weights up to 3e-6. `packed` is what
  * conv_winograd_pack made of `weights`; `scratch` holds conv_winograd_error_bytes(c) and is 64-byte
  * aligned. NaN when a weight is not finite. */
 int64_t conv_winograd_error_bytes(const conv_winograd *c);

@@ -11,7 +11,7 @@
 enum {
     POOL_NHWC_VECTORS = 4,   /* of a block of channels */
     POOL_NHWC_BYTES = 64,    /* channels of a block of bytes */
-    POOL_NHWC_SUM_BLOCK = 64 /* pixels added up before their sum is added to the total */
+    POOL_NHWC_SUM_BLOCK = 64 /* pixels that are added up before their sum is added to the total */
 };
 
 typedef enum pool_nhwc_kind { POOL_NHWC_MAX, POOL_NHWC_SUM } pool_nhwc_kind;
@@ -209,59 +209,61 @@ static void run_max_s8(const pool_nhwc_rows *p)
 
 /* ---- all pixels ---- */
 
-VEC_INLINE void pool_nhwc_global_block(pool_nhwc_kind kind, const pool_nhwc_image *p, int64_t first,
-                                       int vectors, int64_t part)
+/* Joins pixels [start, end) into what the results of `vectors` vectors of channels from `first` on
+ * have become so far, or of `part` < VEC_LANES channels. */
+VEC_INLINE void pool_nhwc_global_block(pool_nhwc_kind kind, const pool_nhwc_image *p, int64_t start,
+                                       int64_t end, int64_t first, int vectors, int64_t part)
 {
-    int64_t block = kind == POOL_NHWC_SUM ? POOL_NHWC_SUM_BLOCK : p->pixels;
-    vec_f32 total[POOL_NHWC_VECTORS];
+    const float divisor = end == p->pixels && kind == POOL_NHWC_SUM ? (float)p->pixels : 1.0f;
+    vec_f32 joined[POOL_NHWC_VECTORS];
 
     for (int v = 0; v < vectors; v++) {
-        total[v] = pool_nhwc_start(kind);
+        joined[v] = pool_nhwc_start(kind);
     }
-    for (int64_t start = 0; start < p->pixels; start += block) {
-        int64_t end = p->pixels - start < block ? p->pixels : start + block;
-        vec_f32 joined[POOL_NHWC_VECTORS];
+    for (int64_t i = start; i < end; i++) {
+        const float *pixel = p->in + i * p->channels + first;
 
         for (int v = 0; v < vectors; v++) {
-            joined[v] = pool_nhwc_start(kind);
-        }
-        for (int64_t i = start; i < end; i++) {
-            const float *pixel = p->in + i * p->channels + first;
+            vec_f32 value =
+                part > 0 ? vec_load_part(pixel, part) : vec_load(pixel + (int64_t)v * VEC_LANES);
 
-            for (int v = 0; v < vectors; v++) {
-                vec_f32 value = part > 0 ? vec_load_part(pixel, part)
-                                         : vec_load(pixel + (int64_t)v * VEC_LANES);
-
-                joined[v] = pool_nhwc_join(kind, joined[v], value);
-            }
-        }
-        for (int v = 0; v < vectors; v++) {
-            total[v] = pool_nhwc_join(kind, total[v], joined[v]);
+            joined[v] = pool_nhwc_join(kind, joined[v], value);
         }
     }
     for (int v = 0; v < vectors; v++) {
-        vec_f32 result = kind == POOL_NHWC_SUM ? total[v] / (float)p->pixels : total[v];
+        float *to = p->out + first + (int64_t)v * VEC_LANES;
 
+        if (start > 0) {
+            joined[v] =
+                pool_nhwc_join(kind, part > 0 ? vec_load_part(to, part) : vec_load(to), joined[v]);
+        }
         if (part > 0) {
-            vec_store_part(p->out + first, result, part);
+            vec_store_part(to, joined[v] / divisor, part);
         } else {
-            vec_store(p->out + first + (int64_t)v * VEC_LANES, result);
+            vec_store(to, joined[v] / divisor);
         }
     }
 }
 
+/* Block by block of pixels, so that the image is read once from end to end. */
 VEC_INLINE void pool_nhwc_global(pool_nhwc_kind kind, const pool_nhwc_image *p)
 {
-    int64_t c = 0;
+    enum { STEP = POOL_NHWC_VECTORS * VEC_LANES };
 
-    for (; c + POOL_NHWC_VECTORS * VEC_LANES <= p->count; c += POOL_NHWC_VECTORS * VEC_LANES) {
-        pool_nhwc_global_block(kind, p, c, POOL_NHWC_VECTORS, 0);
-    }
-    for (; c + VEC_LANES <= p->count; c += VEC_LANES) {
-        pool_nhwc_global_block(kind, p, c, 1, 0);
-    }
-    if (c < p->count) {
-        pool_nhwc_global_block(kind, p, c, 1, p->count - c);
+    for (int64_t start = 0; start < p->pixels; start += POOL_NHWC_SUM_BLOCK) {
+        int64_t left = p->pixels - start;
+        int64_t end = left < POOL_NHWC_SUM_BLOCK ? p->pixels : start + POOL_NHWC_SUM_BLOCK;
+        int64_t c = 0;
+
+        for (; c + STEP <= p->count; c += STEP) {
+            pool_nhwc_global_block(kind, p, start, end, c, POOL_NHWC_VECTORS, 0);
+        }
+        for (; c + VEC_LANES <= p->count; c += VEC_LANES) {
+            pool_nhwc_global_block(kind, p, start, end, c, 1, 0);
+        }
+        if (c < p->count) {
+            pool_nhwc_global_block(kind, p, start, end, c, 1, p->count - c);
+        }
     }
 }
 
