@@ -119,7 +119,7 @@ static const depthwise_nhwc_kernel *choose_kernel(const depthwise_state *s)
         low = weight < low ? weight : low;
         high = weight > high ? weight : high;
     }
-    return depthwise_nhwc_select(s->plan.problem.type, low, high);
+    return depthwise_nhwc_select(&s->plan.problem, low, high);
 }
 
 static spry_status pack(const provider_site *site, depthwise_state *s, spry_error *error)

@@ -398,7 +398,7 @@ static void test_bytes(void **state)
             const depthwise_nhwc_kernel *kernel = all.list[v].table;
 
             if (isa_usable(all.list[v].level) &&
-                depthwise_nhwc_holds(kernel, -128 - t.w_zero, 127 - t.w_zero)) {
+                depthwise_nhwc_can(kernel, &t.p, -128 - t.w_zero, 127 - t.w_zero)) {
                 run(&t, kernel);
                 check_bytes(&t, kernel->name);
             }
@@ -410,9 +410,16 @@ static void test_bytes(void **state)
 static void test_selection(void **state)
 {
     (void)state;
-    assert_true(depthwise_nhwc_holds(depthwise_nhwc_select(BRGEMM_S8, -128, 127), -128, 127));
-    assert_true(depthwise_nhwc_holds(depthwise_nhwc_select(BRGEMM_S8, -255, 255), -255, 255));
-    assert_int_equal(depthwise_nhwc_select(BRGEMM_F32, 0, 0)->type, BRGEMM_F32);
+    for (int64_t channels = 1; channels < 200; channels++) {
+        depthwise_nhwc_problem p = {.shape = {.channels = channels}, .batch = 1, .type = BRGEMM_S8};
+
+        for (p.multiplier = 1; p.multiplier < 4; p.multiplier++) {
+            assert_true(depthwise_nhwc_can(depthwise_nhwc_select(&p, -128, 127), &p, -128, 127));
+            assert_true(depthwise_nhwc_can(depthwise_nhwc_select(&p, -255, 255), &p, -255, 255));
+        }
+        p.type = BRGEMM_F32;
+        assert_int_equal(depthwise_nhwc_select(&p, 0, 0)->type, BRGEMM_F32);
+    }
 }
 
 /* ---- worked examples ---- */

@@ -57,12 +57,15 @@ typedef struct depthwise_nhwc_variants {
 } depthwise_nhwc_variants;
 depthwise_nhwc_variants depthwise_nhwc_variants_of(brgemm_type type);
 
-/* True when the variant can hold such weights: group 4 wants numbers of 8 bits. `low` and `high`
- * are the least and the largest weight less their zero point. */
-bool depthwise_nhwc_holds(const depthwise_nhwc_kernel *kernel, int low, int high);
+/* True when the variant can compute the problem: group 4 wants weights of 8 bits, and blocks of 64
+ * bytes channels that are not repeated. Of BRGEMM_S8 `low` and `high` are the least and the largest
+ * weight less their zero point. */
+bool depthwise_nhwc_can(const depthwise_nhwc_kernel *kernel, const depthwise_nhwc_problem *problem,
+                        int low, int high);
 
-/* The best variant that may run now and holds the weights (of BRGEMM_S8). */
-const depthwise_nhwc_kernel *depthwise_nhwc_select(brgemm_type type, int low, int high);
+/* The best variant that may run now and can: the last one whose blocks the channels fill well. */
+const depthwise_nhwc_kernel *depthwise_nhwc_select(const depthwise_nhwc_problem *problem, int low,
+                                                   int high);
 
 /* How: immutable, holds no memory. How work is cut never changes a result. */
 typedef struct depthwise_nhwc {
