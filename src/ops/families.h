@@ -6,6 +6,7 @@
 
 extern const op ops_arithmetic[];
 extern const op ops_attention[];
+extern const op ops_attention_fused[];
 extern const op ops_cast[];
 extern const op ops_compare[];
 extern const op ops_control[];

@@ -9,6 +9,7 @@
 static const op *const tables[] = {
     ops_arithmetic,
     ops_attention,
+    ops_attention_fused,
     ops_cast,
     ops_compare,
     ops_control,
