@@ -278,16 +278,15 @@ static void place_output(void *context, int64_t begin, int64_t end, int worker)
         const uint8_t *from = r->sums + (size_t)(i * p->groups * p->filters) * size;
 
         for (int64_t c = 0; c < channels; c++) {
-            int64_t place =
-                r->s->is_planar ? (i / pixels * channels + c) * pixels + i % pixels
-                                : i * channels + c;
+            int64_t place = r->s->is_planar ? (i / pixels * channels + c) * pixels + i % pixels
+                                            : i * channels + c;
             int64_t group = c / r->s->filters;
 
             if (r->s->has_ones) {
                 const int32_t *sums = (const int32_t *)(const void *)from + group * p->filters;
 
-                store_sum(r, c,
-                          finish_sum(r, c, sums[c % r->s->filters], sums[r->s->filters]), place);
+                store_sum(r, c, finish_sum(r, c, sums[c % r->s->filters], sums[r->s->filters]),
+                          place);
             } else {
                 memcpy(r->y + (size_t)place * size, from + (size_t)c * size, size);
             }

@@ -16,8 +16,8 @@ typedef struct matmul_state {
     spry_allocator allocator;
     const brgemm_kernel *kernel;
     integer_node node;
-    int64_t batches; /* products, each with a second operand of its own */
-    int64_t m, n, k; /* of one product */
+    int64_t batches;       /* products, each with a second operand of its own */
+    int64_t m, n, k;       /* of one product */
     int64_t w_k, w_column; /* strides of the second operand */
     int64_t packed_size;   /* bytes of a packed operand */
     uint8_t *packed;       /* NULL: packed by each run */
