@@ -1,5 +1,6 @@
 /* Depthwise convolution (one or two spatial axes, constant weights): Conv on channels-last images,
- * QLinearConv and ConvInteger on any, turned on the way where they are planar. */
+ * also in groups of a few channels; QLinearConv and ConvInteger on any, turned on the way where they
+ * are planar. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -30,18 +31,30 @@ static bool read_geometry(const provider_site *site, const graph_type *x, int ra
 {
     depthwise_nhwc_problem *p = &s->plan.problem;
     int64_t channels;
+    int64_t groups;
     window w;
 
-    if ((x->rank != 3 && x->rank != 4) || rank != x->rank || weights[1] != 1 ||
+    if ((x->rank != 3 && x->rank != 4) || rank != x->rank || weights[1] < 1 ||
         !provider_window(site, x, weights, &w)) {
         return false;
     }
     channels = x->dims[s->is_planar ? 1 : x->rank - 1].size;
     p->shape = provider_plane_shape(&w, channels);
     p->batch = x->dims[0].size;
-    p->multiplier = channels > 0 ? weights[0] / channels : 0;
-    return channels > 1 && p->multiplier > 0 && p->multiplier * channels == weights[0] &&
-           graph_attribute_int(site->node, "group", 1) == channels;
+    p->depth = weights[1];
+    groups = channels / p->depth;
+    p->multiplier = groups > 0 ? weights[0] / groups : 0;
+    return groups > 1 && p->multiplier > 0 && p->multiplier * groups == weights[0] &&
+           p->depth * groups == channels && graph_attribute_int(site->node, "group", 1) == groups;
+}
+
+/* Larger groups are left to matrix products, which fill their tiles with those. */
+static bool suits_floats(const depthwise_nhwc_problem *p)
+{
+    enum { MOST_FILTERS = 16 };
+
+    return p->depth == 1 || (p->multiplier <= MOST_FILTERS &&
+                             depthwise_nhwc_can(depthwise_nhwc_select(p, 0, 0), p, 0, 0));
 }
 
 static bool read_floats(const provider_site *site, depthwise_state *s)
@@ -55,7 +68,8 @@ static bool read_floats(const provider_site *site, depthwise_state *s)
     return provider_is(site, "Conv") && layout_is_nhwc(site->node) && x != NULL &&
            x->dtype == SPRY_DTYPE_F32 && weights != NULL && weights->dtype == SPRY_DTYPE_F32 &&
            (!has_bias || provider_constant(site, 2) != NULL) &&
-           read_geometry(site, x, weights->rank, weights->shape, s);
+           read_geometry(site, x, weights->rank, weights->shape, s) &&
+           suits_floats(&s->plan.problem);
 }
 
 static bool read_bytes(const provider_site *site, depthwise_state *s)
@@ -64,7 +78,8 @@ static bool read_bytes(const provider_site *site, depthwise_state *s)
     s->is_planar = !layout_is_nhwc(site->node);
     if (!s->is_integer || s->node.w == NULL ||
         !read_geometry(site, provider_input_type(site, s->node.ports.x), s->node.w->rank,
-                       s->node.w->shape, s)) {
+                       s->node.w->shape, s) ||
+        s->plan.problem.depth != 1) {
         return false;
     }
     s->plan.problem.type = BRGEMM_S8;
@@ -172,8 +187,8 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     }
     if (s->is_planar) {
         s->x_size = round_up(p.batch * p.shape.in_h * p.shape.in_w * p.shape.channels);
-        s->y_size = round_up(p.batch * p.shape.out_h * p.shape.out_w * p.shape.channels *
-                             p.multiplier * (int64_t)p.result_size);
+        s->y_size = round_up(p.batch * p.shape.out_h * p.shape.out_w * depthwise_nhwc_outputs(&p) *
+                             (int64_t)p.result_size);
         step->workspace_bytes += (size_t)(s->x_size + s->y_size);
     }
     step->state = s;
@@ -220,7 +235,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
 {
     const depthwise_state *s = state;
     const depthwise_nhwc_problem *p = &s->plan.problem;
-    int64_t channels = p->shape.channels * p->multiplier;
+    int64_t channels = depthwise_nhwc_outputs(p);
     uint8_t *turned = (uint8_t *)workspace + (s->is_integer ? integer_room(&s->channels) : 0);
     depthwise_nhwc_call c = {.d = &s->plan,
                              .x = op_call_input(call, s->is_integer ? s->node.ports.x : 0)->data,

@@ -166,6 +166,7 @@ static void plan_phase(const transpose_state *s, int workers, phase *p)
     depthwise_nhwc_problem depthwise = {.shape = p->shape,
                                         .batch = s->batch,
                                         .multiplier = s->filters,
+                                        .depth = 1,
                                         .type = BRGEMM_F32,
                                         .result_size = sizeof(float)};
     conv_nhwc_problem conv = {.shape = p->shape,

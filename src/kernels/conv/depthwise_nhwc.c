@@ -39,12 +39,25 @@ depthwise_nhwc_variants depthwise_nhwc_variants_of(brgemm_type type)
     return (depthwise_nhwc_variants){variants, sizeof variants / sizeof *variants};
 }
 
+/* Groups that a block of channels meets at most. */
+static int64_t groups_of_block(const depthwise_nhwc_kernel *kernel, int64_t multiplier)
+{
+    if (multiplier % kernel->lanes == 0 || kernel->lanes % multiplier == 0) {
+        return pieces_of(kernel->lanes, multiplier);
+    }
+    return pieces_of(kernel->lanes - 1, multiplier) + 1;
+}
+
 bool depthwise_nhwc_can(const depthwise_nhwc_kernel *kernel, const depthwise_nhwc_problem *problem,
                         int low, int high)
 {
     enum { WIDE = 64 };
 
-    return (kernel->group != 4 || (low >= INT8_MIN && high <= INT8_MAX)) &&
+    if (kernel->type == BRGEMM_F32) {
+        return problem->depth == 1 ||
+               groups_of_block(kernel, problem->multiplier) <= kernel->lanes / problem->depth;
+    }
+    return problem->depth == 1 && (kernel->group != 4 || (low >= INT8_MIN && high <= INT8_MAX)) &&
            (kernel->lanes < WIDE || problem->multiplier == 1);
 }
 
@@ -60,7 +73,7 @@ const depthwise_nhwc_kernel *depthwise_nhwc_select(const depthwise_nhwc_problem 
     enum { LEAST_GAIN = 8 }; /* a wider block may waste one in so many lanes */
     depthwise_nhwc_variants all = depthwise_nhwc_variants_of(problem->type);
     const depthwise_nhwc_kernel *best = all.list[0].table;
-    int64_t channels = problem->shape.channels * problem->multiplier;
+    int64_t channels = depthwise_nhwc_outputs(problem);
 
     for (int i = 1; i < all.count; i++) {
         const depthwise_nhwc_kernel *kernel = all.list[i].table;
@@ -94,8 +107,9 @@ void depthwise_nhwc_plan(const depthwise_nhwc_problem *problem, const depthwise_
     int64_t together;
 
     *d = (depthwise_nhwc){.problem = *problem, .kernel = kernel};
-    d->blocks = pieces_of(s->channels * problem->multiplier, kernel->lanes);
-    d->packed_bytes = d->blocks * kernel->lanes * rows * s->kernel_w * weight_size(kernel);
+    d->blocks = pieces_of(depthwise_nhwc_outputs(problem), kernel->lanes);
+    d->packed_bytes =
+        d->blocks * kernel->lanes * rows * s->kernel_w * problem->depth * weight_size(kernel);
     d->row_slice = pieces_of(s->out_h, bands < most_bands ? bands : most_bands);
     bands = pieces_of(s->out_h, d->row_slice) * problem->batch;
     together = pieces_of(d->blocks, kernel->at_once);
@@ -107,9 +121,10 @@ void depthwise_nhwc_pack(const depthwise_nhwc *d, const void *weights, uint8_t f
                          void *packed)
 {
     const conv_f32_shape *s = &d->problem.shape;
-    int64_t channels = s->channels * d->problem.multiplier;
-    int64_t taps = s->kernel_h * s->kernel_w;
-    int64_t lanes = d->kernel->lanes;
+    const int64_t channels = depthwise_nhwc_outputs(&d->problem);
+    const int64_t positions = s->kernel_h * s->kernel_w;
+    const int64_t depth = d->problem.depth;
+    const int64_t lanes = d->kernel->lanes;
     const float *from = weights;
     float *to = packed;
 
@@ -117,10 +132,13 @@ void depthwise_nhwc_pack(const depthwise_nhwc *d, const void *weights, uint8_t f
         depthwise_nhwc_s8_pack(d, weights, flip, zero, packed);
         return;
     }
-    for (int64_t i = 0; i < d->blocks * taps * lanes; i++) {
-        int64_t channel = i / lanes / taps * lanes + i % lanes;
+    for (int64_t i = 0; i < d->blocks * positions * depth * lanes; i++) {
+        int64_t in_channel = i / lanes % depth;
+        int64_t position = i / lanes / depth % positions;
+        int64_t channel = i / lanes / depth / positions * lanes + i % lanes;
 
-        to[i] = channel < channels ? from[channel * taps + i / lanes % taps] : 0.0f;
+        to[i] =
+            channel < channels ? from[(channel * depth + in_channel) * positions + position] : 0.0f;
     }
 }
 
@@ -152,7 +170,7 @@ void depthwise_nhwc_run(void *call, int64_t begin, int64_t end, int worker)
         b.rows = s->out_h - b.row < d->row_slice ? s->out_h - b.row : d->row_slice;
         b.blocks = d->blocks - b.block < d->block_slice ? d->blocks - b.block : d->block_slice;
         if (finish.residual != NULL) {
-            finish.residual += image * pixels * s->channels * d->problem.multiplier;
+            finish.residual += image * pixels * depthwise_nhwc_outputs(&d->problem);
         }
         d->kernel->run(&b);
     }
