@@ -138,7 +138,9 @@ static const char *check(float first, float magnitude, const char *activation)
     assert_int_equal(fuse_activations(moved, &options, &error), SPRY_OK);
     (void)run(n.g, true, 1, magnitude, &wanted);
     way = run(moved, false, 1, magnitude, &got);
-    assert_string_equal(run(moved, false, 3, magnitude, &by_three), way);
+    /* Whether it is Winograd's must not depend on the threads; other ways give the same bits. */
+    assert_int_equal(strncmp(run(moved, false, 3, magnitude, &by_three), "winograd", 8) == 0,
+                     strncmp(way, "winograd", 8) == 0);
     compare(&got.tensor, &wanted.tensor);
     assert_memory_equal(got.tensor.data, by_three.tensor.data,
                         (size_t)tensor_count(&got.tensor) * sizeof(float));
