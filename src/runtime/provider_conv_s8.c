@@ -121,6 +121,7 @@ static spry_status pack_weights(conv_state *s, spry_error *error)
     int8_t *weights;
 
     s->packed = alloc_bytes(&s->allocator, (size_t)s->conv.packed_bytes);
+    alloc_prefault(s->packed, (size_t)s->conv.packed_bytes);
     if (s->packed == NULL) {
         return alloc_failed(error, (size_t)s->conv.packed_bytes);
     }
@@ -198,6 +199,9 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     }
     step->state = s;
     step->kernel = s->conv.kernel->name;
+    step->plan = conv_nhwc_way_name(s->conv.way);
+    step->threads = (int)provider_least(s->conv.pieces, members);
+    step->predicted_cycles = s->conv.predicted_cost;
     step->packed_bytes = (size_t)s->conv.packed_bytes;
     step->workspace_bytes =
         integer_room(&s->channels) +
@@ -278,16 +282,15 @@ static void place_output(void *context, int64_t begin, int64_t end, int worker)
         const uint8_t *from = r->sums + (size_t)(i * p->groups * p->filters) * size;
 
         for (int64_t c = 0; c < channels; c++) {
-            int64_t place =
-                r->s->is_planar ? (i / pixels * channels + c) * pixels + i % pixels
-                                : i * channels + c;
+            int64_t place = r->s->is_planar ? (i / pixels * channels + c) * pixels + i % pixels
+                                            : i * channels + c;
             int64_t group = c / r->s->filters;
 
             if (r->s->has_ones) {
                 const int32_t *sums = (const int32_t *)(const void *)from + group * p->filters;
 
-                store_sum(r, c,
-                          finish_sum(r, c, sums[c % r->s->filters], sums[r->s->filters]), place);
+                store_sum(r, c, finish_sum(r, c, sums[c % r->s->filters], sums[r->s->filters]),
+                          place);
             } else {
                 memcpy(r->y + (size_t)place * size, from + (size_t)c * size, size);
             }

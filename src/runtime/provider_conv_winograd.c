@@ -139,6 +139,7 @@ static spry_status pack_weights(conv_state *s, const float *weights, threads *te
         alloc_release(&s->allocator, r.scratch, bytes);
         return alloc_failed(error, s->packed_bytes);
     }
+    alloc_prefault(s->packed, s->packed_bytes);
     threads_for(team, conv_winograd_panels(&s->plan), 1, pack_panels, &r);
     *relative_error = conv_winograd_error(&s->plan, weights, s->packed, r.scratch);
     alloc_release(&s->allocator, r.scratch, bytes);

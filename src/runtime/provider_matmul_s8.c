@@ -16,8 +16,8 @@ typedef struct matmul_state {
     spry_allocator allocator;
     const brgemm_kernel *kernel;
     integer_node node;
-    int64_t batches; /* products, each with a second operand of its own */
-    int64_t m, n, k; /* of one product */
+    int64_t batches;       /* products, each with a second operand of its own */
+    int64_t m, n, k;       /* of one product */
     int64_t w_k, w_column; /* strides of the second operand */
     int64_t packed_size;   /* bytes of a packed operand */
     uint8_t *packed;       /* NULL: packed by each run */
@@ -156,6 +156,7 @@ static spry_status pack_weights(matmul_state *s, spry_error *error)
     size_t sum_bytes = (size_t)s->n * sizeof(int32_t);
 
     s->packed = alloc_bytes(&s->allocator, (size_t)s->packed_size);
+    alloc_prefault(s->packed, (size_t)s->packed_size);
     s->sums = alloc_bytes(&s->allocator, sum_bytes);
     if (s->packed == NULL || s->sums == NULL) {
         return alloc_failed(error, (size_t)s->packed_size + sum_bytes);
