@@ -164,9 +164,10 @@ static void run_panel(const brgemm_product_call *call, const block *at, int64_t 
         tile.c = call->c + place;
         tile.rows = (int)least(at->rows - row, kernel->mr);
         finish.residual = call->finish.residual != NULL ? call->finish.residual + place : NULL;
-        tile.near = row / kernel->mr < 4 && column + kernel->nr < at->end
+        /* The first two tiles ask for a half each of the panel that comes next. */
+        tile.next = row / kernel->mr < 2 && column + kernel->nr < at->end
                         ? (const char *)tile.b + p->steps * step_bytes +
-                              row / kernel->mr * at->steps * step_bytes / 4
+                              row / kernel->mr * at->steps * step_bytes / 2
                         : NULL;
         kernel->tile(&tile);
     }
