@@ -142,6 +142,7 @@ static spry_status pack_weights(conv_state *s, const float *weights, threads *te
     if (s->packed == NULL) {
         return alloc_failed(error, s->packed_bytes);
     }
+    alloc_prefault(s->packed, s->packed_bytes);
     threads_for(team, conv_winograd_panels(&s->plan), 1, pack_panels, &r);
     scratch = alloc_bytes(&s->allocator, checking);
     if (scratch == NULL) {

@@ -125,6 +125,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     kernel = brgemm_select(precision_of_products(site, s->problem.k, s->problem.n));
     brgemm_product_plan(&s->problem, kernel, threads_count(site->team), &s->product);
     s->packed = alloc_bytes(&s->allocator, (size_t)s->product.packed_bytes);
+    alloc_prefault(s->packed, (size_t)s->product.packed_bytes);
     if (s->packed == NULL) {
         alloc_release(site->allocator, s, sizeof *s);
         return alloc_failed(error, (size_t)s->product.packed_bytes);

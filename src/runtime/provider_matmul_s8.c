@@ -156,6 +156,7 @@ static spry_status pack_weights(matmul_state *s, spry_error *error)
     size_t sum_bytes = (size_t)s->n * sizeof(int32_t);
 
     s->packed = alloc_bytes(&s->allocator, (size_t)s->packed_size);
+    alloc_prefault(s->packed, (size_t)s->packed_size);
     s->sums = alloc_bytes(&s->allocator, sum_bytes);
     if (s->packed == NULL || s->sums == NULL) {
         return alloc_failed(error, (size_t)s->packed_size + sum_bytes);
