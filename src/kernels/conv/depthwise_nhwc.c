@@ -12,16 +12,16 @@ static void run(const depthwise_nhwc_band *b)
     dw_band(b);
 }
 
-static const depthwise_nhwc_kernel depthwise_nhwc__generic = {
-    "depthwise_nhwc__generic", BRGEMM_F32, DW_LANES, 1, DW_VECTORS, run};
+static const depthwise_nhwc_kernel depthwise_nhwc_f32__generic = {
+    "depthwise_nhwc_f32__generic", BRGEMM_F32, DW_LANES, 1, DW_VECTORS, run};
 
 static const isa_variant variants[] = {
-    {"depthwise_nhwc__generic", ISA_GENERIC, &depthwise_nhwc__generic},
+    {"depthwise_nhwc_f32__generic", ISA_GENERIC, &depthwise_nhwc_f32__generic},
 #ifdef SPRY_HAVE_AVX2
-    {"depthwise_nhwc__avx2", ISA_AVX2, &depthwise_nhwc__avx2},
+    {"depthwise_nhwc_f32__avx2", ISA_AVX2, &depthwise_nhwc_f32__avx2},
 #endif
 #ifdef SPRY_HAVE_AVX512
-    {"depthwise_nhwc__avx512", ISA_AVX512, &depthwise_nhwc__avx512},
+    {"depthwise_nhwc_f32__avx512", ISA_AVX512, &depthwise_nhwc_f32__avx512},
 #endif
 };
 

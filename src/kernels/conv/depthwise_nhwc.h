@@ -50,7 +50,7 @@ typedef struct depthwise_nhwc_band {
  *             as int8_t (group 4) or int16_t (group 2), less their zero point; lanes in the order
  *             of depthwise_nhwc_s8_place */
 typedef struct depthwise_nhwc_kernel {
-    const char *name; /* "depthwise_nhwc__avx512" */
+    const char *name; /* "depthwise_nhwc_f32__avx512" */
     brgemm_type type;
     int lanes;
     int group;

@@ -4,8 +4,8 @@
 
 #include "kernels/conv/depthwise_nhwc.h"
 
-extern const depthwise_nhwc_kernel depthwise_nhwc__avx2;
-extern const depthwise_nhwc_kernel depthwise_nhwc__avx512;
+extern const depthwise_nhwc_kernel depthwise_nhwc_f32__avx2;
+extern const depthwise_nhwc_kernel depthwise_nhwc_f32__avx512;
 extern const depthwise_nhwc_kernel depthwise_nhwc_s8__avx2;
 extern const depthwise_nhwc_kernel depthwise_nhwc_s8_32__avx512vnni;
 extern const depthwise_nhwc_kernel depthwise_nhwc_s8_64__avx512vnni;
