@@ -82,6 +82,10 @@ static bool read_bias(const provider_site *site, integer_node *n)
     if (!has_port(site->node, n->ports.bias)) {
         return true;
     }
+    if (bias != NULL && bias->dtype == SPRY_DTYPE_F32 && n->result == BRGEMM_FLOATS) {
+        n->float_bias = bias->data;
+        return true;
+    }
     if (bias == NULL || bias->dtype != SPRY_DTYPE_I32) {
         return false;
     }
@@ -136,7 +140,8 @@ bool integer_fits(const provider_site *site, const integer_node *n, int64_t chan
 {
     const graph_type *scale =
         n->ports.w_scale >= 0 ? provider_input_type(site, n->ports.w_scale) : NULL;
-    const tensor *bias = n->bias != NULL ? provider_constant(site, n->ports.bias) : NULL;
+    bool has_bias = n->bias != NULL || n->float_bias != NULL;
+    const tensor *bias = has_bias ? provider_constant(site, n->ports.bias) : NULL;
 
     if (n->ports.w_scale >= 0 &&
         (scale == NULL || (op_work_count(scale) != 1 && op_work_count(scale) != channels))) {
@@ -240,7 +245,8 @@ void integer_factors(const integer_node *n, const op_call *call, int64_t count, 
 
 brgemm_finish integer_brgemm_finish(const integer_node *n, const op_call *call)
 {
-    brgemm_finish f = {.result = n->result, .lower = n->lower, .upper = n->upper};
+    brgemm_finish f = {
+        .result = n->result, .bias = n->float_bias, .lower = n->lower, .upper = n->upper};
     float y_scale;
     quantize_target t;
 

@@ -21,12 +21,13 @@ typedef struct integer_node {
     integer_ports ports;
     spry_dtype y_dtype;
     brgemm_result result;
-    const tensor *w;     /* NULL: computed */
-    const int32_t *bias; /* per channel, or NULL */
-    uint8_t x_flip;      /* makes the input unsigned */
-    uint8_t w_flip;      /* makes the weights signed */
-    int32_t w_zero;      /* of the signed weights, when they are constant */
-    float lower, upper;  /* the clamp in real numbers */
+    const tensor *w;         /* NULL: computed */
+    const int32_t *bias;     /* per channel, or NULL */
+    const float *float_bias; /* the same, added to f32 results */
+    uint8_t x_flip;          /* makes the input unsigned */
+    uint8_t w_flip;          /* makes the weights signed */
+    int32_t w_zero;          /* of the signed weights, when they are constant */
+    float lower, upper;      /* the clamp in real numbers */
 } integer_node;
 
 /* Output channels (columns of MatMul): what depends on weights alone. */

@@ -182,6 +182,34 @@ BRGEMM_INLINE bool store_bytes(const brgemm_tile *t, int rows, int parts, int mr
     return true;
 }
 
+/* ---- floats in registers ---- */
+
+/* False when the finish is another one. */
+BRGEMM_INLINE bool store_floats(const brgemm_tile *t, int rows, int parts, int mr,
+                                const __m512i *sums)
+{
+    const brgemm_finish *f = t->finish;
+    __m512 floats[MOST_ROWS * MOST_PARTS];
+
+    if (f == NULL || f->result != BRGEMM_FLOATS || f->factor == NULL) {
+        return false;
+    }
+#pragma GCC unroll 2
+    for (int part = 0; part < parts; part++) {
+        __m512 factor =
+            _mm512_maskz_loadu_ps(lanes_of(t->columns, part), f->factor + part * BRGEMM_LANES);
+
+#pragma GCC unroll 14
+        for (int i = 0; i < rows; i++) {
+            floats[i * parts + part] =
+                _mm512_mul_ps(_mm512_cvtepi32_ps(sums[i * parts + part]), factor);
+        }
+    }
+    brgemm_finish_floats_avx512(t, rows, parts, mr, floats);
+    brgemm_store_floats_avx512(t, rows, parts, mr, floats);
+    return true;
+}
+
 /* ---- through memory ---- */
 
 /* By the rule of tensor/quantize.h, whatever the factor. */
@@ -299,7 +327,8 @@ BRGEMM_INLINE void brgemm_store(const brgemm_tile *t, int rows, int parts, int m
     __m512i copy[MOST_ROWS * MOST_PARTS]; /* so that the sums stay in registers */
 
     add_row_offsets(t, rows, parts, sums);
-    if (rows == mr && store_bytes(t, rows, parts, mr, sums)) {
+    if (rows == mr &&
+        (store_bytes(t, rows, parts, mr, sums) || store_floats(t, rows, parts, mr, sums))) {
         return;
     }
 #pragma GCC unroll 28
