@@ -22,6 +22,7 @@ extern const op ops_layer_norm[];
 extern const op ops_layout[];
 extern const op ops_loss[];
 extern const op ops_matmul[];
+extern const op ops_nbits[];
 extern const op ops_norm[];
 extern const op ops_optimizer[];
 extern const op ops_pool[];

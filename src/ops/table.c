@@ -25,6 +25,7 @@ static const op *const tables[] = {
     ops_layout,
     ops_loss,
     ops_matmul,
+    ops_nbits,
     ops_norm,
     ops_optimizer,
     ops_pool,

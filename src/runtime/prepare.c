@@ -5,6 +5,7 @@
 #include "model/pass.h"
 #include "model/support.h"
 #include "runtime/integer.h"
+#include "runtime/nbits.h"
 #include "runtime/precision.h"
 
 spry_status prepare_graph(const model *m, const spry_session_options *options, threads *team,
@@ -43,6 +44,9 @@ static spry_status clean_up(graph *g, const spry_session_options *options, threa
 
     if (status == SPRY_OK) {
         status = integer_graph(g, options, error);
+    }
+    if (status == SPRY_OK) {
+        status = nbits_graph(g, options, error);
     }
     return status == SPRY_OK ? pass_run_all(g, &plain, error) : status;
 }
