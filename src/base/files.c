@@ -234,6 +234,13 @@ void file_map_close(file_map *map)
     *map = (file_map){no_bytes, 0};
 }
 
+void file_map_release(const file_map *map)
+{
+    if (map->size != 0) {
+        (void)madvise((void *)(uintptr_t)map->data, map->size, MADV_DONTNEED);
+    }
+}
+
 /* Splits `path` into a folder (in `folder`) and a name (returned, within `path`). */
 static const char *split_path(const char *path, char folder[PATH_MAX])
 {

@@ -33,6 +33,9 @@ SPRY_MUST_USE spry_status file_map_open_beneath(const char *folder, const char *
 int file_open_by_parts(const char *folder, const char *relative);
 
 void file_map_close(file_map *map);
+/* Gives the pages of the map that were read back to the system. They come back, from the file, when
+ * they are read again: for data that has just been copied into another form. */
+void file_map_release(const file_map *map);
 
 typedef struct file_writer file_writer;
 

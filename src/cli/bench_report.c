@@ -32,7 +32,36 @@ static double node_gflops(const spry_profile_row *row)
     return rate(2.0 * (double)row->macs, node_ms(row));
 }
 
+/* Percent of what as many cores can do at most with numbers of the kernel's type; 0: not known. */
+static double node_share(const bench_report *b, const spry_profile_row *row)
+{
+    peak_type type = peak_type_of(row->kernel);
+    int asked = b->s.options.threads > 0 ? b->s.options.threads : threads_available();
+    int cores = row->threads > 0 ? row->threads : asked;
+
+    if (type == PEAK_TYPES || !(b->machine.gigaflops[type] > 0.0)) {
+        return 0.0;
+    }
+    return 100.0 * node_gflops(row) / (b->machine.gigaflops[type] * cores);
+}
+
+/* What the planner foretold; 0: nothing. */
+static double node_foretold_ms(const bench_report *b, const spry_profile_row *row)
+{
+    return b->machine.gigahertz > 0.0 ? row->predicted_cycles / (b->machine.gigahertz * 1e6) : 0.0;
+}
+
 /* ---- tables ---- */
+
+/* A number, or nothing where there is none. */
+static void optional_cell(table *t, const char *format, double number)
+{
+    if (number > 0.0) {
+        table_cell(t, format, number);
+    } else {
+        table_cell(t, "%s", "");
+    }
+}
 
 static table_style style_of(const cli_call *call)
 {
@@ -88,6 +117,21 @@ static spry_status print_summary(const bench_report *b, spry_error *error)
     return print(b, &t, error);
 }
 
+/* What a core can do at most. */
+static void print_peak(const bench_report *b)
+{
+    const char *separator = "peak      ";
+
+    for (int t = 0; t < PEAK_TYPES; t++) {
+        if (b->machine.kernel[t] != NULL) {
+            (void)fprintf(b->call->out, "%s%s %.4g", separator, peak_type_name((peak_type)t),
+                          b->machine.gigaflops[t]);
+            separator = ", ";
+        }
+    }
+    (void)fprintf(b->call->out, " GFLOP/s per core at %.3g GHz, measured\n", b->machine.gigahertz);
+}
+
 /* The same for people: one fact per line. */
 static void print_facts(const bench_report *b)
 {
@@ -110,14 +154,17 @@ static void print_facts(const bench_report *b)
                   "packed for kernels\n",
                   (double)r->peak_rss_bytes * 1e-6, (double)b->arena_bytes * 1e-6,
                   (double)b->packed_bytes * 1e-6);
+    print_peak(b);
 }
 
 static spry_status print_nodes(const bench_report *b, const spry_profile_row *rows, int32_t count,
                                spry_error *error)
 {
     static const table_column columns[] = {
-        {"node", false}, {"operator", false}, {"kernel", false}, {"ms", true},   {"%", true},
-        {"MMAC", true},  {"GFLOP/s", true},   {"MB", true},      {"GB/s", true}, {NULL, false}};
+        {"node", false},   {"operator", false}, {"kernel", false},   {"way", false},
+        {"threads", true}, {"ms", true},        {"foretold", true},  {"%", true},
+        {"MMAC", true},    {"GFLOP/s", true},   {"% of peak", true}, {"MB", true},
+        {"GB/s", true},    {NULL, false}};
     table t;
 
     table_init(&t, columns);
@@ -127,10 +174,14 @@ static spry_status print_nodes(const bench_report *b, const spry_profile_row *ro
         table_cell(&t, "%s", row->node);
         table_cell(&t, "%s", row->type);
         table_cell(&t, "%s", row->kernel);
+        table_cell(&t, "%s", row->plan);
+        optional_cell(&t, "%.0f", row->threads);
         table_cell(&t, "%.4f", node_ms(row));
+        optional_cell(&t, "%.4f", node_foretold_ms(b, row));
         table_cell(&t, "%.1f", node_percent(b, row));
         table_cell(&t, "%.3f", (double)row->macs * 1e-6);
         table_cell(&t, "%.1f", node_gflops(row));
+        optional_cell(&t, "%.1f", node_share(b, row));
         table_cell(&t, "%.3f", (double)row->bytes * 1e-6);
         table_cell(&t, "%.1f", rate((double)row->bytes, node_ms(row)));
     }
@@ -226,13 +277,29 @@ static void write_node(const bench_report *b, const spry_profile_row *row, json_
     json_write_string(json, "node", row->node);
     json_write_string(json, "type", row->type);
     json_write_string(json, "kernel", row->kernel);
+    json_write_string(json, "way", row->plan);
+    json_write_i64(json, "threads", row->threads);
     json_write_i64(json, "calls", row->calls);
     json_write_f64(json, "ms", node_ms(row));
+    json_write_f64(json, "foretold_ms", node_foretold_ms(b, row));
     json_write_f64(json, "percent", node_percent(b, row));
     json_write_i64(json, "macs", row->macs);
     json_write_f64(json, "gflops", node_gflops(row));
+    json_write_f64(json, "percent_of_peak", node_share(b, row));
     json_write_i64(json, "bytes", row->bytes);
     json_write_end(json);
+}
+
+static void write_peak(const peak *p, json_writer *json)
+{
+    json_write_object(json, "peak_gflops");
+    for (int t = 0; t < PEAK_TYPES; t++) {
+        if (p->kernel[t] != NULL) {
+            json_write_f64(json, peak_type_name((peak_type)t), p->gigaflops[t]);
+        }
+    }
+    json_write_end(json);
+    json_write_f64(json, "clock_ghz", p->gigahertz);
 }
 
 spry_status bench_report_json(const bench_report *b, spry_error *error)
@@ -255,6 +322,7 @@ spry_status bench_report_json(const bench_report *b, spry_error *error)
     json_write_f64(json, "throttled_ms", r->throttled_ms);
     json_write_f64(json, "load_average", r->load_before);
     json_write_f64(json, "drift", r->drift);
+    write_peak(&b->machine, json);
     json_write_array(json, "ops");
     for (int32_t i = 0; i < b->row_count; i++) {
         write_node(b, &b->rows[i], json);

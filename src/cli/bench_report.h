@@ -3,6 +3,7 @@
 #define CLI_BENCH_REPORT_H
 
 #include "cli/subject.h"
+#include "measure/peak.h"
 #include "spry/bench.h"
 
 typedef struct bench_report {
@@ -13,6 +14,7 @@ typedef struct bench_report {
     int32_t row_count;
     double total_ms;      /* of all rows */
     double profiled_runs; /* that the rows sum up */
+    peak machine;         /* what a core can do at most */
     size_t arena_bytes;   /* of the measured session */
     size_t packed_bytes;
 } bench_report;

@@ -32,7 +32,10 @@ static const cli_option options[] = {
      .lowest = 0,
      .highest = 1000000,
      .help = "untimed runs before, besides the first"},
-    {.name = "explain", .kind = CLI_FLAG, .help = "list every node with its kernel and its speed"},
+    {.name = "explain",
+     .kind = CLI_FLAG,
+     .help =
+         "list every node: its kernel, the way it was planned, its speed and share of the peak"},
     {.name = "md", .kind = CLI_FLAG, .help = "print tables as Markdown"},
     {.name = "csv",
      .kind = CLI_FLAG,
@@ -137,6 +140,7 @@ static spry_status perform(bench_report *b, spry_error *error)
     if (status != SPRY_OK) {
         return status;
     }
+    peak_measure(&b->machine);
     warn(b);
     return cli_given(b->call, "json") ? bench_report_json(b, error) : bench_report_text(b, error);
 }
@@ -163,6 +167,9 @@ const cli_command cmd_bench = {
         "Loads the model, runs it once (which plans and packs weights), warms up, and then times "
         "every run by the monotonic clock. Times of operators come from further runs, so that "
         "taking them does not disturb the latency.\n\n"
+        "The peak is measured too: what a core multiplies and adds in registers alone. A node's "
+        "share of it counts the threads that its work was cut for. `foretold` is what the planner "
+        "expected when it chose among several ways.\n\n"
         "Warns when a CPU quota stopped the process, when the machine was busy, or when speed "
         "drifted during the measurement: such figures should not be compared.",
     .options = options,

@@ -147,6 +147,8 @@ struct graph {
     int32_t output_count;
     graph_bytes unknown;
     struct graph_names *names; /* name -> value id */
+    /* The model whose mapped files hold constants; NULL where nobody has said. */
+    const struct spry_model *source;
 };
 
 /* ---- building; all fail with SPRY_LIMIT (memory or a limit of base/limits.h) ---- */

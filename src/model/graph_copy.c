@@ -109,6 +109,7 @@ spry_status graph_copy(const graph *source, arena *memory, graph *parent, graph 
     g->name = source->name;
     g->doc = source->doc;
     g->unknown = source->unknown;
+    g->source = source->source;
     status = copy_arrays(source, g, error);
     if (status == SPRY_OK) {
         g->names->counter = source->names->counter;

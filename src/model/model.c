@@ -4,7 +4,19 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/files.h"
 #include "model/onnx_parse.h"
+
+enum { RELEASE_LEAST = 1 << 20 }; /* bytes of a file that are worth a system call */
+
+static void file_release(graph_bytes bytes)
+{
+    file_map map = {bytes.data, bytes.size};
+
+    if (map.size >= RELEASE_LEAST) {
+        file_map_release(&map);
+    }
+}
 
 void spry_model_destroy(spry_model *m)
 {
@@ -20,6 +32,14 @@ void spry_model_destroy(spry_model *m)
     }
     arena_fini(&m->memory);
     alloc_release(&allocator, m, sizeof *m);
+}
+
+void model_release_pages(const model *m)
+{
+    file_release(m->file_bytes);
+    for (const model_file *file = m->externals; file != NULL; file = file->next) {
+        file_release(file->bytes);
+    }
 }
 
 int64_t model_opset_version(const model *m, const char *domain)

@@ -46,6 +46,7 @@ struct spry_model {
     const char *path;     /* for messages; "<memory>" when parsed from memory */
     const char *folder;   /* NULL: external data refused */
     tensor_storage *file; /* the mapped file; NULL when parsed from memory */
+    graph_bytes file_bytes;
     model_file *externals;
     int64_t ir_version;
     const char *producer_name;
@@ -64,6 +65,10 @@ struct spry_model {
 };
 
 typedef struct spry_model model;
+
+/* Gives the mapped pages of the model's files back to the system (file_map_release): weights that
+ * were folded or packed need not be resident twice. Any thread may be reading them. */
+void model_release_pages(const model *m);
 
 /* Version of `domain` that the model imports; 0 when it does not. */
 int64_t model_opset_version(const model *m, const char *domain);

@@ -17,6 +17,7 @@ static const pass_entry passes[] = {
     {"batchnorm", pass_batchnorm, false},
     {"layer_norm", pass_layer_norm, true},
     {"activation", pass_activation, true},
+    {"attention", pass_attention, true},
     {NULL, NULL, false},
 };
 

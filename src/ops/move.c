@@ -4,8 +4,11 @@
 
 #include <string.h>
 
+#include "kernels/transpose/transpose.h"
+
 enum {
-    TILE = 16, /* elements: a tile of 8-byte elements is 16 cache lines on each side */
+    TILE = 16,         /* elements: a tile of 8-byte elements is 16 cache lines on each side */
+    ROWS_OF_TILE = 64, /* of the largest tile of kernels/transpose */
     BYTES_PER_TASK = 1 << 17 /* below this, waking a thread costs more than it brings */
 };
 
@@ -59,6 +62,8 @@ typedef struct mover {
     int64_t to_column, from_column;
     size_t size;
     bool tiled;
+    int64_t row_step;         /* rows of a piece of work */
+    transpose_run *transpose; /* of planes whose fast axes differ and have no gaps; else NULL */
     unsigned char *to;
     const unsigned char *from;
 } mover;
@@ -86,28 +91,43 @@ static void copy_row(const mover *m, unsigned char *to, const unsigned char *fro
     }
 }
 
-static void copy_plane(const mover *m, unsigned char *to, const unsigned char *from)
+static void copy_rows(const mover *m, unsigned char *to, const unsigned char *from, int64_t rows)
 {
     int64_t step = m->tiled ? TILE : m->columns;
 
+    if (m->transpose != NULL) {
+        const transpose_matrix matrix = {.from = from,
+                                         .to = to,
+                                         .rows = m->columns,
+                                         .columns = rows,
+                                         .from_pitch = m->from_column,
+                                         .to_pitch = m->to_row};
+
+        m->transpose(&matrix);
+        return;
+    }
     for (int64_t column = 0; column < m->columns; column += step) {
         int64_t width = step < m->columns - column ? step : m->columns - column;
 
-        for (int64_t row = 0; row < m->rows; row++) {
+        for (int64_t row = 0; row < rows; row++) {
             copy_row(m, to + row * m->to_row + column * m->to_column,
                      from + row * m->from_row + column * m->from_column, width);
         }
     }
 }
 
-static void copy_planes(void *context, int64_t begin, int64_t end, int worker)
+/* A piece is a run of rows of one plane. */
+static void copy_pieces(void *context, int64_t begin, int64_t end, int worker)
 {
     const mover *m = context;
     const move_plan *p = &m->outer;
+    int64_t row_pieces = (m->rows + m->row_step - 1) / m->row_step;
 
     (void)worker;
     for (int64_t i = begin; i < end; i++) {
-        int64_t rest = i;
+        int64_t rest = i / row_pieces;
+        int64_t row = i % row_pieces * m->row_step;
+        int64_t rows = m->rows - row < m->row_step ? m->rows - row : m->row_step;
         int64_t to = 0;
         int64_t from = 0;
 
@@ -118,7 +138,8 @@ static void copy_planes(void *context, int64_t begin, int64_t end, int worker)
             to += at * p->to_stride[axis];
             from += at * p->from_stride[axis];
         }
-        copy_plane(m, m->to + to * (int64_t)m->size, m->from + from * (int64_t)m->size);
+        copy_rows(m, m->to + to * (int64_t)m->size + row * m->to_row,
+                  m->from + from * (int64_t)m->size + row * m->from_row, rows);
     }
 }
 
@@ -205,8 +226,15 @@ void move_strided(threads *team, const move_plan *plan, size_t size, void *to, c
     for (int i = 0; i < m.outer.rank; i++) {
         planes *= m.outer.shape[i];
     }
-    grain = BYTES_PER_TASK / (m.rows * m.columns * width) + 1;
-    threads_for(team, planes, grain, copy_planes, &m);
+    if (m.tiled && m.to_column == width && m.from_row == width) {
+        m.transpose = width == 4   ? transpose_select()->words
+                      : width == 1 ? transpose_select()->bytes
+                                   : NULL;
+    }
+    m.row_step = (BYTES_PER_TASK / (m.columns * width) / ROWS_OF_TILE + 1) * ROWS_OF_TILE;
+    m.row_step = m.row_step < m.rows ? m.row_step : m.rows;
+    grain = BYTES_PER_TASK / (m.row_step * m.columns * width) + 1;
+    threads_for(team, planes * ((m.rows + m.row_step - 1) / m.row_step), grain, copy_pieces, &m);
 }
 
 void move_unpack(const tensor *from, unsigned char *to)

@@ -530,43 +530,66 @@ static spry_status interpolate(op_call *call, const resize_plan *p, const tensor
 
 /* ---- nearest ---- */
 
+/* Rows along the last axis that changes, whose elements are blocks of the axes after it. */
+typedef struct nearest_rows {
+    const resize_plan *p;
+    int last;
+    int64_t
+        *maps[SPRY_TENSOR_MAX_RANK]; /* per axis and output index: where the input is, in bytes */
+    size_t block;
+    const unsigned char *from;
+    unsigned char *to;
+} nearest_rows;
+
+static void copy_nearest_rows(void *context, int64_t begin, int64_t end, int worker)
+{
+    const nearest_rows *r = context;
+    int64_t width = r->p->axes[r->last].out;
+
+    (void)worker;
+    for (int64_t row = begin; row < end; row++) {
+        unsigned char *to = r->to + (size_t)(row * width) * r->block;
+        const unsigned char *from = r->from;
+        int64_t rest = row;
+
+        for (int i = r->last - 1; i >= 0; i--) {
+            from += r->maps[i][rest % r->p->axes[i].out];
+            rest /= r->p->axes[i].out;
+        }
+        for (int64_t k = 0; k < width; k++) {
+            memcpy(to + (size_t)k * r->block, from + r->maps[r->last][k], r->block);
+        }
+    }
+}
+
 static spry_status pick_nearest(op_call *call, const resize_plan *p, const tensor *x, tensor *out)
 {
-    size_t size = move_element_size(x->dtype);
-    int64_t *maps[SPRY_TENSOR_MAX_RANK];
-    int64_t index[SPRY_TENSOR_MAX_RANK] = {0};
-    int last = p->rank - 1;
-    unsigned char *to = out->data;
-    int axis;
+    enum { BYTES_PER_TASK = 1 << 16 };
+    nearest_rows r = {.p = p, .last = p->rank - 1, .from = x->data, .to = out->data};
+    int64_t row_bytes;
 
-    for (int i = 0; i < p->rank; i++) {
+    while (r.last > 0 && p->axes[r.last].in == p->axes[r.last].out && p->axes[r.last].scale == 1 &&
+           p->grid != GRID_TF_CROP_AND_RESIZE) {
+        r.last--;
+    }
+    r.block = move_element_size(x->dtype) * (size_t)tensor_span(x, r.last + 1, x->rank);
+    for (int i = 0; i <= r.last; i++) {
         const resize_axis *a = &p->axes[i];
-        int64_t step = tensor_span(x, i + 1, x->rank) * (int64_t)size;
+        int64_t step = tensor_span(x, i + 1, r.last + 1) * (int64_t)r.block;
         void *memory;
-        spry_status status = op_call_scratch(call, (size_t)a->out * sizeof **maps, &memory);
+        spry_status status = op_call_scratch(call, (size_t)a->out * sizeof **r.maps, &memory);
 
         if (status != SPRY_OK) {
             return status;
         }
-        maps[i] = memory;
+        r.maps[i] = memory;
         for (int64_t k = 0; k < a->out; k++) {
-            maps[i][k] = nearest_of(p->rounding, source_of(p, a, k), a->in) * step;
+            r.maps[i][k] = nearest_of(p->rounding, source_of(p, a, k), a->in) * step;
         }
     }
-    do {
-        const unsigned char *from = x->data;
-
-        for (int i = 0; i < last; i++) {
-            from += maps[i][index[i]];
-        }
-        for (int64_t k = 0; k < p->axes[last].out; k++) {
-            memcpy(to, from + maps[last][k], size);
-            to += size;
-        }
-        for (axis = last - 1; axis >= 0 && ++index[axis] == p->axes[axis].out; axis--) {
-            index[axis] = 0;
-        }
-    } while (axis >= 0);
+    row_bytes = p->axes[r.last].out * (int64_t)r.block;
+    threads_for(call->team, tensor_span(out, 0, r.last), BYTES_PER_TASK / (row_bytes + 1) + 1,
+                copy_nearest_rows, &r);
     return SPRY_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/elementwise/activation_f32.h"
 #include "kernels/elementwise/elementwise_f32.h"
 #include "ops/broadcast.h"
 #include "ops/families.h"
@@ -296,16 +297,16 @@ static void hard_sigmoid_f32(float *restrict to, const float *restrict from, int
     }
 }
 
-static void hard_swish_f32(float *restrict to, const float *restrict from, int64_t n,
-                           const unary *u)
+static void hard_swish_f32(float *to, const float *from, int64_t n, const unary *u)
 {
     (void)u;
-    for (int64_t i = 0; i < n; i++) {
-        float gate = from[i] * (1.0f / 6.0f) + 0.5f;
+    activation_f32_select()->run[ACTIVATION_F32_HARD_SWISH](to, from, n);
+}
 
-        gate = gate < 0.0f ? 0.0f : gate;
-        to[i] = from[i] * (gate > 1.0f ? 1.0f : gate);
-    }
+static void mish_f32(float *to, const float *from, int64_t n, const unary *u)
+{
+    (void)u;
+    activation_f32_select()->run[ACTIVATION_F32_MISH](to, from, n);
 }
 
 static void gelu_f32(float *to, const float *from, int64_t n, const unary *u)
@@ -545,13 +546,14 @@ const op ops_unary[] = {
     UNARY_OF("Gelu", "com.microsoft", 1, OP_FLOATS, run_gelu, op_infer_same, OP_IN_PLACE, NULL),
     UNARY("HardSigmoid", 6, OP_FLOATS, .f64 = hard_sigmoid, .f32 = hard_sigmoid_f32,
           .a = "alpha", .a_default = 0.2f, .b = "beta", .b_default = 0.5f),
-    UNARY("HardSwish", 14, OP_FLOATS, .plain = hard_swish, .f32 = hard_swish_f32),
+    UNARY("HardSwish", 14, OP_FLOATS, .plain = hard_swish, .f32 = hard_swish_f32,
+          .in_place = true),
     UNARY_TEST("IsInf", 10, OP_FLOATS | SMALL_FLOATS, run_is_inf),
     UNARY_TEST("IsNaN", 9, OP_FLOATS | SMALL_FLOATS, run_is_nan),
     UNARY("LeakyRelu", 6, OP_FLOATS, .f64 = leaky_relu, .f32 = leaky_relu_f32,
           .a = "alpha", .a_default = 0.01f),
     UNARY("Log", 6, OP_FLOATS, .plain = log, .f32 = log_f32, .in_place = true),
-    UNARY("Mish", 18, OP_FLOATS, .plain = mish),
+    UNARY("Mish", 18, OP_FLOATS, .plain = mish, .f32 = mish_f32, .in_place = true),
     UNARY("Neg", 6, OP_FLOATS | OP_SIGNED, .plain = negate, .f32 = negate_f32, .i64 = neg_i64),
     UNARY("Not", 1, OP_BOOL, .i64 = not_i64),
     UNARY("Reciprocal", 6, OP_FLOATS, .plain = reciprocal, .f32 = reciprocal_f32),

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "runtime/activation.h"
 #include "runtime/chain.h"
 #include "runtime/providers.h"
 
@@ -16,6 +17,7 @@ typedef struct chain {
     int32_t residual;
     int32_t absorbed[4]; /* nodes after the first */
     int absorbed_count;
+    const char *activation; /* or NULL */
 } chain;
 
 static const op fused_op = {.name = "Fused",
@@ -91,11 +93,14 @@ static spry_status rewrite(graph *g, const chain *c, spry_error *error)
         ports[i] = i < n->input_count ? n->inputs[i] : GRAPH_NONE;
     }
     ports[FUSE_BIAS] = c->bias != GRAPH_NONE ? c->bias : ports[FUSE_BIAS];
-    ports[FUSE_RESIDUAL] = c->residual;
+    ports[FUSE_RESIDUAL] = c->residual != GRAPH_NONE ? c->residual : ports[FUSE_RESIDUAL];
     n->inputs = ports;
     n->input_count = FUSE_RESIDUAL + 1;
     if (c->end.is_clamped) {
         status = chain_set_clamp(g, c->node, &c->end, error);
+    }
+    if (c->activation != NULL) {
+        status = graph_set_string(g, c->node, FUSE_ACTIVATION, c->activation, error);
     }
     n->domain = FUSE_DOMAIN;
     n->op = &fused_op;
@@ -106,31 +111,67 @@ static spry_status rewrite(graph *g, const chain *c, spry_error *error)
     return status;
 }
 
-static spry_status fuse_at(graph *g, const graph_uses *uses, int32_t node,
-                           const spry_session_options *options, spry_error *error)
+/* The chain that starts at the node, when a provider with those abilities executes it. */
+static bool start(const graph *g, int32_t node, const spry_session_options *options,
+                  unsigned abilities, chain *c)
 {
     const graph_node *n = &g->nodes[node];
     provider_site site = {.g = g, .node = n, .options = options};
     const provider *p;
-    chain c = {.node = node,
-               .bias = GRAPH_NONE,
-               .residual = GRAPH_NONE,
-               .end = {.lower = -INFINITY, .upper = INFINITY}};
 
+    *c = (chain){.node = node,
+                 .bias = GRAPH_NONE,
+                 .residual = GRAPH_NONE,
+                 .end = {.lower = -INFINITY, .upper = INFINITY}};
     if (n->removed || n->output_count != 1 || n->outputs[0] == GRAPH_NONE ||
-        !(chain_is(n, "Conv") || chain_is(n, "MatMul") || chain_is(n, "Gemm"))) {
-        return SPRY_OK;
+        !(provider_is(&site, "Conv") || provider_is(&site, "MatMul") ||
+          provider_is(&site, "Gemm"))) {
+        return false;
     }
     p = provider_find(&site);
-    if (p == NULL || !p->fuses) {
+    c->end.result = n->outputs[0];
+    return p != NULL && (p->fuses & abilities) == abilities;
+}
+
+static spry_status fuse_at(graph *g, const graph_uses *uses, int32_t node,
+                           const spry_session_options *options, spry_error *error)
+{
+    chain c;
+
+    if (g->nodes[node].domain[0] != '\0' || !start(g, node, options, PROVIDER_FUSES_SUMS, &c)) {
         return SPRY_OK;
     }
-    c.end.result = n->outputs[0];
     follow(g, uses, &c);
     return c.absorbed_count > 0 ? rewrite(g, &c, error) : SPRY_OK;
 }
 
-spry_status fuse_graph(graph *g, const spry_session_options *options, spry_error *error)
+static spry_status activate_at(graph *g, const graph_uses *uses, int32_t node,
+                               const spry_session_options *options, spry_error *error)
+{
+    const graph_node *n = &g->nodes[node];
+    chain c;
+    int32_t user;
+
+    if (graph_attribute_find(n, FUSE_LOWER) != NULL ||
+        graph_attribute_find(n, FUSE_ACTIVATION) != NULL ||
+        !start(g, node, options, PROVIDER_FUSES_ACTIVATIONS, &c)) {
+        return SPRY_OK;
+    }
+    user = chain_only_user(g, uses, c.end.result);
+    c.activation = user != GRAPH_NONE ? activation_of_node(&g->nodes[user]) : NULL;
+    if (c.activation == NULL) {
+        return SPRY_OK;
+    }
+    c.absorbed[c.absorbed_count++] = user;
+    c.end.result = g->nodes[user].outputs[0];
+    return rewrite(g, &c, error);
+}
+
+typedef spry_status fuse_rule(graph *g, const graph_uses *uses, int32_t node,
+                              const spry_session_options *options, spry_error *error);
+
+static spry_status fuse_all(graph *g, fuse_rule *rule, const spry_session_options *options,
+                            spry_error *error)
 {
     arena memory;
     graph_uses uses;
@@ -139,8 +180,18 @@ spry_status fuse_graph(graph *g, const spry_session_options *options, spry_error
     arena_init(&memory, &g->memory->allocator, SIZE_MAX);
     status = graph_find_uses(g, &memory, &uses, error);
     for (int32_t i = 0; status == SPRY_OK && i < g->node_count; i++) {
-        status = fuse_at(g, &uses, i, options, error);
+        status = rule(g, &uses, i, options, error);
     }
     arena_fini(&memory);
     return status == SPRY_OK ? graph_sort(g, error) : status;
+}
+
+spry_status fuse_graph(graph *g, const spry_session_options *options, spry_error *error)
+{
+    return fuse_all(g, fuse_at, options, error);
+}
+
+spry_status fuse_activations(graph *g, const spry_session_options *options, spry_error *error)
+{
+    return fuse_all(g, activate_at, options, error);
 }

@@ -4,9 +4,16 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "model/model.h"
 #include "runtime/memory_planner.h"
 
-enum { NEVER_DIES = INT32_MAX, NO_GROUP = -1 };
+enum {
+    NEVER_DIES = INT32_MAX,
+    NO_GROUP = -1,
+    /* Bytes of packed weights after which the pages they were read from are given back: at most so
+     * much is resident twice. */
+    RELEASE_EVERY = 16 << 20
+};
 
 /* What plan_create works with; everything but the plan itself is scratch. */
 typedef struct builder {
@@ -181,6 +188,7 @@ static spry_status choose_provider(builder *b, plan_step *step)
 static spry_status make_steps(builder *b)
 {
     plan *p = b->p;
+    size_t released = 0;
 
     for (int32_t n = 0; n < b->g->node_count; n++) {
         const graph_node *node = &b->g->nodes[n];
@@ -198,6 +206,13 @@ static spry_status make_steps(builder *b)
             return status;
         }
         p->packed_bytes += p->steps[s].provided.packed_bytes;
+        if (b->g->source != NULL && p->packed_bytes - released >= RELEASE_EVERY) {
+            model_release_pages(b->g->source);
+            released = p->packed_bytes;
+        }
+    }
+    if (b->g->source != NULL && p->packed_bytes > released) {
+        model_release_pages(b->g->source);
     }
     return SPRY_OK;
 }

@@ -102,7 +102,10 @@ static spry_status find_row(profile *p, const plan *of, const plan_step *step, i
     *made = (spry_profile_row){
         .node = arena_text(&p->memory, label, strlen(label)),
         .type = arena_text(&p->memory, step->node->type, strlen(step->node->type)),
-        .kernel = step->provider != NULL ? step->provided.kernel : "reference"};
+        .kernel = step->provider != NULL ? step->provided.kernel : "reference",
+        .plan = step->provided.plan != NULL ? step->provided.plan : "",
+        .threads = step->provided.threads,
+        .predicted_cycles = step->provided.predicted_cycles};
     if (made->node == NULL || made->type == NULL) {
         return alloc_failed(error, sizeof label);
     }

@@ -4,16 +4,27 @@
 #include <math.h>
 #include <string.h>
 
+#include "runtime/activation.h"
 #include "runtime/fuse.h"
 #include "runtime/layout.h"
 
 static const provider *const providers[] = {
+    &provider_attention,
+    &provider_conv_depthwise,
+    &provider_conv_winograd,
+    &provider_conv_nhwc,
+    &provider_conv_transpose,
     &provider_conv_f32,
     &provider_conv_s8,
+    &provider_nbits,
+    &provider_dense,
     &provider_matmul_f32,
     &provider_matmul_s8,
     &provider_pool_f32,
+    &provider_pool_nhwc,
     &provider_linear_s8,
+    &provider_norm_nhwc,
+    &provider_rows_s8,
     NULL,
 };
 
@@ -24,20 +35,55 @@ bool provider_is(const provider_site *site, const char *type)
             strcmp(site->node->domain, LAYOUT_DOMAIN) == 0);
 }
 
+/* Sizes of the one or two axes of pixels. */
+static void image_size(const provider_site *site, const graph_type *x, int64_t *size)
+{
+    bool is_planar = !layout_is_nhwc(site->node) || layout_reads_planar(site->node);
+    int first = is_planar ? 2 : 1;
+
+    for (int i = 0; i < x->rank - 2; i++) {
+        size[i] = x->dims[first + i].size;
+    }
+}
+
 bool provider_window(const provider_site *site, const graph_type *x, const int64_t *weights,
                      window *w)
 {
     const char *reason;
     int64_t in[2];
-    int64_t kernel[2];
-    int spatial = x->rank - 2;
-    int first = layout_is_nhwc(site->node) ? 1 : 2; /* spatial axis of the image */
 
-    for (int i = 0; i < spatial; i++) {
-        in[i] = x->dims[first + i].size;
-        kernel[i] = weights[2 + i];
+    image_size(site, x, in);
+    return window_from_node(site->node, x->rank - 2, in, weights + 2, false, w, &reason);
+}
+
+/* Does every window hold a pixel of the image on axis `i`? */
+static bool touches_image(const window *w, int i)
+{
+    return w->dilation[i] == 1 && w->pad_begin[i] < w->kernel[i] &&
+           (w->out[i] - 1) * w->stride[i] - w->pad_begin[i] < w->in[i];
+}
+
+bool provider_pool_window(const provider_site *site, const graph_type *x, window *w)
+{
+    bool ceil_mode = graph_attribute_int(site->node, "ceil_mode", 0) != 0;
+    int64_t count = 0;
+    const int64_t *kernel = graph_attribute_ints(site->node, "kernel_shape", &count);
+    int64_t in[2];
+    const char *reason;
+
+    if (kernel == NULL || count != x->rank - 2) {
+        return false;
     }
-    return window_from_node(site->node, spatial, in, kernel, false, w, &reason);
+    image_size(site, x, in);
+    if (!window_from_node(site->node, x->rank - 2, in, kernel, ceil_mode, w, &reason)) {
+        return false;
+    }
+    for (int i = 0; i < w->rank; i++) {
+        if (w->out[i] < 1 || !touches_image(w, i)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 conv_f32_shape provider_plane_shape(const window *w, int64_t channels)
@@ -65,6 +111,13 @@ gemm_f32_finish provider_finish(const provider_site *site)
                              .upper = graph_attribute_float(site->node, FUSE_UPPER, INFINITY)};
 }
 
+brgemm_activation *provider_activation(const provider_site *site)
+{
+    const char *name = graph_attribute_string(site->node, FUSE_ACTIVATION, NULL);
+
+    return name != NULL ? activation_find(name) : NULL;
+}
+
 const float *provider_residual(const op_call *call)
 {
     const tensor *residual = op_call_input(call, FUSE_RESIDUAL);
@@ -72,14 +125,27 @@ const float *provider_residual(const op_call *call)
     return residual != NULL ? residual->data : NULL;
 }
 
+static const provider *find_from(const provider_site *site, const provider *const *p)
+{
+    while (*p != NULL && !(*p)->accepts(site)) {
+        p++;
+    }
+    return *p;
+}
+
 const provider *provider_find(const provider_site *site)
 {
-    for (const provider *const *p = providers; *p != NULL; p++) {
-        if ((*p)->accepts(site)) {
-            return *p;
-        }
+    return find_from(site, providers);
+}
+
+const provider *provider_find_after(const provider_site *site, const provider *after)
+{
+    const provider *const *p = providers;
+
+    while (*p != after) {
+        p++;
     }
-    return NULL;
+    return find_from(site, p + 1);
 }
 
 static const graph_type *static_type(const graph *g, int32_t id)

@@ -29,11 +29,22 @@ typedef struct provider_step {
     size_t workspace_bytes; /* wanted during run, from the plan's arena */
     size_t packed_bytes;    /* of weights held by the state, for reports */
     const char *kernel;     /* name of the kernel chosen: a constant string */
+    /* For reports; zero where the provider does not say. */
+    const char *plan;        /* the way chosen among several, e.g. "winograd": a constant string */
+    int threads;             /* that have work */
+    double predicted_cycles; /* from start to end, as the provider's model foretells */
 } provider_step;
+
+/* What a provider's nodes may have after them (fuse.h). */
+typedef enum provider_fusing {
+    PROVIDER_FUSES_NOTHING = 0,
+    PROVIDER_FUSES_SUMS = 1 << 0,       /* bias, residual, clamp */
+    PROVIDER_FUSES_ACTIVATIONS = 1 << 1 /* FUSE_ACTIVATION too */
+} provider_fusing;
 
 typedef struct provider {
     const char *name;
-    bool fuses; /* executes what fuse.h makes of its nodes */
+    unsigned fuses; /* provider_fusing */
     /* True when this provider executes the node: static shapes, types and weights as it needs. */
     bool (*accepts)(const provider_site *site);
     spry_status (*create)(const provider_site *site, provider_step *step, spry_error *error);

@@ -77,6 +77,7 @@ static spry_status pack_weights(conv_state *s, spry_error *error)
         return alloc_failed(error, SIZE_MAX);
     }
     s->packed = alloc_bytes(&s->allocator, bytes);
+    alloc_prefault(s->packed, bytes);
     if (s->packed == NULL) {
         return alloc_failed(error, bytes);
     }
@@ -104,6 +105,13 @@ static void choose_slices(conv_state *s, int workers)
     s->worker_floats = gemm_f32_workspace(s->gemm, s->k, s->column_slice);
 }
 
+/* What the products are cut into. */
+static int64_t product_pieces(const conv_state *s)
+{
+    return s->batch * s->groups * provider_pieces(s->rows, s->row_slice) *
+           provider_pieces(s->columns, s->column_slice);
+}
+
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
 {
     const graph_type *x = provider_input_type(site, 0);
@@ -127,11 +135,14 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     if (s->shape.channels == 1 && s->groups > 1) {
         s->depthwise = conv_f32_depthwise_select();
         step->kernel = s->depthwise->name;
+        step->plan = "planes";
     } else {
         s->gemm = gemm_f32_select();
         s->packer = conv_f32_pack_select();
         step->kernel = s->gemm->name;
+        step->plan = "patches";
         choose_slices(s, threads_count(site->team));
+        step->threads = (int)provider_least(product_pieces(s), threads_count(site->team));
         status = pack_weights(s, error);
         step->packed_bytes = (size_t)(s->packed_size * s->groups) * sizeof(float);
     }
@@ -250,12 +261,9 @@ static spry_status run(void *state, op_call *call, void *workspace)
         threads_for(call->team, planes, share > least_share ? share : least_share, run_depthwise,
                     &r);
     } else {
-        threads_for(call->team,
-                    s->batch * s->groups * provider_pieces(s->rows, s->row_slice) *
-                        provider_pieces(s->columns, s->column_slice),
-                    1, run_products, &r);
+        threads_for(call->team, product_pieces(s), 1, run_products, &r);
     }
     return SPRY_OK;
 }
 
-const provider provider_conv_f32 = {"conv_f32", true, accepts, create, run, destroy};
+const provider provider_conv_f32 = {"conv_f32", PROVIDER_FUSES_SUMS, accepts, create, run, destroy};

@@ -1,88 +1,64 @@
-/* QLinearConv and ConvInteger (one or two spatial axes, constant weights) by integer products that
- * gather patches on the way, or by the depthwise kernel. */
+/* QLinearConv and ConvInteger (one or two spatial axes, constant weights) by the channels-last
+ * engine. Planar images, where the layout pass found no use in moving them, are turned on the way. */
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
-#include "kernels/conv/conv_s8.h"
+#include "kernels/conv/conv_nhwc.h"
 #include "runtime/layout.h"
 #include "runtime/provider_integer.h"
 #include "runtime/providers.h"
-
-enum { PIECES_PER_MEMBER = 4 }; /* of a team: so that nobody waits long for the last */
+#include "tensor/quantize.h"
 
 typedef struct conv_state {
     spry_allocator allocator;
     integer_node node;
     integer_channels channels;
-    conv_f32_shape shape;
-    int64_t batch;
-    int64_t groups;
-    int64_t rows;    /* output channels per group */
-    int64_t columns; /* output pixels */
-    int64_t k;       /* channels per group x kernel taps */
-    const gemm_s8_kernel *gemm;
-    const conv_s8_depthwise_kernel *depthwise; /* NULL: matrix product */
-    void *packed;        /* [groups][packed_size] bytes, or i16 weights of the depthwise kernel */
-    int64_t packed_size; /* bytes per group */
-    int64_t row_slice;   /* rows and columns per piece of work */
-    int64_t column_slice;
-    bool needs_halo;
-    conv_s8_halo halo;
-    int64_t image_size;  /* workspace: the group's or image's planes with halos; 0: none */
-    int64_t worker_size; /* workspace per worker: packed patches, then sums of patches */
-    int64_t block_size;  /* of the packed patches */
+    conv_nhwc conv;
+    bool is_planar;  /* images are [channels][pixels] */
+    bool has_ones;   /* weights whose zero point cannot be taken off: each group's last filter is of
+                        ones, and results are finished when sums are known */
+    int64_t filters; /* of a group, without that */
+    uint8_t *packed;
+    /* Workspace: offsets and factors, then what follows, then the engine's. */
+    int64_t x_size; /* the turned input; 0: none */
+    int64_t y_size; /* the result before it is turned or finished; 0: none */
 } conv_state;
 
-/* A product of pixels, whose rows may be seen as one. */
-static bool is_pointwise(const conv_f32_shape *s)
-{
-    return s->kernel_h == 1 && s->kernel_w == 1 && s->stride_h == 1 && s->stride_w == 1 &&
-           s->pad_h == 0 && s->pad_w == 0 && s->in_h == s->out_h && s->in_w == s->out_w;
-}
-
-static bool read_halo(conv_state *s)
-{
-    enum { MOST_EXTENT = 1 << 20 };
-    int64_t channels = s->shape.channels * s->groups;
-
-    s->needs_halo =
-        !is_pointwise(&s->shape) || s->node.x_flip != 0 || s->columns % CONV_S8_CHUNK != 0;
-    if (is_pointwise(&s->shape)) {
-        s->shape.in_w = s->shape.out_w = s->columns;
-        s->shape.in_h = s->shape.out_h = 1;
-    }
-    s->halo = conv_s8_halo_of(&s->shape);
-    return s->halo.rows <= MOST_EXTENT && s->halo.pitch <= MOST_EXTENT &&
-           s->halo.bytes <= INT32_MAX / channels;
-}
+/* ---- reading ---- */
 
 static bool read_problem(const provider_site *site, conv_state *s)
 {
     const graph_type *x;
     const graph_type *y = provider_output_type(site, 0);
+    conv_nhwc_problem *p = &s->conv.problem;
+    int axis; /* of the channels */
     window w;
 
     memset(s, 0, sizeof *s);
-    if (layout_is_nhwc(site->node) || !integer_read(site, "QLinearConv", "ConvInteger", &s->node)) {
+    if (layout_reads_planar(site->node) ||
+        !integer_read(site, "QLinearConv", "ConvInteger", &s->node) || s->node.w == NULL) {
         return false;
     }
+    s->is_planar = !layout_is_nhwc(site->node);
     x = provider_input_type(site, s->node.ports.x);
     if ((x->rank != 3 && x->rank != 4) || s->node.w->rank != x->rank || op_work_count(y) == 0 ||
         !provider_window(site, x, s->node.w->shape, &w)) {
         return false;
     }
-    s->shape = provider_plane_shape(&w, s->node.w->shape[1]);
-    if (s->shape.channels <= 0 || x->dims[1].size % s->shape.channels != 0) {
+    axis = s->is_planar ? 1 : x->rank - 1;
+    p->shape = provider_plane_shape(&w, s->node.w->shape[1]);
+    if (p->shape.channels <= 0 || x->dims[axis].size % p->shape.channels != 0) {
         return false;
     }
-    s->batch = x->dims[0].size;
-    s->groups = x->dims[1].size / s->shape.channels;
-    s->rows = s->groups > 0 ? s->node.w->shape[0] / s->groups : 0;
-    s->columns = s->shape.out_h * s->shape.out_w;
-    s->k = s->shape.channels * s->shape.kernel_h * s->shape.kernel_w;
-    return s->rows > 0 && s->rows * s->groups == s->node.w->shape[0] && read_halo(s) &&
-           integer_fits(site, &s->node, s->rows * s->groups, s->k);
+    p->type = BRGEMM_S8;
+    p->result_size = spry_dtype_bits(s->node.y_dtype) / 8;
+    p->batch = x->dims[0].size;
+    p->groups = x->dims[axis].size / p->shape.channels;
+    p->filters = s->filters = p->groups > 0 ? s->node.w->shape[0] / p->groups : 0;
+    return p->filters > 0 && p->filters * p->groups == s->node.w->shape[0] &&
+           integer_fits(site, &s->node, s->node.w->shape[0],
+                        p->shape.channels * p->shape.kernel_h * p->shape.kernel_w);
 }
 
 static bool accepts(const provider_site *site)
@@ -92,83 +68,117 @@ static bool accepts(const provider_site *site)
     return read_problem(site, &s);
 }
 
-static void release(conv_state *s)
-{
-    spry_allocator allocator = s->allocator;
+/* ---- weights ---- */
 
-    integer_channels_release(&allocator, &s->channels);
-    alloc_release(&allocator, s->packed, (size_t)(s->packed_size * s->groups));
-    alloc_release(&allocator, s, sizeof *s);
+static int64_t filter_size(const conv_state *s)
+{
+    const conv_f32_shape *shape = &s->conv.problem.shape;
+
+    return shape->channels * shape->kernel_h * shape->kernel_w;
 }
 
-static int64_t round_up(int64_t bytes)
-{
-    return (bytes + 63) / 64 * 64;
-}
-
-/* Pieces enough for the team: slices of columns, which share nothing; where there are few columns,
- * slices of rows as well, which all pack the same patches. Sums are exact, so that results do not
- * depend on it. */
-static void choose_slices(conv_state *s, int members)
-{
-    int64_t mr = s->gemm->mr;
-    int64_t nr = s->gemm->nr;
-    int64_t wanted = members > 1 ? provider_pieces(members * PIECES_PER_MEMBER, s->groups) : 1;
-    int64_t panels = provider_pieces(s->columns, nr);
-    int64_t column_pieces = panels < wanted ? panels : wanted;
-    int64_t row_pieces = column_pieces < members ? provider_pieces(members, column_pieces) : 1;
-    int64_t block = gemm_s8_block(s->gemm, s->k);
-
-    s->column_slice = provider_pieces(panels, column_pieces) * nr;
-    s->column_slice = s->column_slice < block ? s->column_slice : block;
-    s->row_slice =
-        provider_pieces(provider_pieces(s->rows, mr), s->groups < members ? row_pieces : 1) * mr;
-    s->block_size = round_up(gemm_s8_workspace(s->gemm, s->k, s->column_slice));
-    s->worker_size = s->block_size + round_up(s->column_slice * (int64_t)sizeof(int32_t));
-    if (s->needs_halo) {
-        s->image_size = round_up(s->halo.bytes * s->shape.channels * s->groups + CONV_S8_SLACK);
-    }
-}
-
-static void fill_packed(conv_state *s)
+static int32_t weight_at(const conv_state *s, int64_t i)
 {
     const uint8_t *w = s->node.w->data;
-    int16_t *wide = s->packed;
 
-    if (s->depthwise != NULL) {
-        for (int64_t i = 0; i < s->groups * s->rows * s->k; i++) {
-            wide[i] = (int16_t)((int8_t)(w[i] ^ s->node.w_flip) - s->node.w_zero);
+    return (int8_t)(w[i] ^ s->node.w_flip) - s->node.w_zero;
+}
+
+static bool zero_can_be_taken_off(const conv_state *s)
+{
+    for (int64_t i = 0; i < tensor_count(s->node.w); i++) {
+        int32_t w = weight_at(s, i);
+
+        if (w < INT8_MIN || w > INT8_MAX) {
+            return false;
         }
-        return;
     }
-    for (int64_t g = 0; g < s->groups; g++) {
-        gemm_s8_matrix a = {w + g * s->rows * s->k, s->k, 1, s->k, s->node.w_flip};
+    return true;
+}
 
-        gemm_s8_pack(&a, 0, s->rows, s->gemm->mr, (uint8_t *)s->packed + g * s->packed_size);
+/* Signed weights without zero point, or with it and a filter of ones after each group's. */
+static void fill_weights(const conv_state *s, int8_t *to)
+{
+    int64_t size = filter_size(s) * s->filters;
+    int32_t zero = s->has_ones ? s->node.w_zero : 0;
+
+    for (int64_t group = 0; group < s->conv.problem.groups; group++) {
+        for (int64_t i = 0; i < size; i++) {
+            to[i] = (int8_t)(weight_at(s, group * size + i) + zero);
+        }
+        to += size;
+        if (s->has_ones) {
+            memset(to, 1, (size_t)filter_size(s));
+            to += filter_size(s);
+        }
     }
 }
 
 static spry_status pack_weights(conv_state *s, spry_error *error)
 {
-    size_t bytes;
+    const conv_nhwc_problem *p = &s->conv.problem;
+    size_t bytes = (size_t)(filter_size(s) * p->filters * p->groups);
+    int8_t *weights;
 
-    s->packed_size = s->depthwise != NULL ? s->rows * s->k * (int64_t)sizeof(int16_t)
-                                          : gemm_s8_packed_size(s->rows, s->k, s->gemm->mr);
-    if (!checked_mul((size_t)s->packed_size, (size_t)s->groups, &bytes)) {
-        return alloc_failed(error, SIZE_MAX);
-    }
-    s->packed = alloc_bytes(&s->allocator, bytes);
+    s->packed = alloc_bytes(&s->allocator, (size_t)s->conv.packed_bytes);
+    alloc_prefault(s->packed, (size_t)s->conv.packed_bytes);
     if (s->packed == NULL) {
+        return alloc_failed(error, (size_t)s->conv.packed_bytes);
+    }
+    if (s->node.w_zero == 0) {
+        conv_nhwc_pack(&s->conv, s->node.w->data, s->node.w_flip, s->packed);
+        return SPRY_OK;
+    }
+    weights = alloc_bytes(&s->allocator, bytes);
+    if (weights == NULL) {
         return alloc_failed(error, bytes);
     }
-    fill_packed(s);
-    return integer_channels_create(&s->allocator, &s->node, s->rows * s->groups, s->k, s->k, 1,
-                                   &s->channels, error);
+    fill_weights(s, weights);
+    conv_nhwc_pack(&s->conv, weights, 0, s->packed);
+    alloc_release(&s->allocator, weights, bytes);
+    return SPRY_OK;
+}
+
+/* ---- state ---- */
+
+static int64_t round_up(int64_t n)
+{
+    return (n + 63) / 64 * 64;
+}
+
+static void release(conv_state *s)
+{
+    spry_allocator allocator = s->allocator;
+
+    integer_channels_release(&allocator, &s->channels);
+    alloc_release(&allocator, s->packed, (size_t)s->conv.packed_bytes);
+    alloc_release(&allocator, s, sizeof *s);
+}
+
+static void plan(conv_state *s, int members)
+{
+    conv_nhwc_problem p = s->conv.problem;
+    int64_t pixels = p.batch * p.shape.out_h * p.shape.out_w;
+
+    s->has_ones = s->node.w_zero != 0 && !zero_can_be_taken_off(s);
+    if (s->has_ones) {
+        p.filters++;
+        p.result_size = sizeof(int32_t);
+    }
+    conv_nhwc_plan(&p, brgemm_select(BRGEMM_S8), CONV_NHWC_AUTO, members, &s->conv);
+    if (s->is_planar) {
+        s->x_size = round_up(p.batch * p.shape.in_h * p.shape.in_w * p.groups * p.shape.channels);
+    }
+    if (s->is_planar || s->has_ones) {
+        s->y_size = round_up(pixels * p.groups * p.filters * (int64_t)p.result_size);
+    }
 }
 
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
 {
     conv_state *s = alloc_zeroed(site->allocator, sizeof *s);
+    int members = threads_count(site->team);
+    int64_t k;
     spry_status status;
 
     if (s == NULL) {
@@ -176,24 +186,26 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     }
     (void)read_problem(site, s); /* accepted before */
     s->allocator = *site->allocator;
-    if (s->shape.channels == 1 && s->groups > 1) {
-        s->depthwise = conv_s8_depthwise_select();
-        step->kernel = s->depthwise->name;
-        s->worker_size = round_up(s->halo.bytes + CONV_S8_SLACK);
-    } else {
-        s->gemm = gemm_s8_select();
-        step->kernel = s->gemm->name;
-        choose_slices(s, threads_count(site->team));
-    }
+    k = filter_size(s);
+    plan(s, members);
     status = pack_weights(s, error);
+    if (status == SPRY_OK) {
+        status = integer_channels_create(&s->allocator, &s->node, s->node.w->shape[0], k, k, 1,
+                                         &s->channels, error);
+    }
     if (status != SPRY_OK) {
         release(s);
         return status;
     }
     step->state = s;
-    step->packed_bytes = (size_t)(s->packed_size * s->groups);
-    step->workspace_bytes = integer_room(&s->channels) + (size_t)s->image_size +
-                            (size_t)s->worker_size * (size_t)threads_count(site->team);
+    step->kernel = s->conv.kernel->name;
+    step->plan = conv_nhwc_way_name(s->conv.way);
+    step->threads = (int)provider_least(s->conv.pieces, members);
+    step->predicted_cycles = s->conv.predicted_cost;
+    step->packed_bytes = (size_t)s->conv.packed_bytes;
+    step->workspace_bytes =
+        integer_room(&s->channels) +
+        (size_t)(s->x_size + s->y_size + s->conv.shared_bytes + s->conv.worker_bytes * members);
     return SPRY_OK;
 }
 
@@ -202,151 +214,158 @@ static void destroy(void *state)
     release(state);
 }
 
+/* ---- running ---- */
+
 typedef struct conv_run {
     const conv_state *s;
-    const uint8_t *x; /* this image */
-    uint8_t zero;     /* the byte of padding */
+    brgemm_finish finish; /* of the results */
+    const uint8_t *x;     /* as the node has it */
+    uint8_t *turned;
+    const uint8_t *sums; /* or results: channels-last */
     uint8_t *y;
-    size_t y_size; /* of an element */
-    gemm_s8_finish finish;
-    const uint8_t *image; /* `x`, or its copy with halos */
-    uint8_t *halos;       /* that copy */
-    uint8_t *workers;
 } conv_run;
 
-static void add_halo(const conv_run *r, int64_t channel, uint8_t *to)
-{
-    const conv_state *s = r->s;
-
-    conv_s8_add_halo(&s->shape, &s->halo, r->x + channel * s->shape.in_h * s->shape.in_w, r->zero,
-                     s->node.x_flip, to);
-}
-
-/* Input channels [begin, end). */
-static void run_halos(void *context, int64_t begin, int64_t end, int worker)
+/* Input pixels [begin, end) of all images, channels side by side. */
+static void turn_input(void *context, int64_t begin, int64_t end, int worker)
 {
     const conv_run *r = context;
+    const conv_nhwc_problem *p = &r->s->conv.problem;
+    int64_t pixels = p->shape.in_h * p->shape.in_w;
+    int64_t channels = p->groups * p->shape.channels;
 
     (void)worker;
-    for (int64_t channel = begin; channel < end; channel++) {
-        add_halo(r, channel, r->halos + channel * r->s->halo.bytes);
-    }
-}
+    for (int64_t i = begin; i < end; i++) {
+        const uint8_t *from = r->x + i / pixels * pixels * channels + i % pixels;
 
-/* One piece: (group, slice of rows, slice of columns). */
-static void run_product(const conv_run *r, int64_t piece, int worker)
-{
-    const conv_state *s = r->s;
-    int64_t column_pieces = provider_pieces(s->columns, s->column_slice);
-    int64_t row_pieces = provider_pieces(s->rows, s->row_slice);
-    int64_t column = piece % column_pieces * s->column_slice;
-    int64_t row = piece / column_pieces % row_pieces * s->row_slice;
-    int64_t group = piece / column_pieces / row_pieces;
-    int64_t channel = group * s->rows + row;
-    uint8_t *block = r->workers + worker * s->worker_size;
-    conv_s8_image image = {&s->shape, &s->halo,
-                           r->image + group * s->shape.channels * s->halo.bytes};
-    gemm_s8_problem p = {.m = provider_least(s->rows - row, s->row_slice),
-                         .k = s->k,
-                         .n_first = column,
-                         .n = provider_least(s->columns - column, s->column_slice),
-                         .packed_a = (const uint8_t *)s->packed + group * s->packed_size +
-                                     row * gemm_s8_padded(s->k),
-                         .b = {NULL, conv_s8_pack, &image},
-                         .c = r->y + (size_t)(channel * s->columns) * r->y_size,
-                         .c_stride = s->columns,
-                         .finish = r->finish};
-
-    if (s->node.w_zero != 0) {
-        p.b_factor = -s->node.w_zero;
-        p.b_sums = (int32_t *)(void *)(block + s->block_size);
-    }
-    p.finish.row_offset += channel;
-    p.finish.row_factor = r->finish.row_factor != NULL ? r->finish.row_factor + channel : NULL;
-    gemm_s8_run(s->gemm, &p, block);
-}
-
-static void run_products(void *context, int64_t begin, int64_t end, int worker)
-{
-    for (int64_t piece = begin; piece < end; piece++) {
-        run_product(context, piece, worker);
-    }
-}
-
-/* Input channels [begin, end), each with its `rows` outputs. */
-static void run_depthwise(void *context, int64_t begin, int64_t end, int worker)
-{
-    const conv_run *r = context;
-    const conv_state *s = r->s;
-    uint8_t *plane = r->workers + worker * s->worker_size;
-
-    for (int64_t channel = begin; channel < end; channel++) {
-        add_halo(r, channel, plane);
-        for (int64_t row = channel * s->rows; row < (channel + 1) * s->rows; row++) {
-            conv_s8_plane p = {.shape = &s->shape,
-                               .halo = &s->halo,
-                               .in = plane,
-                               .weights = (const int16_t *)s->packed + row * s->k,
-                               .finish = &r->finish,
-                               .row = (int)row,
-                               .out = r->y + (size_t)(row * s->columns) * r->y_size};
-
-            s->depthwise->run(&p);
+        for (int64_t c = 0; c < channels; c++) {
+            r->turned[i * channels + c] = from[c * pixels];
         }
     }
 }
 
-static void run_image(conv_run *r, threads *team)
+/* One result of weights with a zero point, from its sum and the sum of what it was multiplied with. */
+static int32_t finish_sum(const conv_run *r, int64_t channel, int32_t sum, int32_t ones)
 {
-    enum { PIXELS_PER_PIECE = 32768 };
-    const conv_state *s = r->s;
-    int64_t channels = s->groups * s->shape.channels;
+    return (int32_t)((uint32_t)sum - (uint32_t)r->s->node.w_zero * (uint32_t)ones +
+                     (uint32_t)r->finish.offset[channel]);
+}
 
-    if (s->depthwise != NULL) {
-        threads_for(team, channels, PIXELS_PER_PIECE / (s->columns * s->rows) + 1, run_depthwise,
-                    r);
+static void store_sum(const conv_run *r, int64_t channel, int32_t sum, int64_t at)
+{
+    const brgemm_finish *f = &r->finish;
+    float v;
+
+    if (f->result == BRGEMM_SUMS) {
+        ((int32_t *)(void *)r->y)[at] = sum;
         return;
     }
-    r->image = r->x;
-    if (s->needs_halo) {
-        threads_for(team, channels, PIXELS_PER_PIECE / s->halo.bytes + 1, run_halos, r);
-        r->image = r->halos;
+    v = (float)sum * f->factor[channel];
+    if (f->result == BRGEMM_BYTES) {
+        r->y[at] = (uint8_t)quantize_scaled(v, (quantize_target){f->low, f->high, f->zero});
+        return;
     }
-    threads_for(team,
-                s->groups * provider_pieces(s->rows, s->row_slice) *
-                    provider_pieces(s->columns, s->column_slice),
-                1, run_products, r);
+    v = v < f->lower ? f->lower : v;
+    ((float *)(void *)r->y)[at] = v > f->upper ? f->upper : v;
+}
+
+/* Output pixels [begin, end) of all images: from where the engine left them to their place. */
+static void place_output(void *context, int64_t begin, int64_t end, int worker)
+{
+    const conv_run *r = context;
+    const conv_nhwc_problem *p = &r->s->conv.problem;
+    int64_t pixels = p->shape.out_h * p->shape.out_w;
+    int64_t channels = p->groups * r->s->filters;
+    size_t size = p->result_size;
+
+    (void)worker;
+    for (int64_t i = begin; i < end; i++) {
+        const uint8_t *from = r->sums + (size_t)(i * p->groups * p->filters) * size;
+
+        for (int64_t c = 0; c < channels; c++) {
+            int64_t place = r->s->is_planar ? (i / pixels * channels + c) * pixels + i % pixels
+                                            : i * channels + c;
+            int64_t group = c / r->s->filters;
+
+            if (r->s->has_ones) {
+                const int32_t *sums = (const int32_t *)(const void *)from + group * p->filters;
+
+                store_sum(r, c, finish_sum(r, c, sums[c % r->s->filters], sums[r->s->filters]),
+                          place);
+            } else {
+                memcpy(r->y + (size_t)place * size, from + (size_t)c * size, size);
+            }
+        }
+    }
+}
+
+static spry_status make_output(const conv_state *s, op_call *call, tensor **y)
+{
+    const graph_type *type = &call->g->values[call->node->outputs[0]].type;
+    int64_t shape[SPRY_TENSOR_MAX_RANK];
+
+    for (int i = 0; i < type->rank; i++) {
+        shape[i] = type->dims[i].size;
+    }
+    return op_call_output(call, 0, s->node.y_dtype, type->rank, shape, y);
+}
+
+static void run_conv(const conv_state *s, op_call *call, conv_run *r, void *workspace)
+{
+    enum { PIXELS_PER_PIECE = 1024 };
+    const conv_nhwc_problem *p = &s->conv.problem;
+    bool is_direct = s->y_size == 0;
+    brgemm_finish plain = {.result = BRGEMM_SUMS};
+    conv_nhwc_call c = {.c = &s->conv,
+                        .x = r->x,
+                        .flip = s->node.x_flip,
+                        .zero = (uint8_t)integer_zero(&s->node, call),
+                        .packed = s->packed,
+                        .y = r->y,
+                        .y_pitch = p->groups * p->filters * (int64_t)p->result_size,
+                        .finish = s->has_ones ? plain : r->finish};
+
+    r->turned = workspace;
+    r->sums = r->turned + s->x_size;
+    c.workspace = r->turned + s->x_size + s->y_size;
+    if (s->is_planar) {
+        threads_for(call->team, p->batch * p->shape.in_h * p->shape.in_w, PIXELS_PER_PIECE,
+                    turn_input, r);
+        c.x = r->turned;
+    }
+    if (!is_direct) {
+        c.y = r->turned + s->x_size;
+    }
+    threads_for(call->team, s->conv.pieces, 1, conv_nhwc_run, &c);
+    if (!is_direct) {
+        threads_for(call->team, p->batch * p->shape.out_h * p->shape.out_w, PIXELS_PER_PIECE,
+                    place_output, r);
+    }
 }
 
 static spry_status run(void *state, op_call *call, void *workspace)
 {
     const conv_state *s = state;
-    const tensor *x = op_call_input(call, s->node.ports.x);
-    int64_t image = s->groups * s->shape.channels * s->shape.in_h * s->shape.in_w;
+    int32_t *offsets = workspace;
+    float *factors = (float *)(offsets + s->channels.count);
     conv_run r = {.s = s,
-                  .zero = (uint8_t)integer_zero(&s->node, call),
-                  .halos = (uint8_t *)workspace + integer_room(&s->channels)};
-    const graph_type *type = &call->g->values[call->node->outputs[0]].type;
-    int64_t shape[4] = {s->batch, s->groups * s->rows, type->dims[2].size, type->dims[3].size};
-    const int32_t *offsets;
-    const float *factors;
+                  .x = op_call_input(call, s->node.ports.x)->data,
+                  .finish = integer_brgemm_finish(&s->node, call)};
     tensor *y;
-    spry_status status = op_call_output(call, 0, s->node.y_dtype, x->rank, shape, &y);
+    spry_status status = make_output(s, call, &y);
 
     if (status != SPRY_OK || y == NULL) {
         return status;
     }
-    r.workers = r.halos + s->image_size;
-    r.y_size = spry_dtype_bits(y->dtype) / 8;
-    r.finish = integer_finish(&s->node, &s->channels, call, workspace, &offsets, &factors);
-    r.finish.row_offset = offsets;
-    r.finish.row_factor = factors;
-    for (int64_t i = 0; i < s->batch; i++) {
-        r.x = (const uint8_t *)x->data + i * image;
-        r.y = (uint8_t *)y->data + (size_t)(i * s->groups * s->rows * s->columns) * r.y_size;
-        run_image(&r, call->team);
+    r.y = y->data;
+    integer_offsets(&s->node, call, s->channels.sums, s->channels.count, offsets);
+    r.finish.offset = offsets;
+    if (r.finish.result != BRGEMM_SUMS) {
+        integer_factors(&s->node, call, s->channels.count, factors);
+        r.finish.factor = factors;
     }
+    run_conv(s, call, &r, (uint8_t *)workspace + integer_room(&s->channels));
     return SPRY_OK;
 }
 
-const provider provider_conv_s8 = {"conv_s8", false, accepts, create, run, destroy};
+const provider provider_conv_s8 = {"conv_s8", PROVIDER_FUSES_NOTHING, accepts, create, run,
+                                   destroy};

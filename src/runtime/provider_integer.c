@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "runtime/fuse.h"
 #include "runtime/integer.h"
+#include "runtime/layout.h"
 #include "tensor/convert.h"
 #include "tensor/quantize.h"
 
@@ -81,6 +82,10 @@ static bool read_bias(const provider_site *site, integer_node *n)
     if (!has_port(site->node, n->ports.bias)) {
         return true;
     }
+    if (bias != NULL && bias->dtype == SPRY_DTYPE_F32 && n->result == BRGEMM_FLOATS) {
+        n->float_bias = bias->data;
+        return true;
+    }
     if (bias == NULL || bias->dtype != SPRY_DTYPE_I32) {
         return false;
     }
@@ -90,7 +95,7 @@ static bool read_bias(const provider_site *site, integer_node *n)
 
 static bool is_known(const graph_node *node, const char *type_linear, const char *type_sums)
 {
-    bool is_standard = node->domain[0] == '\0';
+    bool is_standard = node->domain[0] == '\0' || strcmp(node->domain, LAYOUT_DOMAIN) == 0;
 
     return ((is_standard || strcmp(node->domain, INTEGER_DOMAIN) == 0) &&
             strcmp(node->type, type_linear) == 0) ||
@@ -101,6 +106,7 @@ bool integer_read(const provider_site *site, const char *type_linear, const char
                   integer_node *n)
 {
     const graph_type *x;
+    const graph_type *w;
     const graph_type *y = provider_output_type(site, 0);
 
     *n = (integer_node){.ports = linear_ports};
@@ -110,20 +116,22 @@ bool integer_read(const provider_site *site, const char *type_linear, const char
     if (strcmp(site->node->type, type_sums) == 0) {
         n->ports = sums_ports;
     }
-    n->result = n->ports.bias < 0                        ? GEMM_S8_SUMS
-                : has_port(site->node, n->ports.y_scale) ? GEMM_S8_BYTES
-                                                         : GEMM_S8_FLOATS;
+    n->result = n->ports.bias < 0                        ? BRGEMM_SUMS
+                : has_port(site->node, n->ports.y_scale) ? BRGEMM_BYTES
+                                                         : BRGEMM_FLOATS;
     x = provider_input_type(site, n->ports.x);
-    n->w = provider_constant(site, n->ports.w);
-    if (x == NULL || n->w == NULL || !is_bytes(x->dtype) || !is_bytes(n->w->dtype)) {
+    w = provider_input_type(site, n->ports.w);
+    if (x == NULL || w == NULL || !is_bytes(x->dtype) || !is_bytes(w->dtype)) {
         return false;
     }
+    n->w = provider_constant(site, n->ports.w);
     n->x_flip = x->dtype == SPRY_DTYPE_I8 ? 0x80 : 0;
-    n->w_flip = n->w->dtype == SPRY_DTYPE_U8 ? 0x80 : 0;
+    n->w_flip = w->dtype == SPRY_DTYPE_U8 ? 0x80 : 0;
     n->y_dtype = y->dtype;
     n->lower = graph_attribute_float(site->node, FUSE_LOWER, -INFINITY);
     n->upper = graph_attribute_float(site->node, FUSE_UPPER, INFINITY);
-    return read_zero(site, n) && read_bias(site, n) && is_single(site, n->ports.x_scale) &&
+    return (n->w != NULL ? read_zero(site, n) : is_single(site, n->ports.w_zero)) &&
+           read_bias(site, n) && is_single(site, n->ports.x_scale) &&
            is_single(site, n->ports.x_zero) && is_single(site, n->ports.y_scale) &&
            is_single(site, n->ports.y_zero);
 }
@@ -132,7 +140,8 @@ bool integer_fits(const provider_site *site, const integer_node *n, int64_t chan
 {
     const graph_type *scale =
         n->ports.w_scale >= 0 ? provider_input_type(site, n->ports.w_scale) : NULL;
-    const tensor *bias = n->bias != NULL ? provider_constant(site, n->ports.bias) : NULL;
+    bool has_bias = n->bias != NULL || n->float_bias != NULL;
+    const tensor *bias = has_bias ? provider_constant(site, n->ports.bias) : NULL;
 
     if (n->ports.w_scale >= 0 &&
         (scale == NULL || (op_work_count(scale) != 1 && op_work_count(scale) != channels))) {
@@ -185,57 +194,69 @@ int32_t integer_zero(const integer_node *n, const op_call *call)
     return n->ports.x_zero >= 0 ? (int32_t)op_call_scalar(call, n->ports.x_zero, 0.0) : 0;
 }
 
-/* Takes the zero point off the sums: those of bytes made unsigned, so its own 128 counts too. */
-static void fill_offsets(const integer_node *n, const integer_channels *channels, int32_t zero,
-                         int32_t *offsets)
+int32_t integer_w_zero(const integer_node *n, const op_call *call)
 {
-    for (int64_t c = 0; c < channels->count; c++) {
+    if (n->w != NULL) {
+        return n->w_zero;
+    }
+    return (n->ports.w_zero >= 0 ? (int32_t)op_call_scalar(call, n->ports.w_zero, 0.0) : 0) -
+           (n->w_flip != 0 ? 128 : 0);
+}
+
+void integer_offsets(const integer_node *n, const op_call *call, const int32_t *sums, int64_t count,
+                     int32_t *offsets)
+{
+    /* Of bytes made unsigned, so its own 128 counts too. */
+    uint32_t zero = (uint32_t)(integer_zero(n, call) + (n->x_flip != 0 ? 128 : 0));
+
+    for (int64_t c = 0; c < count; c++) {
         uint32_t bias = n->bias != NULL ? (uint32_t)n->bias[c] : 0;
 
-        offsets[c] = (int32_t)(bias - (uint32_t)zero * (uint32_t)channels->sums[c]);
+        offsets[c] = (int32_t)(bias - zero * (uint32_t)sums[c]);
     }
 }
 
-static void fill_factors(const integer_node *n, const op_call *call, int64_t count, float *factors)
+void integer_factors(const integer_node *n, const op_call *call, int64_t count, float *factors)
 {
     float x_scale = (float)op_call_scalar(call, n->ports.x_scale, 1.0);
     float y_scale = (float)op_call_scalar(call, n->ports.y_scale, 1.0);
     const tensor *w_scale = op_call_input(call, n->ports.w_scale);
+    const float *scales = w_scale->data;
     bool single = tensor_count(w_scale) == 1;
 
-    for (int64_t c = 0; c < count; c++) {
-        factors[c] = x_scale * (float)convert_get_f64(w_scale, single ? 0 : c);
-        if (n->result == GEMM_S8_BYTES) {
-            factors[c] /= y_scale;
+    if (w_scale->dtype != SPRY_DTYPE_F32) {
+        for (int64_t c = 0; c < count; c++) {
+            factors[c] = (float)convert_get_f64(w_scale, single ? 0 : c);
         }
+    } else if (single) {
+        for (int64_t c = 0; c < count; c++) {
+            factors[c] = scales[0];
+        }
+    } else {
+        memcpy(factors, scales, (size_t)count * sizeof *factors);
+    }
+    for (int64_t c = 0; c < count; c++) {
+        factors[c] *= x_scale;
+    }
+    for (int64_t c = 0; n->result == BRGEMM_BYTES && c < count; c++) {
+        factors[c] /= y_scale;
     }
 }
 
-gemm_s8_finish integer_finish(const integer_node *n, const integer_channels *channels,
-                              const op_call *call, void *room, const int32_t **offsets,
-                              const float **factors)
+brgemm_finish integer_brgemm_finish(const integer_node *n, const op_call *call)
 {
-    gemm_s8_finish f = {.result = n->result, .lower = n->lower, .upper = n->upper};
-    int32_t *offset = room;
-    float *factor = (float *)(offset + channels->count);
-    int32_t zero = integer_zero(n, call) + (n->x_flip != 0 ? 128 : 0);
+    brgemm_finish f = {
+        .result = n->result, .bias = n->float_bias, .lower = n->lower, .upper = n->upper};
+    float y_scale;
+    quantize_target t;
 
-    fill_offsets(n, channels, zero, offset);
-    *offsets = offset;
-    *factors = NULL;
-    if (n->result == GEMM_S8_SUMS) {
+    if (n->result != BRGEMM_BYTES) {
         return f;
     }
-    fill_factors(n, call, channels->count, factor);
-    *factors = factor;
-    if (n->result == GEMM_S8_BYTES) {
-        float y_scale = (float)op_call_scalar(call, n->ports.y_scale, 1.0);
-        quantize_target t =
-            quantize_target_of(n->y_dtype, (int32_t)op_call_scalar(call, n->ports.y_zero, 0.0));
-
-        f.zero = t.zero;
-        f.low = n->lower > -INFINITY ? quantize_f32(n->lower, y_scale, t) : t.low;
-        f.high = n->upper < INFINITY ? quantize_f32(n->upper, y_scale, t) : t.high;
-    }
+    y_scale = (float)op_call_scalar(call, n->ports.y_scale, 1.0);
+    t = quantize_target_of(n->y_dtype, (int32_t)op_call_scalar(call, n->ports.y_zero, 0.0));
+    f.zero = t.zero;
+    f.low = n->lower > -INFINITY ? quantize_f32(n->lower, y_scale, t) : t.low;
+    f.high = n->upper < INFINITY ? quantize_f32(n->upper, y_scale, t) : t.high;
     return f;
 }

@@ -3,7 +3,7 @@
 #ifndef RUNTIME_PROVIDER_INTEGER_H
 #define RUNTIME_PROVIDER_INTEGER_H
 
-#include "kernels/gemm/gemm_s8.h"
+#include "kernels/brgemm/brgemm.h"
 #include "runtime/provider.h"
 
 /* Port numbers; -1 where the operator has none. */
@@ -14,18 +14,20 @@ typedef struct integer_ports {
     int bias;
 } integer_ports;
 
-/* An integer product or convolution as its node describes it. Scales and the input's zero point may
- * be computed at run time; weights, their zero point and the bias are constant. */
+/* An integer product or convolution as its node describes it. Scales and zero points may be computed
+ * at run time, and so may the second operand of a product; the zero point of constant weights and
+ * the bias are constant. */
 typedef struct integer_node {
     integer_ports ports;
     spry_dtype y_dtype;
-    gemm_s8_result result;
-    const tensor *w;
-    const int32_t *bias; /* per channel, or NULL */
-    uint8_t x_flip;      /* makes the input unsigned */
-    uint8_t w_flip;      /* makes the weights signed */
-    int32_t w_zero;      /* of the signed weights */
-    float lower, upper;  /* the clamp in real numbers */
+    brgemm_result result;
+    const tensor *w;         /* NULL: computed */
+    const int32_t *bias;     /* per channel, or NULL */
+    const float *float_bias; /* the same, added to f32 results */
+    uint8_t x_flip;          /* makes the input unsigned */
+    uint8_t w_flip;          /* makes the weights signed */
+    int32_t w_zero;          /* of the signed weights, when they are constant */
+    float lower, upper;      /* the clamp in real numbers */
 } integer_node;
 
 /* Output channels (columns of MatMul): what depends on weights alone. */
@@ -52,16 +54,24 @@ SPRY_MUST_USE spry_status integer_channels_create(const spry_allocator *allocato
                                                   spry_error *error);
 void integer_channels_release(const spry_allocator *allocator, integer_channels *channels);
 
-/* Bytes of integer_finish's room. */
+/* Bytes of room for the offsets and factors of all channels. */
 size_t integer_room(const integer_channels *channels);
-
-/* The finish of this run, without its row or column pointers: offsets[count] and factors[count] are
- * put into `room`. Offsets take the input's zero point off. *factors is NULL for plain sums. */
-gemm_s8_finish integer_finish(const integer_node *n, const integer_channels *channels,
-                              const op_call *call, void *room, const int32_t **offsets,
-                              const float **factors);
 
 /* The input's zero point in this run. */
 int32_t integer_zero(const integer_node *n, const op_call *call);
+
+/* The zero point of the signed weights in this run. */
+int32_t integer_w_zero(const integer_node *n, const op_call *call);
+
+/* What is added to the sums of `count` channels so that bias and the input's zero point are in them;
+ * `sums` are those of the channels' weights less their zero point. */
+void integer_offsets(const integer_node *n, const op_call *call, const int32_t *sums, int64_t count,
+                     int32_t *offsets);
+/* What each channel's sums are multiplied by. */
+void integer_factors(const integer_node *n, const op_call *call, int64_t count, float *factors);
+
+/* The rest of the finish of this run: offsets and factors are the caller's to set (factors where the
+ * result is not BRGEMM_SUMS). */
+brgemm_finish integer_brgemm_finish(const integer_node *n, const op_call *call);
 
 #endif

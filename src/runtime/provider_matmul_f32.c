@@ -153,6 +153,7 @@ static spry_status pack_constant(matmul_state *s, const tensor *b, spry_error *e
 {
     s->packed_size = gemm_f32_packed_size(s->n, s->k, s->gemm.nr);
     s->packed = alloc_bytes(&s->allocator, (size_t)s->packed_size * sizeof(float));
+    alloc_prefault(s->packed, (size_t)s->packed_size * sizeof(float));
     if (s->packed == NULL) {
         return alloc_failed(error, (size_t)s->packed_size * sizeof(float));
     }
@@ -186,6 +187,12 @@ static void choose_slices(matmul_state *s, int64_t members)
     s->column_slice = slice_of(s->n, column_pieces, s->gemm.nr);
 }
 
+/* What the products are cut into. */
+static int64_t pieces_of(const matmul_state *s)
+{
+    return s->batch * provider_pieces(s->m, s->row_slice) * provider_pieces(s->n, s->column_slice);
+}
+
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
 {
     const tensor *b = provider_constant(site, 1);
@@ -212,6 +219,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     }
     step->state = s;
     step->kernel = s->gemm.name;
+    step->threads = (int)provider_least(pieces_of(s), threads_count(site->team));
     step->workspace_bytes =
         (size_t)(s->a_floats + s->b_floats) * sizeof(float) * (size_t)threads_count(site->team);
     return SPRY_OK;
@@ -297,11 +305,9 @@ static spry_status run(void *state, op_call *call, void *workspace)
         return status;
     }
     r.c = c->data;
-    threads_for(call->team,
-                s->batch * provider_pieces(s->m, s->row_slice) *
-                    provider_pieces(s->n, s->column_slice),
-                1, run_pieces, &r);
+    threads_for(call->team, pieces_of(s), 1, run_pieces, &r);
     return SPRY_OK;
 }
 
-const provider provider_matmul_f32 = {"matmul_f32", true, accepts, create, run, destroy};
+const provider provider_matmul_f32 = {"matmul_f32", PROVIDER_FUSES_SUMS, accepts, create, run,
+                                      destroy};

@@ -15,38 +15,6 @@ typedef struct pool_state {
     int64_t end_h, end_w;
 } pool_state;
 
-/* Does every window hold a pixel of the image on axis `i`? */
-static bool touches_image(const window *w, int i)
-{
-    return w->dilation[i] == 1 && w->pad_begin[i] < w->kernel[i] &&
-           (w->out[i] - 1) * w->stride[i] - w->pad_begin[i] < w->in[i];
-}
-
-static bool read_window(const provider_site *site, const graph_type *x, window *w)
-{
-    bool ceil_mode = graph_attribute_int(site->node, "ceil_mode", 0) != 0;
-    int64_t count = 0;
-    const int64_t *kernel = graph_attribute_ints(site->node, "kernel_shape", &count);
-    int64_t in[2];
-    const char *reason;
-
-    if (kernel == NULL || count != x->rank - 2) {
-        return false;
-    }
-    for (int i = 0; i < x->rank - 2; i++) {
-        in[i] = x->dims[2 + i].size;
-    }
-    if (!window_from_node(site->node, x->rank - 2, in, kernel, ceil_mode, w, &reason)) {
-        return false;
-    }
-    for (int i = 0; i < w->rank; i++) {
-        if (w->out[i] < 1 || !touches_image(w, i)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool accepts(const provider_site *site)
 {
     const graph_type *x = provider_input_type(site, 0);
@@ -56,7 +24,7 @@ static bool accepts(const provider_site *site)
     return (provider_is(site, "MaxPool") || provider_is(site, "AveragePool")) &&
            !layout_is_nhwc(site->node) && no_indices && x != NULL && x->dtype == SPRY_DTYPE_F32 &&
            (x->rank == 3 || x->rank == 4) && provider_output_type(site, 0) != NULL &&
-           read_window(site, x, &w);
+           provider_pool_window(site, x, &w);
 }
 
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
@@ -67,7 +35,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     if (s == NULL) {
         return alloc_failed(error, sizeof *s);
     }
-    (void)read_window(site, provider_input_type(site, 0), &w); /* accepted before */
+    (void)provider_pool_window(site, provider_input_type(site, 0), &w); /* accepted before */
     s->allocator = *site->allocator;
     s->kernel = pool_f32_select();
     s->run = provider_is(site, "MaxPool") ? s->kernel->max : s->kernel->average;
@@ -135,4 +103,5 @@ static spry_status run(void *state, op_call *call, void *workspace)
     return SPRY_OK;
 }
 
-const provider provider_pool_f32 = {"pool_f32", false, accepts, create, run, destroy};
+const provider provider_pool_f32 = {"pool_f32", PROVIDER_FUSES_NOTHING, accepts, create, run,
+                                    destroy};

@@ -2,17 +2,32 @@
 #ifndef RUNTIME_PROVIDERS_H
 #define RUNTIME_PROVIDERS_H
 
+#include "kernels/brgemm/brgemm.h"
 #include "kernels/conv/conv_f32.h"
 #include "kernels/gemm/gemm_f32.h"
 #include "ops/sliding_window.h"
 #include "runtime/provider.h"
 
+extern const provider provider_attention;
+extern const provider provider_conv_depthwise;
 extern const provider provider_conv_f32;
+extern const provider provider_conv_nhwc;
 extern const provider provider_conv_s8;
+extern const provider provider_conv_transpose;
+extern const provider provider_conv_winograd;
+extern const provider provider_dense;
 extern const provider provider_linear_s8;
 extern const provider provider_matmul_f32;
 extern const provider provider_matmul_s8;
+extern const provider provider_nbits;
+extern const provider provider_norm_nhwc;
 extern const provider provider_pool_f32;
+extern const provider provider_pool_nhwc;
+extern const provider provider_rows_s8;
+
+/* The provider that would execute the node if `after`, one of the list, and those before it did not
+ * exist, or NULL. */
+const provider *provider_find_after(const provider_site *site, const provider *after);
 
 /* True when the node is that standard operator, plain, fused (fuse.h) or moved (layout.h): a
  * provider that does not know layouts asks layout_is_nhwc too. */
@@ -23,12 +38,17 @@ bool provider_is(const provider_site *site, const char *type);
 bool provider_window(const provider_site *site, const graph_type *x, const int64_t *weights,
                      window *w);
 
+/* The same for a pool. False also where a window may hold no pixel of the image. */
+bool provider_pool_window(const provider_site *site, const graph_type *x, window *w);
+
 /* A window of one or two axes as kernels see it: one-dimensional ones have height 1. */
 conv_f32_shape provider_plane_shape(const window *w, int64_t channels);
 
 /* Bias per column or channel, residual and clamp of the node, as far as constants say; the caller
  * sets the residual at run time. */
 gemm_f32_finish provider_finish(const provider_site *site);
+/* The activation of the node's results instead of a clamp (fuse.h), or NULL. */
+brgemm_activation *provider_activation(const provider_site *site);
 /* The residual that the node adds, or NULL. */
 const float *provider_residual(const op_call *call);
 

@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "runtime/attention.h"
 #include "runtime/execute.h"
 #include "runtime/fuse.h"
+#include "runtime/layout.h"
 #include "runtime/prepare.h"
 #include "runtime/profile.h"
 #include "spry/session.h"
@@ -47,9 +49,9 @@ static spry_status check_options(const spry_session_options *options, spry_error
                          "start from spry_session_options_default()", "struct_size is %zu",
                          options->struct_size);
     }
-    if (options->precision != SPRY_PRECISION_F32) {
-        return spry_fail(error, SPRY_UNSUPPORTED, "precision", "use f32",
-                         "this build runs models in the precision they were stored in");
+    if ((unsigned)options->precision > SPRY_PRECISION_INT8) {
+        return spry_fail(error, SPRY_USAGE, "precision", "use f32, bf16 or int8",
+                         "%d is no precision", (int)options->precision);
     }
     return SPRY_OK;
 }
@@ -218,6 +220,20 @@ static bool plan_fits(const kept_plan *kept, const graph *g, const value *const 
     return true;
 }
 
+/* What is done for speed when all shapes are known. */
+static spry_status optimise(graph *g, const spry_session_options *options, spry_error *error)
+{
+    spry_status status = attention_graph(g, options, error);
+
+    if (status == SPRY_OK) {
+        status = fuse_graph(g, options, error);
+    }
+    if (status == SPRY_OK) {
+        status = layout_graph(g, options, error);
+    }
+    return status == SPRY_OK ? fuse_activations(g, options, error) : status;
+}
+
 static spry_status make_plan(spry_session *s, const value *const *inputs, kept_plan *kept,
                              spry_error *error)
 {
@@ -236,7 +252,7 @@ static spry_status make_plan(spry_session *s, const value *const *inputs, kept_p
     status =
         prepare_for_inputs(s->prepared, inputs, &s->options, s->team, &kept->memory, &g, error);
     if (status == SPRY_OK && !s->options.keep_order) {
-        status = fuse_graph(g, &s->options, error);
+        status = optimise(g, &s->options, error);
     }
     if (status == SPRY_OK) {
         status = plan_create(g, &s->options, s->team, false, &kept->p, error);
@@ -319,7 +335,9 @@ static spry_status run_plan(spry_session *s, plan *p, const value *const *inputs
         status = spry_value_none(&s->allocator, &outputs[i], error);
     }
     if (status == SPRY_OK) {
+        threads_engage(s->team);
         status = execute_plan(&x, p, NULL, inputs, s->prepared->input_count, outputs, output_count);
+        threads_rest(s->team);
     }
     for (int32_t i = 0; i < output_count && status == SPRY_OK; i++) {
         if (outputs[i]->dtype == SPRY_DTYPE_STRING) {

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -95,6 +96,44 @@ static void maps_regular_files_only(void **state)
     assert_int_equal(file_map_open(in("pipe"), 4, &map, &error), SPRY_IO);
     assert_true(file_exists(in("some")));
     assert_false(file_exists(in("absent")));
+}
+
+/* Pages of mapped files that are resident in this process. */
+static long mapped_pages(void)
+{
+    FILE *file = fopen("/proc/self/statm", "r");
+    long shared = 0;
+
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%*d %*d %ld", &shared), 1);
+    (void)fclose(file);
+    return shared;
+}
+
+static void released_pages_come_back(void **state)
+{
+    enum { BYTES = 16 << 20, PAGE = 4096 };
+    uint8_t *bytes = malloc(BYTES);
+    const char *path = in("large");
+    file_map map;
+    spry_error error;
+    long before;
+
+    (void)state;
+    assert_non_null(bytes);
+    for (size_t i = 0; i < BYTES; i++) {
+        bytes[i] = (uint8_t)(i * 7 + i / PAGE);
+    }
+    assert_int_equal(file_replace(path, bytes, BYTES, &error), SPRY_OK);
+    assert_int_equal(file_map_open(path, UINT64_MAX, &map, &error), SPRY_OK);
+    assert_memory_equal(map.data, bytes, BYTES);
+    before = mapped_pages();
+    file_map_release(&map);
+    assert_true(before - mapped_pages() > BYTES / PAGE / 2);
+    assert_memory_equal(map.data, bytes, BYTES);
+    file_map_close(&map);
+    file_map_release(&map); /* nothing is mapped: nothing happens */
+    free(bytes);
 }
 
 static void set_up_tree(void)
@@ -426,6 +465,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(maps_regular_files_only),
+        IN_FOLDER(released_pages_come_back),
         IN_FOLDER(stays_inside_the_folder),
         IN_FOLDER(the_walk_by_parts_agrees),
         IN_FOLDER(replaces_whole_files),

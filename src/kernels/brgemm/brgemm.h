@@ -10,13 +10,14 @@
  *
  * `group` is how many k one instruction sums: 1 for f32, 2 for bf16, 4 for bytes. The order of
  * additions for one result is taps, then k, ascending: it depends on the shape alone, so how work
- * is cut among tiles and threads never changes a bit. */
+ * is cut among tiles and threads never changes a bit. (BF16 may add a group in either order.) */
 #ifndef KERNELS_BRGEMM_BRGEMM_H
 #define KERNELS_BRGEMM_BRGEMM_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "kernels/isa.h"
 
@@ -42,8 +43,8 @@ typedef void brgemm_activation(float *to, const float *from, int64_t n);
  *
  * Floats:  v = sum + bias[column] + residual[row][column];
  *          v = activate(v), or clamp to [lower, upper]; NaN passes through
- * Bytes:   v = (float)(sum + offset[column]) * factor[column]; then
- *          BRGEMM_FLOATS: + residual, activate or clamp as above
+ * Bytes:   v = (float)(sum + offset[column] + row_offset[row]) * factor[column]; then
+ *          BRGEMM_FLOATS: + bias + residual, activate or clamp as above
  *          BRGEMM_BYTES:  saturate(round_half_to_even(v) + zero) to [low, high]
  *          by the rule of tensor/quantize.h */
 typedef struct brgemm_finish {
@@ -54,8 +55,9 @@ typedef struct brgemm_finish {
     brgemm_activation *activate; /* or NULL */
     float lower, upper;          /* -INFINITY and INFINITY: no clamp */
     brgemm_result result;
-    const int32_t *offset; /* or NULL */
-    const float *factor;   /* or NULL: 1 */
+    const int32_t *offset;     /* or NULL */
+    const int32_t *row_offset; /* of the tile's rows, or NULL */
+    const float *factor;       /* or NULL: 1 */
     int32_t zero, low, high;
 } brgemm_finish;
 
@@ -76,8 +78,9 @@ typedef struct brgemm_tile {
     int64_t c_second;
     int rows;
     int columns;
-    bool accumulate;             /* f32: add to what is in C, which holds plain sums */
+    bool accumulate; /* the sum starts from C, which holds plain sums: f32, i32 for S8 */
     const brgemm_finish *finish; /* NULL: store the plain sums */
+    const void *next;            /* read soon: asked for, 64 bytes per step; or NULL */
 } brgemm_tile;
 
 /* A variant. */
@@ -99,6 +102,9 @@ typedef struct brgemm_variants {
 } brgemm_variants;
 brgemm_variants brgemm_variants_of(brgemm_type type);
 
+/* True when the variant may run now. */
+bool brgemm_usable(const isa_variant *variant);
+
 /* The best variant that may run now. */
 const brgemm_kernel *brgemm_select(brgemm_type type);
 
@@ -108,17 +114,46 @@ static inline int64_t brgemm_size(brgemm_type type)
     return type == BRGEMM_F32 ? 4 : type == BRGEMM_BF16 ? 2 : 1;
 }
 
+/* To the nearest bf16, ties to even; NaN stays NaN. */
+static inline uint16_t brgemm_bf16(float x)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &x, sizeof bits);
+    if (x != x) {
+        return (uint16_t)(bits >> 16 | 0x40);
+    }
+    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
 /* Bytes of packed B; the caller has checked that the product fits. */
 int64_t brgemm_packed_size(const brgemm_kernel *kernel, int64_t taps, int64_t k, int64_t columns);
 
 /* Weights in memory: element (tap, k, column) at tap * tap_stride + k * k_stride + column *
- * column_stride elements. F32 and BF16 kernels read floats, S8 ones bytes, XORed with `flip`. */
+ * column_stride elements. F32 and BF16 kernels read floats, S8 ones bytes, XORed with `flip`. Where
+ * `k_inner` is not 0, k counts two axes: k / k_inner * k_outer_stride + k % k_inner * k_stride. */
 typedef struct brgemm_source {
     const void *data;
     int64_t tap_stride, k_stride, column_stride;
     uint8_t flip;
+    int64_t k_inner, k_outer_stride;
 } brgemm_source;
 void brgemm_pack(const brgemm_kernel *kernel, const brgemm_source *source, int64_t taps, int64_t k,
                  int64_t columns, void *packed);
+
+/* The same for one panel of one tap of bytes: fast enough to pack while a product runs. `k_inner` is
+ * not used. */
+void brgemm_s8_pack_panel(const brgemm_kernel *kernel, const brgemm_source *source, int64_t k,
+                          int64_t columns, uint8_t *packed);
+
+/* Asks for bytes that will be read some thousand cycles later. */
+static inline void brgemm_prefetch(const void *from, int64_t bytes)
+{
+    const char *line = from;
+
+    for (int64_t i = 0; i < bytes; i += 64) {
+        __builtin_prefetch(line + i, 0, 2);
+    }
+}
 
 #endif

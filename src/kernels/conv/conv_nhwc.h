@@ -1,10 +1,10 @@
-/* Convolution of channels-last images by batch-reduce products (channel-first implicit im2col, arXiv
- * 2110.03901): each kernel position is a matrix product whose rows are read where the pixels lie, so
- * that the matrix of patches never exists. A matrix product is the convolution of a row of pixels by
- * kernels of one pixel.
+/* Convolution of channels-last images by batch-reduce products (channel-first implicit im2col,
+ * arXiv 2110.03901): each kernel position is a matrix product whose rows are read where the pixels
+ * lie, so that the matrix of patches never exists. A matrix product is the convolution of a row of
+ * pixels by kernels of one pixel.
  *
- * conv_nhwc_plan (once) -> conv_nhwc_pack (once) -> conv_nhwc_run (any number of times, from several
- * threads on different pieces). Everything is a plain function on memory of the caller's.
+ * conv_nhwc_plan (once) -> conv_nhwc_pack (once) -> conv_nhwc_run (any number of times, from
+ * several threads on different pieces). Everything is a plain function on memory of the caller's.
  *
  * What a plan does with the input:
  *   ROW      tiles of mr pixels of one output row, or of mr / 2 pixels of two
@@ -14,10 +14,14 @@
  *   WHMERGE  few channels: the whole patch is copied, one tap of kernel_h x kernel_w x channels
  *   COMPACT  1 x 1 with a stride, or rows whose pitch aliases in the cache: used pixels are copied
  *   PANEL    patches of a few tiles of pixels are copied, used for all filters
- *   INDIRECT pixels one by one: whatever the others cannot do
+ *   INDIRECT pixels one by one, through a table of addresses; padding is a pixel of its own
  *   EXPLICIT the whole matrix of patches is stored first: there to be measured against
- * Where padding is needed, a piece of work copies the band of input rows it reads, padded, into its
- * workspace: 1 / (kernel_h x kernel_w) of what explicit lowering copies. */
+ * The first four read the image in place, or, where padding or a conversion is needed, a band: a
+ * piece of work copies the input rows it reads, padded, into its workspace, which is
+ * 1 / (kernel_h x kernel_w) of what explicit lowering copies.
+ *
+ * Additions are in the order (kernel row, kernel column, channel) whatever the way, so that f32 and
+ * byte results of one kernel have the same bits on all ways. */
 #ifndef KERNELS_CONV_CONV_NHWC_H
 #define KERNELS_CONV_CONV_NHWC_H
 
@@ -45,8 +49,9 @@ typedef struct conv_nhwc_problem {
     int64_t groups;
     int64_t filters; /* of one group */
     brgemm_type type;
-    size_t result_size;   /* bytes of an element of the output */
-    bool input_is_planar; /* f32 input lies [channels][height][width]: WHMERGE or PANEL */
+    size_t result_size; /* bytes of an element of the output */
+    bool
+        input_is_planar; /* f32 input lies [channels][height][width]: one group, a way that copies */
 } conv_nhwc_problem;
 
 /* How: immutable, holds no memory. */
@@ -63,6 +68,20 @@ typedef struct conv_nhwc {
     int64_t filter_slice;  /* filters per piece of work */
     int64_t pieces;        /* of work */
     double predicted_cost; /* of the planner's model, for reports: in cycles of one core */
+
+    /* For the run. */
+    conv_f32_shape shape; /* products of pixels are one tall column of them: all images */
+    int64_t batch;
+    bool is_copied;      /* bands are copied */
+    bool pixels_outer;   /* order of loops in a piece: pixels, then panels of filters */
+    int64_t pixel_pitch; /* bytes of A from input pixel to input pixel */
+    int64_t line_pitch;  /* from input row to input row, of the same phase */
+    int64_t phase_pitch; /* from phase to phase */
+    int64_t phases;      /* of rows: 1 but for PHASE */
+    int64_t line;        /* FLAT, PHASE: pixels from output row to output row; else out_w */
+    int64_t block;       /* patches copied at one time */
+    int64_t panel_bytes; /* of packed weights: nr filters */
+    void (*narrow)(uint16_t *to, const float *from, int64_t n); /* BRGEMM_BF16 */
 } conv_nhwc;
 
 /* The name in small letters, as reports show it. */

@@ -7,30 +7,10 @@
 #include <stddef.h>
 
 #include "kernels/elementwise/elementwise_f32.h"
+#include "kernels/elementwise/elementwise_f32_map.h"
 #include "kernels/elementwise/elementwise_f32_math.h"
 
-/* A function of x, or of x and up to two more. */
-typedef vec_f32 vec_function(vec_f32 x, vec_f32 a, vec_f32 b);
-
 /* ---- loops ---- */
-
-/* to[i] = function(from[i], a, b) */
-VEC_INLINE void map(float *to, const float *from, int64_t n, vec_function *function, float a,
-                    float b)
-{
-    const vec_f32 all_a = vec_set(a);
-    const vec_f32 all_b = vec_set(b);
-    int64_t i = 0;
-
-    for (; i + VEC_LANES <= n; i += VEC_LANES) {
-        vec_store(to + i, function(vec_load(from + i), all_a, all_b));
-    }
-    if (i < n) {
-        vec_f32 x = vec_load_part(from + i, n - i);
-
-        vec_store_part(to + i, function(x, all_a, all_b), n - i);
-    }
-}
 
 /* to[i] = function(left[i], right[i], 0) */
 VEC_INLINE void map_pair(float *to, const float *left, const float *right, int64_t n,
@@ -182,11 +162,6 @@ VEC_INLINE vec_f32 term_square_distance(vec_f32 x, vec_f32 a, vec_f32 b)
 VEC_INLINE vec_f32 term_exp_distance(vec_f32 x, vec_f32 a, vec_f32 b)
 {
     return vec_exp(x - a, a, b);
-}
-
-VEC_INLINE vec_f32 vec_elu(vec_f32 x, vec_f32 a, vec_f32 b)
-{
-    return vec_select(x < 0.0f, a * vec_expm1(x, a, b), x);
 }
 
 VEC_INLINE vec_f32 vec_scaled(vec_f32 x, vec_f32 a, vec_f32 b)

@@ -76,6 +76,12 @@ VEC_INLINE vec_f32 vec_expm1(vec_f32 x, vec_f32 a, vec_f32 b)
     return vec_select(e.exponent == 0.0f, vec_with_sign(e.fraction, x), sum);
 }
 
+/* x < 0 ? a (e^x - 1) : x */
+VEC_INLINE vec_f32 vec_elu(vec_f32 x, vec_f32 a, vec_f32 b)
+{
+    return vec_select(x < 0.0f, a * vec_expm1(x, a, b), x);
+}
+
 /* log(1 + f) + k log 2 for f in [sqrt(1/2) - 1, sqrt(2) - 1]. */
 VEC_INLINE vec_f32 vec_log_parts(vec_f32 f, vec_f32 k)
 {

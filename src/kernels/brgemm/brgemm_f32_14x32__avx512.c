@@ -1,0 +1,38 @@
+/* AVX-512 tile of floats: 16 products per fused multiply-add. */
+#include "kernels/brgemm/brgemm_floats_avx512.h"
+
+typedef __m512 brgemm_sums;
+
+enum { BRGEMM_C_PARTS = 1 };
+
+BRGEMM_INLINE brgemm_sums brgemm_start(const brgemm_tile *t, int part)
+{
+    (void)t;
+    (void)part;
+    return _mm512_setzero_ps();
+}
+
+BRGEMM_INLINE brgemm_sums brgemm_dot(brgemm_sums sum, __m512i a, __m512i b, const brgemm_tile *t)
+{
+    (void)t;
+    return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
+}
+
+BRGEMM_INLINE void brgemm_load(const brgemm_tile *t, int rows, int parts, int mr, brgemm_sums *sums)
+{
+    brgemm_load_floats_avx512(t, rows, parts, mr, sums);
+}
+
+BRGEMM_INLINE void brgemm_store(const brgemm_tile *t, int rows, int parts, int mr,
+                                brgemm_sums *sums)
+{
+    if (t->finish != NULL) {
+        brgemm_finish_floats_avx512(t, rows, parts, mr, sums);
+    }
+    brgemm_store_floats_avx512(t, rows, parts, mr, sums);
+}
+
+#include "kernels/brgemm/brgemm_14x32_avx512_body.h"
+
+const brgemm_kernel brgemm_f32_14x32__avx512 = {
+    "brgemm_f32_14x32__avx512", BRGEMM_F32, MR, NR, 1, tile, NULL};

@@ -1,0 +1,5 @@
+/* The channels-last pooling kernels compiled for AVX-512. */
+#include "kernels/pool/pool_nhwc_body.h"
+#include "kernels/pool/pool_nhwc_variants.h"
+
+const pool_nhwc_kernel pool_nhwc__avx512 = POOL_NHWC("pool_nhwc__avx512");

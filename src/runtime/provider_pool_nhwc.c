@@ -1,0 +1,183 @@
+/* Pools of channels-last images: f32 MaxPool (without indices), AveragePool and global pools, and
+ * MaxPool of bytes. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "kernels/pool/pool_nhwc.h"
+#include "runtime/layout.h"
+#include "runtime/providers.h"
+
+typedef struct pool_state {
+    spry_allocator allocator;
+    conv_f32_shape shape;
+    void (*rows)(const pool_nhwc_rows *p);
+    void (*image)(const pool_nhwc_image *p); /* global pools; the other one is NULL */
+    bool count_padding;
+    int64_t end_h, end_w;
+    int64_t pixels;  /* of an input image */
+    int64_t element; /* bytes */
+} pool_state;
+
+static bool is_global(const provider_site *site)
+{
+    return provider_is(site, "GlobalAveragePool") || provider_is(site, "GlobalMaxPool");
+}
+
+static bool is_bytes(spry_dtype dtype)
+{
+    return dtype == SPRY_DTYPE_U8 || dtype == SPRY_DTYPE_I8;
+}
+
+static bool accepts(const provider_site *site)
+{
+    const graph_type *x = provider_input_type(site, 0);
+    bool no_indices = site->node->output_count < 2 || site->node->outputs[1] == GRAPH_NONE;
+    window w;
+
+    if (!layout_is_nhwc(site->node) || layout_reads_planar(site->node) || x == NULL ||
+        !no_indices || (x->rank != 3 && x->rank != 4) || op_work_count(x) == 0 ||
+        provider_output_type(site, 0) == NULL) {
+        return false;
+    }
+    if (is_global(site)) {
+        return x->dtype == SPRY_DTYPE_F32;
+    }
+    return ((provider_is(site, "MaxPool") && (x->dtype == SPRY_DTYPE_F32 || is_bytes(x->dtype))) ||
+            (provider_is(site, "AveragePool") && x->dtype == SPRY_DTYPE_F32)) &&
+           provider_pool_window(site, x, &w);
+}
+
+static void choose_kernel(const provider_site *site, const pool_nhwc_kernel *kernel, pool_state *s)
+{
+    spry_dtype dtype = provider_input_type(site, 0)->dtype;
+
+    if (provider_is(site, "GlobalAveragePool")) {
+        s->image = kernel->global_average;
+    } else if (provider_is(site, "GlobalMaxPool")) {
+        s->image = kernel->global_max;
+    } else if (provider_is(site, "AveragePool")) {
+        s->rows = kernel->average_f32;
+    } else {
+        s->rows = dtype == SPRY_DTYPE_F32  ? kernel->max_f32
+                  : dtype == SPRY_DTYPE_U8 ? kernel->max_u8
+                                           : kernel->max_s8;
+    }
+}
+
+static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
+{
+    const graph_type *x = provider_input_type(site, 0);
+    const pool_nhwc_kernel *kernel = pool_nhwc_select();
+    pool_state *s = alloc_zeroed(site->allocator, sizeof *s);
+    window w;
+
+    if (s == NULL) {
+        return alloc_failed(error, sizeof *s);
+    }
+    s->allocator = *site->allocator;
+    choose_kernel(site, kernel, s);
+    if (s->rows != NULL) {
+        (void)provider_pool_window(site, x, &w); /* accepted before */
+        s->shape = provider_plane_shape(&w, 0);
+        s->count_padding = graph_attribute_int(site->node, "count_include_pad", 0) != 0;
+        s->end_h = w.rank > 1 ? w.pad_end[0] : 0;
+        s->end_w = w.pad_end[w.rank - 1];
+    }
+    s->shape.channels = x->dims[x->rank - 1].size;
+    s->pixels = op_work_count(x) / x->dims[0].size / s->shape.channels;
+    s->element = is_bytes(x->dtype) ? 1 : 4;
+    step->state = s;
+    step->kernel = kernel->name;
+    return SPRY_OK;
+}
+
+static void destroy(void *state)
+{
+    pool_state *s = state;
+    spry_allocator allocator = s->allocator;
+
+    alloc_release(&allocator, s, sizeof *s);
+}
+
+typedef struct pool_run {
+    const pool_state *s;
+    const void *x;
+    void *y;
+    int64_t slice; /* channels per piece of a global pool */
+} pool_run;
+
+static void run_rows(void *context, int64_t begin, int64_t end, int worker)
+{
+    const pool_run *r = context;
+    pool_nhwc_rows p = {.shape = &r->s->shape,
+                        .first = begin,
+                        .count = end - begin,
+                        .in = r->x,
+                        .out = r->y,
+                        .count_padding = r->s->count_padding,
+                        .end_h = r->s->end_h,
+                        .end_w = r->s->end_w};
+
+    (void)worker;
+    r->s->rows(&p);
+}
+
+/* A piece is a slice of the channels of one image. */
+static void run_images(void *context, int64_t begin, int64_t end, int worker)
+{
+    const pool_run *r = context;
+    const pool_state *s = r->s;
+    int64_t slices = provider_pieces(s->shape.channels, r->slice);
+
+    (void)worker;
+    for (int64_t i = begin; i < end; i++) {
+        int64_t channel = i % slices * r->slice;
+        int64_t image = i / slices;
+        pool_nhwc_image p = {.in = (const float *)r->x + image * s->pixels * s->shape.channels +
+                                   channel,
+                             .pixels = s->pixels,
+                             .channels = s->shape.channels,
+                             .count = provider_least(s->shape.channels - channel, r->slice),
+                             .out = (float *)r->y + image * s->shape.channels + channel};
+
+        s->image(&p);
+    }
+}
+
+static spry_status run(void *state, op_call *call, void *workspace)
+{
+    enum { BYTES_PER_PIECE = 1 << 18, CHANNELS_PER_PIECE = 64 };
+    const pool_state *s = state;
+    const tensor *x = op_call_input(call, 0);
+    const graph_type *type = &call->g->values[call->node->outputs[0]].type;
+    int64_t shape[SPRY_TENSOR_MAX_RANK];
+    pool_run r = {.s = s, .x = x->data, .slice = s->shape.channels};
+    int64_t image_bytes = s->pixels * s->shape.channels * s->element;
+    tensor *y;
+    spry_status status;
+
+    (void)workspace;
+    for (int i = 0; i < type->rank; i++) {
+        shape[i] = type->dims[i].size;
+    }
+    status = op_call_output(call, 0, x->dtype, type->rank, shape, &y);
+    if (status != SPRY_OK || y == NULL) {
+        return status;
+    }
+    r.y = y->data;
+    if (s->rows != NULL) {
+        threads_for(call->team, x->shape[0] * s->shape.out_h,
+                    BYTES_PER_PIECE / (image_bytes / s->shape.out_h + 1) + 1, run_rows, &r);
+        return SPRY_OK;
+    }
+    if (threads_count(call->team) > 1 && image_bytes > BYTES_PER_PIECE) {
+        r.slice = CHANNELS_PER_PIECE;
+    }
+    threads_for(call->team, x->shape[0] * provider_pieces(s->shape.channels, r.slice),
+                BYTES_PER_PIECE / (image_bytes / s->shape.channels * r.slice + 1) + 1, run_images,
+                &r);
+    return SPRY_OK;
+}
+
+const provider provider_pool_nhwc = {"pool_nhwc", PROVIDER_FUSES_NOTHING, accepts, create, run,
+                                     destroy};

@@ -1,0 +1,224 @@
+/* Every variant of the product with weights of four bits against a double-precision triple loop. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/brgemm/w4.h"
+#include "spry/random.h"
+
+/* Weights [n][groups x group / 2] as MatMulNBits holds them, or [k][n] as DequantizeLinear does. */
+typedef struct operands {
+    int64_t m, n, k, groups;
+    int group;
+    uint8_t *codes;
+    float *a, *a_sums, *scales, *zeros, *bias, *c;
+    w4_source source;
+} operands;
+
+static float *random_floats(spry_random *r, int64_t count, float low, float high)
+{
+    float *values = malloc((size_t)(count + 1) * sizeof *values);
+
+    assert_non_null(values);
+    spry_random_fill_uniform(r, values, (size_t)count, low, high);
+    return values;
+}
+
+static void make_operands(operands *o, spry_random *r, int64_t n, int64_t k, int group)
+{
+    uint64_t parts = spry_random_below(r, 8);
+    int64_t padded;
+
+    *o = (operands){.m = 1 + (int64_t)spry_random_below(r, W4_MOST_ROWS), .n = n, .k = k};
+    o->group = group;
+    o->groups = (k + group - 1) / group;
+    padded = o->groups * group;
+    o->codes = malloc((size_t)(n * padded));
+    assert_non_null(o->codes);
+    for (int64_t i = 0; i < n * padded; i++) {
+        o->codes[i] = (uint8_t)spry_random_below(r, 256);
+    }
+    o->a = random_floats(r, o->m * padded, -1, 1);
+    o->a_sums = random_floats(r, o->m * o->groups, 0, 0);
+    o->scales = random_floats(r, n * o->groups, 0.01f, 0.2f);
+    o->zeros = random_floats(r, n * o->groups, 0, 15);
+    o->bias = parts & 1 ? random_floats(r, n, -1, 1) : NULL;
+    o->c = random_floats(r, o->m * n, 0, 0);
+    for (int64_t i = 0; i < o->m * padded; i++) {
+        int64_t step = i % padded;
+
+        o->a[i] = step < k ? o->a[i] : 0.0f;
+        o->a_sums[i / padded * o->groups + step / group] += o->a[i];
+    }
+    o->source = (w4_source){.codes = o->codes,
+                            .k_stride = parts & 2 ? 1 : n,
+                            .column_stride = parts & 2 ? padded : 1,
+                            .flip = parts & 2 ? 0 : 8,
+                            .scales = o->scales,
+                            .zeros = parts & 4 ? o->zeros : NULL,
+                            .group_stride = parts & 2 ? 1 : n,
+                            .scale_stride = parts & 2 ? o->groups : 1};
+}
+
+static void free_operands(operands *o)
+{
+    free(o->codes);
+    free(o->a);
+    free(o->a_sums);
+    free(o->scales);
+    free(o->zeros);
+    free(o->bias);
+    free(o->c);
+}
+
+static double weight_at(const operands *o, int64_t k, int64_t column)
+{
+    const w4_source *s = &o->source;
+    int64_t nibble = k * s->k_stride + column * s->column_stride;
+    int64_t scale = k / o->group * s->group_stride + column * s->scale_stride;
+    int code = (s->codes[nibble / 2] >> (nibble % 2 == 0 ? 0 : 4) & 15) ^ s->flip;
+
+    return (double)s->scales[scale] * (code - (s->zeros != NULL ? (double)s->zeros[scale] : 8));
+}
+
+static void check_product(const operands *o, const w4_kernel *kernel)
+{
+    for (int64_t row = 0; row < o->m; row++) {
+        for (int64_t column = 0; column < o->n; column++) {
+            double wanted = o->bias != NULL ? (double)o->bias[column] : 0;
+            double size = 1;
+            double got = (double)o->c[row * o->n + column];
+
+            for (int64_t k = 0; k < o->k; k++) {
+                double term =
+                    (double)o->a[row * o->groups * o->group + k] * weight_at(o, k, column);
+
+                wanted += term;
+                size += fabs(term);
+            }
+            if (!(fabs(got - wanted) <= 2e-6 * size)) {
+                fail_msg("%s %lldx%lldx%lld, groups of %d, at %lld,%lld: %g, expected %g",
+                         kernel->name, (long long)o->m, (long long)o->n, (long long)o->k, o->group,
+                         (long long)row, (long long)column, got, wanted);
+            }
+        }
+    }
+}
+
+static void check_unpacked(const operands *o, const w4_kernel *kernel, const float *panel,
+                           int64_t first)
+{
+    for (int64_t k = 0; k < o->k; k++) {
+        for (int64_t j = 0; j < kernel->nr && first + j < o->n; j++) {
+            double wanted = weight_at(o, k, first + j);
+
+            assert_true(fabs((double)panel[k * kernel->nr + j] - wanted) <= 1e-6);
+        }
+    }
+}
+
+static void run_variant(const w4_kernel *kernel, operands *o)
+{
+    bool has_zeros = o->source.zeros != NULL;
+    char *packed = malloc((size_t)w4_packed_size(kernel, o->k, o->n, o->group, has_zeros));
+    float *panel = malloc((size_t)(o->groups * o->group * kernel->nr) * sizeof *panel);
+    int64_t bytes = o->groups * w4_group_bytes(kernel, o->group, has_zeros);
+
+    assert_true(packed != NULL && panel != NULL);
+    w4_pack(kernel, &o->source, o->k, o->n, o->group, packed);
+    for (int64_t j = 0; j < o->n; j += kernel->nr) {
+        w4_tile t = {.a = o->a,
+                     .a_pitch = o->groups * o->group,
+                     .a_sums = o->a_sums,
+                     .sums_pitch = o->groups,
+                     .panel = packed + j / kernel->nr * bytes,
+                     .groups = o->groups,
+                     .group = o->group,
+                     .has_zeros = has_zeros,
+                     .bias = o->bias != NULL ? o->bias + j : NULL,
+                     .c = o->c + j,
+                     .c_pitch = o->n,
+                     .rows = (int)o->m,
+                     .columns = (int)(o->n - j < kernel->nr ? o->n - j : kernel->nr)};
+
+        kernel->tile(&t);
+        kernel->unpack(t.panel, o->groups, o->group, has_zeros, panel);
+        check_unpacked(o, kernel, panel, j);
+    }
+    check_product(o, kernel);
+    free(packed);
+    free(panel);
+}
+
+static void test_random_shapes(void **state)
+{
+    static const int groups[] = {8, 16, 32, 64, 128};
+
+    (void)state;
+    for (int v = 0; v < w4_variant_count; v++) {
+        spry_random r = spry_random_stream(11, 0);
+
+        if (!isa_usable(w4_variants[v].level)) {
+            print_message("skipped: this machine has no %s\n", w4_variants[v].name);
+            continue;
+        }
+        for (int i = 0; i < 60; i++) {
+            operands o;
+            int64_t n = 1 + (int64_t)spry_random_below(&r, 80);
+
+            make_operands(&o, &r, n, 1 + (int64_t)spry_random_below(&r, 300), groups[i % 5]);
+            run_variant(w4_variants[v].table, &o);
+            free_operands(&o);
+        }
+    }
+}
+
+/* Codes 0..15 times 1..16, scale 0.5: with x = code + 1, the sum of x (x - 9) for x in 1..16 is
+ * 1496 - 1224 = 272. */
+static void test_by_hand(void **state)
+{
+    static const uint8_t codes[] = {0x10, 0x32, 0x54, 0x76, 0x98, 0xBA, 0xDC, 0xFE};
+    static const float scale = 0.5f;
+    float a[16];
+
+    (void)state;
+    for (int k = 0; k < 16; k++) {
+        a[k] = (float)(k + 1);
+    }
+    for (int v = 0; v < w4_variant_count; v++) {
+        const w4_kernel *kernel = w4_variants[v].table;
+        w4_source source = {.codes = codes,
+                            .k_stride = 1,
+                            .column_stride = 16,
+                            .scales = &scale,
+                            .group_stride = 1,
+                            .scale_stride = 1};
+        float c = 0;
+        char packed[W4_MOST_NR * 12];
+        w4_tile t = {
+            .a = a, .panel = packed, .groups = 1, .group = 16, .c = &c, .rows = 1, .columns = 1};
+
+        if (isa_usable(w4_variants[v].level)) {
+            assert_true(w4_packed_size(kernel, 16, 1, 16, false) <= (int64_t)sizeof packed);
+            w4_pack(kernel, &source, 16, 1, 16, packed);
+            kernel->tile(&t);
+            assert_true(c == 136.0f);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random_shapes),
+        cmocka_unit_test(test_by_hand),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
