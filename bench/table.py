@@ -37,9 +37,6 @@ POSITIONS = (128, 256, 512, 1024, 2048, 4096)
 SHAPES = 40  # those that do most of the work of NETWORKS
 VNNI = "avx512vnni"
 
-# What the lines of a demand compare.
-ORT, ONEDNN = "ONNX Runtime", "oneDNN"
-
 
 class Skip(Exception):
     """A line cannot be measured here; the text says why."""
@@ -163,12 +160,19 @@ class forced_isa:
             os.environ["SPRY_ISA"] = self.before
 
 
-def models_line(name, what, names, precision, demand, extra=(), isa=None):
+def models_line(name, what, names, precision, demand, extra=(), isa=None, twin=""):
     def measure(bench):
+        needs_own(bench, demand, twin)
         for threads in thread_counts():
             rows = measure_models(bench, names, precision, threads, extra, isa)
             yield bench.summarise(name, f"{what}, {threads} thread(s)", rows, demand)
     return measure
+
+
+def needs_own(bench, demand, twin):
+    """Skips a line that would be the same as its twin for lower instructions."""
+    if twin and demand.needs not in bench.isas:
+        raise Skip(f"no {demand.needs}: see {twin}")
 
 
 def thread_counts():
@@ -207,7 +211,7 @@ def needs_type(bench, dtype):
 
 
 def layers_line(name, what, dtype, options, demand, of=versus_onednn):
-    def measure(bench, isa=None):
+    def measure(bench):
         needs_type(bench, dtype)
         arguments = layer_arguments(bench, dtype, *options)
         shapes = versus_onednn.choose_shapes(arguments)
@@ -217,10 +221,11 @@ def layers_line(name, what, dtype, options, demand, of=versus_onednn):
     return measure
 
 
-def explicit_line(name, what, dtype, demand, isa=None):
+def explicit_line(name, what, dtype, demand, isa=None, twin=""):
     inner = layers_line(name, what, dtype, ["--kind", "conv"], demand, versus_explicit)
 
     def measure(bench):
+        needs_own(bench, demand, twin)
         with forced_isa(isa):
             yield from inner(bench)
     return measure
@@ -346,8 +351,8 @@ ROWS = {
                         Demand(mean=4.5, needs="AMX")),
     "accuracy-bf16": accuracy,
     "int8": models_line("int8", "four quantised models, peer f32", QUANTISED, "f32",
-                        Demand(mean=8, needs="AMX"), FLOAT_PEER),
-    "int8-vnni": models_line("int8-vnni", f"the same, SPRY_ISA={VNNI}", QUANTISED, "f32",
+                        Demand(mean=8, needs="AMX"), FLOAT_PEER, twin="int8-vnni"),
+    "int8-vnni": models_line("int8-vnni", f"four quantised models, peer f32, {VNNI}", QUANTISED, "f32",
                              Demand(mean=2.5, needs="AVX-512 VNNI"), FLOAT_PEER, VNNI),
     "int8-same": models_line("int8-same", "four quantised models, peer runs the same file",
                              QUANTISED, "f32", None),
@@ -362,9 +367,10 @@ ROWS = {
     "implicit-f32": explicit_line("implicit-f32", "implicit or explicit patches, f32", "f32",
                                   Demand(mean=1.05, each=0.95)),
     "implicit-int8": explicit_line("implicit-int8", "implicit or explicit patches, u8 x s8",
-                                   "u8s8", Demand(mean=1.4, each=0.95, needs="AMX")),
-    "implicit-int8-vnni": explicit_line("implicit-int8-vnni", f"the same, SPRY_ISA={VNNI}",
-                                        "u8s8", None, VNNI),
+                                   "u8s8", Demand(mean=1.4, each=0.95, needs="AMX"),
+                                   twin="implicit-int8-vnni"),
+    "implicit-int8-vnni": explicit_line("implicit-int8-vnni", "implicit or explicit patches, "
+                                        f"u8 x s8, {VNNI}", "u8s8", None, VNNI),
     "attention-f32": attention_line("attention-f32", "f32", Demand(mean=1.3)),
     "attention-bf16": attention_line("attention-bf16", "bf16", Demand(mean=1.3)),
     "attention-memory": attention_memory,

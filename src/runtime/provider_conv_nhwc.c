@@ -109,10 +109,13 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
                                 .upper = clamp.upper};
     make_plan(site, &problem, &s->plan);
     s->packed = alloc_bytes(&s->allocator, (size_t)s->plan.packed_bytes);
+    alloc_prefault(s->packed, (size_t)s->plan.packed_bytes);
     if (s->packed == NULL ||
         !checked_mul((size_t)s->plan.worker_bytes, (size_t)workers, &workspace)) {
+        size_t wanted = (size_t)s->plan.packed_bytes;
+
         destroy(s);
-        return alloc_failed(error, (size_t)s->plan.packed_bytes);
+        return alloc_failed(error, wanted);
     }
     conv_nhwc_pack(&s->plan, provider_constant(site, 1)->data, 0, s->packed);
     step->state = s;

@@ -125,6 +125,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     kernel = brgemm_select(precision_of_products(site, s->problem.k, s->problem.n));
     brgemm_product_plan(&s->problem, kernel, threads_count(site->team), &s->product);
     s->packed = alloc_bytes(&s->allocator, (size_t)s->product.packed_bytes);
+    alloc_prefault(s->packed, (size_t)s->product.packed_bytes);
     if (s->packed == NULL) {
         alloc_release(site->allocator, s, sizeof *s);
         return alloc_failed(error, (size_t)s->product.packed_bytes);
@@ -132,6 +133,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     brgemm_pack(kernel, &s->weights, 1, s->problem.k, s->problem.n, s->packed);
     step->state = s;
     step->kernel = kernel->name;
+    step->threads = (int)provider_least(s->product.pieces, threads_count(site->team));
     step->threads = (int)provider_least(s->product.pieces, threads_count(site->team));
     step->packed_bytes = (size_t)s->product.packed_bytes;
     step->workspace_bytes = (size_t)s->product.worker_bytes * (size_t)threads_count(site->team);

@@ -156,6 +156,7 @@ static spry_status pack_weights(matmul_state *s, spry_error *error)
     size_t sum_bytes = (size_t)s->n * sizeof(int32_t);
 
     s->packed = alloc_bytes(&s->allocator, (size_t)s->packed_size);
+    alloc_prefault(s->packed, (size_t)s->packed_size);
     s->sums = alloc_bytes(&s->allocator, sum_bytes);
     if (s->packed == NULL || s->sums == NULL) {
         return alloc_failed(error, (size_t)s->packed_size + sum_bytes);
@@ -363,6 +364,7 @@ static void run_rows(const matmul_run *r, const matmul_piece *p, const uint8_t *
     for (int64_t column = p->column; column < p->end; column += s->kernel->nr) {
         finish.offset = r->offsets + p->batch * s->n + column;
         finish.factor = r->factors != NULL ? r->factors + column : NULL;
+        finish.bias = r->finish.bias != NULL ? r->finish.bias + column : NULL;
         run_panel(r, a, p->rows, packed + column * round_up(s->k, s->kernel->group),
                   (int)provider_least(p->end - column, s->kernel->nr), &finish,
                   c + column * r->y_size);
