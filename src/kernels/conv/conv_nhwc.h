@@ -42,7 +42,7 @@ typedef enum conv_nhwc_way {
     CONV_NHWC_WAYS
 } conv_nhwc_way;
 
-/* What is to be computed. `shape.channels` are those of one group. */
+/* What is to be computed. `shape.channels` are those of one group. All sizes are at least 1. */
 typedef struct conv_nhwc_problem {
     conv_f32_shape shape;
     int64_t batch;
