@@ -9,9 +9,19 @@
 #include "runtime/layout.h"
 
 static const provider *const providers[] = {
-    &provider_conv_depthwise, &provider_conv_f32,   &provider_conv_nhwc, &provider_conv_s8,
-    &provider_dense,          &provider_matmul_f32, &provider_matmul_s8, &provider_norm_nhwc,
-    &provider_pool_f32,       &provider_pool_nhwc,  &provider_linear_s8, NULL,
+    &provider_conv_depthwise,
+    &provider_conv_f32,
+    &provider_conv_nhwc,
+    &provider_conv_pair,
+    &provider_conv_s8,
+    &provider_dense,
+    &provider_matmul_f32,
+    &provider_matmul_s8,
+    &provider_norm_nhwc,
+    &provider_pool_f32,
+    &provider_pool_nhwc,
+    &provider_linear_s8,
+    NULL,
 };
 
 bool provider_is(const provider_site *site, const char *type)
