@@ -34,8 +34,8 @@ test-quick: ## the release tests only
 	@tools/setup.sh build
 	@tools/test.sh $(JOBS) release
 
-bench: product ## measure, against the peers that are installed
-	@tools/bench.sh build/$(build_preset)/spry
+bench: ## measure all that is promised about speed (QUICK=1, ROWS="f32 gemm", MARKDOWN=FILE)
+	@tools/bench.sh $(JOBS) $(if $(QUICK),--quick) $(if $(MARKDOWN),--markdown $(MARKDOWN)) $(ROWS)
 
 lint: ## format, lengths, complexity, banned calls, layers, headers, spelling
 	@tools/setup.sh build lint

@@ -19,6 +19,7 @@ MAX_REPEATS = 10000
 IDLE_STEP_S = 0.002  # a process that hardly ran for this long is idle
 IDLE_SHARE = 0.1
 IDLE_LIMIT_S = 0.5
+LEAST_ROUNDS = 5  # turns that are taken however long they last
 
 
 class PeerError(Exception):
@@ -30,6 +31,8 @@ class Peer:
 
     def __init__(self, name, command, environment=None):
         self.name = name
+        self.has_shape = False
+        self.how = ""  # what the program said of its shape: a kernel's name, or a reason
         variables = {**os.environ, **(environment or {})}
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         text=True, bufsize=1, env=variables)
@@ -62,7 +65,15 @@ class Peer:
         kind, rest = self.ask(f"shape {line}")
         if kind not in ("ok", "skip"):
             raise PeerError(f"{self.name}: {kind} {rest}")
-        return kind == "ok"
+        self.how = rest
+        self.has_shape = kind == "ok"
+        return self.has_shape
+
+    def peak_rss_mb(self):
+        """Largest resident memory so far."""
+        with open(f"/proc/{self.process.pid}/status", encoding="utf-8") as lines:
+            sizes = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+        return int(sizes[0]) * 1024e-6
 
     def cpu_seconds(self):
         """Processor time of all threads so far, finer than /proc/PID/stat tells it."""
@@ -138,13 +149,16 @@ def take_turn(peer, other, repeats):
     return peer.run(repeats)
 
 
-def compare(left, right, rounds, warm_up):
-    """Warms both up, then takes `rounds` turns on each side, alternately."""
+def compare(left, right, rounds, warm_up, seconds=math.inf):
+    """Warms both up, then takes `rounds` turns on each side, alternately; after LEAST_ROUNDS no
+    more than fit into `seconds`."""
     for peer in (left, right):
         peer.run(warm_up)
     repeats = choose_repeats(left, right)
-    turns = [(take_turn(left, right, repeats), take_turn(right, left, repeats))
-             for _ in range(rounds)]
+    end = time.monotonic() + seconds
+    turns = []
+    while len(turns) < rounds and (len(turns) < LEAST_ROUNDS or time.monotonic() < end):
+        turns.append((take_turn(left, right, repeats), take_turn(right, left, repeats)))
     return Comparison([turn[0] for turn in turns], [turn[1] for turn in turns])
 
 
@@ -176,15 +190,16 @@ def describe_machine():
     }
 
 
-def print_table(head, rows):
-    """A Markdown table: first column left-aligned, figures right-aligned."""
+def print_table(head, rows, texts=1):
+    """A Markdown table: the first `texts` columns left-aligned, the others, figures, right."""
     cells = [head] + [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
+    rule = ["-" * width if i < texts else "-" * (width - 1) + ":"
+            for i, width in enumerate(widths)]
     for row in [cells[0], rule, *cells[1:]]:
-        first = row[0].ljust(widths[0])
-        rest = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:]))
-        print("| " + " | ".join([first, *rest]) + " |")
+        aligned = [cell.ljust(width) if i < texts else cell.rjust(width)
+                   for i, (cell, width) in enumerate(zip(row, widths))]
+        print("| " + " | ".join(aligned) + " |")
 
 
 def write_json(path, content):

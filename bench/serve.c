@@ -75,7 +75,7 @@ static void answer_shape(const serve_program *program, const char *line)
     if (program->set_shape == NULL) {
         printf("error this program runs one model\n");
     } else if (program->set_shape(program->context, line, reason)) {
-        printf("ok\n");
+        printf("ok%s%s\n", reason[0] != '\0' ? " " : "", reason);
     } else {
         printf("skip %s\n", reason);
     }

@@ -11,7 +11,7 @@ enum { SERVE_REASON_SIZE = 256 };
 typedef struct serve_program {
     void *context;
     /* Prepares the shape that `line` describes. On false, `reason` (SERVE_REASON_SIZE bytes) says
-     * why not. NULL when the program has a single thing to run. */
+     * why not; on true it may say how. NULL when the program has a single thing to run. */
     bool (*set_shape)(void *context, const char *line, char *reason);
     /* Performs one run. On false, `reason` says what failed. NULL is not allowed. */
     bool (*run)(void *context, char *reason);

@@ -4,13 +4,15 @@
     versus_onednn.py [NETWORK ...] [--kind gemm|conv] [--dtype f32|bf16|u8s8] [--threads 1 2]
 
 NETWORK names a file of bench/shapes/ (default: all). Each shape is measured once, however many
-networks use it. Without a Spry program (--spry), oneDNN is measured alone. Exit code 1 when
+networks use it. Without a Spry program (--spry, spry_kernels where it was built), oneDNN is
+measured alone. Exit code 1 when
 --require-mean or --require-each is missed, 6 when a side is not installed.
 """
 
 import argparse
 import contextlib
 import glob
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ import interleave
 ROOT = os.path.dirname(inputs.HERE)
 SHAPES = os.path.join(inputs.HERE, "shapes")
 PROGRAMS = os.path.join(ROOT, "build", "release", "bench")
+SPRY = os.path.join(PROGRAMS, "spry_kernels")
 
 
 @dataclass
@@ -132,13 +135,16 @@ def measure(arguments, shapes, threads):
                    "operations": shape.operations, "peer_version": peer.facts["version"]}
             sides = [side for side in (ours, peer) if side]
             if not all([side.set_shape(shape.line) for side in sides]):
-                rows.append({**row, "skipped": True})
+                rows.append({**row, "skipped": "; ".join(
+                    f"{side.name}: {side.how}" for side in sides if not side.has_shape)})
                 continue
             if ours:
-                turns = interleave.compare(ours, peer, arguments.rounds, arguments.warm_up)
+                turns = interleave.compare(ours, peer, arguments.rounds, arguments.warm_up,
+                                           arguments.seconds)
                 row |= {"spry_ms": turns.left_ms, "peer_ms": turns.right_ms,
                         "ratio": turns.ratio, "spry_turns_ms": turns.left,
-                        "peer_turns_ms": turns.right, "spry_version": ours.facts["version"]}
+                        "peer_turns_ms": turns.right, "spry_version": ours.facts["version"],
+                        "kernel": ours.how}
             else:
                 row["peer_ms"] = interleave.measure_alone(peer, arguments.rounds,
                                                           arguments.warm_up)
@@ -171,7 +177,7 @@ def check(arguments, rows):
     return met
 
 
-def parse_arguments():
+def parse_arguments(words=None):
     names = sorted(os.path.splitext(os.path.basename(path))[0]
                    for path in glob.glob(os.path.join(SHAPES, "*.txt")))
     parser = argparse.ArgumentParser(description="Time kernels against oneDNN, A B A B.")
@@ -188,11 +194,14 @@ def parse_arguments():
     parser.add_argument("--rounds", type=int, default=11, help="turns of each side")
     parser.add_argument("--warm-up", type=int, default=3, help="untimed runs before the turns")
     parser.add_argument("--onednn", default=os.path.join(PROGRAMS, "onednn_bench"))
-    parser.add_argument("--spry", metavar="PROGRAM", help="a program that answers the same lines")
+    parser.add_argument("--seconds", type=float, default=math.inf,
+                        help="for the turns of one shape; a few are taken always")
+    parser.add_argument("--spry", metavar="PROGRAM", default=SPRY if os.path.exists(SPRY) else None,
+                        help="a program that answers the same lines")
     parser.add_argument("--json", metavar="FILE", help="write the raw rows")
     parser.add_argument("--require-mean", type=float, default=0.0, metavar="RATIO")
     parser.add_argument("--require-each", type=float, default=0.0, metavar="RATIO")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     arguments.networks = arguments.networks or names
     return arguments
 

@@ -12,6 +12,7 @@ PATH), for before-and-after measurements. Exit code 1 when a model fails, or --r
 
 import argparse
 import glob
+import math
 import os
 import statistics
 import sys
@@ -53,16 +54,26 @@ def measure_start(arguments, start_side):
             for side in (arguments.left, arguments.right)]
 
 
+def of_side(side, arguments, model):
+    """The file that a side runs: ONNX Runtime may be given the float form of a _qdq file."""
+    if side == "ort" and arguments.float_peer:
+        return model.replace("_qdq_s8", "").replace("_qdq", "")
+    return model
+
+
 def measure(arguments, model, threads):
     """One row of results."""
     arrays = inputs.random_inputs(model, inputs.describe(model), arguments.batch)
     with tempfile.TemporaryDirectory() as directory:
         def start_side(side):
-            return start(side, arguments, model, arrays, directory, threads)
+            return start(side, arguments, of_side(side, arguments, model), arrays, directory,
+                         threads)
 
-        left_facts, right_facts = measure_start(arguments, start_side)
+        facts = measure_start(arguments, start_side) if arguments.starts else None
         with start_side(arguments.left) as left, start_side(arguments.right) as right:
-            turns = interleave.compare(left, right, arguments.rounds, arguments.warm_up)
+            left_facts, right_facts = facts or (left.facts, right.facts)
+            turns = interleave.compare(left, right, arguments.rounds, arguments.warm_up,
+                                       arguments.seconds)
     return {
         "model": os.path.splitext(os.path.basename(model))[0],
         "threads": threads,
@@ -134,7 +145,7 @@ def check(arguments, rows):
     return met
 
 
-def parse_arguments():
+def parse_arguments(words=None):
     parser = argparse.ArgumentParser(description="Time models against ONNX Runtime, A B A B.")
     parser.add_argument("models", nargs="*", metavar="MODEL")
     parser.add_argument("--quantised", action="store_true",
@@ -142,10 +153,15 @@ def parse_arguments():
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--batch", type=int, default=1, help="size of a free first dimension")
     parser.add_argument("--rounds", type=int, default=15, help="turns of each side")
-    parser.add_argument("--starts", type=int, default=3, help="starts of each side before")
+    parser.add_argument("--seconds", type=float, default=math.inf,
+                        help="for the turns of one model; a few are taken always")
+    parser.add_argument("--starts", type=int, default=3,
+                        help="starts of each side before; 0: only the one that is timed")
     parser.add_argument("--warm-up", type=int, default=2, help="untimed runs before the turns")
     parser.add_argument("--precision", default="f32", choices=("f32", "bf16", "int8"),
                         help="of the Spry side; ONNX Runtime runs the file as it is")
+    parser.add_argument("--float-peer", action="store_true",
+                        help="ONNX Runtime runs the float form of quantised files")
     sides = ("spry", "baseline", "ort")
     parser.add_argument("--left", choices=sides, default="spry")
     parser.add_argument("--right", choices=sides, default="ort")
@@ -154,7 +170,7 @@ def parse_arguments():
     parser.add_argument("--json", metavar="FILE", help="write the raw rows")
     parser.add_argument("--require-mean", type=float, default=0.0, metavar="RATIO")
     parser.add_argument("--require-each", type=float, default=0.0, metavar="RATIO")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def default_models(quantised):

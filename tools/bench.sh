@@ -1,16 +1,20 @@
 #!/bin/sh
-# What `make bench` measures: the repository's own model always, and, where they are, the executable
-# files of bench/ (each answers one question and says what it lacks). tools/bench.sh PROGRAM
-set -eu
+# Fetches and builds what bench/table.py needs, as far as it can be had, and runs it:
+#   tools/bench.sh JOBS [OPTION or ROW ...]
+# What is missing in the end (no network, no room) becomes a line that says so.
+set -u
 cd "$(dirname "$0")/.."
-spry=${1:-build/release/spry}
+jobs=$1
+shift
 
-echo "examples/glyphs/glyphs.onnx, one thread and all:"
-$spry bench examples/glyphs/glyphs.onnx --threads 1
-$spry bench examples/glyphs/glyphs.onnx
-for question in bench/*; do
-    [ -f "$question" ] && [ -x "$question" ] || continue
-    echo
-    echo "$question:"
-    SPRY_BINARY=$spry "$question" || echo "$question: not measured (status $?)"
-done
+tools/setup.sh build bench || echo "bench: some packages are missing" >&2
+if [ ! -e bench/peers/node_modules ]; then
+    (cd bench/peers && npm ci --ignore-scripts --no-audit --no-fund) ||
+        echo "bench: no ONNX Runtime" >&2
+fi
+/usr/bin/python3 tools/models/make_models.py build/models >/dev/null ||
+    echo "bench: not all models could be made" >&2
+# The peers' libraries may have come since the last configuration.
+cmake --preset release -DSPRY_BUILD_BENCH=ON -U "BENCH_DNNL*" >/dev/null || exit 1
+cmake --build build/release -j "$jobs" --target product bench_programs || exit 1
+exec /usr/bin/python3 bench/table.py "$@"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what Spry's own targets need and the machine lacks, on Debian 12 or a relative of it.
-#   tools/setup.sh [build] [test] [lint] [docs]      default: build test lint
+#   tools/setup.sh [build] [test] [lint] [docs] [bench]      default: build test lint
 # Never asks: as root it calls apt-get, otherwise sudo without a password, otherwise it says what
 # to type. Does nothing, quickly, where everything is there.
 set -eu
@@ -8,8 +8,14 @@ set -eu
 packages_build="gcc libc6-dev cmake ninja-build pkg-config ccache libcmocka-dev
     libjansson-dev libhwloc-dev libzip-dev zlib1g-dev libturbojpeg0-dev libpng-dev libwebp-dev"
 packages_test="clang libclang-rt-dev llvm libonnx-testdata python3"
+case $(uname -m) in
+x86_64) packages_test="$packages_test qemu-user valgrind" ;;
+esac
 packages_lint="clang clang-format g++ pmccabe codespell python3"
 packages_docs="doxygen cmake ninja-build"
+packages_bench="libdnnl-dev python3-numpy python3-torch python3-torchvision"
+# Node.js often comes from elsewhere; Debian's must not replace that.
+command -v npm >/dev/null || packages_bench="$packages_bench nodejs npm"
 
 wanted=""
 for group in ${*:-build test lint}; do
@@ -18,8 +24,9 @@ for group in ${*:-build test lint}; do
     test) wanted="$wanted $packages_test" ;;
     lint) wanted="$wanted $packages_lint" ;;
     docs) wanted="$wanted $packages_docs" ;;
+    bench) wanted="$wanted $packages_bench" ;;
     *)
-        echo "tools/setup.sh: no group is called '$group' (build, test, lint, docs)" >&2
+        echo "tools/setup.sh: no group is called '$group' (build, test, lint, docs, bench)" >&2
         exit 2
         ;;
     esac

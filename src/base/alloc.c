@@ -1,11 +1,19 @@
 /* Allocation helpers; the only file that calls the C library's allocator. */
+#define _GNU_SOURCE
 #include "base/alloc.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/checked.h"
+
+/* Of the smallest pages there are: a multiple of them would do as well. */
+enum { PAGE_BYTES = 4096, PREFAULT_LEAST = 256 << 10 };
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
 static void *system_allocate(void *context, size_t size, size_t alignment)
 {
@@ -51,6 +59,16 @@ void *alloc_zeroed(const spry_allocator *allocator, size_t size)
         memset(memory, 0, size != 0 ? size : 1);
     }
     return memory;
+}
+
+void alloc_prefault(void *memory, size_t size)
+{
+    uintptr_t begin = ((uintptr_t)memory + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    uintptr_t end = ((uintptr_t)memory + size) / PAGE_BYTES * PAGE_BYTES;
+
+    if (memory != NULL && size >= PREFAULT_LEAST) {
+        (void)madvise((void *)begin, end - begin, MADV_POPULATE_WRITE); /* Linux 5.14 */
+    }
 }
 
 void *alloc_array(const spry_allocator *allocator, size_t count, size_t size)

@@ -21,6 +21,10 @@ void *alloc_zeroed(const spry_allocator *allocator, size_t size);
 /* As alloc_zeroed, without clearing: for buffers that are overwritten at once. */
 void *alloc_bytes(const spry_allocator *allocator, size_t size);
 
+/* Makes the pages of memory that is about to be overwritten as a whole, in one call: a page that is
+ * made when it is first touched costs half as much again. A hint. */
+void alloc_prefault(void *memory, size_t size);
+
 /* Zeroed room for `count` elements of `size` bytes; NULL also when the product overflows. */
 void *alloc_array(const spry_allocator *allocator, size_t count, size_t size);
 

@@ -196,6 +196,7 @@ static spry_status use_raw(onnx_context *c, const wire_reader *message, graph_by
     if (copy == NULL) {
         return alloc_failed(c->source.error, raw.size);
     }
+    alloc_prefault(copy, raw.size);
     if (raw.size > 0) {
         memcpy(copy, raw.data, raw.size);
     }

@@ -9,19 +9,12 @@
 #include "runtime/layout.h"
 
 static const provider *const providers[] = {
-    &provider_conv_depthwise,
-    &provider_conv_f32,
-    &provider_conv_nhwc,
-    &provider_conv_pair,
-    &provider_conv_s8,
-    &provider_dense,
-    &provider_matmul_f32,
-    &provider_matmul_s8,
-    &provider_norm_nhwc,
-    &provider_pool_f32,
-    &provider_pool_nhwc,
-    &provider_linear_s8,
-    NULL,
+    &provider_attention,     &provider_conv_pair,  &provider_conv_depthwise,
+    &provider_conv_winograd, &provider_conv_nhwc,  &provider_conv_transpose,
+    &provider_conv_f32,      &provider_conv_s8,    &provider_nbits,
+    &provider_dense,         &provider_matmul_f32, &provider_matmul_s8,
+    &provider_pool_f32,      &provider_pool_nhwc,  &provider_linear_s8,
+    &provider_norm_nhwc,     &provider_rows_s8,    NULL,
 };
 
 bool provider_is(const provider_site *site, const char *type)
@@ -121,14 +114,27 @@ const float *provider_residual(const op_call *call)
     return residual != NULL ? residual->data : NULL;
 }
 
+static const provider *find_from(const provider_site *site, const provider *const *p)
+{
+    while (*p != NULL && !(*p)->accepts(site)) {
+        p++;
+    }
+    return *p;
+}
+
 const provider *provider_find(const provider_site *site)
 {
-    for (const provider *const *p = providers; *p != NULL; p++) {
-        if ((*p)->accepts(site)) {
-            return *p;
-        }
+    return find_from(site, providers);
+}
+
+const provider *provider_find_after(const provider_site *site, const provider *after)
+{
+    const provider *const *p = providers;
+
+    while (*p != after) {
+        p++;
     }
-    return NULL;
+    return find_from(site, p + 1);
 }
 
 static const graph_type *static_type(const graph *g, int32_t id)

@@ -77,6 +77,7 @@ static spry_status pack_weights(conv_state *s, spry_error *error)
         return alloc_failed(error, SIZE_MAX);
     }
     s->packed = alloc_bytes(&s->allocator, bytes);
+    alloc_prefault(s->packed, bytes);
     if (s->packed == NULL) {
         return alloc_failed(error, bytes);
     }

@@ -121,6 +121,7 @@ static spry_status pack_weights(conv_state *s, spry_error *error)
     int8_t *weights;
 
     s->packed = alloc_bytes(&s->allocator, (size_t)s->conv.packed_bytes);
+    alloc_prefault(s->packed, (size_t)s->conv.packed_bytes);
     if (s->packed == NULL) {
         return alloc_failed(error, (size_t)s->conv.packed_bytes);
     }
@@ -198,6 +199,9 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     }
     step->state = s;
     step->kernel = s->conv.kernel->name;
+    step->plan = conv_nhwc_way_name(s->conv.way);
+    step->threads = (int)provider_least(s->conv.pieces, members);
+    step->predicted_cycles = s->conv.predicted_cost;
     step->packed_bytes = (size_t)s->conv.packed_bytes;
     step->workspace_bytes =
         integer_room(&s->channels) +

@@ -14,7 +14,7 @@ typedef struct dense_state {
     brgemm_product_problem problem;
     brgemm_source weights; /* as the model holds them */
     brgemm_product product;
-    brgemm_finish finish; /* bias per column and clamp */
+    brgemm_finish finish; /* all but the residual */
     void *packed;
 } dense_state;
 
@@ -78,7 +78,9 @@ static bool read_problem(const provider_site *site, dense_state *s)
     gemm_f32_finish clamp = provider_finish(site);
     bool known;
 
-    *s = (dense_state){.finish = {.lower = clamp.lower, .upper = clamp.upper}};
+    *s = (dense_state){.finish = {.activate = provider_activation(site),
+                                  .lower = clamp.lower,
+                                  .upper = clamp.upper}};
     if (a == NULL || provider_output_type(site, 0) == NULL || a->dtype != SPRY_DTYPE_F32 ||
         b == NULL || b->dtype != SPRY_DTYPE_F32 || b->rank != 2) {
         return false;
@@ -123,6 +125,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     kernel = brgemm_select(precision_of_products(site, s->problem.k, s->problem.n));
     brgemm_product_plan(&s->problem, kernel, threads_count(site->team), &s->product);
     s->packed = alloc_bytes(&s->allocator, (size_t)s->product.packed_bytes);
+    alloc_prefault(s->packed, (size_t)s->product.packed_bytes);
     if (s->packed == NULL) {
         alloc_release(site->allocator, s, sizeof *s);
         return alloc_failed(error, (size_t)s->product.packed_bytes);
@@ -130,6 +133,8 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     brgemm_pack(kernel, &s->weights, 1, s->problem.k, s->problem.n, s->packed);
     step->state = s;
     step->kernel = kernel->name;
+    step->threads = (int)provider_least(s->product.pieces, threads_count(site->team));
+    step->threads = (int)provider_least(s->product.pieces, threads_count(site->team));
     step->packed_bytes = (size_t)s->product.packed_bytes;
     step->workspace_bytes = (size_t)s->product.worker_bytes * (size_t)threads_count(site->team);
     return SPRY_OK;
@@ -163,4 +168,5 @@ static spry_status run(void *state, op_call *call, void *workspace)
     return SPRY_OK;
 }
 
-const provider provider_dense = {"dense", true, accepts, create, run, destroy};
+const provider provider_dense = {
+    "dense", PROVIDER_FUSES_SUMS | PROVIDER_FUSES_ACTIVATIONS, accepts, create, run, destroy};

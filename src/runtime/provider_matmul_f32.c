@@ -153,6 +153,7 @@ static spry_status pack_constant(matmul_state *s, const tensor *b, spry_error *e
 {
     s->packed_size = gemm_f32_packed_size(s->n, s->k, s->gemm.nr);
     s->packed = alloc_bytes(&s->allocator, (size_t)s->packed_size * sizeof(float));
+    alloc_prefault(s->packed, (size_t)s->packed_size * sizeof(float));
     if (s->packed == NULL) {
         return alloc_failed(error, (size_t)s->packed_size * sizeof(float));
     }

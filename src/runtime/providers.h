@@ -8,18 +8,28 @@
 #include "ops/sliding_window.h"
 #include "runtime/provider.h"
 
+extern const provider provider_attention;
 extern const provider provider_conv_depthwise;
 extern const provider provider_conv_f32;
 extern const provider provider_conv_nhwc;
 extern const provider provider_conv_pair;
 extern const provider provider_conv_s8;
+extern const provider provider_conv_transpose;
+extern const provider provider_conv_winograd;
 extern const provider provider_dense;
 extern const provider provider_linear_s8;
 extern const provider provider_matmul_f32;
 extern const provider provider_matmul_s8;
+extern const provider provider_nbits;
+extern const provider provider_nbits;
 extern const provider provider_norm_nhwc;
 extern const provider provider_pool_f32;
 extern const provider provider_pool_nhwc;
+extern const provider provider_rows_s8;
+
+/* The provider that would execute the node if `after`, one of the list, and those before it did not
+ * exist, or NULL. */
+const provider *provider_find_after(const provider_site *site, const provider *after);
 
 /* True when the node is that standard operator, plain, fused (fuse.h) or moved (layout.h): a
  * provider that does not know layouts asks layout_is_nhwc too. */

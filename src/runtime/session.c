@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "runtime/attention.h"
 #include "runtime/execute.h"
 #include "runtime/fuse.h"
 #include "runtime/layout.h"
@@ -223,8 +224,11 @@ static bool plan_fits(const kept_plan *kept, const graph *g, const value *const 
 /* What is done for speed when all shapes are known. */
 static spry_status optimise(graph *g, const spry_session_options *options, spry_error *error)
 {
-    spry_status status = fuse_graph(g, options, error);
+    spry_status status = attention_graph(g, options, error);
 
+    if (status == SPRY_OK) {
+        status = fuse_graph(g, options, error);
+    }
     if (status == SPRY_OK) {
         status = layout_graph(g, options, error);
     }
@@ -335,7 +339,9 @@ static spry_status run_plan(spry_session *s, plan *p, const value *const *inputs
         status = spry_value_none(&s->allocator, &outputs[i], error);
     }
     if (status == SPRY_OK) {
+        threads_engage(s->team);
         status = execute_plan(&x, p, NULL, inputs, s->prepared->input_count, outputs, output_count);
+        threads_rest(s->team);
     }
     for (int32_t i = 0; i < output_count && status == SPRY_OK; i++) {
         if (outputs[i]->dtype == SPRY_DTYPE_STRING) {

@@ -187,13 +187,30 @@ static void memory_may_run_out(void **state)
     assert_true(fault_sweep(use_arena, NULL) >= 3);
 }
 
+static void prefaulting_changes_nothing(void **state)
+{
+    enum { BYTES = (1 << 20) + 123 };
+    const spry_allocator *system = spry_allocator_system();
+    uint8_t *bytes = alloc_bytes(system, BYTES);
+
+    (void)state;
+    assert_non_null(bytes);
+    memset(bytes, 7, BYTES);
+    alloc_prefault(bytes + 1, BYTES - 1);
+    for (size_t i = 0; i < BYTES; i++) {
+        assert_int_equal(bytes[i], 7);
+    }
+    alloc_release(system, bytes, BYTES);
+    alloc_prefault(NULL, BYTES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sizes_cannot_wrap),      cmocka_unit_test(the_system_gives_aligned_memory),
-        cmocka_unit_test(texts_are_copied),       cmocka_unit_test(arrays_grow_to_their_ceiling),
-        cmocka_unit_test(arena_blocks_are_apart), cmocka_unit_test(arenas_keep_their_ceiling),
-        cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(prefaulting_changes_nothing),     cmocka_unit_test(sizes_cannot_wrap),
+        cmocka_unit_test(the_system_gives_aligned_memory), cmocka_unit_test(texts_are_copied),
+        cmocka_unit_test(arrays_grow_to_their_ceiling),    cmocka_unit_test(arena_blocks_are_apart),
+        cmocka_unit_test(arenas_keep_their_ceiling),       cmocka_unit_test(memory_may_run_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "kernels/brgemm/brgemm.h"
 
 #include "kernels/brgemm/brgemm_variants.h"
+#include "kernels/transpose/transpose.h"
 
 static const isa_variant f32_variants[] = {
     {"brgemm_f32_4x16__generic", ISA_GENERIC, &brgemm_f32_4x16__generic},
@@ -75,33 +76,71 @@ int64_t brgemm_packed_size(const brgemm_kernel *kernel, int64_t taps, int64_t k,
            brgemm_size(kernel->type);
 }
 
-/* One element of the source, as the type packs it. */
+/* One element of the source, as a type of several k per step packs it. */
 static inline void pack_element(brgemm_type type, const brgemm_source *s, int64_t from, void *to,
                                 int64_t at)
 {
     switch (type) {
-    case BRGEMM_F32: ((float *)to)[at] = ((const float *)s->data)[from]; break;
     case BRGEMM_BF16: ((uint16_t *)to)[at] = brgemm_bf16(((const float *)s->data)[from]); break;
     default: ((uint8_t *)to)[at] = (uint8_t)(((const uint8_t *)s->data)[from] ^ s->flip); break;
     }
 }
 
-/* Columns [first, first + count) of one tap, in order of source rows: k is walked outside. */
-static void pack_tap(const brgemm_kernel *kernel, const brgemm_source *s, int64_t from, int64_t k,
-                     int64_t count, void *to)
+/* `steps` floats k_stride apart, of `count` columns. */
+static void pack_floats(const brgemm_source *s, int64_t from, int64_t steps, int64_t count, int nr,
+                        float *to)
+{
+    const float *data = (const float *)s->data + from;
+
+    if (s->k_stride == 1) {
+        transpose_matrix m = {.from = data,
+                              .to = to,
+                              .rows = count,
+                              .columns = steps,
+                              .from_pitch = s->column_stride * (int64_t)sizeof(float),
+                              .to_pitch = nr * (int64_t)sizeof(float)};
+
+        transpose_select()->words(&m);
+        return;
+    }
+    for (int64_t step = 0; step < steps; step++) {
+        for (int64_t column = 0; column < count; column++) {
+            to[step * nr + column] = data[step * s->k_stride + column * s->column_stride];
+        }
+    }
+}
+
+/* The elements [first, first + steps) of one tap's k, which lie k_stride apart. */
+static void pack_run(const brgemm_kernel *kernel, const brgemm_source *s, int64_t from,
+                     int64_t first, int64_t steps, int64_t count, void *to)
 {
     int group = kernel->group;
 
-    for (int64_t step = 0; step < k; step++) {
-        int64_t line = step / group * kernel->nr * group + step % group;
-        int64_t first = from + (s->k_inner == 0 ? step * s->k_stride
-                                                : step / s->k_inner * s->k_outer_stride +
-                                                      step % s->k_inner * s->k_stride);
+    if (kernel->type == BRGEMM_F32) {
+        pack_floats(s, from, steps, count, kernel->nr, (float *)to + first * kernel->nr);
+        return;
+    }
+    for (int64_t step = 0; step < steps; step++) {
+        int64_t k = first + step;
+        int64_t line = k / group * kernel->nr * group + k % group;
 
         for (int64_t column = 0; column < count; column++) {
-            pack_element(kernel->type, s, first + column * s->column_stride, to,
+            pack_element(kernel->type, s, from + step * s->k_stride + column * s->column_stride, to,
                          line + column * group);
         }
+    }
+}
+
+/* `count` columns of one tap. */
+static void pack_tap(const brgemm_kernel *kernel, const brgemm_source *s, int64_t from, int64_t k,
+                     int64_t count, void *to)
+{
+    int64_t inner = s->k_inner == 0 ? k : s->k_inner;
+
+    for (int64_t first = 0; first < k; first += inner) {
+        int64_t steps = k - first < inner ? k - first : inner;
+
+        pack_run(kernel, s, from + first / inner * s->k_outer_stride, first, steps, count, to);
     }
 }
 
@@ -111,7 +150,9 @@ void brgemm_pack(const brgemm_kernel *kernel, const brgemm_source *source, int64
     int64_t tap_bytes = brgemm_packed_size(kernel, 1, k, kernel->nr);
     char *to = packed;
 
-    memset(packed, 0, (size_t)brgemm_packed_size(kernel, taps, k, columns));
+    if (columns % kernel->nr != 0 || k % kernel->group != 0) {
+        memset(packed, 0, (size_t)brgemm_packed_size(kernel, taps, k, columns));
+    }
     for (int64_t column = 0; column < columns; column += kernel->nr) {
         int64_t count = columns - column < kernel->nr ? columns - column : kernel->nr;
 

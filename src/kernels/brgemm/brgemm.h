@@ -80,6 +80,7 @@ typedef struct brgemm_tile {
     int columns;
     bool accumulate; /* the sum starts from C, which holds plain sums: f32, i32 for S8 */
     const brgemm_finish *finish; /* NULL: store the plain sums */
+    const void *next;            /* read soon: asked for, 64 bytes per step; or NULL */
 } brgemm_tile;
 
 /* A variant. */
@@ -139,5 +140,20 @@ typedef struct brgemm_source {
 } brgemm_source;
 void brgemm_pack(const brgemm_kernel *kernel, const brgemm_source *source, int64_t taps, int64_t k,
                  int64_t columns, void *packed);
+
+/* The same for one panel of one tap of bytes: fast enough to pack while a product runs. `k_inner` is
+ * not used. */
+void brgemm_s8_pack_panel(const brgemm_kernel *kernel, const brgemm_source *source, int64_t k,
+                          int64_t columns, uint8_t *packed);
+
+/* Asks for bytes that will be read some thousand cycles later. */
+static inline void brgemm_prefetch(const void *from, int64_t bytes)
+{
+    const char *line = from;
+
+    for (int64_t i = 0; i < bytes; i += 64) {
+        __builtin_prefetch(line + i, 0, 2);
+    }
+}
 
 #endif

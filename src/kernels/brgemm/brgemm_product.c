@@ -5,8 +5,8 @@ enum {
     LINE = 64,                /* bytes of a cache line */
     ALIASING_PITCH = 4096,    /* bytes: rows at multiples of it share one set of a cache */
     FEW_ROWS = 8,             /* fit into the ways of a set */
-    TILE_BYTES = 28 * 1024,   /* a tile's rows of A in the first-level cache */
-    BLOCK_BYTES = 640 * 1024, /* of B in the second-level cache */
+    PANEL_BYTES = 64 * 1024,  /* of B, in the second-level cache */
+    BLOCK_BYTES = 384 * 1024, /* of A, in the second-level cache */
     PIECE_MACS = 1 << 19      /* less work is not worth the start of a thread */
 };
 
@@ -31,23 +31,22 @@ static int64_t slice_of(int64_t extent, int64_t pieces, int64_t unit)
     return pieces_of(pieces_of(extent, pieces), unit) * unit;
 }
 
-/* Blocks of B, in steps and columns. With one tile of rows nothing of B is read twice. */
+/* Blocks of A, in steps and rows. A single tile of rows needs no blocks: nothing is read twice. */
 static void plan_blocks(brgemm_product *p)
 {
     const brgemm_kernel *kernel = p->kernel;
     int64_t step_bytes = kernel->group * brgemm_size(kernel->type);
-    int64_t panels;
+    int64_t fit = PANEL_BYTES / (kernel->nr * step_bytes);
 
     p->steps = pieces_of(p->problem.k, kernel->group);
     p->step_block = p->steps;
-    if (p->problem.m > kernel->mr) {
-        int64_t fit = TILE_BYTES / (kernel->mr * step_bytes);
+    if (p->problem.m > kernel->mr || p->problem.unpack_unit > 0) {
+        int64_t unit = most(p->problem.unpack_unit, 1);
 
-        p->step_block = pieces_of(p->steps, pieces_of(p->steps, fit));
+        p->step_block = slice_of(p->steps, pieces_of(p->steps, most(fit, unit)), unit);
     }
-    panels = most(BLOCK_BYTES / (p->step_block * step_bytes * kernel->nr), 1);
-    p->column_block =
-        slice_of(p->column_slice, pieces_of(p->column_slice, panels * kernel->nr), kernel->nr);
+    fit = most(BLOCK_BYTES / (p->step_block * step_bytes), kernel->mr);
+    p->row_block = slice_of(p->row_slice, pieces_of(p->row_slice, fit), kernel->mr);
 }
 
 /* Cuts the work for the team: by columns as far as they go, since a piece reads its rows of A and
@@ -82,17 +81,22 @@ void brgemm_product_plan(const brgemm_product_problem *problem, const brgemm_ker
     if (p->copies) { /* an odd number of lines: rows begin in different sets of a cache */
         row_bytes = p->step_block * kernel->group * brgemm_size(kernel->type);
         p->copy_pitch = (pieces_of(row_bytes, LINE) | 1) * LINE;
-        p->worker_bytes = p->copy_pitch * kernel->mr;
+        p->worker_bytes = p->copy_pitch * p->row_block;
+    }
+    if (problem->unpack_unit > 0) {
+        p->panel_bytes = p->step_block * kernel->group * brgemm_size(kernel->type) * kernel->nr;
+        p->panel_bytes = pieces_of(p->panel_bytes, LINE) * LINE;
+        p->worker_bytes += p->panel_bytes;
     }
 }
 
 /* ---- running ---- */
 
-/* A block of B and the rows it meets. */
+/* A block of A and the columns it meets. */
 typedef struct block {
-    int64_t row, rows;       /* of the piece */
-    int64_t column, columns; /* of the block */
-    int64_t step, steps;     /* of the block */
+    int64_t row, rows;
+    int64_t step, steps;
+    int64_t column, end;
 } block;
 
 /* Numbers [first, first + count) of k of one row, as the kernel reads them; `room` elements are
@@ -126,63 +130,90 @@ static void copy_row(const brgemm_product *p, const float *from, int64_t count, 
     }
 }
 
-/* Sets where the tile reads A. */
-static void place_rows(const brgemm_product_call *call, const block *at, int64_t row,
-                       char *workspace, brgemm_tile *tile)
+/* Where tiles read A: the block in place, or copied to the workspace. */
+static void place_block(const brgemm_product_call *call, const block *at, char *workspace,
+                        brgemm_tile *tile)
 {
     const brgemm_product *p = call->p;
     int64_t first = at->step * p->kernel->group;
-    const float *a = call->a + row * p->problem.a_row + first * p->problem.a_k;
+    int64_t room = at->steps * p->kernel->group;
+    const float *a = call->a + at->row * p->problem.a_row + first * p->problem.a_k;
 
-    if (p->copies) {
-        int64_t room = at->steps * p->kernel->group;
-        int64_t count = least(p->problem.k - first, room);
-
-        for (int i = 0; i < tile->rows; i++) {
-            copy_row(p, a + i * p->problem.a_row, count, room, workspace + i * p->copy_pitch);
-        }
-        tile->a = workspace;
-        tile->a_pitch = p->copy_pitch;
-    } else {
-        tile->a = a;
-        tile->a_pitch = p->problem.a_row * (int64_t)sizeof(float);
-    }
+    tile->a = p->copies ? (const void *)workspace : a;
+    tile->a_pitch = p->copies ? p->copy_pitch : p->problem.a_row * (int64_t)sizeof(float);
     tile->a_second = p->kernel->mr / 2 * tile->a_pitch;
+    for (int64_t i = 0; p->copies && i < at->rows; i++) {
+        copy_row(p, a + i * p->problem.a_row, least(p->problem.k - first, room), room,
+                 workspace + i * p->copy_pitch);
+    }
 }
 
-/* One tile of rows times all panels of the block. */
-static void run_row_tile(const brgemm_product_call *call, const block *at, int64_t row,
-                         char *workspace)
+/* Sets where the tile reads a panel of B, and what it asks for on the way: the next one. */
+static void place_panel(const brgemm_product_call *call, const block *at, int64_t column,
+                        char *workspace, brgemm_tile *tile)
 {
-    static const int64_t no_offset = 0;
+    const brgemm_kernel *kernel = call->p->kernel;
+    int64_t step_bytes = kernel->group * brgemm_size(kernel->type) * kernel->nr;
+    int64_t panel = column / kernel->nr;
+
+    if (call->unpack != NULL) {
+        call->unpack(call->packed, panel, at->step, at->steps, workspace);
+        tile->b = workspace;
+        tile->near = NULL;
+        return;
+    }
+    tile->b = (const char *)call->packed + (panel * call->p->steps + at->step) * step_bytes;
+    tile->near =
+        column + kernel->nr < at->end ? (const char *)tile->b + call->p->steps * step_bytes : NULL;
+}
+
+/* One panel of B by all rows of the block. */
+static void run_panel(const brgemm_product_call *call, const block *at, int64_t column,
+                      brgemm_tile tile)
+{
     const brgemm_product *p = call->p;
     const brgemm_kernel *kernel = p->kernel;
-    int64_t panel_bytes = p->steps * kernel->group * brgemm_size(kernel->type) * kernel->nr;
-    int64_t pitch = p->problem.n * (int64_t)sizeof(float);
-    bool is_last = at->step + at->steps == p->steps;
+    int64_t step_bytes = kernel->group * brgemm_size(kernel->type) * kernel->nr;
+    const char *a = tile.a;
+    const char *near = tile.near; /* a tile asks for a quarter of a panel */
     brgemm_finish finish = call->finish;
+
+    finish.bias = call->finish.bias != NULL ? call->finish.bias + column : NULL;
+    finish.residual_pitch = p->problem.n;
+    finish.residual_second = kernel->mr / 2 * p->problem.n;
+    tile.finish = at->step + at->steps == p->steps ? &finish : NULL;
+    tile.columns = (int)least(at->end - column, kernel->nr);
+    for (int64_t row = 0; row < at->rows; row += kernel->mr) {
+        int64_t place = (at->row + row) * p->problem.n + column;
+
+        tile.a = a + row * tile.a_pitch;
+        tile.c = call->c + place;
+        tile.rows = (int)least(at->rows - row, kernel->mr);
+        finish.residual = call->finish.residual != NULL ? call->finish.residual + place : NULL;
+        /* The first two tiles ask for a half each of the panel that comes next. */
+        tile.next = near != NULL && row / kernel->mr < 2
+                        ? near + row / kernel->mr * at->steps * step_bytes / 2
+                        : NULL;
+        kernel->tile(&tile);
+    }
+}
+
+static void run_block(const brgemm_product_call *call, const block *at, char *workspace)
+{
+    static const int64_t no_offset = 0;
+    const brgemm_kernel *kernel = call->p->kernel;
+    int64_t pitch = call->p->problem.n * (int64_t)sizeof(float);
     brgemm_tile tile = {.tap_offsets = &no_offset,
                         .taps = 1,
                         .steps = at->steps,
                         .c_pitch = pitch,
                         .c_second = kernel->mr / 2 * pitch,
-                        .rows = (int)least(at->row + at->rows - row, kernel->mr),
-                        .accumulate = at->step > 0,
-                        .finish = is_last ? &finish : NULL};
+                        .accumulate = at->step > 0};
 
-    place_rows(call, at, row, workspace, &tile);
-    finish.residual_pitch = p->problem.n;
-    finish.residual_second = kernel->mr / 2 * p->problem.n;
-    for (int64_t column = at->column; column < at->column + at->columns; column += kernel->nr) {
-        int64_t place = row * p->problem.n + column;
-
-        tile.b = (const char *)call->packed + column / kernel->nr * panel_bytes +
-                 at->step * kernel->group * brgemm_size(kernel->type) * kernel->nr;
-        tile.c = call->c + place;
-        tile.columns = (int)least(at->column + at->columns - column, kernel->nr);
-        finish.bias = call->finish.bias != NULL ? call->finish.bias + column : NULL;
-        finish.residual = call->finish.residual != NULL ? call->finish.residual + place : NULL;
-        kernel->tile(&tile);
+    place_block(call, at, workspace + call->p->panel_bytes, &tile);
+    for (int64_t column = at->column; column < at->end; column += kernel->nr) {
+        place_panel(call, at, column, workspace, &tile);
+        run_panel(call, at, column, tile);
     }
 }
 
@@ -190,18 +221,16 @@ static void run_piece(const brgemm_product_call *call, int64_t piece, char *work
 {
     const brgemm_product *p = call->p;
     int64_t column_pieces = pieces_of(p->problem.n, p->column_slice);
-    int64_t first = piece % column_pieces * p->column_slice;
-    int64_t end = least(first + p->column_slice, p->problem.n);
-    block at = {.row = piece / column_pieces * p->row_slice};
+    int64_t row = piece / column_pieces * p->row_slice;
+    int64_t end = least(row + p->row_slice, p->problem.m);
+    block at = {.column = piece % column_pieces * p->column_slice};
 
-    at.rows = least(p->problem.m - at.row, p->row_slice);
-    for (at.column = first; at.column < end; at.column += p->column_block) {
-        at.columns = least(end - at.column, p->column_block);
+    at.end = least(at.column + p->column_slice, p->problem.n);
+    for (at.row = row; at.row < end; at.row += p->row_block) {
+        at.rows = least(end - at.row, p->row_block);
         for (at.step = 0; at.step < p->steps; at.step += p->step_block) {
             at.steps = least(p->steps - at.step, p->step_block);
-            for (int64_t row = at.row; row < at.row + at.rows; row += p->kernel->mr) {
-                run_row_tile(call, &at, row, workspace);
-            }
+            run_block(call, &at, workspace);
         }
     }
 }

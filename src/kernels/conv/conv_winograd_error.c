@@ -1,5 +1,7 @@
 /* How far Winograd convolution with given weights is from the direct sum. */
 #include <math.h>
+#include <stddef.h>
+#include <string.h>
 
 #include "kernels/conv/conv_winograd.h"
 #include "spry/random.h"
@@ -7,6 +9,7 @@
 enum {
     SAMPLES = 2, /* tiles: one of inputs around zero, one of positive ones, as after Relu */
     PANELS = 2,  /* of filters: the first and the last */
+    TAPS = 9,
     MOST_PIXELS = WINOGRAD_MOST_SIZE * WINOGRAD_MOST_SIZE
 };
 
@@ -57,24 +60,43 @@ int64_t conv_winograd_error_bytes(const conv_winograd *c)
            sample.worker_bytes;
 }
 
-/* One filter at all pixels of one tile, in double precision. */
-static void sum_directly(int size, int64_t channels, const float *x, const float *weights,
-                         double *sums)
+/* Adds one channel of one tile to the sums of `filters` filters. `size` is a constant at every
+ * call. */
+static inline __attribute__((always_inline)) void add_channel(int size, int64_t channels,
+                                                              const float *x, const float *weights,
+                                                              int64_t filters,
+                                                              double (*sums)[MOST_PIXELS])
 {
-    int side = size + 2;
+    const int side = size + 2;
+    double window[WINOGRAD_MOST_WINDOW * WINOGRAD_MOST_WINDOW];
 
-    for (int p = 0; p < size * size; p++) {
-        sums[p] = 0;
+    for (int i = 0; i < side * side; i++) {
+        window[i] = (double)x[i * channels];
     }
-    for (int64_t k = 0; k < channels; k++) {
-        for (int tap = 0; tap < 9; tap++) {
-            double weight = (double)weights[k * 9 + tap];
+    for (int64_t f = 0; f < filters; f++) {
+        for (int tap = 0; tap < TAPS; tap++) {
+            const double *from = window + (ptrdiff_t)(tap / 3) * side + tap % 3;
+            double weight = (double)weights[f * channels * TAPS + tap];
 
-            for (int p = 0; p < size * size; p++) {
-                int64_t pixel = (int64_t)(p / size + tap / 3) * side + p % size + tap % 3;
-
-                sums[p] += weight * (double)x[pixel * channels + k];
+            for (int i = 0; i < size; i++) {
+                for (int j = 0; j < size; j++) {
+                    sums[f][i * size + j] += weight * from[i * side + j];
+                }
             }
+        }
+    }
+}
+
+/* All pixels of one tile and a panel of filters, in double precision. */
+static void sum_directly(int size, int64_t channels, const float *x, const float *weights,
+                         int64_t filters, double (*sums)[MOST_PIXELS])
+{
+    memset(sums, 0, (size_t)filters * sizeof *sums);
+    for (int64_t k = 0; k < channels; k++) {
+        if (size == 2) {
+            add_channel(2, channels, x + k, weights + k * TAPS, filters, sums);
+        } else {
+            add_channel(4, channels, x + k, weights + k * TAPS, filters, sums);
         }
     }
 }
@@ -106,13 +128,13 @@ static void compare_panel(const conv_winograd *sample, const float *x, const flo
     int64_t channels = sample->problem.shape.channels;
     int64_t filters = sample->problem.filters;
     int pixels = sample->size * sample->size;
-    double truth[MOST_PIXELS];
+    double truth[BRGEMM_MOST_NR][MOST_PIXELS];
 
-    for (int64_t f = 0; f < filters; f++) {
-        for (int64_t n = 0; n < SAMPLES && !isnan(seen->error); n++) {
-            sum_directly(sample->size, channels, x + n * sample->positions * channels,
-                         weights + f * channels * 9, truth);
-            compare_filter(sample->size, truth, y + n * pixels * filters + f, filters, seen);
+    for (int64_t n = 0; n < SAMPLES; n++) {
+        sum_directly(sample->size, channels, x + n * sample->positions * channels, weights, filters,
+                     truth);
+        for (int64_t f = 0; f < filters && !isnan(seen->error); f++) {
+            compare_filter(sample->size, truth[f], y + n * pixels * filters + f, filters, seen);
         }
     }
 }
@@ -148,7 +170,7 @@ double conv_winograd_error(const conv_winograd *c, const float *weights, const v
         }
         conv_winograd_run(&call, 0, sample.pieces, 0);
         compare_panel(&sample, x, y,
-                      weights + panel * c->kernel->nr * c->problem.shape.channels * 9, &seen);
+                      weights + panel * c->kernel->nr * c->problem.shape.channels * TAPS, &seen);
     }
     return seen.error == 0 ? 0 : seen.error / (seen.high - seen.low);
 }

@@ -1,0 +1,442 @@
+#!/usr/bin/python3
+"""Measures everything that Spry promises about speed, and says whether it holds.
+
+    table.py [ROW ...] [--quick] [--markdown FILE] [--json FILE]
+
+ROW is the name of a line, or what names start with ("gemm" for all of gemm-...); default: all.
+Exit code 1 when a demand is missed or a line fails. A line that this machine cannot measure, for
+want of an instruction set, a peer or data, is skipped and says why. tools/bench.sh installs and
+builds what the lines need.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Callable
+
+import inputs
+import interleave
+import versus_explicit
+import versus_onednn
+import versus_ort
+from report import print_lines, write_markdown
+
+ROOT = os.path.dirname(inputs.HERE)
+MODELS = os.path.join(ROOT, "build", "models")
+PROGRAM = os.environ.get("SPRY_BINARY", os.path.join(ROOT, "build", "release", "spry"))
+ACCURACY_MODELS = (("cifar10-resnet/resnet20", "imagenet"), ("cifar10-resnet/resnet32", "imagenet"),
+                   ("cifar10-vit/vit_d128_postln", "cifar"))
+NETWORKS = ("resnet18", "resnet50", "resnet101", "vgg16", "mobilenet_v2", "efficientnet_b0",
+            "squeezenet1_1", "vit_s16", "bert_base_128", "bert_base_384")
+QUANTISED = ("resnet18_qdq", "resnet50_qdq", "mobilenet_v2_qdq", "vit_s16_qdq")
+POSITIONS = (128, 256, 512, 1024, 2048, 4096)
+SHAPES = 40  # those that do most of the work of NETWORKS
+VNNI = "avx512vnni"
+
+
+class Skip(Exception):
+    """A line cannot be measured here; the text says why."""
+
+
+@dataclass
+class Line:
+    """One verdict. `figure` is what the demand is about: a ratio or a share."""
+
+    name: str
+    what: str
+    ours: str
+    theirs: str
+    figure: str
+    demand: str
+    verdict: str  # met, MISSED, FAILED, skipped: WHY, reported
+    rows: list = field(default_factory=list)  # raw, one per model or shape
+
+
+@dataclass
+class Demand:
+    """Bounds of a line: on the geometric mean, and on each of its rows."""
+
+    mean: float = None
+    each: float = None
+    most: float = None  # the figure must not be above this
+    needs: str = ""  # an instruction set; elsewhere figures are reported only
+
+    def __str__(self):
+        bounds = ((">= ", self.mean, ""), (">= ", self.each, " each"), ("<= ", self.most, ""))
+        text = ", ".join(f"{sign}{bound}{of}" for sign, bound, of in bounds if bound is not None)
+        return text + (f" ({self.needs})" if self.needs else "")
+
+
+@dataclass
+class Bench:
+    """What all lines share."""
+
+    quick: bool
+    facts: dict  # of bench/peak: the kernels of this machine and their peaks
+
+    @property
+    def isas(self):
+        """Instruction sets that demands may need and this process may use."""
+        names = {"AMX": "amx", "AVX-512 BF16": "bf16", "AVX-512 VNNI": "vnni", "AVX-512": "avx512"}
+        kernels = [text for key, text in self.facts.items() if key.endswith("_kernel")]
+        return [isa for isa, word in names.items() if any(word in kernel for kernel in kernels)]
+
+    def check(self, demand, mean, least):
+        """The verdict on a geometric mean and the smallest of its parts."""
+        if demand is None:
+            return "reported"
+        if demand.needs and demand.needs not in self.isas:
+            return f"skipped: the demand is for {demand.needs}"
+        met = ((demand.mean is None or mean >= demand.mean) and
+               (demand.each is None or least >= demand.each) and
+               (demand.most is None or mean <= demand.most))
+        return "met" if met else "MISSED"
+
+    def summarise(self, name, what, rows, demand, left="", right=""):
+        """The line of rows that hold a ratio each, and the times of both sides."""
+        ratios = [row["ratio"] for row in rows if "ratio" in row]
+        left_out = [row for row in rows if "ratio" not in row]
+        if not ratios:
+            raise Skip(left_out[0]["skipped"] if left_out else "nothing to measure")
+        mean, least = interleave.geometric_mean(ratios), min(ratios)
+        if left_out:
+            what += f", {len(left_out)} skipped"
+        return Line(name, what, left or total(rows, "spry_ms"), right or total(rows, "peer_ms"),
+                    f"{mean:.2f}, least {least:.2f}", str(demand or ""),
+                    self.check(demand, mean, least), rows)
+
+
+def total(rows, key):
+    """Milliseconds of all rows together."""
+    return f"{sum(row[key] for row in rows if key in row):.1f} ms"
+
+
+# ---- models against ONNX Runtime ----
+
+def model_paths(names):
+    paths = [os.path.join(MODELS, f"{name}.onnx") for name in names]
+    missing = [path for path in paths if not os.path.exists(path)]
+    if missing:
+        raise Skip(f"no {os.path.basename(missing[0])} (tools/models/make_models.py)")
+    return paths
+
+
+def measure_models(bench, names, precision, threads, extra=(), isa=None):
+    """Rows of the models, Spry against ONNX Runtime."""
+    turns = ["--rounds", "5", "--seconds", "1"] if bench.quick else ["--seconds", "6"]
+    arguments = versus_ort.parse_arguments(["--precision", precision, "--starts", "0", *turns,
+                                            *extra])
+    rows = []
+    with forced_isa(isa):
+        for path in model_paths(names):
+            row = versus_ort.measure(arguments, path, threads)
+            rows.append({"name": row["model"], "threads": threads, "ratio": row["ratio"],
+                         "spry_ms": row["left"]["median_ms"], "peer_ms": row["right"]["median_ms"],
+                         "spry_turns_ms": row["left"]["turns_ms"],
+                         "peer_turns_ms": row["right"]["turns_ms"],
+                         "versions": [row["left"]["version"], row["right"]["version"]]})
+    return rows
+
+
+class forced_isa:
+    """SPRY_ISA for the programs that are started meanwhile."""
+
+    def __init__(self, isa):
+        self.isa = isa
+
+    def __enter__(self):
+        self.before = os.environ.get("SPRY_ISA")
+        if self.isa:
+            os.environ["SPRY_ISA"] = self.isa
+
+    def __exit__(self, *_):
+        if self.isa and self.before is None:
+            del os.environ["SPRY_ISA"]
+        elif self.isa:
+            os.environ["SPRY_ISA"] = self.before
+
+
+def models_line(name, what, names, precision, demand, extra=(), isa=None, twin=""):
+    def measure(bench):
+        needs_own(bench, demand, twin)
+        for threads in thread_counts():
+            rows = measure_models(bench, names, precision, threads, extra, isa)
+            yield bench.summarise(name, f"{what}, {threads} thread(s)", rows, demand)
+    return measure
+
+
+def needs_own(bench, demand, twin):
+    """Skips a line that would be the same as its twin for lower instructions."""
+    if twin and demand.needs not in bench.isas:
+        raise Skip(f"no {demand.needs}: see {twin}")
+
+
+def thread_counts():
+    return [1, 2] if len(os.sched_getaffinity(0)) > 1 else [1]
+
+
+def start_up(bench):
+    """Loading and the first run, and the peak of memory, of ResNet-50."""
+    arguments = versus_ort.parse_arguments(["--starts", "3" if bench.quick else "7", "--rounds",
+                                            "1", "--warm-up", "1", "--seconds", "0"])
+    for threads in thread_counts():
+        row = versus_ort.measure(arguments, model_paths(["resnet50"])[0], threads)
+        times = [row[side]["load_and_first_run_ms"] for side in ("left", "right")]
+        memory = [row[side]["peak_rss_mb"] - row[side]["idle_rss_mb"] for side in ("left", "right")]
+        for name, what, both, unit, most in (("start-up", "load and first run", times, "ms", 0.7),
+                                             ("memory", "peak memory", memory, "MB", 0.8)):
+            share = both[0] / both[1]
+            demand = Demand(most=most)
+            yield Line(name, f"ResNet-50, {what}, {threads} thread(s)", f"{both[0]:.0f} {unit}",
+                       f"{both[1]:.0f} {unit}", f"{share:.2f}", str(demand),
+                       bench.check(demand, share, share),
+                       [{"name": f"resnet50 {what}", "threads": threads, "spry": both[0],
+                         "peer": both[1]}])
+
+
+# ---- single layers against oneDNN, and against stored patches ----
+
+def layer_arguments(bench, dtype, *more):
+    turns = ["--rounds", "5", "--seconds", "0.3"] if bench.quick else ["--seconds", "1"]
+    return versus_onednn.parse_arguments(["--dtype", dtype, "--limit", str(SHAPES), *turns, *more])
+
+
+def needs_type(bench, dtype):
+    if dtype == "bf16" and "bf16" not in bench.facts:
+        raise Skip("no bf16 instructions")
+
+
+def layers_line(name, what, dtype, options, demand, of=versus_onednn):
+    def measure(bench):
+        needs_type(bench, dtype)
+        arguments = layer_arguments(bench, dtype, *options)
+        shapes = versus_onednn.choose_shapes(arguments)
+        for threads in thread_counts() if of is versus_onednn and not bench.quick else [1]:
+            rows = of.measure(arguments, shapes, threads)
+            yield bench.summarise(name, f"{what}, {threads} thread(s)", rows, demand)
+    return measure
+
+
+def explicit_line(name, what, dtype, demand, isa=None, twin=""):
+    inner = layers_line(name, what, dtype, ["--kind", "conv"], demand, versus_explicit)
+
+    def measure(bench):
+        needs_own(bench, demand, twin)
+        with forced_isa(isa):
+            yield from inner(bench)
+    return measure
+
+
+def attention_line(name, dtype, demand):
+    def measure(bench):
+        needs_type(bench, dtype)
+        attention = attention_module()
+        arguments = argparse.Namespace(positions=POSITIONS, heads=12, size=64, threads=1,
+                                       rounds=5 if bench.quick else 9, warm_up=1,
+                                       programs=versus_onednn.PROGRAMS)
+        rows = attention.measure(arguments, dtype)
+        yield bench.summarise(name, f"attention {dtype}, {POSITIONS[0]} to {POSITIONS[-1]} "
+                              "positions, 12 heads", rows, demand)
+    return measure
+
+
+def attention_module():
+    """bench/attention.py, where its programs were built."""
+    for program in ("spry_attention", "onednn_attention"):
+        if not os.path.exists(os.path.join(versus_onednn.PROGRAMS, program)):
+            raise Skip(f"no {program} (libdnnl-dev)")
+    import attention
+    return attention
+
+
+def attention_memory(bench):
+    """How the peak of memory grows when the number of positions doubles twice."""
+    del bench
+    attention_module()
+    peaks = []
+    for positions in (1024, 2048, 4096):
+        command = [os.path.join(versus_onednn.PROGRAMS, "spry_attention"), "--dtype", "f32"]
+        with interleave.Peer("spry", command) as peer:
+            peer.set_shape(f"{positions} {positions} 12 64")
+            peer.run()
+            peaks.append(peer.peak_rss_mb())
+    growth = (peaks[2] - peaks[1]) / max(peaks[1] - peaks[0], 0.1)
+    demand = Demand(most=2.5)
+    yield Line("attention-memory", "growth of memory from 1024 to 2048 to 4096 positions "
+               "(2: linear, 4: quadratic)", " ".join(f"{peak:.0f}" for peak in peaks) + " MB", "",
+               f"{growth:.2f}", str(demand), "met" if growth <= demand.most else "MISSED")
+
+
+# ---- share of the peak ----
+
+def peak_facts():
+    """What one core can do, as bench/peak measures it."""
+    program = os.path.join(versus_onednn.PROGRAMS, "peak")
+    if not os.path.exists(program):
+        raise Skip("bench/peak was not built (cmake -DSPRY_BUILD_BENCH=ON)")
+    return json.loads(subprocess.run([program, "--json"], check=True, capture_output=True,
+                                     text=True).stdout)
+
+
+def peak_line(name, what, dtype, options, keeps, demand):
+    """The geometric mean of the shares that the shapes for which `keeps` holds reach."""
+    key = {"f32": "f32", "bf16": "bf16", "u8s8": "s8"}[dtype]
+
+    def measure(bench):
+        needs_type(bench, dtype)
+        arguments = layer_arguments(bench, dtype, *options)
+        shapes = [shape for shape in versus_onednn.choose_shapes(arguments) if keeps(shape)]
+        peak = peak_facts()[key]
+        rows = []
+        with versus_onednn.start_spry(arguments, 1) as spry:
+            for shape in shapes:
+                row = {"shape": shape.line, "threads": 1}
+                if not spry.set_shape(shape.line):
+                    rows.append({**row, "skipped": spry.how})
+                    continue
+                milliseconds = interleave.measure_alone(spry, arguments.rounds, arguments.warm_up)
+                gigaflops = versus_onednn.gigaflops(shape, milliseconds)
+                rows.append({**row, "kernel": spry.how, "spry_ms": milliseconds,
+                             "gigaflops": gigaflops, "ratio": gigaflops / peak})
+        yield bench.summarise(name, what, rows, demand, right=f"{peak:.0f} G/s")
+    return measure
+
+
+def is_middle(shape):
+    """A convolution of an image of 28 to 56 pixels a side."""
+    return 28 <= shape.sizes[2] <= 56
+
+
+# ---- accuracy ----
+
+def accuracy(bench):
+    """Top-1 on CIFAR-10 in bf16 against f32, in points."""
+    places = [os.environ.get("SPRY_DATA", ""), os.path.join(ROOT, "..", "shared", "data"),
+              os.path.join(ROOT, "..", "..", "shared", "data")]
+    data = next((place for place in places if os.path.isdir(os.path.join(place, "cifar10"))), None)
+    if data is None:
+        raise Skip("no CIFAR-10 (SPRY_DATA)")
+    demand = Demand(most=0.2)
+    for model, recipe in ACCURACY_MODELS:
+        tops = []
+        for precision in ("f32", "bf16"):
+            command = [PROGRAM, "evaluate", os.path.join(data, f"{model}.onnx"), "--data",
+                       "cifar10:" + os.path.join(data, "cifar10", "test_batch.bin"),
+                       "--preprocess", recipe, "--precision", precision, "--json", "--quiet"]
+            if bench.quick:
+                command += ["--limit", "2000"]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(done.stderr.strip())
+            tops.append(100 * json.loads(done.stdout)["top1"])
+        points = abs(tops[1] - tops[0])
+        yield Line("accuracy-bf16", f"{os.path.basename(model)} on CIFAR-10, top-1 in bf16 and f32",
+                   f"{tops[1]:.2f} %", f"{tops[0]:.2f} %", f"{points:.2f} points", str(demand),
+                   bench.check(demand, points, points))
+
+
+# ---- the table ----
+
+FLOAT_PEER = ("--float-peer",)
+IS_GEMM = ("--kind", "gemm", "--pointwise")
+IS_CONV = ("--kind", "conv")
+LAYERS_LOW = Demand(mean=1.05, each=0.8)
+ROWS = {
+    "f32": models_line("f32", "ten models f32", NETWORKS, "f32", Demand(mean=1.25, each=1.0)),
+    "bf16": models_line("bf16", "ten models bf16, peer f32", NETWORKS, "bf16",
+                        Demand(mean=4.5, needs="AMX")),
+    "accuracy-bf16": accuracy,
+    "int8": models_line("int8", "four quantised models, peer f32", QUANTISED, "f32",
+                        Demand(mean=8, needs="AMX"), FLOAT_PEER, twin="int8-vnni"),
+    "int8-vnni": models_line("int8-vnni", f"four quantised models, peer f32, {VNNI}", QUANTISED, "f32",
+                             Demand(mean=2.5, needs="AVX-512 VNNI"), FLOAT_PEER, VNNI),
+    "int8-same": models_line("int8-same", "four quantised models, peer runs the same file",
+                             QUANTISED, "f32", None),
+    "gemm-f32": layers_line("gemm-f32", "40 products f32", "f32", IS_GEMM, Demand(mean=1.0)),
+    "gemm-bf16": layers_line("gemm-bf16", "40 products bf16", "bf16", IS_GEMM, Demand(mean=1.25)),
+    "gemm-int8": layers_line("gemm-int8", "40 products u8 x s8", "u8s8", IS_GEMM,
+                             Demand(mean=1.25)),
+    "conv-f32": layers_line("conv-f32", "40 convolutions f32", "f32", IS_CONV,
+                            Demand(mean=1.1, each=0.8)),
+    "conv-bf16": layers_line("conv-bf16", "40 convolutions bf16", "bf16", IS_CONV, LAYERS_LOW),
+    "conv-int8": layers_line("conv-int8", "40 convolutions u8 x s8", "u8s8", IS_CONV, LAYERS_LOW),
+    "implicit-f32": explicit_line("implicit-f32", "implicit or explicit patches, f32", "f32",
+                                  Demand(mean=1.05, each=0.95)),
+    "implicit-int8": explicit_line("implicit-int8", "implicit or explicit patches, u8 x s8",
+                                   "u8s8", Demand(mean=1.4, each=0.95, needs="AMX"),
+                                   twin="implicit-int8-vnni"),
+    "implicit-int8-vnni": explicit_line("implicit-int8-vnni", "implicit or explicit patches, "
+                                        f"u8 x s8, {VNNI}", "u8s8", None, VNNI),
+    "attention-f32": attention_line("attention-f32", "f32", Demand(mean=1.3)),
+    "attention-bf16": attention_line("attention-bf16", "bf16", Demand(mean=1.3)),
+    "attention-memory": attention_memory,
+    "start-up": start_up,
+    "peak-f32": peak_line("peak-f32", "share of the peak, 40 products f32", "f32", IS_GEMM,
+                          lambda shape: True, Demand(mean=0.8, needs="AVX-512")),
+    "peak-bf16": peak_line("peak-bf16", "share of the peak, convolutions of 28 to 56 pixels, bf16",
+                           "bf16", IS_CONV, is_middle, Demand(mean=0.6, needs="AMX")),
+    "peak-int8": peak_line("peak-int8", "share of the peak, convolutions of 28 to 56 pixels, "
+                           "u8 x s8", "u8s8", IS_CONV, is_middle, Demand(mean=0.6, needs="AMX")),
+}
+
+
+def measure_row(bench, name):
+    """Lines of one row; what goes wrong becomes a line too."""
+    lines = []
+    try:
+        for line in ROWS[name](bench):
+            lines.append(line)
+    except (Skip, inputs.Unavailable) as reason:
+        lines.append(Line(name, "", "", "", "", "", f"skipped: {reason}"))
+    except (interleave.PeerError, RuntimeError, OSError, subprocess.SubprocessError) as error:
+        text = str(error).splitlines()
+        lines.append(Line(name, "", "", "", "", "", f"FAILED: {text[0] if text else error!r}"))
+    return lines
+
+
+def chosen(words):
+    unknown = [word for word in words
+               if not any(name == word or name.startswith(f"{word}-") for name in ROWS)]
+    if unknown:
+        raise SystemExit(f"table: no line is called '{unknown[0]}'; there are: {' '.join(ROWS)}")
+    return [name for name in ROWS if not words or
+            any(name == word or name.startswith(f"{word}-") for word in words)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Measure all that Spry promises about speed.")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=" ".join(ROWS))
+    parser.add_argument("--quick", action="store_true", help="fewer turns, one thread for layers")
+    parser.add_argument("--markdown", metavar="FILE", help="write the table and all raw rows")
+    parser.add_argument("--json", metavar="FILE", help="write everything, every turn included")
+    arguments = parser.parse_args()
+    names = chosen(arguments.rows)
+    machine = interleave.describe_machine()
+    start = time.monotonic()
+    try:
+        bench = Bench(arguments.quick, peak_facts())
+    except Skip as reason:
+        print(f"table: {reason}", file=sys.stderr)
+        return 6
+    lines = []
+    for name in names:
+        print(f"{time.monotonic() - start:5.0f} s  {name}", file=sys.stderr, flush=True)
+        lines += measure_row(bench, name)
+    machine["minutes"] = round((time.monotonic() - start) / 60, 1)
+    machine["mode"] = "quick" if arguments.quick else "full"
+    print_lines(machine, bench.facts, lines)
+    if arguments.markdown:
+        write_markdown(arguments.markdown, machine, bench.facts, lines)
+    if arguments.json:
+        interleave.write_json(arguments.json, {"machine": machine, "peak": bench.facts,
+                                               "lines": [vars(line) for line in lines]})
+    bad = [line for line in lines if line.verdict.startswith(("MISSED", "FAILED"))]
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+#!/usr/bin/python3
+"""Times convolutions whose matrix of patches never exists against the same kernel that reads a
+stored one (explicit im2col), taking turns A B A B.
+
+    versus_explicit.py [NETWORK ...] [--dtype f32|bf16|u8s8] [--limit 40]
+
+Options are those of versus_onednn.py. The left side plans as the product does (`auto`), the right
+one is told to store the matrix first (`explicit`). Exit code 1 when --require-mean or
+--require-each is missed, 6 when the program was not built.
+"""
+
+import sys
+
+import inputs
+import interleave
+import versus_onednn
+
+
+def start(arguments, way, threads):
+    """One side: Spry, told how to plan."""
+    return versus_onednn.start(way, arguments.spry or versus_onednn.SPRY, arguments,
+                               ["--threads", str(threads), "--way", way], {})
+
+
+def measure(arguments, shapes, threads):
+    """Rows of one thread count; depthwise layers and products have no patches to store."""
+    rows = []
+    with start(arguments, "auto", threads) as ours, \
+            start(arguments, "explicit", threads) as other:
+        for shape in shapes:
+            row = {"shape": shape.line, "threads": threads, "uses": shape.uses,
+                   "operations": shape.operations}
+            if not (ours.set_shape(shape.line) and other.set_shape(shape.line)):
+                rows.append({**row, "skipped": ours.how if not ours.has_shape else other.how})
+                continue
+            turns = interleave.compare(ours, other, arguments.rounds, arguments.warm_up,
+                                       arguments.seconds)
+            rows.append({**row, "kernel": ours.how, "spry_ms": turns.left_ms,
+                         "peer_ms": turns.right_ms, "ratio": turns.ratio,
+                         "spry_turns_ms": turns.left, "peer_turns_ms": turns.right,
+                         "spry_version": ours.facts["version"]})
+    return rows
+
+
+def main():
+    arguments = versus_onednn.parse_arguments([*sys.argv[1:], "--kind", "conv"])
+    machine = interleave.describe_machine()
+    shapes = versus_onednn.choose_shapes(arguments)
+    try:
+        rows = [row for threads in arguments.threads
+                for row in measure(arguments, shapes, threads)]
+    except inputs.Unavailable as missing:
+        print(f"skipped: {missing}")
+        return 6
+    print(f"{machine['cpu']}, {machine['cores_usable']} cores, load "
+          f"{machine['load_average_at_start']} at start, {machine['date']}; {arguments.dtype}; "
+          f"{arguments.rounds} turns each\n")
+    interleave.print_table(["shape", "threads", "implicit ms", "GFLOP/s", "explicit ms", "GFLOP/s",
+                            "ratio"], [versus_onednn.format_row(row) for row in rows])
+    met = versus_onednn.check(arguments, rows)
+    if arguments.json:
+        interleave.write_json(arguments.json, {"machine": machine, "rows": rows})
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
