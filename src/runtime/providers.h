@@ -21,7 +21,6 @@ extern const provider provider_linear_s8;
 extern const provider provider_matmul_f32;
 extern const provider provider_matmul_s8;
 extern const provider provider_nbits;
-extern const provider provider_nbits;
 extern const provider provider_norm_nhwc;
 extern const provider provider_pool_f32;
 extern const provider provider_pool_nhwc;
