@@ -49,6 +49,7 @@ static bool read_second(const provider_site *site, depthwise_nhwc_problem *p)
     *p = (depthwise_nhwc_problem){.shape = provider_plane_shape(&w, weights->shape[0]),
                                   .batch = x->dims[0].size,
                                   .multiplier = 1,
+                                  .depth = 1,
                                   .type = BRGEMM_F32,
                                   .result_size = sizeof(float)};
     return graph_attribute_int(site->node, "group", 1) == weights->shape[0];
@@ -117,7 +118,7 @@ static void plan(const provider_site *site, const depthwise_nhwc_problem *second
 
     first.type = precision_of_products(site, channels, filters);
     conv_nhwc_plan(&first, brgemm_select(first.type), CONV_NHWC_AUTO, 1, &s->first);
-    depthwise_nhwc_plan(second, depthwise_nhwc_select(BRGEMM_F32, 0, 0), 1, &s->second);
+    depthwise_nhwc_plan(second, depthwise_nhwc_select(second, 0, 0), 1, &s->second);
     s->strip = 1;
     while (s->strip < shape->out_h &&
            rows_between(shape, s->strip + 1) * row_floats * (int64_t)sizeof(float) <= STRIP_BYTES) {
