@@ -12,6 +12,7 @@ extern const provider provider_attention;
 extern const provider provider_conv_depthwise;
 extern const provider provider_conv_f32;
 extern const provider provider_conv_nhwc;
+extern const provider provider_conv_pair;
 extern const provider provider_conv_s8;
 extern const provider provider_conv_transpose;
 extern const provider provider_conv_winograd;

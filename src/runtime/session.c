@@ -7,6 +7,7 @@
 #include "runtime/execute.h"
 #include "runtime/fuse.h"
 #include "runtime/layout.h"
+#include "runtime/pair.h"
 #include "runtime/prepare.h"
 #include "runtime/profile.h"
 #include "spry/session.h"
@@ -231,7 +232,10 @@ static spry_status optimise(graph *g, const spry_session_options *options, spry_
     if (status == SPRY_OK) {
         status = layout_graph(g, options, error);
     }
-    return status == SPRY_OK ? fuse_activations(g, options, error) : status;
+    if (status == SPRY_OK) {
+        status = fuse_activations(g, options, error);
+    }
+    return status == SPRY_OK ? pair_graph(g, options, error) : status;
 }
 
 static spry_status make_plan(spry_session *s, const value *const *inputs, kept_plan *kept,
