@@ -1,6 +1,6 @@
 /* Depthwise convolution (one or two spatial axes, constant weights): Conv on channels-last images,
- * also in groups of a few channels; QLinearConv and ConvInteger on any, turned on the way where they
- * are planar. */
+ * also in groups of a few channels; QLinearConv and ConvInteger on any, turned on the way where
+ * they are planar. */
 #include <string.h>
 
 #include "base/alloc.h"

@@ -1,9 +1,9 @@
 /* The body of the channels-last depthwise kernels, compiled once per width of vectors by the files
  * that include it.
  *
- * A strip is a few columns of the output by a block of channels; the sums of one of its rows stay in
- * registers. A pixel of the input is loaded once per kernel row and multiplied for each output that
- * sees it, and going down a strip its rows stay in the first cache. */
+ * A strip is a few columns of the output by a block of channels; the sums of one of its rows stay
+ * in registers. A pixel of the input is loaded once per kernel row and multiplied for each output
+ * that sees it, and going down a strip its rows stay in the first cache. */
 #ifndef KERNELS_CONV_DEPTHWISE_NHWC_BODY_H
 #define KERNELS_CONV_DEPTHWISE_NHWC_BODY_H
 
@@ -124,7 +124,7 @@ VEC_INLINE void dw_store(float *to, vec_f32 x, int lanes, int v, dw_care care)
     }
 }
 
-/* What becomes of a strip's sums: the finish, kept where the compiler sees that nobody writes it. */
+/* What becomes of a strip's sums: the finish, where the compiler sees that nobody writes it. */
 typedef struct dw_ending {
     vec_f32 bias[DW_VECTORS];
     vec_f32 lower, upper;
