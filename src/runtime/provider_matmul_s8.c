@@ -168,8 +168,8 @@ static spry_status pack_weights(matmul_state *s, spry_error *error)
     return SPRY_OK;
 }
 
-/* Rows first, whose bytes stay in cache; columns where there are too few rows for the team. Sums are
- * exact, so that results do not depend on it. */
+/* Rows first, whose bytes stay in cache; columns where there are too few rows for the team. Sums
+ * are exact, so that results do not depend on it. */
 static void choose_slices(matmul_state *s, int members)
 {
     int64_t wanted = members > 1 ? (int64_t)members * PIECES_PER_MEMBER : 1;
