@@ -10,6 +10,8 @@
 
 static const provider *const providers[] = {
     &provider_attention,
+    &provider_conv_pair,
+    &provider_conv_3d,
     &provider_conv_depthwise,
     &provider_conv_winograd,
     &provider_conv_nhwc,
@@ -25,8 +27,6 @@ static const provider *const providers[] = {
     &provider_linear_s8,
     &provider_norm_nhwc,
     &provider_rows_s8,
-    &provider_conv_pair,
-    &provider_conv_3d,
     NULL,
 };
 

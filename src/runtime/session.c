@@ -224,7 +224,7 @@ static bool plan_fits(const kept_plan *kept, const graph *g, const value *const 
 /* What is done for speed when all shapes are known. */
 static spry_status optimise(graph *g, const spry_session_options *options, spry_error *error)
 {
-    spry_status status = attention_graph(g, options, error);
+    spry_status status = attention_graph(g, error);
 
     if (status == SPRY_OK) {
         status = fuse_graph(g, options, error);

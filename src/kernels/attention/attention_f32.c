@@ -195,6 +195,15 @@ static void mask_row(const piece *w, const place *query, int64_t key, int64_t n,
     }
 }
 
+/* Has floats near by the time they are read: rows of a head lie far apart, which the hardware does
+ * not foresee. */
+static void ask_for(const float *from, int64_t size)
+{
+    for (int64_t e = 0; e < size; e += ALIGNED) {
+        __builtin_prefetch(from + e, 0, 2);
+    }
+}
+
 /* Scores of the strip against the n keys from `key` on, whose packed block is in place. */
 static void score_strip(const piece *w, place first, int rows, int64_t key, int64_t n)
 {
@@ -204,8 +213,12 @@ static void score_strip(const piece *w, place first, int rows, int64_t key, int6
     place at = first;
 
     for (int r = 0; r < rows; r++, step(w, &at)) {
-        w->kernel->pack_query(q + at.head * p->q.head + at.row * p->q.token, p->size, factor,
-                              w->q + (int64_t)r * ATTENTION_PITCH);
+        const float *row = q + at.head * p->q.head + at.row * p->q.token;
+
+        w->kernel->pack_query(row, p->size, factor, w->q + (int64_t)r * ATTENTION_PITCH);
+        if (at.row + w->kernel->mr < p->rows) { /* the next strip's */
+            ask_for(row + w->kernel->mr * p->q.token, p->size);
+        }
     }
     w->kernel->scores(w->q, w->k, rows, n, p->size, w->s);
     if (p->mask.kind == ATTENTION_NO_MASK && !p->is_causal) {
@@ -236,7 +249,7 @@ static void pack_keys_of(const piece *w, int64_t key, int64_t n)
 }
 
 /* Asks for a strip's share of what the next head's piece reads first: its queries, and keys and
- * values of its first block. Rows of heads lie far apart, which the hardware does not foresee. */
+ * values of its first block. */
 static void ask_for_next(const piece *w, int64_t query)
 {
     const attention_problem *p = w->p;
@@ -256,9 +269,7 @@ static void ask_for_next(const piece *w, int64_t query)
         const float *at = o->data + w->image * o->batch + heads[i] * o->head;
 
         for (int64_t row = strip * share; row < least(rows, (strip + 1) * share); row++) {
-            for (int64_t e = 0; e < size; e += ALIGNED) {
-                __builtin_prefetch(at + row * o->token + e, 0, 2);
-            }
+            ask_for(at + row * o->token, size);
         }
     }
 }
