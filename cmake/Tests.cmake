@@ -2,6 +2,8 @@
 #   tests/<layer>/test_<thing>.c  cmocka program        target test_<layer>_<thing>
 #   tests/cli/<case>.sh           the program, whole     (_name.sh is shared text, no test)
 #   tests/{package,tools}/*.sh    what is installed; what developers run
+#   tests/isa/*.sh                the program at every level of instructions
+#   tests/callgrind               instructions of ten kernels, against recorded counts
 #   examples/<name>.c             built, run             target example_<name>
 #   tests/fuzz/fuzz_<name>.c      every file of tests/fuzz/corpus/<name>/ is replayed
 # CTest names are <folder>/<thing>, labels are the folder. A test that returns 77 is skipped.
@@ -24,16 +26,17 @@ if(TARGET spry)
     list(APPEND spry_test_environment "SPRY_BINARY=$<TARGET_FILE:spry>")
 endif()
 
-# spry_test(NAME folder/thing LABEL folder COMMAND ...)
+# spry_test(NAME folder/thing LABEL folder [ENVIRONMENT NAME=VALUE] COMMAND ...)
 function(spry_test)
-    cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;LABEL" "COMMAND")
+    cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;LABEL;ENVIRONMENT" "COMMAND")
     if(SPRY_TEST_LAYERS AND NOT arg_LABEL IN_LIST SPRY_TEST_LAYERS)
         return()
     endif()
     set(name "${SPRY_TEST_PREFIX}${arg_NAME}")
     add_test(NAME "${name}" COMMAND ${arg_COMMAND} WORKING_DIRECTORY "${CMAKE_BINARY_DIR}")
     set_tests_properties("${name}" PROPERTIES LABELS "${arg_LABEL}" TIMEOUT 600
-                         SKIP_RETURN_CODE 77 ENVIRONMENT "${spry_test_environment}")
+                         SKIP_RETURN_CODE 77
+                         ENVIRONMENT "${spry_test_environment};${arg_ENVIRONMENT}")
 endfunction()
 
 # Every program of one kind: same includes, same libraries. Tests see internal headers.
@@ -56,6 +59,13 @@ if(support_sources)
 endif()
 
 # --- unit tests ------------------------------------------------------------------------------
+# What depends on the level of instructions is tested at lower levels as well. A sanitizer build
+# would take too long.
+set(isa_layers kernels runtime)
+set(isa_levels "")
+if(NOT SPRY_SANITIZE AND NOT SPRY_FUZZ AND spry_processor STREQUAL "x86_64")
+    set(isa_levels generic avx2 avx512)
+endif()
 file(GLOB unit_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/*/test_*.c")
 foreach(source IN LISTS unit_sources)
     cmake_path(GET source PARENT_PATH folder)
@@ -70,6 +80,12 @@ foreach(source IN LISTS unit_sources)
     target_link_libraries(test_${layer}_${thing} PRIVATE ${spry_test_support} spry_static
                           PkgConfig::SPRY_CMOCKA)
     spry_test(NAME ${layer}/${thing} LABEL ${layer} COMMAND test_${layer}_${thing})
+    if(layer IN_LIST isa_layers)
+        foreach(level IN LISTS isa_levels)
+            spry_test(NAME isa-${level}/${layer}/${thing} LABEL isa ENVIRONMENT SPRY_ISA=${level}
+                      COMMAND test_${layer}_${thing})
+        endforeach()
+    endif()
 endforeach()
 
 # --- ONNX's own backend tests ------------------------------------------------------------------
@@ -80,6 +96,19 @@ if(NOT SPRY_SANITIZE AND NOT SPRY_FUZZ AND (NOT SPRY_TEST_LAYERS OR "onnx" IN_LI
                       "${CMAKE_BINARY_DIR}/onnx")
 endif()
 
+# --- instruction counts ------------------------------------------------------------------------
+# Of the release build on x86-64, where they were recorded.
+if(NOT SPRY_SANITIZE AND NOT SPRY_FUZZ AND NOT SPRY_TEST_LAYERS AND CMAKE_BUILD_TYPE STREQUAL "Release"
+   AND spry_processor STREQUAL "x86_64")
+    spry_test_program(callgrind_kernels tests/callgrind/kernels.c bench/layer.c bench/shape.c
+                      bench/serve.c)
+    target_include_directories(callgrind_kernels PRIVATE "${CMAKE_SOURCE_DIR}" bench)
+    spry_test(NAME callgrind/counts LABEL callgrind
+              COMMAND python3 "${CMAKE_SOURCE_DIR}/tests/callgrind/counts.py"
+                      $<TARGET_FILE:callgrind_kernels>
+                      "${CMAKE_C_COMPILER_ID}-${CMAKE_C_COMPILER_VERSION}")
+endif()
+
 # --- scripts ---------------------------------------------------------------------------------
 # Whole commands (cli), the installed package, the tools. Each needs what its folder is about.
 set(script_folders "")
@@ -87,7 +116,7 @@ if(TARGET spry)
     list(APPEND script_folders cli)
 endif()
 if(NOT SPRY_SANITIZE)
-    list(APPEND script_folders tools)
+    list(APPEND script_folders tools isa)
 endif()
 if(SPRY_SHARED)
     list(APPEND script_folders package)

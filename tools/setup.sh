@@ -8,6 +8,9 @@ set -eu
 packages_build="gcc libc6-dev cmake ninja-build pkg-config ccache libcmocka-dev
     libjansson-dev libhwloc-dev libzip-dev zlib1g-dev libturbojpeg0-dev libpng-dev libwebp-dev"
 packages_test="clang libclang-rt-dev llvm libonnx-testdata python3"
+case $(uname -m) in
+x86_64) packages_test="$packages_test qemu-user valgrind" ;;
+esac
 packages_lint="clang clang-format g++ pmccabe codespell python3"
 packages_docs="doxygen cmake ninja-build"
 packages_bench="libdnnl-dev python3-numpy python3-torch python3-torchvision"

@@ -1,25 +1,17 @@
 /* Finds dequantised products, convolutions and sums that are quantised again. */
-#include "runtime/integer.h"
-
 #include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "runtime/chain.h"
 #include "runtime/fuse.h"
+#include "runtime/integer_match.h"
 #include "tensor/convert.h"
-
-/* A tensor of quantised numbers: what a DequantizeLinear reads. */
-typedef struct quantised {
-    int32_t data, scale, zero; /* values; `zero` may be GRAPH_NONE */
-    int64_t axis;              /* of several scales */
-} quantised;
 
 /* What an operator is rewritten to, as far as it has been followed. */
 typedef struct match {
+    integer_pass *pass;
     graph *g;
-    const graph_uses *uses;
-    const spry_session_options *options;
     spry_error *error;
     int32_t node;
     const char *type; /* of the new node */
@@ -33,31 +25,28 @@ typedef struct match {
 
 /* ---- reading ---- */
 
-static const tensor *constant_at(const graph *g, const graph_node *n, int32_t port)
+const tensor *integer_constant(const graph *g, const graph_node *n, int32_t port)
 {
     int32_t id = chain_input(n, port);
 
     return id != GRAPH_NONE ? graph_constant(g, id) : NULL;
 }
 
-/* A standard DequantizeLinear or QuantizeLinear with constant f32 scales that are not blocked, and
- * a constant zero point or none. */
-static bool is_plain_linear(const graph *g, const graph_node *n, const char *type)
+bool integer_is_plain_linear(const graph *g, const graph_node *n, const char *type)
 {
-    const tensor *scale = constant_at(g, n, 1);
+    const tensor *scale = integer_constant(g, n, 1);
 
     return chain_is(n, type) && scale != NULL && scale->dtype == SPRY_DTYPE_F32 &&
            graph_attribute_int(n, "block_size", 0) == 0 && chain_input(n, 0) != GRAPH_NONE &&
-           (chain_input(n, 2) == GRAPH_NONE || constant_at(g, n, 2) != NULL);
+           (chain_input(n, 2) == GRAPH_NONE || integer_constant(g, n, 2) != NULL);
 }
 
-/* What the value was dequantised from; false when it was not. */
-static bool read_quantised(const graph *g, int32_t id, quantised *q)
+bool integer_read_quantised(const graph *g, int32_t id, quantised *q)
 {
     int32_t producer = id != GRAPH_NONE ? g->values[id].producer : GRAPH_NONE;
     const graph_node *n = producer != GRAPH_NONE ? &g->nodes[producer] : NULL;
 
-    if (n == NULL || n->removed || !is_plain_linear(g, n, "DequantizeLinear")) {
+    if (n == NULL || n->removed || !integer_is_plain_linear(g, n, "DequantizeLinear")) {
         return false;
     }
     *q = (quantised){.data = n->inputs[0],
@@ -77,12 +66,11 @@ static bool is_single_scale(const graph *g, const quantised *q)
     return tensor_count(scale_of(g, q)) == 1;
 }
 
-/* Computed bytes with one scale. */
-static bool read_activation(const graph *g, int32_t id, quantised *q)
+bool integer_read_activation(const graph *g, int32_t id, quantised *q)
 {
     spry_dtype dtype;
 
-    if (!read_quantised(g, id, q) || !is_single_scale(g, q) ||
+    if (!integer_read_quantised(g, id, q) || !is_single_scale(g, q) ||
         g->values[q->data].constant != NULL) {
         return false;
     }
@@ -95,7 +83,7 @@ static bool read_weights(const graph *g, int32_t id, int64_t axis, quantised *q)
 {
     const tensor *data;
 
-    if (!read_quantised(g, id, q)) {
+    if (!integer_read_quantised(g, id, q)) {
         return false;
     }
     data = graph_constant(g, q->data);
@@ -116,7 +104,7 @@ static const tensor *bias_data(const graph *g, int32_t id, quantised *q)
     if (t != NULL) {
         return t->dtype == SPRY_DTYPE_F32 ? t : NULL;
     }
-    if (!read_quantised(g, id, q)) {
+    if (!integer_read_quantised(g, id, q)) {
         return NULL;
     }
     t = graph_constant(g, q->data);
@@ -182,6 +170,11 @@ static spry_status add_bias(match *m, bool *made)
 
 /* ---- following ---- */
 
+int32_t integer_only_user(const integer_pass *p, int32_t id)
+{
+    return id < p->value_count ? chain_only_user(p->g, p->uses, id) : GRAPH_NONE;
+}
+
 static void absorb(match *m, int32_t node)
 {
     m->removed[m->removed_count++] = node;
@@ -191,7 +184,7 @@ static void absorb(match *m, int32_t node)
 /* Takes in an Add of a bias per column. */
 static void follow_bias(match *m)
 {
-    int32_t user = chain_only_user(m->g, m->uses, m->end.result);
+    int32_t user = integer_only_user(m->pass, m->end.result);
     const graph_node *n = user != GRAPH_NONE ? &m->g->nodes[user] : NULL;
     const graph_type *type = &m->g->values[m->end.result].type;
     quantised q;
@@ -213,7 +206,7 @@ static void follow_bias(match *m)
 
 static void follow_clamp(match *m)
 {
-    int32_t user = chain_only_user(m->g, m->uses, m->end.result);
+    int32_t user = integer_only_user(m->pass, m->end.result);
 
     if (user != GRAPH_NONE && chain_take_clamp(m->g, &m->g->nodes[user], &m->end)) {
         absorb(m, user);
@@ -223,12 +216,12 @@ static void follow_clamp(match *m)
 /* Takes in a QuantizeLinear to bytes of one scale. False when none follows. */
 static bool follow_quantize(match *m)
 {
-    int32_t user = chain_only_user(m->g, m->uses, m->end.result);
+    int32_t user = integer_only_user(m->pass, m->end.result);
     const graph_node *n = user != GRAPH_NONE ? &m->g->nodes[user] : NULL;
     spry_dtype dtype;
 
-    if (n == NULL || !is_plain_linear(m->g, n, "QuantizeLinear") || n->inputs[0] != m->end.result ||
-        tensor_count(constant_at(m->g, n, 1)) != 1) {
+    if (n == NULL || !integer_is_plain_linear(m->g, n, "QuantizeLinear") ||
+        n->inputs[0] != m->end.result || tensor_count(integer_constant(m->g, n, 1)) != 1) {
         return false;
     }
     dtype = m->g->values[n->outputs[0]].type.dtype;
@@ -256,7 +249,7 @@ static void set_ports(match *m)
 static bool is_executable(const match *m)
 {
     graph_node n = m->g->nodes[m->node];
-    provider_site site = {.g = m->g, .node = &n, .options = m->options};
+    provider_site site = {.g = m->g, .node = &n, .options = m->pass->options};
     int32_t ports[INTEGER_PORTS];
     int32_t result = m->end.result;
 
@@ -269,14 +262,14 @@ static bool is_executable(const match *m)
     return provider_find(&site) != NULL;
 }
 
-static const op integer_op = {.name = "Integer",
-                              .domain = INTEGER_DOMAIN,
-                              .min_inputs = 2,
-                              .max_inputs = INTEGER_PORTS,
-                              .min_outputs = 1,
-                              .max_outputs = 1,
-                              .run = chain_refuse_to_run,
-                              .cost = chain_cost};
+const op integer_op = {.name = "Integer",
+                       .domain = INTEGER_DOMAIN,
+                       .min_inputs = 2,
+                       .max_inputs = INTEGER_PORTS,
+                       .min_outputs = 1,
+                       .max_outputs = 1,
+                       .run = chain_refuse_to_run,
+                       .cost = chain_cost};
 
 static spry_status rewrite(match *m)
 {
@@ -323,8 +316,9 @@ static bool match_product(match *m)
     int64_t axis = is_conv || graph_attribute_int(n, "transB", 0) != 0 ? 0 : 1;
 
     if ((!is_conv && !is_gemm && !chain_is(n, "MatMul")) || (is_gemm && !is_plain_gemm(n)) ||
-        !read_activation(g, chain_input(n, 0), &m->x) ||
-        !read_weights(g, chain_input(n, 1), axis, &m->w)) {
+        !integer_read_activation(g, chain_input(n, 0), &m->x) ||
+        (!read_weights(g, chain_input(n, 1), axis, &m->w) &&
+         (is_conv || !integer_read_activation(g, chain_input(n, 1), &m->w)))) {
         return false;
     }
     m->type = is_conv ? "QLinearConv" : "QLinearMatMul";
@@ -359,8 +353,8 @@ static bool match_sum(match *m)
     const graph *g = m->g;
     const graph_node *n = &g->nodes[m->node];
 
-    if (!chain_is(n, "Add") || !read_activation(g, chain_input(n, 0), &m->x) ||
-        !read_activation(g, chain_input(n, 1), &m->w)) {
+    if (!chain_is(n, "Add") || !integer_read_activation(g, chain_input(n, 0), &m->x) ||
+        !integer_read_activation(g, chain_input(n, 1), &m->w)) {
         return false;
     }
     m->type = "QLinearAdd";
@@ -369,79 +363,57 @@ static bool match_sum(match *m)
     return follow_quantize(m);
 }
 
-/* ---- operators that move bytes ---- */
+/* ---- DequantizeLinear ---- */
 
-/* DequantizeLinear -> move -> ... becomes move -> DequantizeLinear -> ..., for operators that give
- * back elements of their first input. What follows sees the DequantizeLinear. */
-static bool is_move(const graph_node *n)
+spry_status integer_add_dequantize(integer_pass *p, int32_t like, const quantised *q, int32_t bytes,
+                                   int32_t result)
 {
-    static const char *const moves[] = {"Reshape",   "Flatten",   "Squeeze",
-                                        "Unsqueeze", "Transpose", "Identity"};
-
-    for (size_t i = 0; i < sizeof moves / sizeof *moves; i++) {
-        if (chain_is(n, moves[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The node works on the bytes; a new DequantizeLinear makes its old result from the new one. */
-static spry_status move_before(match *m)
-{
-    graph *g = m->g;
-    graph_node *n = &g->nodes[m->node];
-    const graph_node *before = &g->nodes[g->values[n->inputs[0]].producer];
-    const op *definition = before->op;
-    int32_t opset = before->opset;
-    int32_t result = n->outputs[0];
-    int32_t bytes;
-    int32_t after;
-    spry_status status = graph_add_value(g, NULL, &bytes, m->error);
+    graph *g = p->g;
+    const op *definition = g->nodes[like].op;
+    int32_t opset = g->nodes[like].opset;
+    int32_t node;
+    spry_status status = graph_add_node(g, "DequantizeLinear", "", opset, 3, 1, &node, p->error);
 
     if (status == SPRY_OK) {
-        status = graph_add_node(g, "DequantizeLinear", "", opset, 3, 1, &after, m->error);
+        g->nodes[node].op = definition;
+        graph_set_input(g, node, 0, bytes);
+        graph_set_input(g, node, 1, q->scale);
+        graph_set_input(g, node, 2, q->zero);
+        graph_set_output(g, node, 0, result);
     }
-    if (status != SPRY_OK) {
-        return status;
-    }
-    g->values[bytes].type = g->values[result].type;
-    g->values[bytes].type.dtype = g->values[m->x.data].type.dtype;
-    graph_set_input(g, m->node, 0, m->x.data);
-    graph_set_output(g, m->node, 0, bytes);
-    g->nodes[after].op = definition;
-    graph_set_input(g, after, 0, bytes);
-    graph_set_input(g, after, 1, m->x.scale);
-    graph_set_input(g, after, 2, m->x.zero);
-    graph_set_output(g, after, 0, result);
-    return SPRY_OK;
+    return status;
 }
 
 /* ---- the pass ---- */
 
-static spry_status rewrite_at(graph *g, const graph_uses *uses, int32_t node,
-                              const spry_session_options *options, spry_error *error)
+static spry_status rewrite_at(integer_pass *p, int32_t node)
 {
-    match m = {.g = g,
-               .uses = uses,
-               .options = options,
-               .error = error,
+    graph *g = p->g;
+    match m = {.pass = p,
+               .g = g,
+               .error = p->error,
                .node = node,
                .bias = GRAPH_NONE,
                .end = {.lower = -INFINITY, .upper = INFINITY}};
     const graph_node *n = &g->nodes[node];
+    bool moved;
+    spry_status status;
 
-    if (n->removed || n->output_count != 1 || n->outputs[0] == GRAPH_NONE) {
+    if (n->removed) {
         return SPRY_OK;
+    }
+    status = integer_move_at(p, node, &moved);
+    n = &g->nodes[node];
+    if (status != SPRY_OK || moved || n->output_count != 1 || n->outputs[0] == GRAPH_NONE) {
+        return status;
+    }
+    if (chain_is(n, "QuantizeLinear")) {
+        return integer_bytes_at(p, node);
     }
     for (int i = 0; i < INTEGER_PORTS; i++) {
         m.ports[i] = GRAPH_NONE;
     }
     m.end.result = n->outputs[0];
-    if (is_move(n) && !g->values[n->outputs[0]].is_output &&
-        read_activation(g, n->inputs[0], &m.x)) {
-        return move_before(&m);
-    }
     if (match_sum(&m)) {
         return is_executable(&m) ? rewrite(&m) : SPRY_OK;
     }
@@ -452,12 +424,14 @@ spry_status integer_graph(graph *g, const spry_session_options *options, spry_er
 {
     arena memory;
     graph_uses uses;
+    integer_pass p = {
+        .g = g, .uses = &uses, .value_count = g->value_count, .options = options, .error = error};
     spry_status status;
 
     arena_init(&memory, &g->memory->allocator, SIZE_MAX);
     status = graph_find_uses(g, &memory, &uses, error);
     for (int32_t i = 0; status == SPRY_OK && i < g->node_count; i++) {
-        status = rewrite_at(g, &uses, i, options, error);
+        status = rewrite_at(&p, i);
     }
     arena_fini(&memory);
     return status == SPRY_OK ? graph_sort(g, error) : status;

@@ -8,7 +8,11 @@
  * clamp of fuse.h as attributes. Without a QuantizeLinear its last ports are omitted and the result
  * is f32. Likewise two DequantizeLinear -> Add [-> Relu | Clip] -> QuantizeLinear becomes a
  * QLinearAdd with the ports of com.microsoft's. Operators that only move numbers (Reshape,
- * Transpose, ...) do so before DequantizeLinear instead of after it.
+ * Transpose, MaxPool, ...) do so before DequantizeLinear instead of after it; a quantised Concat
+ * puts bytes together. Chains of functions of one number between DequantizeLinear and QuantizeLinear
+ * become one INTEGER_TABLE of 256 results, which the functions themselves have computed; Softmax
+ * (with a factor before it) and LayerNormalization between them become INTEGER_SOFTMAX and
+ * INTEGER_LAYER_NORM.
  *
  * Only nodes that a provider executes become integer nodes, so they never reach a reference kernel;
  * they exist in plans alone. Results are those of the same operators in real numbers, rounded once
@@ -19,6 +23,10 @@
 #include "runtime/provider.h"
 
 #define INTEGER_DOMAIN "ai.spry.integer"
+#define INTEGER_TABLE "Table"                          /* bytes, bytes[256] -> bytes */
+#define INTEGER_SOFTMAX "QLinearSoftmax"               /* of the last axis; ports below */
+#define INTEGER_LAYER_NORM "QLinearLayerNormalization" /* W: gamma, W + 1: beta; epsilon */
+#define INTEGER_FACTOR "spry_factor"                   /* float: multiplies the input; absent: 1 */
 
 enum {
     INTEGER_X = 0, /* each followed by its scale and zero point */

@@ -103,6 +103,9 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     conv_nhwc_pack(&s->plan, provider_constant(site, 1)->data, 0, s->packed);
     step->state = s;
     step->kernel = s->plan.kernel->name;
+    step->plan = conv_nhwc_way_name(s->plan.way);
+    step->threads = (int)provider_least(s->plan.pieces, workers);
+    step->predicted_cycles = s->plan.predicted_cost;
     step->packed_bytes = (size_t)s->plan.packed_bytes;
     step->workspace_bytes = (size_t)s->plan.shared_bytes + workspace;
     return SPRY_OK;

@@ -175,7 +175,10 @@ static spry_status make(const provider_site *site, conv_state *s, provider_step 
             return status;
         }
         if (relative_error <= tolerance) { /* false for NaN */
-            step->kernel = names[sizes[i] == 4];
+            step->kernel = s->plan.kernel->name;
+            step->plan = names[sizes[i] == 4];
+            step->threads = (int)provider_least(s->plan.pieces, workers);
+            step->predicted_cycles = s->plan.team_cost;
             step->packed_bytes = s->packed_bytes;
             step->workspace_bytes = (size_t)(s->plan.shared_bytes + workers * s->plan.worker_bytes);
             return SPRY_OK;

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "runtime/fuse.h"
 #include "runtime/integer.h"
+#include "runtime/layout.h"
 #include "tensor/convert.h"
 #include "tensor/quantize.h"
 
@@ -90,7 +91,7 @@ static bool read_bias(const provider_site *site, integer_node *n)
 
 static bool is_known(const graph_node *node, const char *type_linear, const char *type_sums)
 {
-    bool is_standard = node->domain[0] == '\0';
+    bool is_standard = node->domain[0] == '\0' || strcmp(node->domain, LAYOUT_DOMAIN) == 0;
 
     return ((is_standard || strcmp(node->domain, INTEGER_DOMAIN) == 0) &&
             strcmp(node->type, type_linear) == 0) ||

@@ -1,5 +1,5 @@
-/* QuantizeLinear and DequantizeLinear between f32 and bytes of one scale, and QLinearAdd of equal
- * shapes. */
+/* QuantizeLinear and DequantizeLinear between f32 and bytes of one scale, QLinearAdd of equal shapes,
+ * and tables of bytes. */
 #include <math.h>
 #include <string.h>
 
@@ -13,7 +13,8 @@ typedef enum linear_kind {
     LINEAR_NONE,
     LINEAR_QUANTIZE,
     LINEAR_DEQUANTIZE,
-    LINEAR_ADD
+    LINEAR_ADD,
+    LINEAR_TABLE
 } linear_kind;
 
 typedef struct linear_state {
@@ -68,6 +69,16 @@ static bool is_sum(const provider_site *site)
            has_single_scale(site, INTEGER_W + 1) && has_single_scale(site, INTEGER_Y_SCALE);
 }
 
+static bool is_table(const provider_site *site)
+{
+    const graph_type *table = provider_input_type(site, 1);
+
+    return strcmp(site->node->domain, INTEGER_DOMAIN) == 0 &&
+           strcmp(site->node->type, INTEGER_TABLE) == 0 && is_bytes(provider_input_type(site, 0)) &&
+           is_bytes(provider_output_type(site, 0)) && is_bytes(table) &&
+           op_work_count(table) == 256;
+}
+
 static linear_kind kind_of(const provider_site *site)
 {
     const graph_type *x = provider_input_type(site, 0);
@@ -75,6 +86,9 @@ static linear_kind kind_of(const provider_site *site)
 
     if (is_sum(site)) {
         return LINEAR_ADD;
+    }
+    if (is_table(site)) {
+        return LINEAR_TABLE;
     }
     if (site->node->domain[0] != '\0' || !has_single_scale(site, 1)) {
         return LINEAR_NONE;
@@ -141,6 +155,9 @@ static void run_elements(void *context, int64_t begin, int64_t end, int worker)
     case LINEAR_DEQUANTIZE:
         kernel->dequantize((float *)r->y + begin, (const uint8_t *)r->x + begin, n, r->x_grid);
         break;
+    case LINEAR_TABLE:
+        kernel->look_up((uint8_t *)r->y + begin, (const uint8_t *)r->x + begin, n, r->other);
+        break;
     default:
         kernel->add((uint8_t *)r->y + begin, (const uint8_t *)r->x + begin, r->x_grid,
                     (const uint8_t *)r->other + begin, r->other_grid, n, r->scale, r->target);
@@ -189,7 +206,9 @@ static spry_status run(void *state, op_call *call, void *workspace)
         return status;
     }
     r.y = y->data;
-    if (s->kind == LINEAR_QUANTIZE) {
+    if (s->kind == LINEAR_TABLE) {
+        r.other = op_call_input(call, 1)->data;
+    } else if (s->kind == LINEAR_QUANTIZE) {
         set_target(&r, call, 1, dtype);
     } else {
         r.x_grid = grid_at(call, 1, x->dtype);

@@ -8,7 +8,7 @@
 #include "runtime/providers.h"
 
 enum {
-    SLICE_BYTES = 256 * 1024, /* of rows that stay in cache while all columns pass by */
+    SLICE_BYTES = 512 * 1024, /* of rows that stay in cache while all columns pass by */
     PIECES_PER_MEMBER = 4     /* of a team: so that nobody waits long for the last */
 };
 
@@ -132,7 +132,7 @@ static void pack_panel(const matmul_state *s, const uint8_t *w, int64_t column, 
                                   .flip = s->node.w_flip};
     uint8_t *panel = packed + column * round_up(s->k, s->kernel->group);
 
-    brgemm_pack(s->kernel, &source, 1, s->k, count, panel);
+    brgemm_s8_pack_panel(s->kernel, &source, s->k, count, panel);
     sum_columns(s, panel, count, w_zero, sums + column);
 }
 
@@ -312,6 +312,8 @@ static void run_panel(const matmul_run *r, const uint8_t *a, int64_t rows, const
     const matmul_state *s = r->s;
     int64_t mr = s->kernel->mr;
     int64_t pitch = s->n * r->y_size;
+    int64_t panel_bytes = round_up(s->k, s->kernel->group) * s->kernel->nr;
+    int64_t share = provider_pieces(panel_bytes, provider_pieces(rows, mr)); /* of the next panel */
     brgemm_finish at = *finish;
     brgemm_tile tile = {.a_pitch = s->k,
                         .a_second = mr / 2 * s->k,
@@ -330,6 +332,7 @@ static void run_panel(const matmul_run *r, const uint8_t *a, int64_t rows, const
         tile.c = c + i * pitch;
         tile.rows = (int)provider_least(rows - i, mr);
         at.row_offset = finish->row_offset != NULL ? finish->row_offset + i : NULL;
+        brgemm_prefetch(panel + panel_bytes + i / mr * share, share);
         s->kernel->tile(&tile);
     }
 }

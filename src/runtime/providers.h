@@ -9,6 +9,7 @@
 #include "runtime/provider.h"
 
 extern const provider provider_attention;
+extern const provider provider_conv_depthwise;
 extern const provider provider_conv_f32;
 extern const provider provider_conv_nhwc;
 extern const provider provider_conv_s8;
@@ -21,6 +22,7 @@ extern const provider provider_norm_nhwc;
 extern const provider provider_nbits;
 extern const provider provider_pool_f32;
 extern const provider provider_pool_nhwc;
+extern const provider provider_rows_s8;
 
 /* The provider that would execute the node if `after`, one of the list, and those before it did not
  * exist, or NULL. */

@@ -1,4 +1,4 @@
-/* Channels-last convolution: every way on every variant against seven loops, between guard pages. */
+/* Channels-last convolution: every way on every variant against seven loops, between guards. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -58,18 +58,26 @@ static void check_case(const linear_s8_kernel *kernel, spry_random *r)
     uint8_t b[MOST];
     uint8_t y[MOST];
     uint8_t sum[MOST];
+    uint8_t table[256];
+    uint8_t found[MOST];
 
     fill(r, x, a, b);
     kernel->quantize(y, x, n, gy.scale, target);
     kernel->dequantize(back, a, n, ga);
     kernel->add(sum, a, ga, b, gb, n, gy.scale, target);
+    for (int i = 0; i < 256; i++) {
+        table[i] = (uint8_t)spry_random_below(r, 256);
+    }
+    kernel->look_up(found, a, n, table);
     for (int64_t i = 0; i < n; i++) {
         float first = quantize_back(byte_value(a[i], ga.is_signed), ga.scale, ga.zero);
-        float second = quantize_back(byte_value(b[i], gb.is_signed), gb.scale, gb.zero);
+        float left = quantize_back(byte_value(a[i], ga.is_signed), ga.scale / gy.scale, ga.zero);
+        float right = quantize_back(byte_value(b[i], gb.is_signed), gb.scale / gy.scale, gb.zero);
 
         assert_int_equal(y[i], (uint8_t)quantize_f32(x[i], gy.scale, target));
         assert_true(back[i] == first);
-        assert_int_equal(sum[i], (uint8_t)quantize_f32(first + second, gy.scale, target));
+        assert_int_equal(sum[i], (uint8_t)quantize_scaled(left + right, target));
+        assert_int_equal(found[i], table[a[i]]);
     }
 }
 

@@ -1,4 +1,4 @@
-/* The provider of channels-last convolutions against the reference kernel of Conv, over random
+/* The providers of channels-last convolutions against the reference kernel of Conv, over random
  * geometries: with bias, residual, clamp and activation, and for planar inputs. */
 #include <math.h>
 #include <setjmp.h>
@@ -35,7 +35,7 @@ typedef struct trial {
     int64_t groups, in_shape[4], weights_shape[4], out_shape[4];
     int64_t strides[2], dilations[2], pads[4];
     float *x, *x_last, *weights, *bias, *residual_last, *y, *y_last;
-    bool with_bias, with_residual, with_clamp, with_sigmoid, is_planar;
+    bool with_bias, with_residual, with_clamp, with_sigmoid, is_planar, is_depthwise;
 } trial;
 
 static int64_t product(int count, const int64_t *sizes)
@@ -79,9 +79,10 @@ static void turn(int rank, const int64_t *shape, const float *planar, float *las
     }
 }
 
-/* Runs the graph on x; the result goes to *y (released with value_fini). */
-static void run_graph(const net *n, bool with_providers, int rank, const int64_t *shape, float *x,
-                      value *y)
+/* Runs the graph on x, by that provider or (NULL) by reference kernels; the result goes to *y
+ * (released with value_fini). */
+static void run_graph(const net *n, const char *provider_name, int rank, const int64_t *shape,
+                      float *x, value *y)
 {
     spry_session_options options = spry_session_options_default();
     spry_error error = {0};
@@ -102,12 +103,12 @@ static void run_graph(const net *n, bool with_providers, int rank, const int64_t
     e.team = team;
     arena_init(&scratch, NULL, SIZE_MAX);
     arena_init(&text, NULL, SIZE_MAX);
-    if (plan_create(n->g, &options, team, !with_providers, &p, &error) != SPRY_OK ||
+    if (plan_create(n->g, &options, team, provider_name == NULL, &p, &error) != SPRY_OK ||
         execute_plan(&e, p, NULL, inputs, 1, outputs, 1) != SPRY_OK) {
         fail_msg("%s: %s", error.where, error.what);
     }
-    if (with_providers) {
-        assert_string_equal(p->steps[0].provider->name, "conv_nhwc");
+    if (provider_name != NULL) {
+        assert_string_equal(p->steps[0].provider->name, provider_name);
     }
     plan_destroy(p);
     arena_fini(&text);
@@ -145,7 +146,7 @@ static bool run_reference(trial *t)
     (void)add_conv(t, &n, t->with_bias ? "x w b" : "x w");
     is_possible = infer_graph(n.g, NULL) == SPRY_OK;
     if (is_possible) {
-        run_graph(&n, false, rank, t->in_shape, t->x, &y);
+        run_graph(&n, NULL, rank, t->in_shape, t->x, &y);
         for (int i = 0; i < rank; i++) {
             t->out_shape[i] = y.tensor.shape[i];
         }
@@ -212,7 +213,8 @@ static void run_moved(trial *t)
     moved->domain = LAYOUT_DOMAIN;
     moved->op = &moved_op;
     n.g->values[moved->outputs[0]].type = graph_type_tensor(SPRY_DTYPE_F32, rank, out);
-    run_graph(&n, true, rank, t->is_planar ? t->in_shape : in, t->is_planar ? t->x : t->x_last, &y);
+    run_graph(&n, t->is_depthwise ? "conv_depthwise" : "conv_nhwc", rank,
+              t->is_planar ? t->in_shape : in, t->is_planar ? t->x : t->x_last, &y);
     assert_int_equal(y.tensor.rank, rank);
     for (int i = 0; i < rank; i++) {
         assert_int_equal(y.tensor.shape[i], out[i]);
@@ -235,9 +237,15 @@ static void make_trial(trial *t, uint64_t stream)
     *t = (trial){.r = spry_random_stream(61, stream)};
     t->axes = (int)sample_integer(&t->r, 1, 2);
     t->is_planar = stream % 5 == 0;
+    t->is_depthwise = !t->is_planar && stream % 4 == 0;
     t->groups = t->is_planar ? 1 : sample_integer(&t->r, 1, 3);
     per_group = sample_integer(&t->r, t->groups > 1 ? 2 : 1, 40);
     t->weights_shape[0] = t->groups * sample_integer(&t->r, 1, 40);
+    if (t->is_depthwise) {
+        t->groups = sample_integer(&t->r, 2, 70);
+        per_group = 1;
+        t->weights_shape[0] = t->groups * sample_integer(&t->r, 1, 2);
+    }
     t->weights_shape[1] = per_group;
     t->in_shape[0] = sample_integer(&t->r, 1, 3);
     t->in_shape[1] = t->groups * per_group;

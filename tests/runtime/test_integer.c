@@ -132,7 +132,7 @@ static void test_moves_before_dequantising(void **state)
     net_fini(&n);
 }
 
-/* A result that somebody else reads stays f32; two computed operands stay as they are. */
+/* A result that somebody else reads stays f32. */
 static void test_left_alone(void **state)
 {
     static const int64_t x_shape[] = {8, 8};
@@ -141,26 +141,117 @@ static void test_left_alone(void **state)
 
     (void)state;
     start(&n, 2, x_shape, x_shape, 0);
-    (void)net_node(&n, "MatMul", "x x", "square");
     (void)net_node(&n, "MatMul", "x w", "product");
     (void)net_node(&n, "QuantizeLinear", "product half zero", "y");
-    net_output(&n, "square");
     net_output(&n, "product");
     net_output(&n, "y");
     rewrite(&n);
-    assert_int_equal(net_count(&n, "MatMul"), 1);
+    assert_int_equal(net_count(&n, "MatMul"), 0);
     assert_int_equal(net_count(&n, "QuantizeLinear"), 1);
     made = net_find(&n, "QLinearMatMul");
     assert_int_equal(made->outputs[0], net_value(&n, "product"));
     net_fini(&n);
 }
 
+/* Both operands of attention's products are computed. */
+static void test_product_of_activations(void **state)
+{
+    static const int64_t x_shape[] = {2, 8, 4};
+    static const int64_t v_shape[] = {2, 4, 3};
+    const graph_node *made;
+    net n;
+
+    (void)state;
+    start(&n, 3, x_shape, x_shape, 0);
+    (void)net_input(&n, "vq", SPRY_DTYPE_U8, 3, v_shape);
+    (void)net_node(&n, "DequantizeLinear", "vq third zero", "v");
+    (void)net_node(&n, "MatMul", "x v", "product");
+    (void)net_node(&n, "QuantizeLinear", "product half zero", "y");
+    net_output(&n, "y");
+    rewrite(&n);
+    made = net_find(&n, "QLinearMatMul");
+    assert_int_equal(made->inputs[INTEGER_W], net_value(&n, "vq"));
+    assert_int_equal(made->outputs[0], net_value(&n, "y"));
+    net_fini(&n);
+}
+
+static void test_functions_become_tables(void **state)
+{
+    static const int64_t shape[] = {2, 8};
+    net n;
+
+    (void)state;
+    start(&n, 2, shape, shape, 0);
+    (void)net_node(&n, "Mul", "half x", "scaled");
+    (void)net_node(&n, "Tanh", "scaled", "bent");
+    (void)net_node(&n, "QuantizeLinear", "bent third wzero", "y");
+    (void)net_node(&n, "QuantizeLinear", "x third zero", "again");
+    net_output(&n, "y");
+    net_output(&n, "again");
+    rewrite(&n);
+    assert_int_equal(net_count(&n, INTEGER_TABLE), 2);
+    assert_int_equal(n.g->values[net_value(&n, "y")].type.dtype, SPRY_DTYPE_I8);
+    net_fini(&n);
+}
+
+static void test_rows_are_normalised_as_bytes(void **state)
+{
+    static const int64_t shape[] = {4, 8};
+    static const int64_t eight[] = {8};
+    static const float gamma[8] = {1.0f};
+    net n;
+
+    (void)state;
+    start(&n, 2, shape, shape, 0);
+    n.opset = 17;
+    (void)net_constant(&n, "gamma", SPRY_DTYPE_F32, 1, eight, gamma);
+    (void)net_node(&n, "LayerNormalization", "x gamma", "normal");
+    (void)net_node(&n, "QuantizeLinear", "normal half zero", "y");
+    (void)net_node(&n, "Mul", "x third", "scaled");
+    (void)net_node(&n, "Softmax", "scaled", "soft");
+    (void)net_node(&n, "QuantizeLinear", "soft third zero", "z");
+    net_output(&n, "y");
+    net_output(&n, "z");
+    rewrite(&n);
+    assert_int_equal(net_count(&n, INTEGER_LAYER_NORM), 1);
+    assert_int_equal(net_count(&n, INTEGER_SOFTMAX), 1);
+    assert_true(graph_attribute_float(net_find(&n, INTEGER_SOFTMAX), INTEGER_FACTOR, 0.0f) ==
+                0.25f);
+    net_fini(&n);
+}
+
+/* Bytes are put together; what was quantised otherwise is looked up first. */
+static void test_concat_of_bytes(void **state)
+{
+    static const int64_t shape[] = {2, 8};
+    net n;
+
+    (void)state;
+    start(&n, 2, shape, shape, 0);
+    (void)net_input(&n, "vq", SPRY_DTYPE_U8, 2, shape);
+    (void)net_node(&n, "DequantizeLinear", "vq third zero", "v");
+    assert_int_equal(graph_set_int(n.g, net_node(&n, "Concat", "x v", "both"), "axis", 1, &error),
+                     SPRY_OK);
+    (void)net_node(&n, "QuantizeLinear", "both third zero", "y");
+    net_output(&n, "y");
+    rewrite(&n);
+    assert_int_equal(net_find(&n, "Concat")->outputs[0], net_value(&n, "y"));
+    assert_int_equal(net_count(&n, INTEGER_TABLE), 1);
+    net_fini(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_product),    cmocka_unit_test(test_convolution_without_result_scale),
-        cmocka_unit_test(test_sum),        cmocka_unit_test(test_moves_before_dequantising),
+        cmocka_unit_test(test_product),
+        cmocka_unit_test(test_convolution_without_result_scale),
+        cmocka_unit_test(test_sum),
+        cmocka_unit_test(test_moves_before_dequantising),
         cmocka_unit_test(test_left_alone),
+        cmocka_unit_test(test_product_of_activations),
+        cmocka_unit_test(test_functions_become_tables),
+        cmocka_unit_test(test_rows_are_normalised_as_bytes),
+        cmocka_unit_test(test_concat_of_bytes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,10 +70,9 @@ typedef struct brgemm_tile {
     int64_t a_second;
     const int64_t *tap_offsets; /* [taps], of A */
     int taps;
-    int64_t steps;    /* groups of k per tap; the last may read up to group - 1 elements beyond k */
-    const void *b;    /* packed panel */
-    const void *near; /* or NULL: 32 bytes per step from here on are wanted in the cache soon */
-    uint8_t flip;     /* BRGEMM_S8: 0x80 makes signed A unsigned (its zero point moves by 128) */
+    int64_t steps; /* groups of k per tap; the last may read up to group - 1 elements beyond k */
+    const void *b; /* packed panel */
+    uint8_t flip;  /* BRGEMM_S8: 0x80 makes signed A unsigned (its zero point moves by 128) */
     void *c;
     int64_t c_pitch;
     int64_t c_second;
@@ -81,6 +80,7 @@ typedef struct brgemm_tile {
     int columns;
     bool accumulate; /* the sum starts from C, which holds plain sums: f32, i32 for S8 */
     const brgemm_finish *finish; /* NULL: store the plain sums */
+    const void *next;            /* read soon: asked for, 64 bytes per step; or NULL */
 } brgemm_tile;
 
 /* A variant. */
@@ -140,5 +140,20 @@ typedef struct brgemm_source {
 } brgemm_source;
 void brgemm_pack(const brgemm_kernel *kernel, const brgemm_source *source, int64_t taps, int64_t k,
                  int64_t columns, void *packed);
+
+/* The same for one panel of one tap of bytes: fast enough to pack while a product runs. `k_inner` is
+ * not used. */
+void brgemm_s8_pack_panel(const brgemm_kernel *kernel, const brgemm_source *source, int64_t k,
+                          int64_t columns, uint8_t *packed);
+
+/* Asks for bytes that will be read some thousand cycles later. */
+static inline void brgemm_prefetch(const void *from, int64_t bytes)
+{
+    const char *line = from;
+
+    for (int64_t i = 0; i < bytes; i += 64) {
+        __builtin_prefetch(line + i, 0, 2);
+    }
+}
 
 #endif

@@ -62,19 +62,34 @@ BRGEMM_INLINE void brgemm_step(const brgemm_tile *t, const brgemm_rows *r, int64
     }
 }
 
-/* `rows` and `parts` (vectors of columns) are constants at every call, so that the sums become
- * registers. */
-BRGEMM_INLINE void brgemm_tile_of(const brgemm_tile *t, int rows, int parts)
+/* Asks for the lines of C before the sums are there to be stored. */
+BRGEMM_INLINE void brgemm_fetch_c(const brgemm_tile *t, int rows, int parts)
+{
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; i++) {
+        const char *c = brgemm_c_row(t, i, MR);
+
+#pragma GCC unroll 2
+        for (int part = 0; part < parts; part++) {
+            _mm_prefetch(c + part * VECTOR, _MM_HINT_T0);
+        }
+    }
+}
+
+/* `rows`, `parts` (vectors of columns) and `asks` (for t->next) are constants at every call, so that
+ * the sums become registers. */
+BRGEMM_INLINE void brgemm_tile_of(const brgemm_tile *t, int rows, int parts, bool asks)
 {
     brgemm_sums sums[MR * 2];
     const char *b = t->b;
-    const char *near = t->near != NULL ? t->near : b;
+    const char *next = t->next;
     brgemm_rows r = {.pitch = t->a_pitch};
 
     r.pitch3 = r.pitch * 3;
     r.pitch5 = r.pitch * 5;
     /* Hides how the three are related, or the compiler makes pointers of their sums. */
     __asm__("" : "+r"(r.pitch), "+r"(r.pitch3), "+r"(r.pitch5));
+    brgemm_fetch_c(t, rows, parts);
     if (t->accumulate) {
         brgemm_load(t, rows, parts, MR, sums);
     } else {
@@ -89,10 +104,13 @@ BRGEMM_INLINE void brgemm_tile_of(const brgemm_tile *t, int rows, int parts)
         r.top = (const char *)t->a + t->tap_offsets[tap];
         r.bottom = r.top + t->a_second;
         for (; left >= 2; left -= 2) {
+            if (asks) {
+                _mm_prefetch(next, _MM_HINT_T1);
+                _mm_prefetch(next + VECTOR, _MM_HINT_T1);
+                next += 2 * VECTOR;
+            }
             brgemm_step(t, &r, 0, b, rows, parts, sums);
             brgemm_step(t, &r, 4, b + (size_t)NR * 4, rows, parts, sums);
-            _mm_prefetch(near, _MM_HINT_T1);
-            near += VECTOR;
             r.top += 8;
             r.bottom += 8;
             b += (size_t)NR * 8;
@@ -108,26 +126,28 @@ BRGEMM_INLINE void brgemm_tile_of(const brgemm_tile *t, int rows, int parts)
 BRGEMM_INLINE void brgemm_tile_rows(const brgemm_tile *t, int parts)
 {
     switch (t->rows) {
-    case 14: brgemm_tile_of(t, 14, parts); break;
-    case 13: brgemm_tile_of(t, 13, parts); break;
-    case 12: brgemm_tile_of(t, 12, parts); break;
-    case 11: brgemm_tile_of(t, 11, parts); break;
-    case 10: brgemm_tile_of(t, 10, parts); break;
-    case 9: brgemm_tile_of(t, 9, parts); break;
-    case 8: brgemm_tile_of(t, 8, parts); break;
-    case 7: brgemm_tile_of(t, 7, parts); break;
-    case 6: brgemm_tile_of(t, 6, parts); break;
-    case 5: brgemm_tile_of(t, 5, parts); break;
-    case 4: brgemm_tile_of(t, 4, parts); break;
-    case 3: brgemm_tile_of(t, 3, parts); break;
-    case 2: brgemm_tile_of(t, 2, parts); break;
-    default: brgemm_tile_of(t, 1, parts); break;
+    case 14: brgemm_tile_of(t, 14, parts, false); break;
+    case 13: brgemm_tile_of(t, 13, parts, false); break;
+    case 12: brgemm_tile_of(t, 12, parts, false); break;
+    case 11: brgemm_tile_of(t, 11, parts, false); break;
+    case 10: brgemm_tile_of(t, 10, parts, false); break;
+    case 9: brgemm_tile_of(t, 9, parts, false); break;
+    case 8: brgemm_tile_of(t, 8, parts, false); break;
+    case 7: brgemm_tile_of(t, 7, parts, false); break;
+    case 6: brgemm_tile_of(t, 6, parts, false); break;
+    case 5: brgemm_tile_of(t, 5, parts, false); break;
+    case 4: brgemm_tile_of(t, 4, parts, false); break;
+    case 3: brgemm_tile_of(t, 3, parts, false); break;
+    case 2: brgemm_tile_of(t, 2, parts, false); break;
+    default: brgemm_tile_of(t, 1, parts, false); break;
     }
 }
 
 static void tile(const brgemm_tile *t)
 {
-    if (t->columns > BRGEMM_LANES) {
+    if (t->next != NULL && t->rows == MR && t->columns > BRGEMM_LANES) {
+        brgemm_tile_of(t, MR, 2, true);
+    } else if (t->columns > BRGEMM_LANES) {
         brgemm_tile_rows(t, 2);
     } else {
         brgemm_tile_rows(t, 1);

@@ -74,13 +74,20 @@ BRGEMM_INLINE void brgemm_finish_floats_avx512(const brgemm_tile *t, int rows, i
             }
         }
     }
-    if (f->activate == NULL && (f->lower != -INFINITY || f->upper != INFINITY)) {
+    if (f->activate == NULL && f->lower != -INFINITY) {
         __m512 lower = _mm512_set1_ps(f->lower);
-        __m512 upper = _mm512_set1_ps(f->upper);
 
 #pragma GCC unroll 64
         for (int i = 0; i < rows * parts; i++) { /* the second operand comes back when one is NaN */
-            sums[i] = _mm512_min_ps(upper, _mm512_max_ps(lower, sums[i]));
+            sums[i] = _mm512_max_ps(lower, sums[i]);
+        }
+    }
+    if (f->activate == NULL && f->upper != INFINITY) {
+        __m512 upper = _mm512_set1_ps(f->upper);
+
+#pragma GCC unroll 64
+        for (int i = 0; i < rows * parts; i++) {
+            sums[i] = _mm512_min_ps(upper, sums[i]);
         }
     }
 }

@@ -159,11 +159,11 @@ static void place_panel(const brgemm_product_call *call, const block *at, int64_
     if (call->unpack != NULL) {
         call->unpack(call->packed, panel, at->step, at->steps, workspace);
         tile->b = workspace;
-        tile->near = NULL;
+        tile->next = NULL;
         return;
     }
     tile->b = (const char *)call->packed + (panel * call->p->steps + at->step) * step_bytes;
-    tile->near =
+    tile->next =
         column + kernel->nr < at->end ? (const char *)tile->b + call->p->steps * step_bytes : NULL;
 }
 
@@ -175,7 +175,7 @@ static void run_panel(const brgemm_product_call *call, const block *at, int64_t 
     const brgemm_kernel *kernel = p->kernel;
     int64_t step_bytes = kernel->group * brgemm_size(kernel->type) * kernel->nr;
     const char *a = tile.a;
-    const char *near = tile.near; /* a tile asks for a quarter of a panel */
+    const char *next = tile.next; /* the first two tiles ask for a half each */
     brgemm_finish finish = call->finish;
 
     finish.bias = call->finish.bias != NULL ? call->finish.bias + column : NULL;
@@ -190,8 +190,8 @@ static void run_panel(const brgemm_product_call *call, const block *at, int64_t 
         tile.c = call->c + place;
         tile.rows = (int)least(at->rows - row, kernel->mr);
         finish.residual = call->finish.residual != NULL ? call->finish.residual + place : NULL;
-        tile.near = near != NULL && row / kernel->mr < 4
-                        ? near + row / kernel->mr * at->steps * step_bytes / 4
+        tile.next = next != NULL && row / kernel->mr < 2
+                        ? next + row / kernel->mr * at->steps * step_bytes / 2
                         : NULL;
         kernel->tile(&tile);
     }

@@ -82,6 +82,7 @@ void conv_nhwc_run(void *context, int64_t begin, int64_t end, int worker)
     const conv_nhwc *c = call->c;
     int64_t filter_pieces = conv_nhwc_pieces(c->problem.filters, c->filter_slice);
     int64_t row_pieces = conv_nhwc_pieces(c->shape.out_h, c->row_slice);
+    int64_t panels = conv_nhwc_pieces(c->problem.filters, c->kernel->nr);
 
     for (int64_t i = begin; i < end; i++) {
         int64_t filter = i % filter_pieces * c->filter_slice;
@@ -95,6 +96,9 @@ void conv_nhwc_run(void *context, int64_t begin, int64_t end, int worker)
             .rows = conv_nhwc_least(c->shape.out_h - row, c->row_slice),
             .filter = filter,
             .filters = conv_nhwc_least(c->problem.filters - filter, c->filter_slice),
+            .packed =
+                (const char *)call->packed +
+                (plane % c->problem.groups * panels + filter / c->kernel->nr) * c->panel_bytes,
             .worker = (char *)call->workspace + c->shared_bytes + worker * c->worker_bytes};
 
         conv_nhwc_run_piece(&piece);

@@ -73,6 +73,7 @@ typedef struct conv_nhwc_piece {
     int64_t image, group;
     int64_t row, rows;
     int64_t filter, filters; /* within the group */
+    const char *packed;      /* weights of its first filter, which starts a panel */
     char *worker;            /* that worker's workspace */
 } conv_nhwc_piece;
 void conv_nhwc_run_piece(const conv_nhwc_piece *p);

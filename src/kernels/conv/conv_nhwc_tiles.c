@@ -3,63 +3,80 @@
 
 #include "kernels/conv/conv_nhwc_parts.h"
 
-/* The pixels of a piece, or of a block of its patches, as lines of equal pitch. A line holds `line`
- * pixels from output row to output row, of which the first out_w are results. */
+/* The pixels of a piece, or of a block of its patches, as lines of equal pitch. */
 typedef struct grid {
     const conv_nhwc_piece *piece;
-    const char *a;      /* pixel 0 */
-    int64_t pitch;      /* bytes of A from pixel to pixel in a line */
-    int64_t line_pitch; /* and from line to line */
-    int64_t second;     /* as in brgemm_tile */
-    int64_t lines;
-    int64_t pixels; /* per line */
-    int64_t last;   /* pixels of the last line, where it is shorter */
-    int64_t tiles;  /* per line */
-    int64_t line;   /* pixels from output row to output row */
-    int64_t first;  /* output pixel of pixel 0, counted through all images */
-    char *scratch;  /* the worker's */
+    const char *a;     /* pixel 0 */
+    int64_t pitch;     /* bytes of A from pixel to pixel in a line */
+    int64_t row_pitch; /* and from output row to output row, where lines are rows */
+    int64_t rows;      /* 0: one line of `pixels` */
+    int64_t pixels;    /* of one line, those between output rows included */
+    int64_t line;      /* pixels of a line from output row to output row */
+    bool asks;         /* for the next tile of A ahead of time */
+    bool skips;        /* kernel rows on padding are left out */
+    int64_t first;     /* output pixel of pixel 0, counted through all images */
+    const int64_t *offsets;
+    char *scratch; /* the worker's */
     conv_nhwc_scratch at;
 } grid;
 
-/* Everything of a tile that depends on the panel alone. */
+/* Pixels that tiles are cut from: a run at one pitch, or half a tile each from two output rows. */
+typedef struct run {
+    const char *a;
+    int64_t second; /* as in brgemm_tile */
+    int64_t pixels;
+    int64_t first; /* output pixel */
+    int64_t tap;   /* taps [tap, tap + taps) */
+    int taps;
+} run;
+
+/* Panels of filters, one at a time. */
 typedef struct panel {
     brgemm_tile tile;
     brgemm_finish finish;
     const float *residual; /* of output pixel 0 of the batch */
     char *y;
+    const char *b; /* of tap 0 */
+    int64_t tap_bytes;
 } panel;
 
-static void start_panel(const grid *g, int64_t filter, panel *p)
+/* What all panels have in common. */
+static void start_panels(const grid *g, panel *p)
 {
     const conv_nhwc_piece *piece = g->piece;
     const conv_nhwc_call *call = piece->call;
     const conv_nhwc *c = call->c;
-    int64_t nr = c->kernel->nr;
-    int64_t panels = conv_nhwc_pieces(c->problem.filters, nr);
-    int64_t channel = piece->group * c->problem.filters + filter;
     int64_t channels = c->problem.groups * c->problem.filters;
 
     p->finish = call->finish;
-    p->finish.bias = p->finish.bias != NULL ? p->finish.bias + channel : NULL;
-    p->finish.offset = p->finish.offset != NULL ? p->finish.offset + channel : NULL;
-    p->finish.factor = p->finish.factor != NULL ? p->finish.factor + channel : NULL;
     p->finish.residual_pitch = channels;
     p->finish.residual_second = channels * (c->kernel->mr / 2);
-    p->residual = p->finish.residual != NULL ? p->finish.residual + channel : NULL;
+    p->tile = (brgemm_tile){.a_pitch = g->pitch,
+                            .steps = conv_nhwc_pieces(c->k, c->kernel->group),
+                            .flip = call->flip,
+                            .c_pitch = call->y_pitch,
+                            .c_second = call->y_pitch * (c->kernel->mr / 2),
+                            .finish = &p->finish};
+    p->tap_bytes = c->panel_bytes / c->taps;
+}
+
+/* Panel `index` of the piece. */
+static void set_panel(const grid *g, int64_t index, panel *p)
+{
+    const conv_nhwc_piece *piece = g->piece;
+    const conv_nhwc_call *call = piece->call;
+    const conv_nhwc *c = call->c;
+    const brgemm_finish *f = &call->finish;
+    int64_t done = index * c->kernel->nr;
+    int64_t channel = piece->group * c->problem.filters + piece->filter + done;
+
+    p->finish.bias = f->bias != NULL ? f->bias + channel : NULL;
+    p->finish.offset = f->offset != NULL ? f->offset + channel : NULL;
+    p->finish.factor = f->factor != NULL ? f->factor + channel : NULL;
+    p->residual = f->residual != NULL ? f->residual + channel : NULL;
     p->y = (char *)call->y + channel * (int64_t)c->problem.result_size;
-    p->tile = (brgemm_tile){
-        .a_pitch = g->pitch,
-        .a_second = g->second,
-        .tap_offsets = (const int64_t *)(const void *)(g->scratch + g->at.offsets),
-        .taps = c->taps,
-        .steps = conv_nhwc_pieces(c->k, c->kernel->group),
-        .b = (const char *)call->packed + (piece->group * panels + filter / nr) * c->panel_bytes,
-        .flip = call->flip,
-        .c_pitch = call->y_pitch,
-        .c_second = call->y_pitch * (c->kernel->mr / 2),
-        .columns = (int)conv_nhwc_least(piece->filter + piece->filters - filter, nr),
-    };
-    p->tile.finish = &p->finish;
+    p->b = piece->packed + index * c->panel_bytes;
+    p->tile.columns = (int)conv_nhwc_least(piece->filters - done, c->kernel->nr);
 }
 
 /* A tile whose pixels are all results, next to each other: output pixel `pixel` on. */
@@ -111,54 +128,128 @@ static void run_torn(const grid *g, const panel *p, int64_t begin)
     }
 }
 
-/* Tile `t` of the grid: lines are cut into tiles of equal size, give or take one pixel. */
-static void run_tile(const grid *g, panel *p, int64_t t)
+/* Pixels [begin, end) of a run. */
+static void run_tile(const grid *g, const run *r, int64_t begin, int64_t end, bool asks, panel *p)
+{
+    p->tile.a = r->a + begin * g->pitch;
+    p->tile.a_second = r->second;
+    p->tile.rows = (int)(end - begin);
+    p->tile.tap_offsets = g->offsets + r->tap;
+    p->tile.taps = r->taps;
+    p->tile.b = p->b + r->tap * p->tap_bytes;
+    p->tile.next = asks ? r->a + end * g->pitch : NULL;
+    if (g->line == g->piece->call->c->shape.out_w) {
+        run_dense(g, p, r->first + begin);
+    } else if (begin / g->line == (end - 1) / g->line) {
+        run_dense(g, p,
+                  r->first + begin - begin / g->line * (g->line - g->piece->call->c->shape.out_w));
+    } else {
+        run_torn(g, p, begin);
+    }
+}
+
+/* Leaves out pixels at either end of [*begin, *end) that are no results. */
+static void trim(const grid *g, int64_t *begin, int64_t *end)
 {
     int64_t out_w = g->piece->call->c->shape.out_w;
-    int64_t line = t / g->tiles;
-    int64_t pixels = line + 1 < g->lines ? g->pixels : g->last;
-    int64_t begin = t % g->tiles * pixels / g->tiles;
-    int64_t end = (t % g->tiles + 1) * pixels / g->tiles;
 
-    if (g->line != out_w) { /* pixels that are no results at either end are left out */
-        begin = begin % g->line < out_w ? begin : (begin / g->line + 1) * g->line;
-        end = (end - 1) % g->line < out_w ? end : (end - 1) / g->line * g->line + out_w;
+    if (g->line != out_w) {
+        *begin = *begin % g->line < out_w ? *begin : (*begin / g->line + 1) * g->line;
+        *end = (*end - 1) % g->line < out_w ? *end : (*end - 1) / g->line * g->line + out_w;
     }
-    if (end <= begin) {
-        return;
+}
+
+/* A run, cut into tiles of equal size, give or take one pixel, for panels [first, last). */
+static void run_pixels(const grid *g, const run *r, int64_t first, int64_t last, panel *p)
+{
+    int64_t tiles = conv_nhwc_pieces(r->pixels, g->piece->call->c->kernel->mr);
+    int64_t rows = r->pixels / tiles;
+    int64_t larger = r->pixels % tiles; /* tiles of one pixel more */
+    int64_t done = 0;
+
+    for (int64_t t = 0; t < tiles; t++) {
+        int64_t begin = done;
+        int64_t end = begin + rows + (t < larger ? 1 : 0);
+
+        done = end;
+        trim(g, &begin, &end);
+        for (int64_t i = first; i < last && begin < end; i++) {
+            set_panel(g, i, p);
+            run_tile(g, r, begin, end, g->asks && i == 0 && t + 1 < tiles, p);
+        }
     }
-    p->tile.a = g->a + line * g->line_pitch + begin * g->pitch;
-    p->tile.rows = (int)(end - begin);
-    if (g->line != out_w && begin / g->line != (end - 1) / g->line) {
-        run_torn(g, p, begin);
+}
+
+/* Chooses the taps of output row `row` of the piece: kernel rows that lie on padding add nothing.
+ * Returns true when some are left out. */
+static bool choose_taps(const grid *g, int64_t row, run *r)
+{
+    const conv_nhwc *c = g->piece->call->c;
+    const conv_f32_shape *s = &c->shape;
+    int64_t in_row = (g->piece->row + row) * s->stride_h - s->pad_h;
+    int64_t begin = 0;
+    int64_t end = s->kernel_h;
+
+    if (in_row < 0) {
+        begin = conv_nhwc_least(conv_nhwc_pieces(-in_row, s->dilation_h), end);
+    }
+    if (in_row + (s->kernel_h - 1) * s->dilation_h >= s->in_h) {
+        end = in_row < s->in_h ? conv_nhwc_pieces(s->in_h - in_row, s->dilation_h) : 0;
+        end = end < begin ? begin : end;
+    }
+    r->tap = begin * (c->taps / s->kernel_h);
+    r->taps = (int)((end - begin) * (c->taps / s->kernel_h));
+    return end - begin < s->kernel_h;
+}
+
+/* Output rows, two at a time where one is half a tile. */
+static void run_rows(const grid *g, int64_t first, int64_t last, panel *p)
+{
+    const conv_nhwc *c = g->piece->call->c;
+    int64_t half = c->kernel->mr / 2;
+    run r = {.taps = c->taps};
+    run next = r;
+
+    for (int64_t row = 0; row < g->rows;) {
+        bool is_alone = g->skips && choose_taps(g, row, &r);
+        bool are_two = c->shape.out_w == half && row + 1 < g->rows && !is_alone &&
+                       !(g->skips && choose_taps(g, row + 1, &next));
+
+        r.a = g->a + row * g->row_pitch;
+        r.second = are_two ? g->row_pitch : half * g->pitch;
+        r.pixels = are_two ? 2 * half : c->shape.out_w;
+        r.first = g->first + row * c->shape.out_w;
+        run_pixels(g, &r, first, last, p);
+        row += are_two ? 2 : 1;
+    }
+}
+
+static void run_panels(const grid *g, int64_t first, int64_t last, panel *p)
+{
+    const conv_nhwc *c = g->piece->call->c;
+    run r = {.a = g->a,
+             .second = c->kernel->mr / 2 * g->pitch,
+             .pixels = g->pixels,
+             .first = g->first,
+             .taps = c->taps};
+
+    if (g->rows > 0) {
+        run_rows(g, first, last, p);
     } else {
-        int64_t skipped = g->line != out_w ? begin / g->line * (g->line - out_w) : 0;
-
-        run_dense(g, p, g->first + line * g->pixels + begin - skipped);
+        run_pixels(g, &r, first, last, p);
     }
 }
 
 static void run_grid(const grid *g)
 {
     const conv_nhwc *c = g->piece->call->c;
-    int64_t last = g->piece->filter + g->piece->filters;
-    int64_t tiles = g->lines * g->tiles;
+    int64_t panels = conv_nhwc_pieces(g->piece->filters, c->kernel->nr);
+    int64_t together = c->pixels_outer ? panels : 1;
     panel p;
 
-    if (c->pixels_outer) {
-        for (int64_t t = 0; t < tiles; t++) {
-            for (int64_t filter = g->piece->filter; filter < last; filter += c->kernel->nr) {
-                start_panel(g, filter, &p);
-                run_tile(g, &p, t);
-            }
-        }
-    } else {
-        for (int64_t filter = g->piece->filter; filter < last; filter += c->kernel->nr) {
-            start_panel(g, filter, &p);
-            for (int64_t t = 0; t < tiles; t++) {
-                run_tile(g, &p, t);
-            }
-        }
+    start_panels(g, &p);
+    for (int64_t i = 0; i < panels; i += together) {
+        run_panels(g, i, i + together, &p);
     }
 }
 
@@ -167,40 +258,14 @@ static void run_grid(const grid *g)
 static grid grid_of(const conv_nhwc_piece *p)
 {
     const conv_nhwc *c = p->call->c;
-    int64_t image = p->image * c->shape.out_h * c->shape.out_w;
+    conv_nhwc_scratch at = conv_nhwc_scratch_of(c);
 
     return (grid){.piece = p,
                   .line = c->line,
-                  .first = image + p->row * c->shape.out_w,
+                  .first = (p->image * c->shape.out_h + p->row) * c->shape.out_w,
+                  .offsets = (const int64_t *)(const void *)(p->worker + at.offsets),
                   .scratch = p->worker,
-                  .at = conv_nhwc_scratch_of(c)};
-}
-
-/* One line of `pixels` pixels. */
-static void set_line(grid *g, int64_t pixels)
-{
-    int64_t mr = g->piece->call->c->kernel->mr;
-
-    g->second = mr / 2 * g->pitch;
-    g->lines = 1;
-    g->pixels = pixels;
-    g->last = pixels;
-    g->tiles = conv_nhwc_pieces(pixels, mr);
-}
-
-/* A line per output row or, where a row is half a tile, per two of them. */
-static void set_rows(grid *g, int64_t rows, int64_t row_pitch)
-{
-    const conv_nhwc *c = g->piece->call->c;
-    int64_t mr = c->kernel->mr;
-    int64_t together = c->shape.out_w == mr / 2 ? 2 : 1;
-
-    g->second = together == 2 ? row_pitch : mr / 2 * g->pitch;
-    g->line_pitch = together * row_pitch;
-    g->lines = conv_nhwc_pieces(rows, together);
-    g->pixels = together * c->shape.out_w;
-    g->last = (rows - (g->lines - 1) * together) * c->shape.out_w;
-    g->tiles = conv_nhwc_pieces(g->pixels, mr);
+                  .at = at};
 }
 
 /* Tap offsets of the ways that keep taps apart, or kernel rows. */
@@ -225,6 +290,7 @@ static void run_lines(const conv_nhwc_piece *p)
     const conv_nhwc *c = p->call->c;
     const conv_f32_shape *s = &c->shape;
     conv_nhwc_source source = conv_nhwc_source_of(p->call, p->image, p->group);
+    bool is_one_line = c->way == CONV_NHWC_FLAT || c->way == CONV_NHWC_PHASE;
     grid g = grid_of(p);
 
     set_offsets(c, (int64_t *)(void *)(p->worker + g.at.offsets));
@@ -235,11 +301,12 @@ static void run_lines(const conv_nhwc_piece *p)
         g.a = source.x + p->row * s->stride_h * c->line_pitch;
     }
     g.pitch = s->stride_w * c->pixel_pitch;
-    if (c->way == CONV_NHWC_FLAT || c->way == CONV_NHWC_PHASE) {
-        set_line(&g, (p->rows - 1) * c->line + s->out_w);
-    } else {
-        set_rows(&g, p->rows, s->stride_h * c->line_pitch);
-    }
+    g.row_pitch = s->stride_h * c->line_pitch;
+    g.rows = is_one_line ? 0 : p->rows;
+    g.pixels = (p->rows - 1) * c->line + s->out_w;
+    g.skips = c->is_copied && !is_one_line && s->kernel_h > 1 &&
+              (c->problem.type != BRGEMM_S8 || p->call->zero == p->call->flip);
+    g.asks = c->taps == 1 && !c->is_copied;
     run_grid(&g);
 }
 
@@ -256,12 +323,10 @@ static void run_patches(const conv_nhwc_piece *p)
     g.a = p->worker + g.at.a;
     g.pitch = c->pixel_pitch;
     for (int64_t done = 0; done < pixels; done += c->block) {
-        int64_t count = conv_nhwc_least(pixels - done, c->block);
-
-        conv_nhwc_copy_patches(&source, first + done, count, c->pixel_pitch, p->worker + g.at.a);
-        set_line(&g, count);
+        g.pixels = conv_nhwc_least(pixels - done, c->block);
+        conv_nhwc_copy_patches(&source, first + done, g.pixels, c->pixel_pitch, p->worker + g.at.a);
         run_grid(&g);
-        g.first += count;
+        g.first += g.pixels;
     }
 }
 
@@ -274,7 +339,7 @@ static void run_explicit(const conv_nhwc_piece *p)
     *(int64_t *)(void *)(p->worker + g.at.offsets) = 0;
     g.a = (const char *)p->call->workspace + (p->group * all + g.first) * c->pixel_pitch;
     g.pitch = c->pixel_pitch;
-    set_line(&g, p->rows * c->shape.out_w);
+    g.pixels = p->rows * c->shape.out_w;
     run_grid(&g);
 }
 
@@ -306,11 +371,7 @@ static void run_indirect(const conv_nhwc_piece *p)
     grid g = grid_of(p);
 
     g.a = source.x;
-    g.second = 0;
-    g.lines = 1;
-    g.tiles = 1;
     g.pixels = 1;
-    g.last = 1;
     memset(p->worker + g.at.pixel, source.zero, (size_t)(g.at.a - g.at.pixel));
     for (int64_t i = 0; i < p->rows * c->shape.out_w; i++) {
         set_addresses(c, source.x, p->worker + g.at.pixel, first + i,

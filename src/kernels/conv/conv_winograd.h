@@ -54,7 +54,8 @@ typedef struct conv_winograd {
     int64_t shared_bytes;  /* workspace for all */
     int64_t gathers;       /* pieces of work of conv_winograd_gather; 0 when not shared */
     int64_t pieces;        /* of conv_winograd_run */
-    double predicted_cost; /* in cycles of one core, all weights cold */
+    double predicted_cost; /* in cycles, of one worker alone, all weights cold */
+    double team_cost;      /* the same for the team, from start to end */
 } conv_winograd;
 
 /* True for 3 x 3 kernels with stride and dilation 1. */

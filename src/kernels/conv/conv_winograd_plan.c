@@ -115,8 +115,8 @@ static void consider(conv_winograd *trial, int64_t blocks, int workers, conv_win
 {
     trial->tile_block = pieces_of(trial->tiles, blocks);
     set_sizes(trial, workers);
-    trial->predicted_cost = cost_of(trial, workers);
-    if (best->pieces == 0 || trial->predicted_cost < best->predicted_cost) {
+    trial->team_cost = cost_of(trial, workers);
+    if (best->pieces == 0 || trial->team_cost < best->team_cost) {
         *best = *trial;
     }
 }
@@ -165,9 +165,9 @@ void conv_winograd_plan(const conv_winograd_problem *problem, const brgemm_kerne
                        (int64_t)sizeof(float);
     c->filter_block = panels > 1 && c->packed_bytes < SMALL_WEIGHTS ? 2 * nr : nr;
     choose_blocks(c, 1);
-    cost = c->predicted_cost;
+    cost = c->team_cost;
     if (workers > 1) {
         choose_blocks(c, workers);
-        c->predicted_cost = cost;
     }
+    c->predicted_cost = cost;
 }

@@ -3,7 +3,8 @@
 #include "kernels/elementwise/linear_s8_variants.h"
 
 static const linear_s8_kernel linear_s8__generic = {"linear_s8__generic", linear_s8_quantize,
-                                                    linear_s8_dequantize, linear_s8_add};
+                                                    linear_s8_dequantize, linear_s8_look_up,
+                                                    linear_s8_add};
 
 const isa_variant linear_s8_variants[] = {
     {"linear_s8__generic", ISA_GENERIC, &linear_s8__generic},

@@ -22,7 +22,10 @@ typedef struct linear_s8_kernel {
     void (*quantize)(uint8_t *to, const float *from, int64_t n, float scale,
                      quantize_target target);
     void (*dequantize)(float *to, const uint8_t *from, int64_t n, linear_s8_grid grid);
-    /* The sum of two tensors, quantised. `to` may be an operand. */
+    /* to[i] = table[from[i]]; `to` may be `from`. */
+    void (*look_up)(uint8_t *to, const uint8_t *from, int64_t n, const uint8_t table[256]);
+    /* The sum of two tensors, quantised: (a - zero) * (a's scale / scale) and the same of b, added,
+     * rounded once. `to` may be an operand. */
     void (*add)(uint8_t *to, const uint8_t *a, linear_s8_grid a_grid, const uint8_t *b,
                 linear_s8_grid b_grid, int64_t n, float scale, quantize_target target);
 } linear_s8_kernel;

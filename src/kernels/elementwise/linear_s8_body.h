@@ -35,6 +35,13 @@ static void linear_s8_dequantize(float *restrict to, const uint8_t *restrict fro
     }
 }
 
+static void linear_s8_look_up(uint8_t *to, const uint8_t *from, int64_t n, const uint8_t table[256])
+{
+    for (int64_t i = 0; i < n; i++) {
+        to[i] = table[from[i]];
+    }
+}
+
 static void linear_s8_add(uint8_t *to, const uint8_t *a, linear_s8_grid a_grid, const uint8_t *b,
                           linear_s8_grid b_grid, int64_t n, float scale, quantize_target target)
 {
@@ -42,12 +49,14 @@ static void linear_s8_add(uint8_t *to, const uint8_t *a, linear_s8_grid a_grid, 
     uint8_t b_flip = linear_s8_flip(b_grid);
     int32_t a_zero = linear_s8_zero(a_grid);
     int32_t b_zero = linear_s8_zero(b_grid);
+    float a_ratio = a_grid.scale / scale;
+    float b_ratio = b_grid.scale / scale;
 
     for (int64_t i = 0; i < n; i++) {
-        float x = quantize_back((uint8_t)(a[i] ^ a_flip), a_grid.scale, a_zero);
-        float y = quantize_back((uint8_t)(b[i] ^ b_flip), b_grid.scale, b_zero);
+        float x = quantize_back((uint8_t)(a[i] ^ a_flip), a_ratio, a_zero);
+        float y = quantize_back((uint8_t)(b[i] ^ b_flip), b_ratio, b_zero);
 
-        to[i] = (uint8_t)quantize_f32(x + y, scale, target);
+        to[i] = (uint8_t)quantize_scaled(x + y, target);
     }
 }
 

@@ -1,0 +1,75 @@
+/* Operators that move numbers do so while they are bytes: DequantizeLinear -> move becomes
+ * move -> DequantizeLinear, and where a Concat is quantised, its inputs are instead. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "runtime/chain.h"
+#include "runtime/integer_match.h"
+
+/* Gives back elements of its first input: scales are positive, so that the largest stays so. */
+static bool is_move(const graph_node *n)
+{
+    static const char *const moves[] = {"Reshape",      "Flatten",      "Squeeze", "Unsqueeze",
+                                        "Transpose",    "Identity",     "Slice",   "Gather",
+                                        "DepthToSpace", "SpaceToDepth", "Split",   "MaxPool"};
+
+    for (size_t i = 0; i < sizeof moves / sizeof *moves; i++) {
+        if (chain_is(n, moves[i])) {
+            return strcmp(moves[i], "MaxPool") != 0 ||
+                   (n->output_count == 1 && n->opset >= 12); /* bytes from there on */
+        }
+    }
+    return false;
+}
+
+/* Every result is read inside the graph, and its type known. */
+static bool can_move(const graph *g, const graph_node *n)
+{
+    for (int32_t i = 0; i < n->output_count; i++) {
+        int32_t id = n->outputs[i];
+
+        if (id == GRAPH_NONE || g->values[id].is_output ||
+            !graph_type_is_static(&g->values[id].type)) {
+            return false;
+        }
+    }
+    return n->output_count > 0;
+}
+
+/* Result `port` becomes bytes, and a DequantizeLinear makes what it was. */
+static spry_status move_result(integer_pass *p, int32_t node, int32_t port, const quantised *q,
+                               int32_t before)
+{
+    graph *g = p->g;
+    int32_t result = g->nodes[node].outputs[port];
+    int32_t bytes;
+    spry_status status = graph_add_value(g, NULL, &bytes, p->error);
+
+    if (status != SPRY_OK) {
+        return status;
+    }
+    g->values[bytes].type = g->values[result].type;
+    g->values[bytes].type.dtype = g->values[q->data].type.dtype;
+    graph_set_output(g, node, port, bytes);
+    return integer_add_dequantize(p, before, q, bytes, result);
+}
+
+spry_status integer_move_at(integer_pass *p, int32_t node, bool *moved)
+{
+    const graph_node *n = &p->g->nodes[node];
+    spry_status status = SPRY_OK;
+    quantised q;
+    int32_t before;
+
+    *moved =
+        is_move(n) && can_move(p->g, n) && integer_read_activation(p->g, chain_input(n, 0), &q);
+    if (!*moved) {
+        return SPRY_OK;
+    }
+    before = p->g->values[n->inputs[0]].producer;
+    graph_set_input(p->g, node, 0, q.data);
+    for (int32_t i = 0; status == SPRY_OK && i < p->g->nodes[node].output_count; i++) {
+        status = move_result(p, node, i, &q, before);
+    }
+    return status;
+}

@@ -1,0 +1,298 @@
+/* Depthwise convolution (one or two spatial axes, constant weights): Conv on channels-last images,
+ * QLinearConv and ConvInteger on any, turned on the way where they are planar. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "kernels/conv/depthwise_nhwc.h"
+#include "kernels/transpose/transpose.h"
+#include "ops/sliding_window.h"
+#include "runtime/layout.h"
+#include "runtime/provider_integer.h"
+#include "runtime/providers.h"
+
+typedef struct depthwise_state {
+    spry_allocator allocator;
+    depthwise_nhwc plan;
+    void *packed;
+    bool is_integer;
+    bool is_planar;       /* images are [channels][pixels] */
+    brgemm_finish finish; /* floats: all but the residual */
+    integer_node node;    /* bytes */
+    integer_channels channels;
+    /* Workspace of bytes: offsets and factors, the turned input, the result before it is turned. */
+    int64_t x_size, y_size;
+} depthwise_state;
+
+/* ---- reading ---- */
+
+static bool read_geometry(const provider_site *site, const graph_type *x, int rank,
+                          const int64_t *weights, depthwise_state *s)
+{
+    depthwise_nhwc_problem *p = &s->plan.problem;
+    int64_t channels;
+    window w;
+
+    if ((x->rank != 3 && x->rank != 4) || rank != x->rank || weights[1] != 1 ||
+        !provider_window(site, x, weights, &w)) {
+        return false;
+    }
+    channels = x->dims[s->is_planar ? 1 : x->rank - 1].size;
+    p->shape = provider_plane_shape(&w, channels);
+    p->batch = x->dims[0].size;
+    p->multiplier = channels > 0 ? weights[0] / channels : 0;
+    return channels > 1 && p->multiplier > 0 && p->multiplier * channels == weights[0] &&
+           graph_attribute_int(site->node, "group", 1) == channels;
+}
+
+static bool read_floats(const provider_site *site, depthwise_state *s)
+{
+    const graph_type *x = provider_input_type(site, 0);
+    const tensor *weights = provider_constant(site, 1);
+    bool has_bias = site->node->input_count > 2 && site->node->inputs[2] != GRAPH_NONE;
+
+    s->plan.problem.type = BRGEMM_F32;
+    s->plan.problem.result_size = sizeof(float);
+    return provider_is(site, "Conv") && layout_is_nhwc(site->node) && x != NULL &&
+           x->dtype == SPRY_DTYPE_F32 && weights != NULL && weights->dtype == SPRY_DTYPE_F32 &&
+           (!has_bias || provider_constant(site, 2) != NULL) &&
+           read_geometry(site, x, weights->rank, weights->shape, s);
+}
+
+static bool read_bytes(const provider_site *site, depthwise_state *s)
+{
+    s->is_integer = integer_read(site, "QLinearConv", "ConvInteger", &s->node);
+    s->is_planar = !layout_is_nhwc(site->node);
+    if (!s->is_integer || s->node.w == NULL ||
+        !read_geometry(site, provider_input_type(site, s->node.ports.x), s->node.w->rank,
+                       s->node.w->shape, s)) {
+        return false;
+    }
+    s->plan.problem.type = BRGEMM_S8;
+    s->plan.problem.result_size = spry_dtype_bits(s->node.y_dtype) / 8;
+    return integer_fits(site, &s->node, s->node.w->shape[0],
+                        s->plan.problem.shape.kernel_h * s->plan.problem.shape.kernel_w);
+}
+
+static bool read_problem(const provider_site *site, depthwise_state *s)
+{
+    const graph_type *y = provider_output_type(site, 0);
+
+    memset(s, 0, sizeof *s);
+    return y != NULL && op_work_count(y) > 0 && !layout_reads_planar(site->node) &&
+           (read_floats(site, s) || read_bytes(site, s));
+}
+
+static bool accepts(const provider_site *site)
+{
+    depthwise_state s;
+
+    return read_problem(site, &s);
+}
+
+/* ---- state ---- */
+
+static void destroy(void *state)
+{
+    depthwise_state *s = state;
+    spry_allocator allocator = s->allocator;
+
+    integer_channels_release(&allocator, &s->channels);
+    alloc_release(&allocator, s->packed, (size_t)s->plan.packed_bytes);
+    alloc_release(&allocator, s, sizeof *s);
+}
+
+static int64_t round_up(int64_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static const depthwise_nhwc_kernel *choose_kernel(const depthwise_state *s)
+{
+    const uint8_t *w = s->is_integer ? s->node.w->data : NULL;
+    int64_t count = s->is_integer ? tensor_count(s->node.w) : 0;
+    int low = 0;
+    int high = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        int weight = (int8_t)(w[i] ^ s->node.w_flip) - s->node.w_zero;
+
+        low = weight < low ? weight : low;
+        high = weight > high ? weight : high;
+    }
+    return depthwise_nhwc_select(s->plan.problem.type, low, high);
+}
+
+static spry_status pack(const provider_site *site, depthwise_state *s, spry_error *error)
+{
+    const depthwise_nhwc_problem *p = &s->plan.problem;
+    int64_t taps = p->shape.kernel_h * p->shape.kernel_w;
+
+    s->packed = alloc_bytes(&s->allocator, (size_t)s->plan.packed_bytes);
+    if (s->packed == NULL) {
+        return alloc_failed(error, (size_t)s->plan.packed_bytes);
+    }
+    if (!s->is_integer) {
+        depthwise_nhwc_pack(&s->plan, provider_constant(site, 1)->data, 0, 0, s->packed);
+        return SPRY_OK;
+    }
+    depthwise_nhwc_pack(&s->plan, s->node.w->data, s->node.w_flip, s->node.w_zero, s->packed);
+    return integer_channels_create(&s->allocator, &s->node, s->node.w->shape[0], taps, taps, 1,
+                                   &s->channels, error);
+}
+
+static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
+{
+    depthwise_state *s = alloc_zeroed(site->allocator, sizeof *s);
+    int workers = threads_count(site->team);
+    depthwise_nhwc_problem p;
+    spry_status status;
+
+    if (s == NULL) {
+        return alloc_failed(error, sizeof *s);
+    }
+    (void)read_problem(site, s); /* accepted before */
+    s->allocator = *site->allocator;
+    p = s->plan.problem;
+    depthwise_nhwc_plan(&p, choose_kernel(s), workers, &s->plan);
+    status = pack(site, s, error);
+    if (status != SPRY_OK) {
+        destroy(s);
+        return status;
+    }
+    if (s->is_integer) {
+        step->workspace_bytes = integer_room(&s->channels);
+    } else {
+        const tensor *bias = provider_constant(site, 2);
+        gemm_f32_finish clamp = provider_finish(site);
+
+        s->finish = (brgemm_finish){.bias = bias != NULL ? bias->data : NULL,
+                                    .activate = provider_activation(site),
+                                    .lower = clamp.lower,
+                                    .upper = clamp.upper};
+    }
+    if (s->is_planar) {
+        s->x_size = round_up(p.batch * p.shape.in_h * p.shape.in_w * p.shape.channels);
+        s->y_size = round_up(p.batch * p.shape.out_h * p.shape.out_w * p.shape.channels *
+                             p.multiplier * (int64_t)p.result_size);
+        step->workspace_bytes += (size_t)(s->x_size + s->y_size);
+    }
+    step->state = s;
+    step->kernel = s->plan.kernel->name;
+    step->plan = "depthwise";
+    step->threads = (int)provider_least(s->plan.pieces, workers);
+    step->packed_bytes = (size_t)s->plan.packed_bytes;
+    return SPRY_OK;
+}
+
+/* ---- running ---- */
+
+/* Images whose rows become columns, cut into pieces of columns. */
+typedef struct turning {
+    const transpose_kernel *kernel;
+    const uint8_t *from;
+    uint8_t *to;
+    int64_t rows, columns;
+    int64_t size;  /* bytes of an element: 1 or 4 */
+    int64_t slice; /* columns per piece */
+} turning;
+
+static void turn(void *context, int64_t begin, int64_t end, int worker)
+{
+    const turning *t = context;
+    int64_t slices = provider_pieces(t->columns, t->slice);
+
+    (void)worker;
+    for (int64_t piece = begin; piece < end; piece++) {
+        int64_t image = piece / slices * t->rows * t->columns;
+        int64_t first = piece % slices * t->slice;
+        transpose_matrix m = {.from = t->from + (image + first) * t->size,
+                              .to = t->to + (image + first * t->rows) * t->size,
+                              .rows = t->rows,
+                              .columns = provider_least(t->columns - first, t->slice),
+                              .from_pitch = t->columns * t->size,
+                              .to_pitch = t->rows * t->size};
+
+        (t->size == 1 ? t->kernel->bytes : t->kernel->words)(&m);
+    }
+}
+
+/* Turns `images` matrices of that size. */
+static void turn_images(threads *team, int64_t images, int64_t rows, int64_t columns, int64_t size,
+                        const void *from, void *to)
+{
+    enum { ELEMENTS_PER_PIECE = 32768 };
+    turning t = {transpose_select(), from, to, rows, columns, size, ELEMENTS_PER_PIECE / rows + 1};
+
+    threads_for(team, images * provider_pieces(columns, t.slice), 1, turn, &t);
+}
+
+static spry_status make_output(const depthwise_state *s, op_call *call, tensor **y)
+{
+    const graph_type *type = &call->g->values[call->node->outputs[0]].type;
+    spry_dtype dtype = s->is_integer ? s->node.y_dtype : SPRY_DTYPE_F32;
+    int64_t shape[SPRY_TENSOR_MAX_RANK];
+
+    for (int i = 0; i < type->rank; i++) {
+        shape[i] = type->dims[i].size;
+    }
+    return op_call_output(call, 0, dtype, type->rank, shape, y);
+}
+
+/* What only this run knows of bytes: scales and zero points. */
+static void prepare_bytes(const depthwise_state *s, const op_call *call, uint8_t *room,
+                          depthwise_nhwc_call *c)
+{
+    int32_t *offsets = (int32_t *)(void *)room;
+    float *factors = (float *)(offsets + s->channels.count);
+
+    c->flip = s->node.x_flip;
+    c->zero = (uint8_t)integer_zero(&s->node, call);
+    c->finish = integer_brgemm_finish(&s->node, call);
+    integer_offsets(&s->node, call, s->channels.sums, s->channels.count, offsets);
+    c->finish.offset = offsets;
+    if (c->finish.result != BRGEMM_SUMS) {
+        integer_factors(&s->node, call, s->channels.count, factors);
+        c->finish.factor = factors;
+    }
+}
+
+static spry_status run(void *state, op_call *call, void *workspace)
+{
+    const depthwise_state *s = state;
+    const depthwise_nhwc_problem *p = &s->plan.problem;
+    int64_t channels = p->shape.channels * p->multiplier;
+    uint8_t *turned = (uint8_t *)workspace + (s->is_integer ? integer_room(&s->channels) : 0);
+    depthwise_nhwc_call c = {.d = &s->plan,
+                             .x = op_call_input(call, s->is_integer ? s->node.ports.x : 0)->data,
+                             .packed = s->packed,
+                             .y_pitch = channels * (int64_t)p->result_size,
+                             .finish = s->finish};
+    tensor *y;
+    spry_status status = make_output(s, call, &y);
+
+    if (status != SPRY_OK || y == NULL) {
+        return status;
+    }
+    c.y = y->data;
+    if (s->is_integer) {
+        prepare_bytes(s, call, workspace, &c);
+    } else {
+        c.finish.residual = provider_residual(call);
+    }
+    if (s->is_planar) {
+        turn_images(call->team, p->batch, p->shape.channels, p->shape.in_h * p->shape.in_w, 1, c.x,
+                    turned);
+        c.x = turned;
+        c.y = turned + s->x_size;
+    }
+    threads_for(call->team, s->plan.pieces, 1, depthwise_nhwc_run, &c);
+    if (s->is_planar) {
+        turn_images(call->team, p->batch, p->shape.out_h * p->shape.out_w, channels,
+                    (int64_t)p->result_size, c.y, y->data);
+    }
+    return SPRY_OK;
+}
+
+const provider provider_conv_depthwise = {
+    "conv_depthwise", PROVIDER_FUSES_SUMS | PROVIDER_FUSES_ACTIVATIONS, accepts, create, run,
+    destroy};
