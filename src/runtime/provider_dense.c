@@ -1,5 +1,5 @@
-/* Products with constant weights: MatMul and Gemm whose second factor is packed once, in f32 or bf16.
- * The first factor is read where it lies. */
+/* Products with constant weights: MatMul and Gemm whose second factor is packed once, in f32 or
+ * bf16. The first factor is read where it lies. */
 #include <math.h>
 #include <string.h>
 
