@@ -207,11 +207,10 @@ static void prefaulting_changes_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(prefaulting_changes_nothing),
-        cmocka_unit_test(sizes_cannot_wrap),      cmocka_unit_test(the_system_gives_aligned_memory),
-        cmocka_unit_test(texts_are_copied),       cmocka_unit_test(arrays_grow_to_their_ceiling),
-        cmocka_unit_test(arena_blocks_are_apart), cmocka_unit_test(arenas_keep_their_ceiling),
-        cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(prefaulting_changes_nothing),     cmocka_unit_test(sizes_cannot_wrap),
+        cmocka_unit_test(the_system_gives_aligned_memory), cmocka_unit_test(texts_are_copied),
+        cmocka_unit_test(arrays_grow_to_their_ceiling),    cmocka_unit_test(arena_blocks_are_apart),
+        cmocka_unit_test(arenas_keep_their_ceiling),       cmocka_unit_test(memory_may_run_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

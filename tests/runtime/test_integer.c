@@ -230,8 +230,8 @@ static void test_concat_of_bytes(void **state)
     start(&n, 2, shape, shape, 0);
     (void)net_input(&n, "vq", SPRY_DTYPE_U8, 2, shape);
     (void)net_node(&n, "DequantizeLinear", "vq third zero", "v");
-    assert_int_equal(
-        graph_set_int(n.g, net_node(&n, "Concat", "x v", "both"), "axis", 1, &error), SPRY_OK);
+    assert_int_equal(graph_set_int(n.g, net_node(&n, "Concat", "x v", "both"), "axis", 1, &error),
+                     SPRY_OK);
     (void)net_node(&n, "QuantizeLinear", "both third zero", "y");
     net_output(&n, "y");
     rewrite(&n);
@@ -243,8 +243,10 @@ static void test_concat_of_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_product),    cmocka_unit_test(test_convolution_without_result_scale),
-        cmocka_unit_test(test_sum),        cmocka_unit_test(test_moves_before_dequantising),
+        cmocka_unit_test(test_product),
+        cmocka_unit_test(test_convolution_without_result_scale),
+        cmocka_unit_test(test_sum),
+        cmocka_unit_test(test_moves_before_dequantising),
         cmocka_unit_test(test_left_alone),
         cmocka_unit_test(test_product_of_activations),
         cmocka_unit_test(test_functions_become_tables),

@@ -89,9 +89,8 @@ ALWAYS_INLINE int64_t sum_vectors(const sum_terms *t, uint8_t *to, const uint8_t
         for (int v = 0; v < 4; v++) {
             q[v] = sum_sixteen(t, a + i + v * LANES, b + i + v * LANES, is_signed);
         }
-        bytes = _mm512_packus_epi16(
-            _mm512_adds_epi16(_mm512_packs_epi32(q[0], q[1]), t->zero),
-            _mm512_adds_epi16(_mm512_packs_epi32(q[2], q[3]), t->zero));
+        bytes = _mm512_packus_epi16(_mm512_adds_epi16(_mm512_packs_epi32(q[0], q[1]), t->zero),
+                                    _mm512_adds_epi16(_mm512_packs_epi32(q[2], q[3]), t->zero));
         bytes = _mm512_min_epu8(_mm512_max_epu8(bytes, t->low), t->high);
         bytes = _mm512_permutexvar_epi32(order, _mm512_xor_si512(bytes, t->flip));
         _mm512_storeu_si512(to + i, bytes);
