@@ -29,16 +29,20 @@ extern "C" {
 
 typedef struct spry_session spry_session;
 
+/* In what a model of f32 multiplies; inputs and results stay f32. Quantized models run as integers in
+ * any precision. */
 typedef enum spry_precision {
     SPRY_PRECISION_F32 = 0,
+    /* Products with constant weights round their factors to bf16 where that gains, and sum in f32;
+     * those that give the model's answer stay f32, and all do on a processor without AVX-512 BF16. */
     SPRY_PRECISION_BF16 = 1,
-    SPRY_PRECISION_INT8 = 2
+    SPRY_PRECISION_INT8 = 2 /* only for quantized models */
 } spry_precision;
 
 typedef struct spry_session_options {
-    size_t struct_size;              /* sizeof(spry_session_options): lets the struct grow */
-    int threads;                     /* 0: as many as the process may use */
-    spry_precision precision;        /* of f32 models; results stay f32 */
+    size_t struct_size; /* sizeof(spry_session_options): lets the struct grow */
+    int threads;        /* 0: as many as the process may use */
+    spry_precision precision;
     uint64_t seed;                   /* of random operators */
     size_t memory_ceiling;           /* bytes for one plan's activations; 0: no ceiling */
     bool keep_order;                 /* skip the clean-up and fusion passes: nodes run as written */
@@ -51,7 +55,8 @@ SPRY_API spry_session_options spry_session_options_default(void);
 
 /* Checks that every operator is supported, cleans the graph up, and chooses kernels.
  * Fails with SPRY_UNSUPPORTED (the error tells how many operators and names the first ones;
- * spry_model_unsupported lists all), SPRY_BAD_INPUT (shapes contradict), SPRY_LIMIT. */
+ * spry_model_unsupported lists all; or the precision is not for this model), SPRY_USAGE (options),
+ * SPRY_BAD_INPUT (shapes contradict), SPRY_LIMIT. */
 SPRY_API SPRY_MUST_USE spry_status spry_session_create(const spry_model *model,
                                                        const spry_session_options *options,
                                                        spry_session **session, spry_error *error);

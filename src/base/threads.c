@@ -31,8 +31,9 @@ enum { STATE_IDLE, STATE_PARKED, STATE_POSTED, STATE_RUNNING, STATE_AWAITED, STA
 enum {
     THREADS_MOST = 1024,
     SPIN_LEAST_NS = 500,
-    SPIN_MOST_NS = 20000, /* above the gap between two operators, below what a user notices */
-    CPU_SET_BYTES = 2048  /* 16384 CPUs */
+    SPIN_MOST_NS = 20000,      /* above the gap between two loops, below what a user notices */
+    SPIN_ENGAGED_NS = 2000000, /* above the longest operator that runs alone in most networks */
+    CPU_SET_BYTES = 2048       /* 16384 CPUs */
 };
 
 /* The words of two members must not share a cache line. */
@@ -41,9 +42,17 @@ typedef struct threads_member {
     int worker;
     threads *team;
     bool spins;
+    _Atomic(bool) engaged;       /* loops follow each other closely: waits awake */
     struct threads_member *next; /* while on its way back to the parent team */
     pthread_t thread;
 } threads_member;
+
+/* A worker's share of a loop: neighbouring pieces, the same ones in loops of one size, so that what
+ * one operator leaves in a core's cache is there for the next. */
+typedef struct threads_share {
+    _Alignas(64) _Atomic(int64_t) next;
+    int64_t end;
+} threads_share;
 
 struct threads {
     spry_allocator allocator;
@@ -62,8 +71,8 @@ struct threads {
     void *context;
     int64_t count;
     int64_t grain;
-    int64_t pieces;
-    _Alignas(64) _Atomic(int64_t) next_piece;
+    int share_count;
+    threads_share *shares; /* [room] */
 };
 
 /* Whose body this thread is in: such a thread runs further loops alone. */
@@ -109,23 +118,57 @@ static bool spin_while(_Atomic(uint32_t) *word, uint32_t value, int64_t budget_n
     return false;
 }
 
-/* Runs pieces of the team's loop until none is left. */
+/* Runs pieces of the team's loop until none is left: its own share, then what others have not begun
+ * of theirs. */
 static void run_pieces(threads *team, int worker)
 {
     inside.team = team;
     inside.worker = worker;
-    for (;;) {
-        int64_t piece = atomic_fetch_add_explicit(&team->next_piece, 1, memory_order_relaxed);
-        int64_t begin;
+    for (int i = 0; i < team->share_count; i++) {
+        threads_share *share = &team->shares[(worker + i) % team->share_count];
 
-        if (piece >= team->pieces) {
-            break;
+        for (;;) {
+            int64_t piece = atomic_fetch_add_explicit(&share->next, 1, memory_order_relaxed);
+            int64_t begin = piece * team->grain;
+
+            if (piece >= share->end) {
+                break;
+            }
+            team->body(team->context, begin,
+                       team->grain < team->count - begin ? begin + team->grain : team->count,
+                       worker);
         }
-        begin = piece * team->grain;
-        team->body(team->context, begin,
-                   team->grain < team->count - begin ? begin + team->grain : team->count, worker);
     }
     inside.team = NULL;
+}
+
+/* Cuts `pieces` into as many shares as there are workers for them. */
+static void cut_shares(threads *team, int64_t pieces)
+{
+    int count = pieces < team->span ? (int)pieces : team->span;
+    int64_t begin = 0;
+
+    team->share_count = count;
+    for (int i = 0; i < count; i++) {
+        int64_t size = pieces / count + (i < pieces % count);
+
+        atomic_store_explicit(&team->shares[i].next, begin, memory_order_relaxed);
+        begin += size;
+        team->shares[i].end = begin;
+    }
+}
+
+/* Waits awake while the member is engaged; true when the state has changed. */
+static bool spin_engaged(threads_member *member, uint32_t state)
+{
+    int64_t end = clock_ns() + SPIN_ENGAGED_NS;
+
+    while (atomic_load_explicit(&member->engaged, memory_order_relaxed) && clock_ns() < end) {
+        if (spin_while(&member->state, state, SPIN_LEAST_NS)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Waits for an offer and accepts it. Returns false when the thread shall end. `*budget` adapts:
@@ -140,6 +183,9 @@ static bool member_accept(threads_member *member, int64_t *budget)
         }
         if (state == STATE_EXIT) {
             return false;
+        }
+        if (state == STATE_IDLE && member->spins && spin_engaged(member, state)) {
+            continue;
         }
         if (state == STATE_IDLE && member->spins && spin_while(&member->state, state, *budget)) {
             *budget = *budget * 2 < SPIN_MOST_NS ? *budget * 2 : SPIN_MOST_NS;
@@ -184,7 +230,8 @@ static void member_settle(threads_member *member)
     if (atomic_compare_exchange_strong(&member->state, &state, STATE_IDLE)) {
         return;
     }
-    if (member->spins && spin_while(&member->state, STATE_RUNNING, SPIN_MOST_NS)) {
+    if (member->spins && (spin_engaged(member, STATE_RUNNING) ||
+                          spin_while(&member->state, STATE_RUNNING, SPIN_MOST_NS))) {
         return;
     }
     state = STATE_RUNNING;
@@ -242,8 +289,6 @@ static void run_alone(const threads *team, int64_t count, int64_t grain, threads
 
 void threads_for(threads *team, int64_t count, int64_t grain, threads_body body, void *context)
 {
-    int64_t helpers;
-
     if (count <= 0) {
         return;
     }
@@ -257,16 +302,40 @@ void threads_for(threads *team, int64_t count, int64_t grain, threads_body body,
     team->context = context;
     team->count = count;
     team->grain = grain;
-    team->pieces = count / grain + (count % grain != 0);
-    atomic_store_explicit(&team->next_piece, 0, memory_order_relaxed);
-    helpers = team->pieces < team->span ? team->pieces - 1 : team->span - 1;
-    for (int64_t i = 0; i < helpers; i++) {
+    cut_shares(team, count / grain + (count % grain != 0));
+    for (int i = 0; i < team->share_count - 1; i++) {
         member_post(team->members[i], STATE_POSTED);
     }
     run_pieces(team, 0);
-    for (int64_t i = 0; i < helpers; i++) {
+    for (int i = 0; i < team->share_count - 1; i++) {
         member_settle(team->members[i]);
     }
+}
+
+static void set_engaged(threads *team, bool engaged)
+{
+    for (int i = 0; team->spins && i < team->span - 1; i++) {
+        threads_member *member = team->members[i];
+        uint32_t state = STATE_PARKED;
+
+        atomic_store(&member->engaged, engaged);
+        if (engaged && atomic_compare_exchange_strong(&member->state, &state, STATE_IDLE)) {
+            futex_wake(&member->state);
+        }
+    }
+}
+
+void threads_engage(threads *team)
+{
+    if (team->capacity > 1) {
+        take_in_returned(team);
+        set_engaged(team, true);
+    }
+}
+
+void threads_rest(threads *team)
+{
+    set_engaged(team, false);
 }
 
 /* CPUs in this process's affinity mask; the online ones where it cannot be read. */
@@ -295,6 +364,17 @@ int threads_available(void)
     return quota > 0 && quota < cpus ? quota : cpus;
 }
 
+static void team_release(threads *team)
+{
+    spry_allocator source = team->allocator;
+    size_t room = (size_t)team->room;
+
+    alloc_release(&source, team->owned, room * sizeof *team->owned);
+    alloc_release(&source, team->members, room * sizeof(threads_member *));
+    alloc_release(&source, team->shares, room * sizeof *team->shares);
+    alloc_release(&source, team, sizeof *team);
+}
+
 /* A team without members yet, with room for `room` of them. */
 static spry_status team_allocate(const spry_allocator *allocator, int room, threads **team,
                                  spry_error *error)
@@ -308,22 +388,13 @@ static spry_status team_allocate(const spry_allocator *allocator, int room, thre
     made->allocator = source;
     made->room = room;
     made->members = alloc_array(&source, (size_t)room, sizeof(threads_member *));
-    if (made->members == NULL) {
-        alloc_release(&source, made, sizeof *made);
-        return alloc_failed(error, (size_t)room * sizeof(threads_member *));
+    made->shares = alloc_array(&source, (size_t)room, sizeof *made->shares);
+    if (made->members == NULL || made->shares == NULL) {
+        team_release(made);
+        return alloc_failed(error, (size_t)room * sizeof *made->shares);
     }
     *team = made;
     return SPRY_OK;
-}
-
-static void team_release(threads *team)
-{
-    spry_allocator source = team->allocator;
-    size_t room = (size_t)team->room;
-
-    alloc_release(&source, team->owned, room * sizeof *team->owned);
-    alloc_release(&source, team->members, room * sizeof(threads_member *));
-    alloc_release(&source, team, sizeof *team);
 }
 
 /* Starts the members' threads; stops early when the system grants no more. */
@@ -442,6 +513,7 @@ spry_status threads_split(threads *team, int count, threads **part, spry_error *
         return status;
     }
     made->parent = team;
+    made->spins = team->spins;
     made->span = count;
     made->capacity = count;
     /* The new caller is itself one of `count`, so the last lent member rests: as many threads work

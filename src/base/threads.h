@@ -39,6 +39,12 @@ int threads_count(const threads *team);
  * from inside a body run on the calling thread alone. */
 void threads_for(threads *team, int64_t count, int64_t grain, threads_body body, void *context);
 
+/* Between the two, members that have nothing to do wait awake (for two milliseconds each time), so
+ * that the next loop starts at once: for whoever runs many loops in a row. Threads that outnumber
+ * the CPUs sleep all the same. Called by the thread that runs the team's loops. */
+void threads_engage(threads *team);
+void threads_rest(threads *team);
+
 /* Lends `count` members (1 to all but one of those now here) of `team` to a new team for another
  * caller, who counts as one of them; they return when the sub-team is destroyed, which must happen
  * before `team` is and may happen while `team` runs a loop.

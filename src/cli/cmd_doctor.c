@@ -289,6 +289,9 @@ static void print_machine(const doctor_report *d, FILE *out)
         (void)fprintf(out, "%s%s", flags[i].on ? " " : "", flags[i].on ? flags[i].name : "");
     }
     (void)fprintf(out, "\n  AMX tiles      %s\n", amx_state());
+    (void)fprintf(out, "  bf16           %s\n",
+                  isa_has_bf16() ? "two products per f32 one (--precision bf16)"
+                                 : "no instructions: --precision bf16 computes in f32");
 }
 
 static void print_text(const doctor_report *d)

@@ -17,6 +17,7 @@ static const pass_entry passes[] = {
     {"batchnorm", pass_batchnorm},
     {"layer_norm", pass_layer_norm},
     {"activation", pass_activation},
+    {"attention", pass_attention},
     {NULL, NULL},
 };
 

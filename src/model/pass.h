@@ -46,6 +46,10 @@ SPRY_MUST_USE spry_status pass_batchnorm(graph *g, pass_context *c, spry_error *
 SPRY_MUST_USE spry_status pass_layer_norm(graph *g, pass_context *c, spry_error *error);
 SPRY_MUST_USE spry_status pass_activation(graph *g, pass_context *c, spry_error *error);
 
+/* Takes Attention and MultiHeadAttention of com.microsoft apart into standard operators, where they
+ * keep no caches: for graphs that are run, as above. */
+SPRY_MUST_USE spry_status pass_attention(graph *g, pass_context *c, spry_error *error);
+
 /* Drops nodes and initializers that no output needs. */
 SPRY_MUST_USE spry_status pass_dead(graph *g, pass_context *c, spry_error *error);
 

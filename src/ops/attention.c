@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "ops/attention.h"
 #include "ops/families.h"
 #include "ops/operand.h"
 #include "ops/whole.h"
@@ -14,33 +15,18 @@
 enum { IN_QUERY, IN_KEY, IN_VALUE, IN_MASK, IN_PAST_KEY, IN_PAST_VALUE, IN_LENGTHS };
 enum { OUT_RESULT, OUT_KEY, OUT_VALUE, OUT_SCORES };
 
-/* What the fourth output shows. */
-typedef enum score_stage {
-    SCORES_PLAIN,
-    SCORES_CAPPED,
-    SCORES_MASKED,
-    SCORES_SOFTMAX,
-    SCORES_NONE
-} score_stage;
-
 /* ---- shapes ---- */
 
-/* Heads, positions and size per head of a [batch, heads, positions, size] or
- * [batch, positions, heads * size] operand; -1 where unknown. */
-typedef struct head_sizes {
-    int64_t heads, positions, size;
-} head_sizes;
-
-static bool read_heads(int rank, const int64_t *dims, int64_t heads, head_sizes *h)
+bool attention_read_heads(int rank, const int64_t *dims, int64_t heads, attention_head_sizes *h)
 {
     if (rank == 4) {
-        *h = (head_sizes){dims[1], dims[2], dims[3]};
+        *h = (attention_head_sizes){dims[1], dims[2], dims[3]};
         return true;
     }
     if (rank != 3 || heads < 1 || heads > INT32_MAX || (dims[2] >= 0 && dims[2] % heads != 0)) {
         return false;
     }
-    *h = (head_sizes){heads, dims[1], dims[2] >= 0 ? dims[2] / heads : -1};
+    *h = (attention_head_sizes){heads, dims[1], dims[2] >= 0 ? dims[2] / heads : -1};
     return true;
 }
 
@@ -49,12 +35,12 @@ static int64_t heads_attribute(const graph_node *node, int input)
     return graph_attribute_int(node, input == IN_QUERY ? "q_num_heads" : "kv_num_heads", 0);
 }
 
-static void set_caches(op_shapes *s, graph_dim batch, const head_sizes *h)
+static void set_caches(op_shapes *s, graph_dim batch, const attention_head_sizes *h)
 {
     for (int i = 0; i < 2; i++) {
         const graph_type *past = op_shapes_ranked(s, IN_PAST_KEY + i);
         bool absent = op_shapes_input(s, IN_PAST_KEY + i) == NULL;
-        const head_sizes *own = &h[1 + i];
+        const attention_head_sizes *own = &h[1 + i];
         int64_t before = absent ? 0 : past != NULL && past->rank == 4 ? past->dims[2].size : -1;
         graph_dim dims[4] = {batch, {.size = own->heads}, {.size = -1}, {.size = own->size}};
 
@@ -73,7 +59,7 @@ static void set_caches(op_shapes *s, graph_dim batch, const head_sizes *h)
 static spry_status infer_attention(op_shapes *s)
 {
     const graph_type *query = op_shapes_ranked(s, IN_QUERY);
-    head_sizes h[3];
+    attention_head_sizes h[3];
     graph_dim dims[4];
 
     for (int i = 0; i < 3; i++) {
@@ -87,7 +73,7 @@ static spry_status infer_attention(op_shapes *s)
             sizes[d] = type->dims[d].size;
         }
         if (type->rank != query->rank ||
-            !read_heads(type->rank, sizes, heads_attribute(s->node, i), &h[i])) {
+            !attention_read_heads(type->rank, sizes, heads_attribute(s->node, i), &h[i])) {
             return op_shapes_fail(s, "input %d does not divide into heads", i);
         }
     }
@@ -117,23 +103,6 @@ static void attention_cost(const op_work *w, int64_t *macs, int64_t *flops)
 }
 
 /* ---- one call ---- */
-
-typedef struct attention {
-    int64_t batch, q_heads, kv_heads;
-    int64_t rows;         /* queries */
-    int64_t past, total;  /* keys from the cache, keys in all */
-    int64_t size, v_size; /* per head */
-    const double *q;      /* [batch][q_heads][rows][size] */
-    const double *k;      /* [batch][kv_heads][total][size] */
-    const double *v;      /* [batch][kv_heads][total][v_size] */
-    double scale, softcap;
-    bool causal, has_past;
-    const tensor *mask;    /* NULL: none */
-    const tensor *lengths; /* valid keys per image; NULL: all */
-    score_stage stage;
-    tensor *y, *scores;
-    double *room; /* total + v_size per worker */
-} attention;
 
 static double dot(const double *a, const double *b, int64_t n)
 {
@@ -174,7 +143,8 @@ static double mask_at(const attention *a, const int64_t *at)
     return convert_get_f64(t, index);
 }
 
-static void keep_scores(const attention *a, score_stage stage, int64_t row, const double *scores)
+static void keep_scores(const attention *a, attention_score_stage stage, int64_t row,
+                        const double *scores)
 {
     if (a->stage == stage && a->scores != NULL) {
         convert_write_f64(a->scores, row * a->total, a->total, scores);
@@ -229,15 +199,15 @@ static void attend(const attention *a, int64_t row, double *scores, double *out)
     for (int64_t j = 0; j < a->total; j++) {
         scores[j] = a->scale * dot(a->q + row * a->size, k + j * a->size, a->size);
     }
-    keep_scores(a, SCORES_PLAIN, row, scores);
+    keep_scores(a, ATTENTION_SCORES_PLAIN, row, scores);
     for (int64_t j = 0; j < a->total && a->softcap > 0.0; j++) {
         scores[j] = a->softcap * tanh(scores[j] / a->softcap);
     }
-    keep_scores(a, SCORES_CAPPED, row, scores);
+    keep_scores(a, ATTENTION_SCORES_CAPPED, row, scores);
     mask_scores(a, at, scores);
-    keep_scores(a, SCORES_MASKED, row, scores);
+    keep_scores(a, ATTENTION_SCORES_MASKED, row, scores);
     softmax(scores, a->total);
-    keep_scores(a, SCORES_SOFTMAX, row, scores);
+    keep_scores(a, ATTENTION_SCORES_SOFTMAX, row, scores);
     memset(out, 0, (size_t)a->v_size * sizeof *out);
     for (int64_t j = 0; j < a->total; j++) {
         for (int64_t i = 0; i < a->v_size && scores[j] != 0.0; i++) {
@@ -270,8 +240,8 @@ static void run_queries(void *context, int64_t begin, int64_t end, int worker)
 /* ---- operands ---- */
 
 /* Copies heads of `t` to positions [first, ...) of to[batch][heads][positions][size]. */
-static void gather_heads(const tensor *t, const head_sizes *h, int64_t first, int64_t positions,
-                         double *to)
+static void gather_heads(const tensor *t, const attention_head_sizes *h, int64_t first,
+                         int64_t positions, double *to)
 {
     for (int64_t i = 0; i < t->shape[0] * h->heads; i++) {
         double *head = to + (i * positions + first) * h->size;
@@ -288,12 +258,9 @@ static void gather_heads(const tensor *t, const head_sizes *h, int64_t first, in
     }
 }
 
-/* Input `i`, after what is in the cache `past_input` (or none: -1), as f64. */
-static spry_status load(op_call *call, int i, int past_input, const head_sizes *h, int64_t past,
-                        const double **to)
+spry_status attention_load(op_call *call, const tensor *t, const tensor *before,
+                           const attention_head_sizes *h, int64_t past, const double **to)
 {
-    const tensor *t = op_call_input(call, i);
-    const tensor *before = past_input >= 0 ? op_call_input(call, past_input) : NULL;
     int64_t positions = past + h->positions;
     void *memory = NULL;
     spry_status status =
@@ -303,7 +270,7 @@ static spry_status load(op_call *call, int i, int past_input, const head_sizes *
         return status;
     }
     if (before != NULL) {
-        head_sizes old = {h->heads, past, h->size};
+        attention_head_sizes old = {h->heads, past, h->size};
 
         gather_heads(before, &old, 0, positions, memory);
     }
@@ -312,7 +279,8 @@ static spry_status load(op_call *call, int i, int past_input, const head_sizes *
     return SPRY_OK;
 }
 
-static bool cache_fits(const tensor *past, const tensor *t, const head_sizes *h, int64_t positions)
+static bool cache_fits(const tensor *past, const tensor *t, const attention_head_sizes *h,
+                       int64_t positions)
 {
     return past == NULL ||
            (past->rank == 4 && past->shape[0] == t->shape[0] && past->shape[1] == h->heads &&
@@ -337,7 +305,7 @@ static bool mask_fits(const attention *a, const tensor *mask)
     return mask->rank >= 1 && mask->rank <= 4;
 }
 
-static spry_status read_sizes(op_call *call, attention *a, head_sizes *h)
+static spry_status read_sizes(op_call *call, attention *a, attention_head_sizes *h)
 {
     const tensor *q = op_call_input(call, IN_QUERY);
     const tensor *past[2] = {op_call_input(call, IN_PAST_KEY), op_call_input(call, IN_PAST_VALUE)};
@@ -347,7 +315,7 @@ static spry_status read_sizes(op_call *call, attention *a, head_sizes *h)
         const tensor *t = op_call_input(call, i);
 
         if (t == NULL || t->rank != q->rank || t->shape[0] != q->shape[0] ||
-            !read_heads(t->rank, t->shape, heads_attribute(call->node, i), &h[i])) {
+            !attention_read_heads(t->rank, t->shape, heads_attribute(call->node, i), &h[i])) {
             return op_call_fail(call, SPRY_BAD_INPUT, "input %d does not divide into heads", i);
         }
     }
@@ -386,8 +354,8 @@ static spry_status read_options(op_call *call, attention *a)
     a->scale = graph_attribute_find(node, "scale") != NULL
                    ? (double)graph_attribute_float(node, "scale", 1.0f)
                    : 1.0 / sqrt((double)a->size);
-    a->stage = stage >= 0 && stage <= 3 ? (score_stage)stage : SCORES_NONE;
-    if (a->stage == SCORES_NONE || !mask_fits(a, a->mask) ||
+    a->stage = stage >= 0 && stage <= 3 ? (attention_score_stage)stage : ATTENTION_SCORES_NONE;
+    if (a->stage == ATTENTION_SCORES_NONE || !mask_fits(a, a->mask) ||
         (lengths != NULL && tensor_count(lengths) != a->batch)) {
         return op_call_fail(call, SPRY_BAD_INPUT, "mask, lengths or output mode do not fit");
     }
@@ -427,11 +395,23 @@ static spry_status make_outputs(op_call *call, attention *a)
     return status;
 }
 
+spry_status attention_compute(op_call *call, attention *a)
+{
+    void *memory = NULL;
+    spry_status status =
+        whole_room(call, a->total + a->v_size, threads_count(call->team), sizeof(double), &memory);
+
+    if (status == SPRY_OK) {
+        a->room = memory;
+        threads_for(call->team, a->batch * a->q_heads * a->rows, 8, run_queries, a);
+    }
+    return status;
+}
+
 static spry_status run_attention(op_call *call)
 {
     attention a = {.batch = 0};
-    head_sizes h[3];
-    void *memory = NULL;
+    attention_head_sizes h[3];
     spry_status status;
 
     if (op_call_input(call, IN_QUERY) == NULL) {
@@ -442,26 +422,20 @@ static spry_status run_attention(op_call *call)
         status = read_options(call, &a);
     }
     if (status == SPRY_OK) {
-        status = load(call, IN_QUERY, -1, &h[0], 0, &a.q);
+        status = attention_load(call, op_call_input(call, IN_QUERY), NULL, &h[0], 0, &a.q);
     }
     if (status == SPRY_OK) {
-        status = load(call, IN_KEY, IN_PAST_KEY, &h[1], a.past, &a.k);
+        status = attention_load(call, op_call_input(call, IN_KEY), op_call_input(call, IN_PAST_KEY),
+                                &h[1], a.past, &a.k);
     }
     if (status == SPRY_OK) {
-        status = load(call, IN_VALUE, IN_PAST_VALUE, &h[2], a.past, &a.v);
+        status = attention_load(call, op_call_input(call, IN_VALUE),
+                                op_call_input(call, IN_PAST_VALUE), &h[2], a.past, &a.v);
     }
     if (status == SPRY_OK) {
         status = make_outputs(call, &a);
     }
-    if (status == SPRY_OK) {
-        status = whole_room(call, a.total + a.v_size, threads_count(call->team), sizeof(double),
-                            &memory);
-    }
-    if (status == SPRY_OK) {
-        a.room = memory;
-        threads_for(call->team, a.batch * a.q_heads * a.rows, 8, run_queries, &a);
-    }
-    return status;
+    return status == SPRY_OK ? attention_compute(call, &a) : status;
 }
 
 /* ---- RotaryEmbedding ---- */
@@ -483,7 +457,7 @@ static void rotate(double *x, int64_t half, bool interleaved, const double *cosi
 typedef struct rotary {
     const tensor *x;
     tensor *y;
-    head_sizes h;
+    attention_head_sizes h;
     int64_t half;        /* angles per position */
     int64_t table_rows;  /* positions in the caches */
     const int64_t *rows; /* row of the caches per image and position */
@@ -543,7 +517,8 @@ static spry_status run_rotary(op_call *call)
     spry_status status;
 
     if (x == NULL || cosine == NULL || sine == NULL ||
-        !read_heads(x->rank, x->shape, graph_attribute_int(call->node, "num_heads", 0), &r.h) ||
+        !attention_read_heads(x->rank, x->shape, graph_attribute_int(call->node, "num_heads", 0),
+                              &r.h) ||
         cosine->rank < 2 || !tensor_same_shape(cosine, sine)) {
         return op_call_fail(call, SPRY_BAD_INPUT, "input and caches do not fit");
     }

@@ -6,6 +6,7 @@
 
 extern const op ops_arithmetic[];
 extern const op ops_attention[];
+extern const op ops_attention_fused[];
 extern const op ops_cast[];
 extern const op ops_compare[];
 extern const op ops_control[];
@@ -21,6 +22,7 @@ extern const op ops_layer_norm[];
 extern const op ops_layout[];
 extern const op ops_loss[];
 extern const op ops_matmul[];
+extern const op ops_nbits[];
 extern const op ops_norm[];
 extern const op ops_optimizer[];
 extern const op ops_pool[];

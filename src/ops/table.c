@@ -9,6 +9,7 @@
 static const op *const tables[] = {
     ops_arithmetic,
     ops_attention,
+    ops_attention_fused,
     ops_cast,
     ops_compare,
     ops_control,
@@ -24,6 +25,7 @@ static const op *const tables[] = {
     ops_layout,
     ops_loss,
     ops_matmul,
+    ops_nbits,
     ops_norm,
     ops_optimizer,
     ops_pool,

@@ -346,6 +346,91 @@ static spry_status rewrite_product(match *m)
     return status == SPRY_OK && made && is_executable(m) ? rewrite(m) : status;
 }
 
+/* ---- dynamic quantisation ---- */
+
+/* The Mul of a scale that is computed and a constant one, which makes the value. */
+static bool read_scales(const graph *g, int32_t id, int32_t *computed, int32_t *constant)
+{
+    int32_t producer = id != GRAPH_NONE ? g->values[id].producer : GRAPH_NONE;
+    const graph_node *n = producer != GRAPH_NONE ? &g->nodes[producer] : NULL;
+
+    if (n == NULL || !chain_is(n, "Mul")) {
+        return false;
+    }
+    for (int32_t i = 0; i < 2; i++) {
+        const tensor *t = integer_constant(g, n, i);
+        const graph_type *other = &g->values[n->inputs[1 - i]].type;
+
+        if (t != NULL && t->dtype == SPRY_DTYPE_F32 && t->rank <= 1 &&
+            graph_type_is_static(other) && other->dtype == SPRY_DTYPE_F32 &&
+            op_work_count(other) == 1) {
+            *constant = n->inputs[i];
+            *computed = n->inputs[1 - i];
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Takes in an Add of an f32 constant per column, which stays f32: its steps are not known. */
+static void follow_float_bias(match *m)
+{
+    quantised q;
+    const tensor *data;
+
+    follow_bias(m);
+    if (m->bias == GRAPH_NONE) {
+        return;
+    }
+    data = bias_data(m->g, m->bias, &q);
+    if (q.scale != GRAPH_NONE || data->dtype != SPRY_DTYPE_F32) { /* then nothing is taken */
+        m->type = NULL;
+    }
+    m->ports[INTEGER_BIAS] = m->bias;
+}
+
+/* MatMulInteger | ConvInteger -> Cast -> Mul by both scales [-> + bias] [-> Relu | Clip]. */
+static bool match_dynamic(match *m)
+{
+    enum { TO_F32 = 1 };
+    const graph *g = m->g;
+    const graph_node *n = &g->nodes[m->node];
+    bool is_conv = chain_is(n, "ConvInteger");
+    int32_t cast;
+    int32_t mul;
+    int32_t other;
+
+    if (!is_conv && !chain_is(n, "MatMulInteger")) {
+        return false;
+    }
+    cast = integer_only_user(m->pass, n->outputs[0]);
+    if (cast == GRAPH_NONE || !chain_is(&g->nodes[cast], "Cast") ||
+        graph_attribute_int(&g->nodes[cast], "to", 0) != TO_F32) {
+        return false;
+    }
+    mul = integer_only_user(m->pass, g->nodes[cast].outputs[0]);
+    if (mul == GRAPH_NONE || !chain_is(&g->nodes[mul], "Mul")) {
+        return false;
+    }
+    other = g->nodes[mul].inputs[g->nodes[mul].inputs[0] == g->nodes[cast].outputs[0]];
+    if (!read_scales(g, other, &m->ports[INTEGER_X + 1], &m->ports[INTEGER_W + 1]) ||
+        (is_conv && tensor_count(graph_constant(g, m->ports[INTEGER_W + 1])) != 1)) {
+        return false;
+    }
+    m->type = is_conv ? "QLinearConv" : "QLinearMatMul";
+    m->ports[INTEGER_X] = n->inputs[0];
+    m->ports[INTEGER_X + 2] = chain_input(n, 2);
+    m->ports[INTEGER_W] = n->inputs[1];
+    m->ports[INTEGER_W + 2] = chain_input(n, 3);
+    absorb(m, cast);
+    absorb(m, mul);
+    if (!is_conv) {
+        follow_float_bias(m);
+    }
+    follow_clamp(m);
+    return m->type != NULL;
+}
+
 /* ---- sums ---- */
 
 static bool match_sum(match *m)
@@ -414,7 +499,7 @@ static spry_status rewrite_at(integer_pass *p, int32_t node)
         m.ports[i] = GRAPH_NONE;
     }
     m.end.result = n->outputs[0];
-    if (match_sum(&m)) {
+    if (match_dynamic(&m) || match_sum(&m)) {
         return is_executable(&m) ? rewrite(&m) : SPRY_OK;
     }
     return rewrite_product(&m);

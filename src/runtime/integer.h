@@ -14,6 +14,9 @@
  * (with a factor before it) and LayerNormalization between them become INTEGER_SOFTMAX and
  * INTEGER_LAYER_NORM.
  *
+ * MatMulInteger or ConvInteger -> Cast -> Mul by both scales, as dynamic quantisation writes them,
+ * become the same nodes with f32 results.
+ *
  * Only nodes that a provider executes become integer nodes, so they never reach a reference kernel;
  * they exist in plans alone. Results are those of the same operators in real numbers, rounded once
  * to the result's scale: they differ from f32 on dequantised values where that rounds otherwise. */
@@ -33,7 +36,7 @@ enum {
     INTEGER_W = 3,
     INTEGER_Y_SCALE = 6,
     INTEGER_Y_ZERO = 7,
-    INTEGER_BIAS = 8, /* i32, in steps of x scale x w scale */
+    INTEGER_BIAS = 8, /* i32, in steps of x scale x w scale; f32 where the result is */
     INTEGER_PORTS = 9
 };
 

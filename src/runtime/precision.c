@@ -56,6 +56,58 @@ static bool is_answer(const graph *g, const graph_node *node)
     return false;
 }
 
+/* ---- models of integers ---- */
+
+static const char *const quantized_types[] = {"QuantizeLinear",
+                                              "DequantizeLinear",
+                                              "DynamicQuantizeLinear",
+                                              "MatMulInteger",
+                                              "ConvInteger",
+                                              "MatMulNBits",
+                                              NULL};
+
+bool precision_is_quantized(const graph_node *n)
+{
+    for (const char *const *type = quantized_types; *type != NULL; type++) {
+        if (strcmp(n->type, *type) == 0) {
+            return true;
+        }
+    }
+    return strncmp(n->type, "QLinear", strlen("QLinear")) == 0;
+}
+
+static bool has_quantized(const graph *g)
+{
+    for (int32_t i = 0; i < g->node_count; i++) {
+        const graph_node *n = &g->nodes[i];
+
+        if (precision_is_quantized(n)) {
+            return true;
+        }
+        for (int32_t a = 0; a < n->attribute_count; a++) {
+            const graph_attribute *attribute = &n->attributes[a];
+
+            if (attribute->kind == GRAPH_ATTRIBUTE_GRAPH &&
+                has_quantized(attribute->as.graphs[0])) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+spry_status precision_check(const graph *g, const spry_session_options *options, spry_error *error)
+{
+    if (options->precision != SPRY_PRECISION_INT8 || has_quantized(g)) {
+        return SPRY_OK;
+    }
+    return spry_fail(error, SPRY_UNSUPPORTED, "precision",
+                     "quantize the model first, or use f32 or bf16",
+                     "int8 is for quantized models, and this one has no quantized operators");
+}
+
+/* ---- products ---- */
+
 brgemm_type precision_of_products(const provider_site *site, int64_t depth, int64_t filters)
 {
     bool wanted = site->options->precision == SPRY_PRECISION_BF16 && isa_has_bf16();

@@ -12,6 +12,15 @@
 #include "kernels/brgemm/brgemm.h"
 #include "runtime/provider.h"
 
+/* True when the node multiplies quantized numbers, or makes or reads them. */
+bool precision_is_quantized(const graph_node *n);
+
+/* Refuses int8 for a model without quantized operators: quantizing it needs data, and is a step of
+ * its own. Models that have them run as integers in any precision.
+ * Fails with SPRY_UNSUPPORTED. */
+SPRY_MUST_USE spry_status precision_check(const graph *g, const spry_session_options *options,
+                                          spry_error *error);
+
 /* The type in which the node multiplies: `depth` products make one result, `filters` results (or
  * columns) share an element of the input. */
 brgemm_type precision_of_products(const provider_site *site, int64_t depth, int64_t filters);

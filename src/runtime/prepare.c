@@ -5,6 +5,8 @@
 #include "model/pass.h"
 #include "model/support.h"
 #include "runtime/integer.h"
+#include "runtime/nbits.h"
+#include "runtime/precision.h"
 
 spry_status prepare_graph(const model *m, const spry_session_options *options, threads *team,
                           arena *memory, graph **prepared, spry_error *error)
@@ -21,6 +23,9 @@ spry_status prepare_graph(const model *m, const spry_session_options *options, t
     }
     if (status == SPRY_OK) {
         status = support_check(*prepared, error);
+    }
+    if (status == SPRY_OK) {
+        status = precision_check(*prepared, options, error);
     }
     if (status == SPRY_OK && !options->keep_order) {
         status = pass_run_all(*prepared, &context, error);
@@ -39,6 +44,9 @@ static spry_status clean_up(graph *g, const spry_session_options *options, threa
 
     if (status == SPRY_OK) {
         status = integer_graph(g, options, error);
+    }
+    if (status == SPRY_OK) {
+        status = nbits_graph(g, options, error);
     }
     return status == SPRY_OK ? pass_run_all(g, &plain, error) : status;
 }

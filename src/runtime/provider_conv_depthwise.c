@@ -1,13 +1,14 @@
 /* Depthwise convolution (one or two spatial axes, constant weights): Conv on channels-last images,
- * QLinearConv and ConvInteger on any, turned on the way where they are planar. */
+ * also in groups of a few channels; QLinearConv and ConvInteger on any, turned on the way where they
+ * are planar. */
 #include <string.h>
 
 #include "base/alloc.h"
 #include "kernels/conv/depthwise_nhwc.h"
-#include "kernels/transpose/transpose.h"
 #include "ops/sliding_window.h"
 #include "runtime/layout.h"
 #include "runtime/provider_integer.h"
+#include "runtime/provider_turn.h"
 #include "runtime/providers.h"
 
 typedef struct depthwise_state {
@@ -30,18 +31,30 @@ static bool read_geometry(const provider_site *site, const graph_type *x, int ra
 {
     depthwise_nhwc_problem *p = &s->plan.problem;
     int64_t channels;
+    int64_t groups;
     window w;
 
-    if ((x->rank != 3 && x->rank != 4) || rank != x->rank || weights[1] != 1 ||
+    if ((x->rank != 3 && x->rank != 4) || rank != x->rank || weights[1] < 1 ||
         !provider_window(site, x, weights, &w)) {
         return false;
     }
     channels = x->dims[s->is_planar ? 1 : x->rank - 1].size;
     p->shape = provider_plane_shape(&w, channels);
     p->batch = x->dims[0].size;
-    p->multiplier = channels > 0 ? weights[0] / channels : 0;
-    return channels > 1 && p->multiplier > 0 && p->multiplier * channels == weights[0] &&
-           graph_attribute_int(site->node, "group", 1) == channels;
+    p->depth = weights[1];
+    groups = channels / p->depth;
+    p->multiplier = groups > 0 ? weights[0] / groups : 0;
+    return groups > 1 && p->multiplier > 0 && p->multiplier * groups == weights[0] &&
+           p->depth * groups == channels && graph_attribute_int(site->node, "group", 1) == groups;
+}
+
+/* Larger groups are left to matrix products, which fill their tiles with those. */
+static bool suits_floats(const depthwise_nhwc_problem *p)
+{
+    enum { MOST_FILTERS = 16 };
+
+    return p->depth == 1 || (p->multiplier <= MOST_FILTERS &&
+                             depthwise_nhwc_can(depthwise_nhwc_select(p, 0, 0), p, 0, 0));
 }
 
 static bool read_floats(const provider_site *site, depthwise_state *s)
@@ -55,7 +68,8 @@ static bool read_floats(const provider_site *site, depthwise_state *s)
     return provider_is(site, "Conv") && layout_is_nhwc(site->node) && x != NULL &&
            x->dtype == SPRY_DTYPE_F32 && weights != NULL && weights->dtype == SPRY_DTYPE_F32 &&
            (!has_bias || provider_constant(site, 2) != NULL) &&
-           read_geometry(site, x, weights->rank, weights->shape, s);
+           read_geometry(site, x, weights->rank, weights->shape, s) &&
+           suits_floats(&s->plan.problem);
 }
 
 static bool read_bytes(const provider_site *site, depthwise_state *s)
@@ -64,7 +78,8 @@ static bool read_bytes(const provider_site *site, depthwise_state *s)
     s->is_planar = !layout_is_nhwc(site->node);
     if (!s->is_integer || s->node.w == NULL ||
         !read_geometry(site, provider_input_type(site, s->node.ports.x), s->node.w->rank,
-                       s->node.w->shape, s)) {
+                       s->node.w->shape, s) ||
+        s->plan.problem.depth != 1) {
         return false;
     }
     s->plan.problem.type = BRGEMM_S8;
@@ -119,7 +134,7 @@ static const depthwise_nhwc_kernel *choose_kernel(const depthwise_state *s)
         low = weight < low ? weight : low;
         high = weight > high ? weight : high;
     }
-    return depthwise_nhwc_select(s->plan.problem.type, low, high);
+    return depthwise_nhwc_select(&s->plan.problem, low, high);
 }
 
 static spry_status pack(const provider_site *site, depthwise_state *s, spry_error *error)
@@ -172,8 +187,8 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     }
     if (s->is_planar) {
         s->x_size = round_up(p.batch * p.shape.in_h * p.shape.in_w * p.shape.channels);
-        s->y_size = round_up(p.batch * p.shape.out_h * p.shape.out_w * p.shape.channels *
-                             p.multiplier * (int64_t)p.result_size);
+        s->y_size = round_up(p.batch * p.shape.out_h * p.shape.out_w * depthwise_nhwc_outputs(&p) *
+                             (int64_t)p.result_size);
         step->workspace_bytes += (size_t)(s->x_size + s->y_size);
     }
     step->state = s;
@@ -185,46 +200,6 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
 }
 
 /* ---- running ---- */
-
-/* Images whose rows become columns, cut into pieces of columns. */
-typedef struct turning {
-    const transpose_kernel *kernel;
-    const uint8_t *from;
-    uint8_t *to;
-    int64_t rows, columns;
-    int64_t size;  /* bytes of an element: 1 or 4 */
-    int64_t slice; /* columns per piece */
-} turning;
-
-static void turn(void *context, int64_t begin, int64_t end, int worker)
-{
-    const turning *t = context;
-    int64_t slices = provider_pieces(t->columns, t->slice);
-
-    (void)worker;
-    for (int64_t piece = begin; piece < end; piece++) {
-        int64_t image = piece / slices * t->rows * t->columns;
-        int64_t first = piece % slices * t->slice;
-        transpose_matrix m = {.from = t->from + (image + first) * t->size,
-                              .to = t->to + (image + first * t->rows) * t->size,
-                              .rows = t->rows,
-                              .columns = provider_least(t->columns - first, t->slice),
-                              .from_pitch = t->columns * t->size,
-                              .to_pitch = t->rows * t->size};
-
-        (t->size == 1 ? t->kernel->bytes : t->kernel->words)(&m);
-    }
-}
-
-/* Turns `images` matrices of that size. */
-static void turn_images(threads *team, int64_t images, int64_t rows, int64_t columns, int64_t size,
-                        const void *from, void *to)
-{
-    enum { ELEMENTS_PER_PIECE = 32768 };
-    turning t = {transpose_select(), from, to, rows, columns, size, ELEMENTS_PER_PIECE / rows + 1};
-
-    threads_for(team, images * provider_pieces(columns, t.slice), 1, turn, &t);
-}
 
 static spry_status make_output(const depthwise_state *s, op_call *call, tensor **y)
 {
@@ -260,7 +235,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
 {
     const depthwise_state *s = state;
     const depthwise_nhwc_problem *p = &s->plan.problem;
-    int64_t channels = p->shape.channels * p->multiplier;
+    int64_t channels = depthwise_nhwc_outputs(p);
     uint8_t *turned = (uint8_t *)workspace + (s->is_integer ? integer_room(&s->channels) : 0);
     depthwise_nhwc_call c = {.d = &s->plan,
                              .x = op_call_input(call, s->is_integer ? s->node.ports.x : 0)->data,
@@ -280,15 +255,15 @@ static spry_status run(void *state, op_call *call, void *workspace)
         c.finish.residual = provider_residual(call);
     }
     if (s->is_planar) {
-        turn_images(call->team, p->batch, p->shape.channels, p->shape.in_h * p->shape.in_w, 1, c.x,
-                    turned);
+        provider_turn(call->team, p->batch, p->shape.channels, p->shape.in_h * p->shape.in_w, 1,
+                      c.x, turned);
         c.x = turned;
         c.y = turned + s->x_size;
     }
     threads_for(call->team, s->plan.pieces, 1, depthwise_nhwc_run, &c);
     if (s->is_planar) {
-        turn_images(call->team, p->batch, p->shape.out_h * p->shape.out_w, channels,
-                    (int64_t)p->result_size, c.y, y->data);
+        provider_turn(call->team, p->batch, p->shape.out_h * p->shape.out_w, channels,
+                      (int64_t)p->result_size, c.y, y->data);
     }
     return SPRY_OK;
 }

@@ -41,10 +41,24 @@ static bool read_problem(const provider_site *site, conv_nhwc_problem *p)
                              .result_size = sizeof(float),
                              .input_is_planar = layout_reads_planar(site->node)};
     p->filters = shape_of_weights[0] / p->groups;
-    p->type = precision_of_products(site, p->shape.channels * p->shape.kernel_h * p->shape.kernel_w,
-                                    p->filters);
+    p->type = BRGEMM_F32;
     return !(p->groups > 1 && p->shape.channels == 1) && /* depthwise */
            !(p->groups > 1 && p->input_is_planar);
+}
+
+/* In bf16 where that is asked for and the plan says that it pays. */
+static void make_plan(const provider_site *site, conv_nhwc_problem *p, conv_nhwc *plan)
+{
+    int workers = threads_count(site->team);
+    int64_t depth = p->shape.channels * p->shape.kernel_h * p->shape.kernel_w;
+    conv_nhwc narrow;
+
+    conv_nhwc_plan(p, brgemm_select(BRGEMM_F32), CONV_NHWC_AUTO, workers, plan);
+    if (precision_of_products(site, depth, p->filters) == BRGEMM_BF16) {
+        p->type = BRGEMM_BF16;
+        conv_nhwc_plan(p, brgemm_select(BRGEMM_BF16), CONV_NHWC_AUTO, workers, &narrow);
+        *plan = narrow.predicted_cost < plan->predicted_cost ? narrow : *plan;
+    }
 }
 
 static bool accepts(const provider_site *site)
@@ -93,13 +107,15 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
                                 .activate = provider_activation(site),
                                 .lower = clamp.lower,
                                 .upper = clamp.upper};
-    conv_nhwc_plan(&problem, brgemm_select(problem.type), CONV_NHWC_AUTO, workers, &s->plan);
+    make_plan(site, &problem, &s->plan);
     s->packed = alloc_bytes(&s->allocator, (size_t)s->plan.packed_bytes);
     alloc_prefault(s->packed, (size_t)s->plan.packed_bytes);
     if (s->packed == NULL ||
         !checked_mul((size_t)s->plan.worker_bytes, (size_t)workers, &workspace)) {
+        size_t wanted = (size_t)s->plan.packed_bytes;
+
         destroy(s);
-        return alloc_failed(error, (size_t)s->plan.packed_bytes);
+        return alloc_failed(error, wanted);
     }
     conv_nhwc_pack(&s->plan, provider_constant(site, 1)->data, 0, s->packed);
     step->state = s;

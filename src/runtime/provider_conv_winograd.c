@@ -10,8 +10,8 @@
 #include "runtime/precision.h"
 #include "runtime/providers.h"
 
-/* The largest error of a layer, relative to the range of its results (conv_winograd_error). Networks
- * are held to 1e-4 of their output's range, and trained layers stay below 2e-6. */
+/* The largest error of a layer, relative to the range of its results (conv_winograd_error).
+ * Networks are held to 1e-4 of their output's range, and trained layers stay below 2e-6. */
 static const double tolerance = 5e-6;
 
 typedef struct conv_state {
@@ -113,15 +113,20 @@ static bool accepts(const provider_site *site)
 typedef struct pack_run {
     const conv_state *s;
     const float *weights;
-    char *scratch;
 } pack_run;
 
 static void pack_panels(void *context, int64_t begin, int64_t end, int worker)
 {
     const pack_run *r = context;
 
-    conv_winograd_pack(&r->s->plan, r->weights, begin, end, r->s->packed,
-                       r->scratch + worker * r->s->plan.packing_bytes);
+    (void)worker;
+    conv_winograd_pack(&r->s->plan, r->weights, begin, end, r->s->packed);
+}
+
+static void release_packed(conv_state *s)
+{
+    alloc_release(&s->allocator, s->packed, s->packed_bytes);
+    s->packed = NULL;
 }
 
 /* Packs the weights and measures what they do to accuracy. */
@@ -129,27 +134,24 @@ static spry_status pack_weights(conv_state *s, const float *weights, threads *te
                                 double *relative_error, spry_error *error)
 {
     size_t checking = (size_t)conv_winograd_error_bytes(&s->plan);
-    size_t packing = (size_t)s->plan.packing_bytes * (size_t)threads_count(team);
-    size_t bytes = packing > checking ? packing : checking;
-    pack_run r = {.s = s, .weights = weights, .scratch = alloc_bytes(&s->allocator, bytes)};
+    pack_run r = {s, weights};
+    void *scratch;
 
     s->packed_bytes = (size_t)s->plan.packed_bytes;
-    s->packed = r.scratch != NULL ? alloc_bytes(&s->allocator, s->packed_bytes) : NULL;
+    s->packed = alloc_bytes(&s->allocator, s->packed_bytes);
     if (s->packed == NULL) {
-        alloc_release(&s->allocator, r.scratch, bytes);
         return alloc_failed(error, s->packed_bytes);
     }
     alloc_prefault(s->packed, s->packed_bytes);
     threads_for(team, conv_winograd_panels(&s->plan), 1, pack_panels, &r);
-    *relative_error = conv_winograd_error(&s->plan, weights, s->packed, r.scratch);
-    alloc_release(&s->allocator, r.scratch, bytes);
+    scratch = alloc_bytes(&s->allocator, checking);
+    if (scratch == NULL) {
+        release_packed(s);
+        return alloc_failed(error, checking);
+    }
+    *relative_error = conv_winograd_error(&s->plan, weights, s->packed, scratch);
+    alloc_release(&s->allocator, scratch, checking);
     return SPRY_OK;
-}
-
-static void release_packed(conv_state *s)
-{
-    alloc_release(&s->allocator, s->packed, s->packed_bytes);
-    s->packed = NULL;
 }
 
 /* Plans and packs the best size that is accurate enough, else hands over to the next provider. */

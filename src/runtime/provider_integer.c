@@ -82,6 +82,10 @@ static bool read_bias(const provider_site *site, integer_node *n)
     if (!has_port(site->node, n->ports.bias)) {
         return true;
     }
+    if (bias != NULL && bias->dtype == SPRY_DTYPE_F32 && n->result == BRGEMM_FLOATS) {
+        n->float_bias = bias->data;
+        return true;
+    }
     if (bias == NULL || bias->dtype != SPRY_DTYPE_I32) {
         return false;
     }
@@ -112,9 +116,9 @@ bool integer_read(const provider_site *site, const char *type_linear, const char
     if (strcmp(site->node->type, type_sums) == 0) {
         n->ports = sums_ports;
     }
-    n->result = n->ports.bias < 0                        ? GEMM_S8_SUMS
-                : has_port(site->node, n->ports.y_scale) ? GEMM_S8_BYTES
-                                                         : GEMM_S8_FLOATS;
+    n->result = n->ports.bias < 0                        ? BRGEMM_SUMS
+                : has_port(site->node, n->ports.y_scale) ? BRGEMM_BYTES
+                                                         : BRGEMM_FLOATS;
     x = provider_input_type(site, n->ports.x);
     w = provider_input_type(site, n->ports.w);
     if (x == NULL || w == NULL || !is_bytes(x->dtype) || !is_bytes(w->dtype)) {
@@ -136,7 +140,8 @@ bool integer_fits(const provider_site *site, const integer_node *n, int64_t chan
 {
     const graph_type *scale =
         n->ports.w_scale >= 0 ? provider_input_type(site, n->ports.w_scale) : NULL;
-    const tensor *bias = n->bias != NULL ? provider_constant(site, n->ports.bias) : NULL;
+    bool has_bias = n->bias != NULL || n->float_bias != NULL;
+    const tensor *bias = has_bias ? provider_constant(site, n->ports.bias) : NULL;
 
     if (n->ports.w_scale >= 0 &&
         (scale == NULL || (op_work_count(scale) != 1 && op_work_count(scale) != channels))) {
@@ -216,55 +221,42 @@ void integer_factors(const integer_node *n, const op_call *call, int64_t count, 
     float x_scale = (float)op_call_scalar(call, n->ports.x_scale, 1.0);
     float y_scale = (float)op_call_scalar(call, n->ports.y_scale, 1.0);
     const tensor *w_scale = op_call_input(call, n->ports.w_scale);
+    const float *scales = w_scale->data;
     bool single = tensor_count(w_scale) == 1;
 
-    for (int64_t c = 0; c < count; c++) {
-        factors[c] = x_scale * (float)convert_get_f64(w_scale, single ? 0 : c);
-        if (n->result == GEMM_S8_BYTES) {
-            factors[c] /= y_scale;
+    if (w_scale->dtype != SPRY_DTYPE_F32) {
+        for (int64_t c = 0; c < count; c++) {
+            factors[c] = (float)convert_get_f64(w_scale, single ? 0 : c);
         }
+    } else if (single) {
+        for (int64_t c = 0; c < count; c++) {
+            factors[c] = scales[0];
+        }
+    } else {
+        memcpy(factors, scales, (size_t)count * sizeof *factors);
+    }
+    for (int64_t c = 0; c < count; c++) {
+        factors[c] *= x_scale;
+    }
+    for (int64_t c = 0; n->result == BRGEMM_BYTES && c < count; c++) {
+        factors[c] /= y_scale;
     }
 }
 
 brgemm_finish integer_brgemm_finish(const integer_node *n, const op_call *call)
 {
-    brgemm_finish f = {.lower = n->lower, .upper = n->upper};
+    brgemm_finish f = {
+        .result = n->result, .bias = n->float_bias, .lower = n->lower, .upper = n->upper};
     float y_scale;
     quantize_target t;
 
-    if (n->result != GEMM_S8_BYTES) {
-        f.result = n->result == GEMM_S8_SUMS ? BRGEMM_SUMS : BRGEMM_FLOATS;
+    if (n->result != BRGEMM_BYTES) {
         return f;
     }
     y_scale = (float)op_call_scalar(call, n->ports.y_scale, 1.0);
     t = quantize_target_of(n->y_dtype, (int32_t)op_call_scalar(call, n->ports.y_zero, 0.0));
-    f.result = BRGEMM_BYTES;
     f.zero = t.zero;
     f.low = n->lower > -INFINITY ? quantize_f32(n->lower, y_scale, t) : t.low;
     f.high = n->upper < INFINITY ? quantize_f32(n->upper, y_scale, t) : t.high;
-    return f;
-}
-
-gemm_s8_finish integer_finish(const integer_node *n, const integer_channels *channels,
-                              const op_call *call, void *room, const int32_t **offsets,
-                              const float **factors)
-{
-    brgemm_finish b = integer_brgemm_finish(n, call);
-    gemm_s8_finish f = {.result = n->result,
-                        .zero = b.zero,
-                        .low = b.low,
-                        .high = b.high,
-                        .lower = b.lower,
-                        .upper = b.upper};
-    int32_t *offset = room;
-    float *factor = (float *)(offset + channels->count);
-
-    integer_offsets(n, call, channels->sums, channels->count, offset);
-    *offsets = offset;
-    *factors = NULL;
-    if (n->result != GEMM_S8_SUMS) {
-        integer_factors(n, call, channels->count, factor);
-        *factors = factor;
-    }
     return f;
 }

@@ -4,7 +4,6 @@
 #define RUNTIME_PROVIDER_INTEGER_H
 
 #include "kernels/brgemm/brgemm.h"
-#include "kernels/gemm/gemm_s8.h"
 #include "runtime/provider.h"
 
 /* Port numbers; -1 where the operator has none. */
@@ -21,13 +20,14 @@ typedef struct integer_ports {
 typedef struct integer_node {
     integer_ports ports;
     spry_dtype y_dtype;
-    gemm_s8_result result;
-    const tensor *w;     /* NULL: computed */
-    const int32_t *bias; /* per channel, or NULL */
-    uint8_t x_flip;      /* makes the input unsigned */
-    uint8_t w_flip;      /* makes the weights signed */
-    int32_t w_zero;      /* of the signed weights, when they are constant */
-    float lower, upper;  /* the clamp in real numbers */
+    brgemm_result result;
+    const tensor *w;         /* NULL: computed */
+    const int32_t *bias;     /* per channel, or NULL */
+    const float *float_bias; /* the same, added to f32 results */
+    uint8_t x_flip;          /* makes the input unsigned */
+    uint8_t w_flip;          /* makes the weights signed */
+    int32_t w_zero;          /* of the signed weights, when they are constant */
+    float lower, upper;      /* the clamp in real numbers */
 } integer_node;
 
 /* Output channels (columns of MatMul): what depends on weights alone. */
@@ -54,14 +54,8 @@ SPRY_MUST_USE spry_status integer_channels_create(const spry_allocator *allocato
                                                   spry_error *error);
 void integer_channels_release(const spry_allocator *allocator, integer_channels *channels);
 
-/* Bytes of integer_finish's room. */
+/* Bytes of room for the offsets and factors of all channels. */
 size_t integer_room(const integer_channels *channels);
-
-/* The finish of this run, without its row or column pointers: offsets[count] and factors[count] are
- * put into `room`. Offsets take the input's zero point off. *factors is NULL for plain sums. */
-gemm_s8_finish integer_finish(const integer_node *n, const integer_channels *channels,
-                              const op_call *call, void *room, const int32_t **offsets,
-                              const float **factors);
 
 /* The input's zero point in this run. */
 int32_t integer_zero(const integer_node *n, const op_call *call);

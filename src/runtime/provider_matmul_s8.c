@@ -372,6 +372,7 @@ static void run_rows(const matmul_run *r, const matmul_piece *p, const uint8_t *
     for (int64_t column = p->column; column < p->end; column += s->kernel->nr) {
         finish.offset = r->offsets + p->batch * s->n + column;
         finish.factor = r->factors != NULL ? r->factors + column : NULL;
+        finish.bias = r->finish.bias != NULL ? r->finish.bias + column : NULL;
         run_panel(r, a, p->rows, packed + column * round_up(s->k, s->kernel->group),
                   (int)provider_least(p->end - column, s->kernel->nr), &finish,
                   c + column * r->y_size);

@@ -335,7 +335,9 @@ static spry_status run_plan(spry_session *s, plan *p, const value *const *inputs
         status = spry_value_none(&s->allocator, &outputs[i], error);
     }
     if (status == SPRY_OK) {
+        threads_engage(s->team);
         status = execute_plan(&x, p, NULL, inputs, s->prepared->input_count, outputs, output_count);
+        threads_rest(s->team);
     }
     for (int32_t i = 0; i < output_count && status == SPRY_OK; i++) {
         if (outputs[i]->dtype == SPRY_DTYPE_STRING) {

@@ -319,6 +319,27 @@ static void an_idle_team_uses_no_cpu(void **state)
     threads_destroy(team);
 }
 
+/* Engaged members wait awake, work as always, and sleep again afterwards. */
+static void an_engaged_team_rests_afterwards(void **state)
+{
+    threads *team = make_team(2);
+    int64_t before;
+
+    (void)state;
+    threads_engage(team);
+    for (int i = 0; i < 200; i++) {
+        check_loop(team, 100, 3);
+    }
+    threads_rest(team);
+    (void)usleep(5000);
+    before = cpu_us();
+    (void)usleep(200000);
+    assert_true(cpu_us() - before < 10000);
+    threads_engage(threads_single());
+    threads_rest(threads_single());
+    threads_destroy(team);
+}
+
 static spry_status create_and_split(const spry_allocator *allocator, void *context,
                                     spry_error *error)
 {
@@ -338,7 +359,7 @@ static spry_status create_and_split(const spry_allocator *allocator, void *conte
 static void memory_may_run_out(void **state)
 {
     (void)state;
-    assert_int_equal(fault_sweep(create_and_split, NULL), 5);
+    assert_int_equal(fault_sweep(create_and_split, NULL), 7);
 }
 
 int main(void)
@@ -352,6 +373,7 @@ int main(void)
         cmocka_unit_test(parts_run_side_by_side),
         cmocka_unit_test(parts_can_be_split_again),
         cmocka_unit_test(an_idle_team_uses_no_cpu),
+        cmocka_unit_test(an_engaged_team_rests_afterwards),
         cmocka_unit_test(memory_may_run_out),
     };
 

@@ -23,11 +23,11 @@ contains out "Every node"
 contains out "% of peak"
 contains out "GFLOP/s per core"
 
-# A convolution says how it was planned. Winograd's method may pass the peak, four times at most.
+# A convolution says how it was planned, and stays below the peak: four times the peak where it needs
+# a quarter of the multiplications that are counted.
 expect 0 bench "$SPRY_SOURCE_DIR/examples/glyphs/glyphs.onnx" --runs 20 --threads 1 --json
 json out 'any(o["way"] and o["threads"] == 1 for o in d["ops"] if o["type"] == "Conv")'
-json out 'any(0 < o["percent_of_peak"] for o in d["ops"] if o["type"] == "Conv")'
-json out 'all(o["percent_of_peak"] < 500 for o in d["ops"])'
+json out 'all(0 < o["percent_of_peak"] < 400 for o in d["ops"] if o["type"] == "Conv")'
 
 expect 0 bench "$model" --runs 5 --csv
 [ "$(wc -l <out)" -eq 2 ] || fail "a summary has a title row and a row"

@@ -64,7 +64,8 @@ static float *random_floats(spry_random *r, int64_t count, float most)
     return values;
 }
 
-/* Operands [batch][positions][heads][size] when `is_joined`, else [batch][heads][positions][size]. */
+/* Operands [batch][positions][heads][size] when `is_joined`, else
+ * [batch][heads][positions][size]. */
 static void make_trial(trial *t, uint64_t seed, int64_t batch, int64_t heads, int64_t kv_heads,
                        int64_t rows, int64_t keys, int64_t size, int64_t value_size, bool is_joined)
 {

@@ -184,15 +184,12 @@ static packed pack_sample(const sample *s, const brgemm_kernel *kernel,
                           const conv_winograd_transforms *transforms, int size, int workers)
 {
     packed p;
-    void *scratch;
 
     conv_winograd_plan(&s->problem, kernel, transforms, size, workers, &p.plan);
     p.weights = aligned(p.plan.packed_bytes);
-    scratch = aligned(p.plan.packing_bytes);
     for (int64_t i = conv_winograd_panels(&p.plan) - 1; i >= 0; i--) {
-        conv_winograd_pack(&p.plan, s->weights, i, i + 1, p.weights, scratch);
+        conv_winograd_pack(&p.plan, s->weights, i, i + 1, p.weights);
     }
-    free(scratch);
     return p;
 }
 

@@ -99,7 +99,14 @@ static bool make_shape(trial *t)
                        s->stride_w);
     t->p.batch = sample_integer(&t->r, 1, 3);
     t->p.multiplier = sample_integer(&t->r, 0, 3) == 0 ? sample_integer(&t->r, 2, 5) : 1;
-    t->channels = s->channels * t->p.multiplier;
+    t->p.depth = 1;
+    if (t->p.type == BRGEMM_F32 &&
+        sample_integer(&t->r, 0, 2) == 0) { /* groups of a few channels */
+        t->p.depth = sample_integer(&t->r, 1, 16);
+        t->p.multiplier = sample_integer(&t->r, 1, 20);
+        s->channels = t->p.depth * sample_integer(&t->r, 1, 9);
+    }
+    t->channels = depthwise_nhwc_outputs(&t->p);
     t->taps = s->kernel_h * s->kernel_w;
     t->in_count = t->p.batch * s->in_h * s->in_w * s->channels;
     t->out_pixels = t->p.batch * s->out_h * s->out_w;
@@ -199,7 +206,8 @@ static void run(trial *t, const depthwise_nhwc_kernel *kernel)
     guarded_free(&packed);
 }
 
-/* The index into x that kernel position `tap` of output channel `channel` sees, or -1. */
+/* The index into x of the first channel that kernel position `tap` of output channel `channel` sees,
+ * or -1. */
 static int64_t source(const trial *t, int64_t pixel, int64_t channel, int64_t tap)
 {
     const conv_f32_shape *s = &t->p.shape;
@@ -211,7 +219,7 @@ static int64_t source(const trial *t, int64_t pixel, int64_t channel, int64_t ta
     if (y < 0 || y >= s->in_h || x < 0 || x >= s->in_w) {
         return -1;
     }
-    return ((in_image + y) * s->in_w + x) * s->channels + channel / t->p.multiplier;
+    return ((in_image + y) * s->in_w + x) * s->channels + channel / t->p.multiplier * t->p.depth;
 }
 
 /* The finish of a float, in double precision where it matters. */
@@ -251,9 +259,11 @@ static void check_floats(const trial *t, const char *name)
         for (int64_t tap = 0; tap < t->taps; tap++) {
             int64_t at = source(t, i / t->channels, channel, tap);
 
-            if (at >= 0) {
-                double product = (double)((const float *)(const void *)t->x.data)[at] *
-                                 (double)((const float *)t->weights)[channel * t->taps + tap];
+            for (int64_t c = 0; at >= 0 && c < t->p.depth; c++) {
+                const float *weights =
+                    (const float *)t->weights + (channel * t->p.depth + c) * t->taps;
+                double product =
+                    (double)((const float *)(const void *)t->x.data)[at + c] * (double)weights[tap];
 
                 sum += product;
                 scale += fabs(product);
@@ -284,9 +294,10 @@ static void test_floats(void **state)
         make_images(&t, sizeof(float));
         make_finish(&t);
         sample_f32(&t.r, (float *)(void *)t.x.data, (size_t)t.in_count);
-        t.weights = floats(&t, t.channels * t.taps);
+        t.weights = floats(&t, t.channels * t.p.depth * t.taps);
         for (int v = 0; v < all.count; v++) {
-            if (isa_usable(all.list[v].level)) {
+            if (isa_usable(all.list[v].level) &&
+                depthwise_nhwc_can(all.list[v].table, &t.p, 0, 0)) {
                 run(&t, all.list[v].table);
                 check_floats(&t, all.list[v].name);
             }
@@ -398,7 +409,7 @@ static void test_bytes(void **state)
             const depthwise_nhwc_kernel *kernel = all.list[v].table;
 
             if (isa_usable(all.list[v].level) &&
-                depthwise_nhwc_holds(kernel, -128 - t.w_zero, 127 - t.w_zero)) {
+                depthwise_nhwc_can(kernel, &t.p, -128 - t.w_zero, 127 - t.w_zero)) {
                 run(&t, kernel);
                 check_bytes(&t, kernel->name);
             }
@@ -410,9 +421,17 @@ static void test_bytes(void **state)
 static void test_selection(void **state)
 {
     (void)state;
-    assert_true(depthwise_nhwc_holds(depthwise_nhwc_select(BRGEMM_S8, -128, 127), -128, 127));
-    assert_true(depthwise_nhwc_holds(depthwise_nhwc_select(BRGEMM_S8, -255, 255), -255, 255));
-    assert_int_equal(depthwise_nhwc_select(BRGEMM_F32, 0, 0)->type, BRGEMM_F32);
+    for (int64_t channels = 1; channels < 200; channels++) {
+        depthwise_nhwc_problem p = {
+            .shape = {.channels = channels}, .batch = 1, .depth = 1, .type = BRGEMM_S8};
+
+        for (p.multiplier = 1; p.multiplier < 4; p.multiplier++) {
+            assert_true(depthwise_nhwc_can(depthwise_nhwc_select(&p, -128, 127), &p, -128, 127));
+            assert_true(depthwise_nhwc_can(depthwise_nhwc_select(&p, -255, 255), &p, -255, 255));
+        }
+        p.type = BRGEMM_F32;
+        assert_int_equal(depthwise_nhwc_select(&p, 0, 0)->type, BRGEMM_F32);
+    }
 }
 
 /* ---- worked examples ---- */
@@ -424,7 +443,7 @@ static void run_equal(const depthwise_nhwc_kernel *kernel, const conv_f32_shape 
                       const uint8_t *x, uint8_t zero, int8_t weight, const brgemm_finish *finish,
                       void *y)
 {
-    depthwise_nhwc_problem p = {*shape, 1, 1, BRGEMM_S8, finish->result == BRGEMM_BYTES ? 1 : 4};
+    depthwise_nhwc_problem p = {*shape, 1, 1, 1, BRGEMM_S8, finish->result == BRGEMM_BYTES ? 1 : 4};
     int64_t pixels = shape->in_h * shape->in_w;
     int64_t taps = shape->kernel_h * shape->kernel_w;
     uint8_t *image = room(pixels * WIDE);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "model/infer.h"
+#include "model/pass.h"
 #include "runtime/attention.h"
 #include "runtime/execute.h"
 #include "runtime/plan.h"
@@ -133,6 +134,7 @@ static int64_t same_numbers(const value *got, const value *wanted)
 static void finish(trial *t, bool is_found, const char *gone)
 {
     spry_session_options options = spry_session_options_default();
+    pass_context context = {0};
     char copy[128];
     char *rest = copy;
     value plain;
@@ -141,6 +143,8 @@ static void finish(trial *t, bool is_found, const char *gone)
     net_output(&t->n, "y");
     assert_int_equal(infer_graph(t->n.g, NULL), SPRY_OK);
     run_graph(t, false, &plain);
+    assert_int_equal(pass_attention(t->n.g, &context, NULL), SPRY_OK);
+    assert_int_equal(infer_graph(t->n.g, NULL), SPRY_OK);
     assert_int_equal(attention_graph(t->n.g, &options, NULL), SPRY_OK);
     run_graph(t, true, &fast);
     assert_true(same_numbers(&fast, &plain) > 0);
@@ -506,6 +510,39 @@ static void test_operator(void **state)
     }
 }
 
+/* Operators of com.microsoft, with a bias and hidden keys. */
+static void test_microsoft(void **state)
+{
+    (void)state;
+    for (int form = 0; form < 2; form++) {
+        trial t;
+        int32_t mask[B * T];
+        float *numbers;
+        int32_t node;
+
+        init(&t);
+        for (int i = 0; i < B * T; i++) {
+            mask[i] = i % 4 != 1;
+        }
+        (void)net_constant(&t.n, "mask", SPRY_DTYPE_I32, 2, (int64_t[]){B, T}, mask);
+        numbers = random_floats(&t, 3 * W * W);
+        (void)net_constant(&t.n, "bias", SPRY_DTYPE_F32, 1, (int64_t[]){3 * W}, numbers);
+        (void)net_constant(&t.n, "weights", SPRY_DTYPE_F32, 2, (int64_t[]){W, 3 * W}, numbers);
+        free(numbers);
+        input(&t, "x", 3, (int64_t[]){B, T, W});
+        for (int i = 0; i < B * T * W; i++) {
+            t.data[0][i] *= 0.1f;
+        }
+        node = form == 0 ? net_node(&t.n, "Attention", "x weights bias mask", "y")
+                         : net_node(&t.n, "MultiHeadAttention", "x x x bias mask", "y");
+        t.n.g->nodes[node].domain = "com.microsoft";
+        t.n.g->nodes[node].opset = 1;
+        t.n.g->nodes[node].op = op_find("com.microsoft", t.n.g->nodes[node].type, 1);
+        set_int(&t, node, "num_heads", H);
+        finish(&t, true, "MultiHeadAttention");
+    }
+}
+
 /* What must stay as it is. */
 static void test_refused(void **state)
 {
@@ -545,7 +582,7 @@ int main(void)
         cmocka_unit_test(test_where),    cmocka_unit_test(test_triangle),
         cmocka_unit_test(test_groups),   cmocka_unit_test(test_einsum),
         cmocka_unit_test(test_operator), cmocka_unit_test(test_joined_batch),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_refused),  cmocka_unit_test(test_microsoft),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,8 +36,8 @@ static void weights(net *n, spry_random *r, const char *name, int rank, const in
     (void)net_constant(n, name, SPRY_DTYPE_F32, rank, shape, values);
 }
 
-/* A convolution by single pixels, then one of 3 x 3 with a residual and Relu or HardSwish, whose first
- * weight is given. */
+/* A convolution by single pixels, then one of 3 x 3, whose first weight is given, with a residual
+ * and an activation. */
 static void build(net *n, float first, const char *activation)
 {
     static const int64_t in[] = {BATCH, CHANNELS, SIDE, SIDE};
@@ -138,7 +138,9 @@ static const char *check(float first, float magnitude, const char *activation)
     assert_int_equal(fuse_activations(moved, &options, &error), SPRY_OK);
     (void)run(n.g, true, 1, magnitude, &wanted);
     way = run(moved, false, 1, magnitude, &got);
-    assert_string_equal(run(moved, false, 3, magnitude, &by_three), way);
+    /* Whether it is Winograd's must not depend on the threads; other ways give the same bits. */
+    assert_int_equal(strncmp(run(moved, false, 3, magnitude, &by_three), "winograd", 8) == 0,
+                     strncmp(way, "winograd", 8) == 0);
     compare(&got.tensor, &wanted.tensor);
     assert_memory_equal(got.tensor.data, by_three.tensor.data,
                         (size_t)tensor_count(&got.tensor) * sizeof(float));

@@ -240,6 +240,40 @@ static void test_concat_of_bytes(void **state)
     net_fini(&n);
 }
 
+/* As dynamic quantisation writes a product: scales are computed, the bias stays f32. */
+static void test_dynamic_quantisation(void **state)
+{
+    static const int64_t x_shape[] = {4, 8};
+    static const int64_t w_shape[] = {8, 4};
+    static const int64_t four[] = {4};
+    static const float bias[] = {1.0f, -1.0f, 0.5f, 0.0625f};
+    const graph_node *made;
+    net n;
+
+    (void)state;
+    start(&n, 2, x_shape, w_shape, 0);
+    (void)net_input(&n, "v", SPRY_DTYPE_F32, 2, x_shape);
+    (void)net_constant(&n, "bias", SPRY_DTYPE_F32, 1, four, bias);
+    (void)net_node(&n, "DynamicQuantizeLinear", "v", "vq vs vz");
+    (void)net_node(&n, "MatMulInteger", "vq wq vz wzero", "sums");
+    assert_int_equal(graph_set_int(n.g, net_node(&n, "Cast", "sums", "floats"), "to", 1, &error),
+                     SPRY_OK);
+    (void)net_node(&n, "Mul", "vs third", "scale");
+    (void)net_node(&n, "Mul", "floats scale", "product");
+    (void)net_node(&n, "Add", "product bias", "y");
+    net_output(&n, "y");
+    rewrite(&n);
+    made = net_find(&n, "QLinearMatMul");
+    assert_int_equal(made->inputs[INTEGER_X + 1], net_value(&n, "vs"));
+    assert_int_equal(made->inputs[INTEGER_X + 2], net_value(&n, "vz"));
+    assert_int_equal(made->inputs[INTEGER_W + 1], net_value(&n, "third"));
+    assert_int_equal(made->inputs[INTEGER_BIAS], net_value(&n, "bias"));
+    assert_int_equal(made->inputs[INTEGER_Y_SCALE], GRAPH_NONE);
+    assert_int_equal(made->outputs[0], net_value(&n, "y"));
+    assert_int_equal(net_count(&n, "Cast") + net_count(&n, "Add"), 0);
+    net_fini(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +286,7 @@ int main(void)
         cmocka_unit_test(test_functions_become_tables),
         cmocka_unit_test(test_rows_are_normalised_as_bytes),
         cmocka_unit_test(test_concat_of_bytes),
+        cmocka_unit_test(test_dynamic_quantisation),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

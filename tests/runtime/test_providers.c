@@ -206,6 +206,59 @@ static void test_conv(void **state)
     }
 }
 
+static void try_transposed(trial *t)
+{
+    int axes = (int)between(t, 1, 2);
+    bool depthwise = between(t, 0, 3) == 0;
+    int64_t groups = depthwise ? between(t, 2, 20) : between(t, 1, 3);
+    int64_t per_group = depthwise ? 1 : between(t, 1, 20);
+    int64_t weights[4] = {groups * per_group, between(t, 1, depthwise ? 2 : 20)};
+    int64_t bias = groups * weights[1];
+    int64_t strides[2];
+    int64_t dilations[2];
+    int64_t pads[4];
+    int64_t more[2];
+    bool is_empty = false;
+
+    t->rank = axes + 2;
+    t->shape[0] = between(t, 1, 3);
+    t->shape[1] = groups * per_group;
+    for (int i = 0; i < axes; i++) {
+        weights[2 + i] = between(t, 1, 5);
+        t->shape[2 + i] = between(t, 1, 20);
+        strides[i] = between(t, 1, 4);
+        dilations[i] = strides[i] == 1 ? between(t, 1, 2) : 1;
+        pads[i] = between(t, 0, weights[2 + i] - 1);
+        pads[axes + i] = between(t, 0, weights[2 + i] - 1);
+        more[i] = strides[i] > 1 ? between(t, 0, strides[i] - 1) : 0;
+        is_empty = is_empty || (t->shape[2 + i] - 1) * strides[i] +
+                                       (weights[2 + i] - 1) * dilations[i] + 1 + more[i] <=
+                                   pads[i] + pads[axes + i];
+    }
+    (void)net_input(&t->n, "x", SPRY_DTYPE_F32, t->rank, t->shape);
+    random_constant(t, "w", t->rank, weights);
+    random_constant(t, "b", 1, &bias);
+    t->node = net_node(&t->n, "ConvTranspose", between(t, 0, 1) == 0 ? "x w b" : "x w", "y");
+    set_int(t, "group", groups);
+    set_ints(t, "strides", axes, strides);
+    set_ints(t, "dilations", axes, dilations);
+    set_ints(t, "pads", 2 * axes, pads);
+    set_ints(t, "output_padding", axes, more);
+    t->scale = (double)(per_group * weights[2] * (axes > 1 ? weights[3] : 1));
+    finish_trial(t, is_empty ? NULL : "conv_transpose");
+}
+
+static void test_transposed(void **state)
+{
+    (void)state;
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        trial t;
+
+        begin_trial(&t, 4000 + round);
+        try_transposed(&t);
+    }
+}
+
 static void try_pool(trial *t, uint64_t round)
 {
     bool is_max = round % 2 == 0;
@@ -312,9 +365,8 @@ static void test_gemm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conv),
-        cmocka_unit_test(test_pool),
-        cmocka_unit_test(test_matmul),
+        cmocka_unit_test(test_conv), cmocka_unit_test(test_transposed),
+        cmocka_unit_test(test_pool), cmocka_unit_test(test_matmul),
         cmocka_unit_test(test_gemm),
     };
 

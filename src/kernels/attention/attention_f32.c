@@ -97,7 +97,7 @@ static int64_t keys_in_block(const attention_problem *p)
 }
 
 /* Lays the piece's memory out from `workspace` on; returns the floats it takes. */
-static int64_t place(piece *w, float *workspace)
+static int64_t lay_out(piece *w, float *workspace)
 {
     const attention_problem *p = w->p;
     int64_t block = keys_in_block(p);
@@ -128,33 +128,43 @@ int64_t attention_workspace(const attention_kernel *kernel, const attention_prob
     static float nowhere[1];
     piece w = {.kernel = kernel, .p = p};
 
-    return place(&w, nowhere);
+    return lay_out(&w, nowhere);
 }
 
-static int64_t head_of(const piece *w, int64_t query)
+/* A query of the group: which head, and which row of it. */
+typedef struct place {
+    int64_t head, row;
+} place;
+
+static place place_of(const piece *w, int64_t query)
 {
-    return w->group * (w->p->heads / w->p->kv_heads) + query / w->p->rows;
+    return (place){w->group * (w->p->heads / w->p->kv_heads) + query / w->p->rows,
+                   query % w->p->rows};
 }
 
-/* Keys [0, result) are visible to the query. */
-static int64_t visible(const piece *w, int64_t query)
+static void step(const piece *w, place *at)
 {
-    int64_t end = query % w->p->rows + w->p->past + 1;
+    if (++at->row == w->p->rows) {
+        at->row = 0;
+        at->head++;
+    }
+}
+
+/* Keys [0, result) are visible to queries in that row. */
+static int64_t visible(const piece *w, int64_t row)
+{
+    int64_t end = row + w->p->past + 1;
 
     return w->p->is_causal && end < w->keys ? (end > 0 ? end : 0) : w->keys;
 }
 
-/* Keys that some row of the strip sees. */
-static int64_t strip_end(const piece *w, int64_t query, int rows)
+/* Keys that some query of the strip sees. */
+static int64_t strip_end(const piece *w, place at, int rows)
 {
-    int64_t end = 0;
+    /* The last row of the strip sees most, unless the strip goes on with the next head. */
+    int64_t last = at.row + rows - 1;
 
-    for (int r = 0; r < rows; r++) {
-        int64_t own = visible(w, query + r);
-
-        end = own > end ? own : end;
-    }
-    return end;
+    return visible(w, last < w->p->rows ? last : w->p->rows - 1);
 }
 
 /* As attention_mask_units does it. */
@@ -163,12 +173,11 @@ static float fill_units(float fill)
     return fill == -INFINITY ? fill : (fill < -2e38f ? -2e38f : fill) * ATTENTION_LOG2E;
 }
 
-static void mask_row(const piece *w, int64_t query, int64_t key, int64_t n, float *s)
+static void mask_row(const piece *w, const place *query, int64_t key, int64_t n, float *s)
 {
     const attention_mask *m = &w->p->mask;
-    int64_t at =
-        w->image * m->batch + head_of(w, query) * m->head + query % w->p->rows * m->row + key;
-    int64_t end = visible(w, query) - key;
+    int64_t at = w->image * m->batch + query->head * m->head + query->row * m->row + key;
+    int64_t end = visible(w, query->row) - key;
 
     if (m->kind == ATTENTION_ADD) {
         w->kernel->add(s, (const float *)m->data + at, n);
@@ -187,23 +196,24 @@ static void mask_row(const piece *w, int64_t query, int64_t key, int64_t n, floa
 }
 
 /* Scores of the strip against the n keys from `key` on, whose packed block is in place. */
-static void score_strip(const piece *w, int64_t query, int rows, int64_t key, int64_t n)
+static void score_strip(const piece *w, place first, int rows, int64_t key, int64_t n)
 {
     const attention_problem *p = w->p;
+    const float *q = p->q.data + w->image * p->q.batch;
     float factor = p->scale * ATTENTION_LOG2E;
+    place at = first;
 
-    for (int r = 0; r < rows; r++) {
-        int64_t at = query + r;
-        const float *q = p->q.data + w->image * p->q.batch + head_of(w, at) * p->q.head +
-                         at % p->rows * p->q.token;
-
-        w->kernel->pack_query(q, p->size, factor, w->q + (int64_t)r * ATTENTION_PITCH);
+    for (int r = 0; r < rows; r++, step(w, &at)) {
+        w->kernel->pack_query(q + at.head * p->q.head + at.row * p->q.token, p->size, factor,
+                              w->q + (int64_t)r * ATTENTION_PITCH);
     }
     w->kernel->scores(w->q, w->k, rows, n, p->size, w->s);
-    if (p->mask.kind != ATTENTION_NO_MASK || p->is_causal) {
-        for (int r = 0; r < rows; r++) {
-            mask_row(w, query + r, key, n, w->s + (int64_t)r * ATTENTION_PITCH);
-        }
+    if (p->mask.kind == ATTENTION_NO_MASK && !p->is_causal) {
+        return;
+    }
+    at = first;
+    for (int r = 0; r < rows; r++, step(w, &at)) {
+        mask_row(w, &at, key, n, w->s + (int64_t)r * ATTENTION_PITCH);
     }
 }
 
@@ -225,6 +235,34 @@ static void pack_keys_of(const piece *w, int64_t key, int64_t n)
                          k->token, n, w->p->size, w->k);
 }
 
+/* Asks for a strip's share of what the next head's piece reads first: its queries, and keys and
+ * values of its first block. Rows of heads lie far apart, which the hardware does not foresee. */
+static void ask_for_next(const piece *w, int64_t query)
+{
+    const attention_problem *p = w->p;
+    const attention_operand *operands[] = {&p->q, &p->k, &p->v};
+    int64_t heads[] = {(w->group + 1) * (p->heads / p->kv_heads), w->group + 1, w->group + 1};
+    int64_t strips = (w->end - w->first + w->kernel->mr - 1) / w->kernel->mr;
+    int64_t strip = (query - w->first) / w->kernel->mr;
+
+    if (w->group + 1 == p->kv_heads) {
+        return;
+    }
+    for (int i = 0; i < 3; i++) {
+        const attention_operand *o = operands[i];
+        int64_t rows = i == 0 ? least(p->rows, p->slice) : keys_in_block(p);
+        int64_t share = (rows + strips - 1) / strips;
+        int64_t size = i == 2 ? p->value_size : p->size;
+        const float *at = o->data + w->image * o->batch + heads[i] * o->head;
+
+        for (int64_t row = strip * share; row < least(rows, (strip + 1) * share); row++) {
+            for (int64_t e = 0; e < size; e += ALIGNED) {
+                __builtin_prefetch(at + row * o->token + e, 0, 2);
+            }
+        }
+    }
+}
+
 static void run_block(const piece *w, int64_t key, int64_t n)
 {
     const attention_problem *p = w->p;
@@ -235,70 +273,84 @@ static void run_block(const piece *w, int64_t key, int64_t n)
                            v->token, n, p->value_size, w->v);
     for (int64_t query = w->first; query < w->end; query += w->kernel->mr) {
         int rows = strip_rows(w, query);
-        int64_t seen = least(strip_end(w, query, rows) - key, n);
+        place at = place_of(w, query);
+        int64_t seen = least(strip_end(w, at, rows) - key, n);
         attention_rows *state = state_of(w, query);
 
         if (seen <= 0) {
             continue;
         }
-        score_strip(w, query, rows, key, seen);
+        if (key == 0) {
+            ask_for_next(w, query);
+        }
+        score_strip(w, at, rows, key, seen);
         w->kernel->weigh(w->s, rows, seen, state);
         w->kernel->combine(w->s, w->v, rows, seen, n, p->value_size, key > 0 ? state : NULL,
                            w->o + (query - w->first) * w->pitch, w->pitch);
     }
 }
 
-static void finish_row(const piece *w, int64_t query)
+static void finish_strip(const piece *w, int64_t query)
 {
     const attention_problem *p = w->p;
     const attention_rows *state = state_of(w, query);
-    float sum = state->sum[(query - w->first) % w->kernel->mr];
-    float *to = p->out + w->image * p->out_batch + head_of(w, query) * p->out_head +
-                query % p->rows * p->out_token;
+    const float *o = w->o + (query - w->first) * w->pitch;
+    place at = place_of(w, query);
+    int rows = strip_rows(w, query);
 
-    if (sum == 0.0f) {
-        for (int64_t i = 0; i < p->value_size; i++) {
-            to[i] = p->blind;
+    for (int r = 0; r < rows; r++, step(w, &at)) {
+        float *to =
+            p->out + w->image * p->out_batch + at.head * p->out_head + at.row * p->out_token;
+
+        if (state->sum[r] == 0.0f) {
+            for (int64_t i = 0; i < p->value_size; i++) {
+                to[i] = p->blind;
+            }
+        } else {
+            w->kernel->finish(o + r * w->pitch, p->value_size, 1.0f / state->sum[r], to);
         }
-        return;
     }
-    w->kernel->finish(w->o + (query - w->first) * w->pitch, p->value_size, 1.0f / sum, to);
 }
 
 /* ---- observers ---- */
 
+/* Rows from r on that are of one head. */
+static int run_of_rows(const piece *w, const place *at, int rows, int r)
+{
+    return (int)least(rows - r, w->p->rows - at->row);
+}
+
 /* Shows the weights of one strip against one block, head by head. */
-static void show(const piece *w, int64_t query, int rows, int64_t key, int64_t n)
+static void show(const piece *w, place at, int rows, int64_t key, int64_t n)
 {
     const attention_observer *see = w->p->observer;
 
     for (int r = 0, count; r < rows; r += count) {
-        int64_t row = (query + r) % w->p->rows;
-
-        count = (int)least(rows - r, w->p->rows - row);
-        see->see(see->context, w->image, head_of(w, query + r), row, count, key, n,
+        count = run_of_rows(w, &at, rows, r);
+        see->see(see->context, w->image, at.head, at.row, count, key, n,
                  w->s + (int64_t)r * ATTENTION_PITCH, ATTENTION_PITCH);
+        at = (place){at.head + 1, 0};
     }
 }
 
 /* The keys that the observer wants of a strip: what it wants of any head in it. */
-static void wanted_keys(const piece *w, int64_t query, int rows, int64_t *first, int64_t *end)
+static void wanted_keys(const piece *w, place at, int rows, int64_t *first, int64_t *end)
 {
     const attention_observer *see = w->p->observer;
 
     *first = w->p->keys;
     *end = 0;
     for (int r = 0, count; r < rows; r += count) {
-        int64_t row = (query + r) % w->p->rows;
         int64_t from = 0;
         int64_t to = w->p->keys;
 
-        count = (int)least(rows - r, w->p->rows - row);
+        count = run_of_rows(w, &at, rows, r);
         if (see->range != NULL) {
-            see->range(see->context, w->image, head_of(w, query + r), row, count, &from, &to);
+            see->range(see->context, w->image, at.head, at.row, count, &from, &to);
         }
         *first = least(*first, from > 0 ? from : 0);
         *end = to > *end ? least(to, w->p->keys) : *end;
+        at = (place){at.head + 1, 0};
     }
 }
 
@@ -307,15 +359,16 @@ static void observe(const piece *w)
 {
     for (int64_t query = w->first; query < w->end; query += w->kernel->mr) {
         int rows = strip_rows(w, query);
+        place at = place_of(w, query);
         int64_t key;
         int64_t end;
 
-        wanted_keys(w, query, rows, &key, &end);
+        wanted_keys(w, at, rows, &key, &end);
         for (; key < end; key += ATTENTION_BLOCK) {
             int64_t n = least(end - key, ATTENTION_BLOCK);
 
             pack_keys_of(w, key, n);
-            score_strip(w, query, rows, key, n);
+            score_strip(w, at, rows, key, n);
             for (int r = 0; r < rows && w->keys < w->p->keys; r++) {
                 float *s = w->s + (int64_t)r * ATTENTION_PITCH;
 
@@ -324,7 +377,7 @@ static void observe(const piece *w)
                 }
             }
             w->kernel->normalise(w->s, rows, n, state_of(w, query));
-            show(w, query, rows, key, n);
+            show(w, at, rows, key, n);
         }
     }
 }
@@ -335,7 +388,7 @@ void attention_run(const attention_kernel *kernel, const attention_problem *p, i
     int64_t slices = (queries(p) + p->slice - 1) / p->slice;
     piece w = {.kernel = kernel, .p = p};
 
-    (void)place(&w, workspace);
+    (void)lay_out(&w, workspace);
     w.image = number / slices / p->kv_heads;
     w.group = number / slices % p->kv_heads;
     w.first = number % slices * p->slice;
@@ -352,8 +405,8 @@ void attention_run(const attention_kernel *kernel, const attention_problem *p, i
     for (int64_t key = 0; key < w.keys; key += ATTENTION_BLOCK) {
         run_block(&w, key, least(w.keys - key, ATTENTION_BLOCK));
     }
-    for (int64_t query = w.first; query < w.end; query++) {
-        finish_row(&w, query);
+    for (int64_t query = w.first; query < w.end; query += kernel->mr) {
+        finish_strip(&w, query);
     }
     if (p->observer != NULL) {
         observe(&w);

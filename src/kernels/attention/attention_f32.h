@@ -1,12 +1,11 @@
 /* Attention over blocks of keys: softmax(scale * Q K^T + mask) V for many heads, without ever
  * holding all scores of a head.
  *
- * Queries are taken in strips of `mr` rows, keys in blocks of ATTENTION_BLOCK. The scores of a strip
- * against a block stay in the first-level cache while they become weights and are multiplied by the
- * values. A row keeps its largest score and its sum of exponentials from block to block; what it has
- * gathered so far is rescaled when the largest score grows (Milakov and Gimelshein, arXiv
- * 1805.02867; Rabe and Staats, arXiv 2112.05682; Dao et al., arXiv 2205.14135). Memory beyond the
- * operands is a constant plus one slice of results per worker.
+ * Queries are taken in strips of `mr` rows, keys in blocks of ATTENTION_BLOCK. The scores of a
+ * strip against a block stay in the first-level cache while they become weights and are multiplied
+ * by the values. A row keeps its largest score and its sum of exponentials from block to block; what
+ * it has gathered so far is rescaled when the largest score grows (arXiv 1805.02867, 2112.05682,
+ * 2205.14135). Memory beyond the operands is a constant plus one slice of results per worker.
  *
  * What a query's result is depends on its own row and the order of the keys alone, so any split of
  * queries among workers gives the same bits. */
@@ -53,9 +52,9 @@ typedef struct attention_mask {
 /* Sees the weights of queries after the results are known; changes nothing. */
 typedef struct attention_observer {
     void *context;
-    /* The keys [*first, *end) whose weights are wanted for queries [row, row + rows) of a head; comes
-     * with all of them. NULL: all. Only these are computed again; queries of one strip see what any
-     * of them wants. */
+    /* The keys [*first, *end) whose weights are wanted for queries [row, row + rows) of a head;
+     * comes with all of them. NULL: all. Only these are computed again; queries of one strip see
+     * what any of them wants. */
     void (*range)(void *context, int64_t batch, int64_t head, int64_t row, int64_t rows,
                   int64_t *first, int64_t *end);
     /* weights[r * stride + k] of query `row` + r and key `key` + k: what softmax gives over the

@@ -19,8 +19,8 @@ VEC_INLINE vec_f32 attention_exp2(vec_f32 x)
 {
 #if defined(__AVX512F__)
     /* 2^(i / 16) from a table, and what is left in [-1/32, 1/32] by a short polynomial. The lowest
-     * bits of the sum with the rounder are 16 times the exponent: four of them choose from the table,
-     * whose bits lack what adding those four to the exponent as well brings in. */
+     * bits of the sum with the rounder are 16 times the exponent: four of them choose from the
+     * table, whose bits lack what adding those four to the exponent as well brings in. */
     const __m512i powers =
         _mm512_set_epi32(0x3F7D257D, 0x3F7AC0C7, 0x3F78CCDF, 0x3F7744FD, 0x3F76248C, 0x3F75672A,
                          0x3F7508A4, 0x3F7504F3, 0x3F75583F, 0x3F75FED7, 0x3F76F532, 0x3F7837F0,
@@ -197,8 +197,8 @@ static void attention_normalise(float *s, int rows, int64_t n, const attention_r
     }
 }
 
-/* A mask in the units of scores. Floats that are nearly the smallest, which stand for -infinity, must
- * not become that: a row of nothing else has a softmax. */
+/* A mask in the units of scores. Floats that are nearly the smallest, which stand for -infinity,
+ * must not become that: a row of nothing else has a softmax. */
 VEC_INLINE vec_f32 attention_mask_units(vec_f32 mask)
 {
     vec_f32 units = vec_max(mask, vec_set(-2e38f)) * ATTENTION_LOG2E;

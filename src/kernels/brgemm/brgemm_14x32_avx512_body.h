@@ -3,7 +3,8 @@
  *
  *   brgemm_sums    the register type of sums: __m512 or __m512i
  *   brgemm_dot     (sum, four bytes of A broadcast, 64 bytes of B, tile) -> sum
- *   brgemm_zero    () -> sum
+ *   brgemm_start   (tile, vector of columns) -> sum, before the first product
+ *   BRGEMM_C_PARTS how many vectors of results share a cache line
  *   brgemm_load    fills the sums from C
  *   brgemm_store   finishes and stores the sums
  *
@@ -70,7 +71,7 @@ BRGEMM_INLINE void brgemm_fetch_c(const brgemm_tile *t, int rows, int parts)
         const char *c = brgemm_c_row(t, i, MR);
 
 #pragma GCC unroll 2
-        for (int part = 0; part < parts; part++) {
+        for (int part = 0; part < parts; part += BRGEMM_C_PARTS) {
             _mm_prefetch(c + part * VECTOR, _MM_HINT_T0);
         }
     }
@@ -93,9 +94,14 @@ BRGEMM_INLINE void brgemm_tile_of(const brgemm_tile *t, int rows, int parts, boo
     if (t->accumulate) {
         brgemm_load(t, rows, parts, MR, sums);
     } else {
-#pragma GCC unroll 28
-        for (int i = 0; i < rows * parts; i++) {
-            sums[i] = brgemm_zero();
+#pragma GCC unroll 2
+        for (int part = 0; part < parts; part++) {
+            brgemm_sums first = brgemm_start(t, part);
+
+#pragma GCC unroll 14
+            for (int i = 0; i < rows; i++) {
+                sums[i * parts + part] = first;
+            }
         }
     }
     for (int tap = 0; tap < t->taps; tap++) {

@@ -3,8 +3,12 @@
 
 typedef __m512 brgemm_sums;
 
-BRGEMM_INLINE brgemm_sums brgemm_zero(void)
+enum { BRGEMM_C_PARTS = 1 };
+
+BRGEMM_INLINE brgemm_sums brgemm_start(const brgemm_tile *t, int part)
 {
+    (void)t;
+    (void)part;
     return _mm512_setzero_ps();
 }
 

@@ -92,9 +92,28 @@ INLINE void store_lanes(float *c, int count, __m256 v)
     }
 }
 
-/* Stores, and activates what was stored. */
+/* All rows at once, and away from C: a call for a row would cost as much as its vectors. */
+INLINE void activate(brgemm_activation *function, int rows, __m256 sums[MR][PARTS])
+{
+    float room[MR * NR] __attribute__((aligned(32)));
+
+#pragma GCC unroll 12
+    for (int i = 0; i < rows * PARTS; i++) {
+        _mm256_store_ps(room + i * LANES, sums[i / PARTS][i % PARTS]);
+    }
+    function(room, room, (int64_t)rows * NR);
+#pragma GCC unroll 12
+    for (int i = 0; i < rows * PARTS; i++) {
+        sums[i / PARTS][i % PARTS] = _mm256_load_ps(room + i * LANES);
+    }
+}
+
+/* Activates and stores. */
 INLINE void store(const brgemm_tile *t, int rows, int parts, __m256 sums[MR][PARTS])
 {
+    if (t->finish != NULL && t->finish->activate != NULL) {
+        activate(t->finish->activate, rows, sums);
+    }
 #pragma GCC unroll 6
     for (int i = 0; i < rows; i++) {
         float *c = (float *)brgemm_c_row(t, i, MR);
@@ -104,13 +123,6 @@ INLINE void store(const brgemm_tile *t, int rows, int parts, __m256 sums[MR][PAR
             store_lanes(c + LANES, t->columns - LANES, sums[i][1]);
         } else {
             store_lanes(c, t->columns, sums[i][0]);
-        }
-    }
-    if (t->finish != NULL && t->finish->activate != NULL) {
-        for (int i = 0; i < rows; i++) {
-            float *c = (float *)brgemm_c_row(t, i, MR);
-
-            t->finish->activate(c, c, t->columns);
         }
     }
 }

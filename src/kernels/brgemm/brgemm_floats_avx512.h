@@ -92,12 +92,32 @@ BRGEMM_INLINE void brgemm_finish_floats_avx512(const brgemm_tile *t, int rows, i
     }
 }
 
-/* Stores, and activates what was stored. */
+/* All rows at once, and away from C: a call for a row would cost as much as its few vectors. */
+BRGEMM_INLINE void brgemm_activate_floats_avx512(brgemm_activation *activate, int count,
+                                                 __m512 *sums)
+{
+    float room[BRGEMM_MOST_MR * BRGEMM_MOST_NR] __attribute__((aligned(64)));
+
+#pragma GCC unroll 64
+    for (int i = 0; i < count; i++) {
+        _mm512_store_ps(room + i * BRGEMM_LANES, sums[i]);
+    }
+    activate(room, room, (int64_t)count * BRGEMM_LANES);
+#pragma GCC unroll 64
+    for (int i = 0; i < count; i++) {
+        sums[i] = _mm512_load_ps(room + i * BRGEMM_LANES);
+    }
+}
+
+/* Activates and stores. */
 BRGEMM_INLINE void brgemm_store_floats_avx512(const brgemm_tile *t, int rows, int parts, int mr,
-                                              const __m512 *sums)
+                                              __m512 *sums)
 {
     __mmask16 lanes[4];
 
+    if (t->finish != NULL && t->finish->activate != NULL) {
+        brgemm_activate_floats_avx512(t->finish->activate, rows * parts, sums);
+    }
     brgemm_lanes_avx512(t->columns, parts, lanes);
 #pragma GCC unroll 32
     for (int i = 0; i < rows; i++) {
@@ -109,13 +129,6 @@ BRGEMM_INLINE void brgemm_store_floats_avx512(const brgemm_tile *t, int rows, in
         }
         _mm512_mask_storeu_ps(c + (parts - 1) * BRGEMM_LANES, lanes[parts - 1],
                               sums[i * parts + parts - 1]);
-    }
-    if (t->finish != NULL && t->finish->activate != NULL) {
-        for (int i = 0; i < rows; i++) {
-            float *c = (float *)brgemm_c_row(t, i, mr);
-
-            t->finish->activate(c, c, t->columns);
-        }
     }
 }
 

@@ -40,8 +40,10 @@ static void plan_blocks(brgemm_product *p)
 
     p->steps = pieces_of(p->problem.k, kernel->group);
     p->step_block = p->steps;
-    if (p->problem.m > kernel->mr) {
-        p->step_block = pieces_of(p->steps, pieces_of(p->steps, fit));
+    if (p->problem.m > kernel->mr || p->problem.unpack_unit > 0) {
+        int64_t unit = most(p->problem.unpack_unit, 1);
+
+        p->step_block = slice_of(p->steps, pieces_of(p->steps, most(fit, unit)), unit);
     }
     fit = most(BLOCK_BYTES / (p->step_block * step_bytes), kernel->mr);
     p->row_block = slice_of(p->row_slice, pieces_of(p->row_slice, fit), kernel->mr);
@@ -80,6 +82,11 @@ void brgemm_product_plan(const brgemm_product_problem *problem, const brgemm_ker
         row_bytes = p->step_block * kernel->group * brgemm_size(kernel->type);
         p->copy_pitch = (pieces_of(row_bytes, LINE) | 1) * LINE;
         p->worker_bytes = p->copy_pitch * p->row_block;
+    }
+    if (problem->unpack_unit > 0) {
+        p->panel_bytes = p->step_block * kernel->group * brgemm_size(kernel->type) * kernel->nr;
+        p->panel_bytes = pieces_of(p->panel_bytes, LINE) * LINE;
+        p->worker_bytes += p->panel_bytes;
     }
 }
 
@@ -141,6 +148,25 @@ static void place_block(const brgemm_product_call *call, const block *at, char *
     }
 }
 
+/* Sets where the tile reads a panel of B, and what it asks for on the way: the next one. */
+static void place_panel(const brgemm_product_call *call, const block *at, int64_t column,
+                        char *workspace, brgemm_tile *tile)
+{
+    const brgemm_kernel *kernel = call->p->kernel;
+    int64_t step_bytes = kernel->group * brgemm_size(kernel->type) * kernel->nr;
+    int64_t panel = column / kernel->nr;
+
+    if (call->unpack != NULL) {
+        call->unpack(call->packed, panel, at->step, at->steps, workspace);
+        tile->b = workspace;
+        tile->next = NULL;
+        return;
+    }
+    tile->b = (const char *)call->packed + (panel * call->p->steps + at->step) * step_bytes;
+    tile->next =
+        column + kernel->nr < at->end ? (const char *)tile->b + call->p->steps * step_bytes : NULL;
+}
+
 /* One panel of B by all rows of the block. */
 static void run_panel(const brgemm_product_call *call, const block *at, int64_t column,
                       brgemm_tile tile)
@@ -149,13 +175,13 @@ static void run_panel(const brgemm_product_call *call, const block *at, int64_t 
     const brgemm_kernel *kernel = p->kernel;
     int64_t step_bytes = kernel->group * brgemm_size(kernel->type) * kernel->nr;
     const char *a = tile.a;
+    const char *near = tile.next; /* a tile asks for half of a panel */
     brgemm_finish finish = call->finish;
 
     finish.bias = call->finish.bias != NULL ? call->finish.bias + column : NULL;
     finish.residual_pitch = p->problem.n;
     finish.residual_second = kernel->mr / 2 * p->problem.n;
     tile.finish = at->step + at->steps == p->steps ? &finish : NULL;
-    tile.b = (const char *)call->packed + (column / kernel->nr * p->steps + at->step) * step_bytes;
     tile.columns = (int)least(at->end - column, kernel->nr);
     for (int64_t row = 0; row < at->rows; row += kernel->mr) {
         int64_t place = (at->row + row) * p->problem.n + column;
@@ -165,9 +191,8 @@ static void run_panel(const brgemm_product_call *call, const block *at, int64_t 
         tile.rows = (int)least(at->rows - row, kernel->mr);
         finish.residual = call->finish.residual != NULL ? call->finish.residual + place : NULL;
         /* The first two tiles ask for a half each of the panel that comes next. */
-        tile.next = row / kernel->mr < 2 && column + kernel->nr < at->end
-                        ? (const char *)tile.b + p->steps * step_bytes +
-                              row / kernel->mr * at->steps * step_bytes / 2
+        tile.next = near != NULL && row / kernel->mr < 2
+                        ? near + row / kernel->mr * at->steps * step_bytes / 2
                         : NULL;
         kernel->tile(&tile);
     }
@@ -185,8 +210,9 @@ static void run_block(const brgemm_product_call *call, const block *at, char *wo
                         .c_second = kernel->mr / 2 * pitch,
                         .accumulate = at->step > 0};
 
-    place_block(call, at, workspace, &tile);
+    place_block(call, at, workspace + call->p->panel_bytes, &tile);
     for (int64_t column = at->column; column < at->end; column += kernel->nr) {
+        place_panel(call, at, column, workspace, &tile);
         run_panel(call, at, column, tile);
     }
 }

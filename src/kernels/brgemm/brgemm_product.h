@@ -18,6 +18,9 @@
 typedef struct brgemm_product_problem {
     int64_t m, n, k; /* each at least 1 */
     int64_t a_row, a_k;
+    /* 0: B is packed. Otherwise B is held in some shorter form, of which so many steps of k belong
+     * together; brgemm_product_call.unpack makes packed panels of it. */
+    int64_t unpack_unit;
 } brgemm_product_problem;
 
 /* How: immutable, holds no memory. */
@@ -34,6 +37,7 @@ typedef struct brgemm_product {
     int64_t column_slice; /* columns per piece of work */
     int64_t pieces;       /* of work */
     int64_t packed_bytes; /* of B */
+    int64_t panel_bytes;  /* of a panel's block that is unpacked to the workspace */
     int64_t worker_bytes; /* workspace per worker, 64-byte aligned */
 } brgemm_product;
 
@@ -41,12 +45,18 @@ typedef struct brgemm_product {
 void brgemm_product_plan(const brgemm_product_problem *problem, const brgemm_kernel *kernel,
                          int workers, brgemm_product *p);
 
+/* Steps [step, step + steps) of panel number `panel` of B, packed to `to`; `step` is a multiple of the
+ * unit, and whole units may be written. */
+typedef void brgemm_product_unpack(const void *context, int64_t panel, int64_t step, int64_t steps,
+                                   void *to);
+
 /* One run. */
 typedef struct brgemm_product_call {
     const brgemm_product *p;
     const float *a;
-    const void *packed;
-    float *c;             /* [m][n] */
+    const void *packed;            /* or the context of `unpack` */
+    brgemm_product_unpack *unpack; /* NULL: B is packed */
+    float *c;                      /* [m][n] */
     brgemm_finish finish; /* pointers are those of row 0, column 0; the residual lies as C does, its
                              pitches are set by the run */
     void *workspace;      /* worker_bytes per worker, 64-byte aligned */

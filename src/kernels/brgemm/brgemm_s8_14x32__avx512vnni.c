@@ -6,7 +6,7 @@
 
 typedef __m512i brgemm_sums;
 
-enum { MOST_ROWS = 14, MOST_PARTS = 2 };
+enum { MOST_ROWS = 14, MOST_PARTS = 2, BRGEMM_C_PARTS = 2 };
 
 /* The lanes of vector `part` that a tile of `columns` has. */
 BRGEMM_INLINE __mmask16 lanes_of(int columns, int part)
@@ -16,9 +16,14 @@ BRGEMM_INLINE __mmask16 lanes_of(int columns, int part)
     return (__mmask16)(left >= BRGEMM_LANES ? 0xFFFF : (1u << (left > 0 ? left : 0)) - 1);
 }
 
-BRGEMM_INLINE brgemm_sums brgemm_zero(void)
+/* Sums start from the offsets, which saves adding those later. */
+BRGEMM_INLINE brgemm_sums brgemm_start(const brgemm_tile *t, int part)
 {
-    return _mm512_setzero_si512();
+    const int32_t *offset = t->finish != NULL ? t->finish->offset : NULL;
+
+    return offset == NULL
+               ? _mm512_setzero_si512()
+               : _mm512_maskz_loadu_epi32(lanes_of(t->columns, part), offset + part * BRGEMM_LANES);
 }
 
 /* Flipping costs nothing: the instruction goes where no product can. */
@@ -35,8 +40,9 @@ BRGEMM_INLINE void brgemm_load(const brgemm_tile *t, int rows, int parts, int mr
         for (int part = 0; part < parts; part++) {
             const int32_t *c = (const int32_t *)(const void *)brgemm_c_row(t, i, mr);
 
-            sums[i * parts + part] =
-                _mm512_maskz_loadu_epi32(lanes_of(t->columns, part), c + part * BRGEMM_LANES);
+            sums[i * parts + part] = _mm512_add_epi32(
+                brgemm_start(t, part),
+                _mm512_maskz_loadu_epi32(lanes_of(t->columns, part), c + part * BRGEMM_LANES));
         }
     }
 }
@@ -47,7 +53,6 @@ BRGEMM_INLINE void brgemm_load(const brgemm_tile *t, int rows, int parts, int mr
  * are made unsigned, and flipped at the end where they are not. */
 typedef struct byte_finish {
     __m512 factor[MOST_PARTS];
-    __m512i offset[MOST_PARTS];
     __m512i zero, low, high, flip;
 } byte_finish;
 
@@ -64,11 +69,8 @@ BRGEMM_INLINE bool read_byte_finish(const brgemm_tile *t, int parts, byte_finish
 #pragma GCC unroll 2
     for (int part = 0; part < parts; part++) {
         __mmask16 mask = lanes_of(t->columns, part);
-        const int32_t *offset = f->offset + part * BRGEMM_LANES;
 
         b->factor[part] = _mm512_maskz_loadu_ps(mask, f->factor + part * BRGEMM_LANES);
-        b->offset[part] =
-            f->offset != NULL ? _mm512_maskz_loadu_epi32(mask, offset) : _mm512_setzero_si512();
         small &=
             _mm512_cmp_ps_mask(_mm512_abs_ps(b->factor[part]), _mm512_set1_ps(1.0f), _CMP_LT_OQ);
     }
@@ -82,9 +84,7 @@ BRGEMM_INLINE bool read_byte_finish(const brgemm_tile *t, int parts, byte_finish
 
 BRGEMM_INLINE __m512i scaled(const byte_finish *b, int part, __m512i sum)
 {
-    __m512 v = _mm512_cvtepi32_ps(_mm512_add_epi32(sum, b->offset[part]));
-
-    return _mm512_cvtps_epi32(_mm512_mul_ps(v, b->factor[part]));
+    return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sum), b->factor[part]));
 }
 
 /* The bytes of four vectors of scaled sums, one after the other. */
@@ -182,6 +182,34 @@ BRGEMM_INLINE bool store_bytes(const brgemm_tile *t, int rows, int parts, int mr
     return true;
 }
 
+/* ---- floats in registers ---- */
+
+/* False when the finish is another one. */
+BRGEMM_INLINE bool store_floats(const brgemm_tile *t, int rows, int parts, int mr,
+                                const __m512i *sums)
+{
+    const brgemm_finish *f = t->finish;
+    __m512 floats[MOST_ROWS * MOST_PARTS];
+
+    if (f == NULL || f->result != BRGEMM_FLOATS || f->factor == NULL) {
+        return false;
+    }
+#pragma GCC unroll 2
+    for (int part = 0; part < parts; part++) {
+        __m512 factor =
+            _mm512_maskz_loadu_ps(lanes_of(t->columns, part), f->factor + part * BRGEMM_LANES);
+
+#pragma GCC unroll 14
+        for (int i = 0; i < rows; i++) {
+            floats[i * parts + part] =
+                _mm512_mul_ps(_mm512_cvtepi32_ps(sums[i * parts + part]), factor);
+        }
+    }
+    brgemm_finish_floats_avx512(t, rows, parts, mr, floats);
+    brgemm_store_floats_avx512(t, rows, parts, mr, floats);
+    return true;
+}
+
 /* ---- through memory ---- */
 
 /* By the rule of tensor/quantize.h, whatever the factor. */
@@ -246,11 +274,6 @@ static void store_any_row(const brgemm_tile *t, int row, int parts, int mr, __m5
     for (int part = 0; part < parts; part++) {
         __mmask16 mask = lanes_of(t->columns, part);
 
-        if (f != NULL && f->offset != NULL) {
-            const int32_t *offset = f->offset + part * BRGEMM_LANES;
-
-            sums[part] = _mm512_add_epi32(sums[part], _mm512_maskz_loadu_epi32(mask, offset));
-        }
         if (f == NULL || f->result == BRGEMM_SUMS) {
             _mm512_mask_storeu_epi32((int32_t *)(void *)c + part * BRGEMM_LANES, mask, sums[part]);
         } else {
@@ -304,7 +327,8 @@ BRGEMM_INLINE void brgemm_store(const brgemm_tile *t, int rows, int parts, int m
     __m512i copy[MOST_ROWS * MOST_PARTS]; /* so that the sums stay in registers */
 
     add_row_offsets(t, rows, parts, sums);
-    if (rows == mr && store_bytes(t, rows, parts, mr, sums)) {
+    if (rows == mr &&
+        (store_bytes(t, rows, parts, mr, sums) || store_floats(t, rows, parts, mr, sums))) {
         return;
     }
 #pragma GCC unroll 28

@@ -119,7 +119,7 @@ void conv_nhwc_lower(void *context, int64_t begin, int64_t end, int worker)
             conv_nhwc_source source = conv_nhwc_source_of(call, i / pixels, group);
             int64_t count = conv_nhwc_least(end - i, pixels - i % pixels);
 
-            conv_nhwc_copy_patches(&source, i % pixels, count, c->pixel_pitch, to);
+            conv_nhwc_copy_patches(&source, i % pixels, count, to);
             to += count * c->pixel_pitch;
             i += count;
         }

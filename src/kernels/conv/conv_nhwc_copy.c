@@ -88,14 +88,14 @@ static void copy_padded(const conv_nhwc_source *s, int64_t row, int64_t column, 
 
 /* ---- bands ---- */
 
-/* An odd last channel of bf16 is multiplied with its neighbour by zero: it must not be a NaN. */
-static void clear_tails(const conv_nhwc *c, int64_t columns, char *to)
+/* An odd last element of bf16 is multiplied with its neighbour by zero: it must not be a NaN. */
+static void clear_tails(const conv_nhwc *c, int64_t count, char *to)
 {
     if (c->problem.type != BRGEMM_BF16 || c->k % 2 == 0) {
         return;
     }
-    for (int64_t i = 0; i < columns; i++) {
-        ((uint16_t *)(to + i * c->pixel_pitch))[c->shape.channels] = 0;
+    for (int64_t i = 0; i < count; i++) {
+        ((uint16_t *)(to + i * c->pixel_pitch))[c->k] = 0;
     }
 }
 
@@ -105,8 +105,15 @@ void conv_nhwc_copy_band(const conv_nhwc_source *s, int64_t row, int64_t rows, v
     const conv_f32_shape *shape = &c->shape;
     int64_t columns = c->line_pitch / c->pixel_pitch;
     int64_t first = row * shape->stride_h - shape->pad_h;
+    int64_t count = conv_nhwc_band_rows(shape, rows);
 
-    for (int64_t i = 0; i < conv_nhwc_band_rows(shape, rows); i++) {
+    if (columns == shape->in_w && shape->pad_w == 0 && c->phases == 1 && first >= 0 &&
+        first + count <= shape->in_h) { /* as one long row */
+        copy_pixels(s, first, 0, count * columns, c->pixel_pitch, to);
+        clear_tails(c, count * columns, to);
+        return;
+    }
+    for (int64_t i = 0; i < count; i++) {
         char *line = (char *)to + i % c->phases * c->phase_pitch + i / c->phases * c->line_pitch;
 
         copy_padded(s, first + i, -shape->pad_w, columns, c->pixel_pitch, line);
@@ -130,19 +137,21 @@ static void copy_patch(const conv_nhwc_source *s, int64_t row, int64_t column, i
             to += count * bytes;
         }
     }
-    if (s->c->problem.type == BRGEMM_BF16 && s->c->k % 2 != 0) {
-        *(uint16_t *)to = 0;
-    }
 }
 
-void conv_nhwc_copy_patches(const conv_nhwc_source *s, int64_t pixel, int64_t count, int64_t pitch,
-                            char *to)
+void conv_nhwc_copy_patches(const conv_nhwc_source *s, int64_t pixel, int64_t count, char *to)
 {
     const conv_f32_shape *shape = &s->c->shape;
     int64_t bytes = shape->channels * brgemm_size(s->c->problem.type);
+    int64_t pitch = s->c->pixel_pitch;
     int64_t row = pixel / shape->out_w;
     int64_t column = pixel % shape->out_w;
 
+    if (conv_nhwc_is_product(shape)) { /* the pixels themselves */
+        copy_pixels(s, row, column, count, pitch, to);
+        clear_tails(s->c, count, to);
+        return;
+    }
     for (int64_t i = 0; i < count; i++) {
         copy_patch(s, row * shape->stride_h - shape->pad_h, column * shape->stride_w - shape->pad_w,
                    bytes, to + i * pitch);
@@ -152,4 +161,5 @@ void conv_nhwc_copy_patches(const conv_nhwc_source *s, int64_t pixel, int64_t co
             row++;
         }
     }
+    clear_tails(s->c, count, to);
 }

@@ -34,6 +34,13 @@ static inline bool conv_nhwc_copies_patches(conv_nhwc_way way)
            way == CONV_NHWC_EXPLICIT;
 }
 
+/* True for convolutions by single pixels: every result is made of the input pixel at its place. */
+static inline bool conv_nhwc_is_product(const conv_f32_shape *s)
+{
+    return s->kernel_h == 1 && s->kernel_w == 1 && s->stride_h == 1 && s->stride_w == 1 &&
+           s->pad_h == 0 && s->pad_w == 0 && s->out_h == s->in_h && s->out_w == s->in_w;
+}
+
 /* Input rows that `rows` output rows read. */
 static inline int64_t conv_nhwc_band_rows(const conv_f32_shape *s, int64_t rows)
 {
@@ -63,9 +70,8 @@ conv_nhwc_source conv_nhwc_source_of(const conv_nhwc_call *call, int64_t image, 
 /* Copies the padded band of input rows that output rows [row, row + rows) read. */
 void conv_nhwc_copy_band(const conv_nhwc_source *s, int64_t row, int64_t rows, void *to);
 
-/* Copies the patches of output pixels [pixel, pixel + count), row-major, `pitch` bytes apart. */
-void conv_nhwc_copy_patches(const conv_nhwc_source *s, int64_t pixel, int64_t count, int64_t pitch,
-                            char *to);
+/* Copies the patches of output pixels [pixel, pixel + count), row-major. */
+void conv_nhwc_copy_patches(const conv_nhwc_source *s, int64_t pixel, int64_t count, char *to);
 
 /* Computes the pixels and filters of a piece. */
 typedef struct conv_nhwc_piece {

@@ -4,16 +4,6 @@
 
 /* ---- geometry ---- */
 
-/* A convolution by single pixels is a product: images are one column of pixels. */
-static bool is_product(const conv_nhwc_problem *p)
-{
-    const conv_f32_shape *s = &p->shape;
-
-    return s->kernel_h == 1 && s->kernel_w == 1 && s->stride_h == 1 && s->stride_w == 1 &&
-           s->pad_h == 0 && s->pad_w == 0 && s->out_h == s->in_h && s->out_w == s->in_w &&
-           !p->input_is_planar;
-}
-
 /* True when every pixel that a kernel reads is there, as the tiles read it. */
 static bool reads_in_place(const conv_nhwc *c)
 {
@@ -77,7 +67,9 @@ static void set_way(const conv_nhwc_problem *problem, const brgemm_kernel *kerne
                      .phases = 1,
                      .line = problem->shape.out_w,
                      .narrow = problem->type == BRGEMM_BF16 ? bf16_select()->narrow : NULL};
-    if (is_product(problem) && (way == CONV_NHWC_FLAT || conv_nhwc_copies_patches(way))) {
+    /* The images of a product are one column of pixels. */
+    if (conv_nhwc_is_product(s) && !problem->input_is_planar &&
+        (way == CONV_NHWC_FLAT || conv_nhwc_copies_patches(way))) {
         s->in_h = s->out_h = problem->batch * s->in_h * s->in_w;
         s->in_w = s->out_w = 1;
         c->batch = 1;
@@ -176,38 +168,47 @@ static double tile_cost(const conv_nhwc *c, double rows, int64_t columns)
            PER_TILE;
 }
 
-/* Cycles per byte of data that are read again and again, `bytes` of them in use at one time. */
+/* Cycles per byte of pixels that are read again and again, `bytes` in use at one time. Weights come
+ * in one long run, which hides most of it from the second level. */
 static double byte_cost(double bytes)
 {
     enum { FIRST = 28 << 10, SECOND = 768 << 10 };
 
-    return bytes <= FIRST ? 0 : bytes <= SECOND ? 0.01 : 0.04;
+    return bytes <= FIRST ? 0 : bytes <= SECOND ? 0.012 : 0.04;
 }
 
-/* Copies of `bytes` in `runs`. */
-static double copy_cost(double bytes, double runs)
+static double weight_cost(double bytes)
 {
-    return bytes * 0.2 + runs * 12;
+    enum { SECOND = 768 << 10 };
+
+    return bytes <= SECOND ? 0.001 : 0.04;
 }
 
+/* The copies of a piece: so much per byte, and per run of pixels copied in one go. */
 static double piece_copy_cost(const conv_nhwc *c, int64_t rows)
 {
+    enum { PER_ADDRESS = 4 };
     const conv_f32_shape *s = &c->shape;
+    bool is_narrow = c->problem.type == BRGEMM_BF16;
+    const double per_byte = is_narrow ? 0.3 : 0.2;
+    const double per_run = is_narrow ? 40 : 12;
     double pixels = (double)pixels_of(c, rows);
     double bytes = (double)a_bytes_of(c, rows);
-    bool is_dense = c->problem.groups == 1 && c->problem.type != BRGEMM_BF16 &&
+    bool is_dense = c->problem.groups == 1 && !c->problem.input_is_planar &&
                     c->pixel_pitch == s->channels * brgemm_size(c->problem.type);
+    double runs;
 
     if (conv_nhwc_copies_patches(c->way)) {
-        double runs = (double)(s->kernel_h * (s->dilation_w == 1 ? 1 : s->kernel_w));
-
-        return copy_cost(bytes, pixels * runs);
+        runs = is_dense && conv_nhwc_is_product(s)
+                   ? 1
+                   : pixels * (double)(s->kernel_h * (s->dilation_w == 1 ? 1 : s->kernel_w));
+    } else if (!c->is_copied) {
+        return c->way == CONV_NHWC_INDIRECT ? pixels * c->taps * PER_ADDRESS : 0;
+    } else {
+        runs = is_dense ? bytes / (double)c->line_pitch : bytes / (double)c->pixel_pitch;
+        runs = is_dense && conv_nhwc_is_product(s) ? 1 : runs;
     }
-    if (!c->is_copied) {
-        return c->way == CONV_NHWC_INDIRECT ? pixels * c->taps * 4 : 0;
-    }
-    return copy_cost(bytes,
-                     is_dense ? bytes / (double)c->line_pitch : bytes / (double)c->pixel_pitch);
+    return bytes * per_byte + runs * per_run;
 }
 
 /* Tiles of a piece. */
@@ -253,14 +254,17 @@ static double piece_cost(const conv_nhwc *c, int64_t rows, int64_t filters)
         double blocks = pixels / (double)block_of(c, rows);
 
         a_bytes /= blocks;
-        cost += (blocks - 1) * panels * panel_bytes * byte_cost(panels * panel_bytes + a_bytes);
+        cost += (blocks - 1) * panels * panel_bytes * weight_cost(panels * panel_bytes + a_bytes);
         tiles /= blocks;
     }
+    if (c->is_copied) { /* what was copied is read once more */
+        cost += a_bytes * byte_cost(a_bytes);
+    }
     if (c->pixels_outer) {
-        cost += (tiles - 1) * panels * panel_bytes * byte_cost(panels * panel_bytes + tile_bytes);
+        cost += (tiles - 1) * panels * panel_bytes * weight_cost(panels * panel_bytes + tile_bytes);
     } else {
         cost += (panels - 1) * a_bytes * byte_cost(a_bytes + panel_bytes);
-        cost += panels * (tiles - 1) * panel_bytes * byte_cost(panel_bytes + tile_bytes);
+        cost += panels * (tiles - 1) * panel_bytes * weight_cost(panel_bytes + tile_bytes);
     }
     return cost;
 }

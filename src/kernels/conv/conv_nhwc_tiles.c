@@ -36,8 +36,11 @@ typedef struct panel {
     brgemm_finish finish;
     const float *residual; /* of output pixel 0 of the batch */
     char *y;
-    const char *b; /* of tap 0 */
+    const char *b;      /* of tap 0 */
+    const char *next_b; /* of the panel that comes when all pixels are done, or NULL */
     int64_t tap_bytes;
+    int64_t bytes;
+    bool is_first; /* of the piece */
 } panel;
 
 /* What all panels have in common. */
@@ -57,11 +60,12 @@ static void start_panels(const grid *g, panel *p)
                             .c_pitch = call->y_pitch,
                             .c_second = call->y_pitch * (c->kernel->mr / 2),
                             .finish = &p->finish};
+    p->bytes = c->panel_bytes;
     p->tap_bytes = c->panel_bytes / c->taps;
 }
 
-/* Panel `index` of the piece. */
-static void set_panel(const grid *g, int64_t index, panel *p)
+/* Panel `index` of the piece; the next one follows when `is_alone` with all pixels. */
+static void set_panel(const grid *g, int64_t index, bool is_alone, panel *p)
 {
     const conv_nhwc_piece *piece = g->piece;
     const conv_nhwc_call *call = piece->call;
@@ -76,6 +80,8 @@ static void set_panel(const grid *g, int64_t index, panel *p)
     p->residual = f->residual != NULL ? f->residual + channel : NULL;
     p->y = (char *)call->y + channel * (int64_t)c->problem.result_size;
     p->b = piece->packed + index * c->panel_bytes;
+    p->next_b = is_alone && done + c->kernel->nr < piece->filters ? p->b + p->bytes : NULL;
+    p->is_first = index == 0;
     p->tile.columns = (int)conv_nhwc_least(piece->filters - done, c->kernel->nr);
 }
 
@@ -129,7 +135,7 @@ static void run_torn(const grid *g, const panel *p, int64_t begin)
 }
 
 /* Pixels [begin, end) of a run. */
-static void run_tile(const grid *g, const run *r, int64_t begin, int64_t end, bool asks, panel *p)
+static void run_tile(const grid *g, const run *r, int64_t begin, int64_t end, panel *p)
 {
     p->tile.a = r->a + begin * g->pitch;
     p->tile.a_second = r->second;
@@ -137,7 +143,6 @@ static void run_tile(const grid *g, const run *r, int64_t begin, int64_t end, bo
     p->tile.tap_offsets = g->offsets + r->tap;
     p->tile.taps = r->taps;
     p->tile.b = p->b + r->tap * p->tap_bytes;
-    p->tile.next = asks ? r->a + end * g->pitch : NULL;
     if (g->line == g->piece->call->c->shape.out_w) {
         run_dense(g, p, r->first + begin);
     } else if (begin / g->line == (end - 1) / g->line) {
@@ -159,23 +164,38 @@ static void trim(const grid *g, int64_t *begin, int64_t *end)
     }
 }
 
-/* A run, cut into tiles of equal size, give or take one pixel, for panels [first, last). */
+/* What is wanted soon while tile `t`, which ends at pixel `end`, is computed: the next panel's
+ * weights, half of them during each of two tiles, or pixels that no tile has read yet. */
+static const void *soon(const grid *g, const run *r, const panel *p, int64_t t, int64_t end)
+{
+    if (t < 2 && p->next_b != NULL) {
+        return p->next_b + t * p->bytes / 2;
+    }
+    return g->asks && p->is_first && end < r->pixels ? r->a + end * g->pitch : NULL;
+}
+
+/* A run, cut into full tiles or, where that would leave few pixels for the last, equal ones. Panels
+ * [first, last). */
 static void run_pixels(const grid *g, const run *r, int64_t first, int64_t last, panel *p)
 {
-    int64_t tiles = conv_nhwc_pieces(r->pixels, g->piece->call->c->kernel->mr);
-    int64_t rows = r->pixels / tiles;
-    int64_t larger = r->pixels % tiles; /* tiles of one pixel more */
+    int64_t mr = g->piece->call->c->kernel->mr;
+    int64_t tiles = conv_nhwc_pieces(r->pixels, mr);
+    int64_t rest = r->pixels % mr;
+    bool is_even = rest > 0 && rest < mr / 2;
+    int64_t rows = is_even ? r->pixels / tiles : mr;
+    int64_t larger = is_even ? r->pixels % tiles : 0; /* tiles of one pixel more */
     int64_t done = 0;
 
     for (int64_t t = 0; t < tiles; t++) {
         int64_t begin = done;
-        int64_t end = begin + rows + (t < larger ? 1 : 0);
+        int64_t end = conv_nhwc_least(begin + rows + (t < larger ? 1 : 0), r->pixels);
 
         done = end;
         trim(g, &begin, &end);
         for (int64_t i = first; i < last && begin < end; i++) {
-            set_panel(g, i, p);
-            run_tile(g, r, begin, end, g->asks && i == 0 && t + 1 < tiles, p);
+            set_panel(g, i, last - first == 1, p);
+            p->tile.next = soon(g, r, p, t, end);
+            run_tile(g, r, begin, end, p);
         }
     }
 }
@@ -324,7 +344,7 @@ static void run_patches(const conv_nhwc_piece *p)
     g.pitch = c->pixel_pitch;
     for (int64_t done = 0; done < pixels; done += c->block) {
         g.pixels = conv_nhwc_least(pixels - done, c->block);
-        conv_nhwc_copy_patches(&source, first + done, g.pixels, c->pixel_pitch, p->worker + g.at.a);
+        conv_nhwc_copy_patches(&source, first + done, g.pixels, p->worker + g.at.a);
         run_grid(&g);
         g.first += g.pixels;
     }

@@ -5,80 +5,27 @@
 #include <math.h>
 #include <string.h>
 
-enum { TAPS = 9, PACK_LANES = 8 };
-
-/* The kernel transforms G of F(2, 3) and F(4, 3), row by row. */
-static const double kernel_transform2[4][3] = {
-    {-1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
-
-#define A 0.625
-#define B 1.5
-#define OVER_A (1 / (2 * A * A * (A * A - B * B)))
-#define OVER_B (1 / (2 * B * B * (B * B - A * A)))
-static const double kernel_transform4[6][3] = {
-    {1 / (A * A * B * B), 0, 0},        {OVER_A, A *OVER_A, A *A *OVER_A},
-    {OVER_A, -A *OVER_A, A *A *OVER_A}, {OVER_B, B *OVER_B, B *B *OVER_B},
-    {OVER_B, -B *OVER_B, B *B *OVER_B}, {0, 0, 1}};
+enum { TAPS = 9 };
 
 static int64_t least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
 }
 
-/* Transforms the kernels of one channel and up to PACK_LANES filters: to[position * step + lane]. */
-static void transform_kernels(const double (*g)[3], int window, const float *weights,
-                              int64_t filter_stride, int lanes, int64_t step, float *to)
-{
-    double taps[TAPS][PACK_LANES] = {{0}};
-    double half[3][PACK_LANES];
-
-    for (int lane = 0; lane < lanes; lane++) {
-        for (int t = 0; t < TAPS; t++) {
-            taps[t][lane] = (double)weights[lane * filter_stride + t];
-        }
-    }
-    for (int i = 0; i < window; i++) {
-        for (int j = 0; j < 3; j++) {
-            for (int lane = 0; lane < PACK_LANES; lane++) {
-                half[j][lane] = g[i][0] * taps[j][lane] + g[i][1] * taps[3 + j][lane] +
-                                g[i][2] * taps[6 + j][lane];
-            }
-        }
-        for (int j = 0; j < window; j++, to += step) {
-            for (int lane = 0; lane < PACK_LANES; lane++) {
-                to[lane] = (float)(g[j][0] * half[0][lane] + g[j][1] * half[1][lane] +
-                                   g[j][2] * half[2][lane]);
-            }
-        }
-    }
-}
-
 void conv_winograd_pack(const conv_winograd *c, const float *weights, int64_t first, int64_t end,
-                        void *packed, void *scratch)
+                        void *packed)
 {
-    const double(*g)[3] = c->size == 2 ? kernel_transform2 : kernel_transform4;
     int64_t channels = c->problem.shape.channels;
     int64_t nr = c->kernel->nr;
-    int64_t padded = (nr + PACK_LANES - 1) / PACK_LANES * PACK_LANES;
-    int64_t step = channels * padded;
-    int64_t panel_bytes = c->packed_bytes / conv_winograd_panels(c);
-    float *points = scratch; /* [positions][channels][padded] */
-    brgemm_source source = {
-        .data = points, .tap_stride = step, .k_stride = padded, .column_stride = 1};
 
     for (int64_t panel = first; panel < end; panel++) {
-        int64_t filters = least(nr, c->problem.filters - panel * nr);
-        const float *from = weights + panel * nr * channels * TAPS;
+        winograd_kernels k = {.weights = weights + panel * nr * channels * TAPS,
+                              .channels = channels,
+                              .filters = least(nr, c->problem.filters - panel * nr),
+                              .nr = nr,
+                              .to = (float *)packed + panel * c->positions * channels * nr};
 
-        for (int64_t k = 0; k < channels; k++) {
-            for (int64_t f = 0; f < filters; f += PACK_LANES) {
-                transform_kernels(g, c->size + 2, from + (f * channels + k) * TAPS, channels * TAPS,
-                                  (int)least(PACK_LANES, filters - f), step,
-                                  points + k * padded + f);
-            }
-        }
-        brgemm_pack(c->kernel, &source, c->positions, channels, filters,
-                    (char *)packed + panel * panel_bytes);
+        (c->size == 2 ? c->transforms->kernels2 : c->transforms->kernels4)(&k);
     }
 }
 
@@ -136,7 +83,7 @@ static void multiply(const conv_winograd_call *call, const float *images, int64_
     int64_t channels = c->problem.shape.channels;
     int mr = c->kernel->mr;
     int nr = c->kernel->nr;
-    int64_t panel_floats = c->packed_bytes / conv_winograd_panels(c) / (int64_t)sizeof(float);
+    int64_t panel_floats = c->positions * channels * nr;
     int64_t image_bytes = c->image_pitch * (int64_t)sizeof(float);
     int64_t product_bytes = c->product_pitch * (int64_t)sizeof(float);
     brgemm_tile t = {.a_pitch = image_bytes,

@@ -1,11 +1,12 @@
 /* Convolution by kernels of 3 x 3 pixels, stride 1, of channels-last f32 images with fewer
  * multiplications: F(m x m, 3 x 3) of Winograd (Lavin and Gray, arXiv 1509.09308).
  *
- * The output is cut into tiles of m x m pixels. The window of (m + 2) x (m + 2) pixels that a tile
- * sees, and each kernel, are transformed to (m + 2)^2 numbers; there, convolution is one product per
- * number, summed over channels: (m + 2)^2 matrix products of tiles x channels by channels x filters,
- * whose results are transformed back. Per output pixel and pair of channels that is 4 (m = 2) or
- * 2.25 (m = 4) multiplications instead of 9; the transformed weights are 16/9 or 4 times as large.
+ * The output is cut into tiles of m x m pixels. The window of (m + 2) x (m + 2) pixels that a
+ * tile sees, and each kernel, are transformed to (m + 2)^2 numbers; there, convolution is one
+ * product per number, summed over channels: (m + 2)^2 matrix products of tiles x channels by
+ * channels x filters, whose results are transformed back. Per output pixel and pair of channels
+ * that is 4 (m = 2) or 2.25 (m = 4) multiplications instead of 9; the transformed weights are 16/9
+ * or 4 times as large.
  *
  * Results differ from the direct sum's by rounding. The transforms interpolate at 0, 1, -1 and
  * infinity for m = 2, and at 0, +-5/8, +-3/2 and infinity for m = 4: all their constants are exact
@@ -49,7 +50,6 @@ typedef struct conv_winograd {
     int64_t product_step;
     bool shared;           /* windows of all tiles are transformed before the products start */
     int64_t packed_bytes;  /* of the weights */
-    int64_t packing_bytes; /* scratch of conv_winograd_pack */
     int64_t worker_bytes;  /* workspace per worker, 64-byte aligned */
     int64_t shared_bytes;  /* workspace for all */
     int64_t gathers;       /* pieces of work of conv_winograd_gather; 0 when not shared */
@@ -75,9 +75,10 @@ static inline int64_t conv_winograd_panels(const conv_winograd *c)
 }
 
 /* Transforms weights [filters][channels][3][3] in double precision, rounds once and packs panels
- * [first, end) into their place in `packed` (packed_bytes in all). `scratch` holds packing_bytes. */
+ * [first, end) into their place in `packed`, packed_bytes in all: per panel of kernel->nr filters
+ * [positions][channels][nr], zeros beyond the last filter. */
 void conv_winograd_pack(const conv_winograd *c, const float *weights, int64_t first, int64_t end,
-                        void *packed, void *scratch);
+                        void *packed);
 
 /* One run. */
 typedef struct conv_winograd_call {
@@ -92,8 +93,9 @@ typedef struct conv_winograd_call {
     void *workspace; /* shared_bytes, then worker_bytes per worker */
 } conv_winograd_call;
 
-/* Shared plans only. Transforms the windows of pieces [begin, end) of [0, gathers): a threads_body, with the
- * conv_winograd_call as context. All are done before any piece of conv_winograd_run starts. */
+/* Shared plans only. Transforms the windows of pieces [begin, end) of [0, gathers): a threads_body,
+ * with the conv_winograd_call as context. All are done before any piece of conv_winograd_run
+ * starts. */
 void conv_winograd_gather(void *call, int64_t begin, int64_t end, int worker);
 
 /* Does pieces [begin, end) of [0, pieces) with that worker's part of the workspace: a
@@ -101,10 +103,10 @@ void conv_winograd_gather(void *call, int64_t begin, int64_t end, int worker);
 void conv_winograd_run(void *call, int64_t begin, int64_t end, int worker);
 
 /* The largest error of a sample of output tiles, relative to the range of the sample's results:
- * inputs are drawn from [-1, 1] and [0, 1], always the same ones, and the truth is the direct sum in
- * double precision. Layers of trained networks have 1e-7 to 1e-6, random weights up to 3e-6. `packed` is what
- * conv_winograd_pack made of `weights`; `scratch` holds conv_winograd_error_bytes(c) and is 64-byte
- * aligned. NaN when a weight is not finite. */
+ * inputs are drawn from [-1, 1] and [0, 1], always the same ones, and the truth is the direct sum
+ * in double precision. Layers of trained networks have 1e-7 to 1e-6, random weights up to 3e-6.
+ * `packed` is what conv_winograd_pack made of `weights`; `scratch` holds
+ * conv_winograd_error_bytes(c) and is 64-byte aligned. NaN when a weight is not finite. */
 int64_t conv_winograd_error_bytes(const conv_winograd *c);
 double conv_winograd_error(const conv_winograd *c, const float *weights, const void *packed,
                            void *scratch);

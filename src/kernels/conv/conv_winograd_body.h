@@ -246,6 +246,117 @@ VEC_INLINE void winograd_tile2_vector(const winograd_tile *t, int64_t c, int64_t
     }
 }
 
+/* ---- weights ---- */
+
+enum { WINOGRAD_TAPS = 9, WINOGRAD_FILTERS = 8 }; /* filters at a time */
+
+typedef double winograd_f64 __attribute__((vector_size(WINOGRAD_FILTERS * 8)));
+typedef float winograd_f32 __attribute__((vector_size(WINOGRAD_FILTERS * 4)));
+
+/* Three numbers at the points of F(2, 3) or F(4, 3). */
+VEC_INLINE void winograd_kernel_line(int size, const winograd_f64 *g, winograd_f64 *u)
+{
+    if (size == 2) {
+        winograd_f64 ends = (g[0] + g[2]) * 0.5;
+        winograd_f64 middle = g[1] * 0.5;
+
+        u[0] = -g[0];
+        u[1] = ends + middle;
+        u[2] = ends - middle;
+        u[3] = g[2];
+    } else {
+        const double a = 0.625;
+        const double b = 1.5;
+        const double over_a = 1 / (2 * a * a * (a * a - b * b));
+        const double over_b = 1 / (2 * b * b * (b * b - a * a));
+        winograd_f64 even_a = (g[0] + g[2] * (a * a)) * over_a;
+        winograd_f64 odd_a = g[1] * (a * over_a);
+        winograd_f64 even_b = (g[0] + g[2] * (b * b)) * over_b;
+        winograd_f64 odd_b = g[1] * (b * over_b);
+
+        u[0] = g[0] * (1 / (a * a * b * b));
+        u[1] = even_a + odd_a;
+        u[2] = even_a - odd_a;
+        u[3] = even_b + odd_b;
+        u[4] = even_b - odd_b;
+        u[5] = g[2];
+    }
+}
+
+/* The kernels of one channel and WINOGRAD_FILTERS filters: `w` holds where they are. */
+VEC_INLINE void winograd_kernel_block(int size, const float *const *w, int64_t step, float *to)
+{
+    const int side = size + 2;
+    winograd_f64 half[3][6];
+
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; j++) {
+        winograd_f64 g[3];
+
+#pragma GCC unroll 3
+        for (int i = 0; i < 3; i++) {
+            int t = i * 3 + j;
+            winograd_f32 taps = {w[0][t], w[1][t], w[2][t], w[3][t],
+                                 w[4][t], w[5][t], w[6][t], w[7][t]};
+
+            g[i] = __builtin_convertvector(taps, winograd_f64);
+        }
+        winograd_kernel_line(size, g, half[j]);
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < side; i++) {
+        winograd_f64 g[3] = {half[0][i], half[1][i], half[2][i]};
+        winograd_f64 u[6];
+
+        winograd_kernel_line(size, g, u);
+#pragma GCC unroll 6
+        for (int j = 0; j < side; j++, to += step) {
+            winograd_f32 rounded = __builtin_convertvector(u[j], winograd_f32);
+
+            memcpy(to, &rounded, sizeof rounded);
+        }
+    }
+}
+
+/* Positions are far apart in the panel, so what belongs to a channel is gathered first. */
+VEC_INLINE void winograd_kernels_of(int size, const winograd_kernels *k)
+{
+    static const float zeros[WINOGRAD_TAPS];
+    const int side = size + 2;
+    float points[WINOGRAD_MOST_WINDOW * WINOGRAD_MOST_WINDOW * WINOGRAD_MOST_PANEL];
+
+    for (int64_t c = 0; c < k->channels; c++) {
+        for (int64_t f = 0; f < k->nr; f += WINOGRAD_FILTERS) {
+            const float *w[WINOGRAD_FILTERS];
+
+            for (int64_t i = 0; i < WINOGRAD_FILTERS; i++) {
+                w[i] = f + i < k->filters ? k->weights + ((f + i) * k->channels + c) * WINOGRAD_TAPS
+                                          : zeros;
+            }
+            winograd_kernel_block(size, w, k->nr, points + f);
+        }
+        for (int p = 0; p < side * side; p++) {
+            float *to = k->to + (p * k->channels + c) * k->nr;
+
+            for (int64_t f = 0; f < k->nr; f += WINOGRAD_FILTERS) {
+                memcpy(to + f, points + p * k->nr + f, sizeof(winograd_f32));
+            }
+        }
+    }
+}
+
+static void winograd_kernels2(const winograd_kernels *k)
+{
+    winograd_kernels_of(2, k);
+}
+
+static void winograd_kernels4(const winograd_kernels *k)
+{
+    winograd_kernels_of(4, k);
+}
+
+/* ---- one tile ---- */
+
 static void winograd_window4(const winograd_window *w)
 {
     int64_t c = 0;

@@ -1,8 +1,8 @@
 /* Chooses how Winograd convolution is blocked, by a model of what each block costs.
  *
- * What counts beside the arithmetic is how the transformed weights arrive: they are up to four times
- * as large as the weights, and are read once per block of tiles. The tile asks for a vector of
- * weights every mr cycles, which even memory can nearly deliver, so reading is hidden behind the
+ * What counts beside the arithmetic is how the transformed weights arrive: they are up to four
+ * times as large as the weights, and are read once per block of tiles. The tile asks for a vector
+ * of weights every mr cycles, which even memory can nearly deliver, so reading is hidden behind the
  * arithmetic unless a block has few tiles. Transformed windows and products are small beside it. */
 #include <math.h>
 
@@ -10,16 +10,17 @@
 
 /* The model's machine, in bytes and cycles of a core. */
 enum {
-    NEAR_WEIGHTS = 8 << 20,    /* weights that a cache still holds when they are read again */
-    NEAR_BYTES_PER_CYCLE = 16, /* from there */
-    FAR_BYTES_PER_CYCLE = 7,   /* from memory */
+    FAR_BYTES_PER_CYCLE = 6,   /* of weights from memory */
+    NEAR_BYTES_PER_CYCLE = 16, /* from the last cache, which holds: */
+    NEAR_ALWAYS = 2 << 20,     /* weights of this size: small layers make small networks */
+    NEAR_AGAIN = 8 << 20,      /* and of this size when they are read again */
     USABLE_CACHE = 768 << 10,  /* of a core's second-level cache, for windows and products */
     FLOATS_PER_CYCLE = 16,     /* multiplied and added */
     CYCLES_PER_CALL = 120,     /* of the kernel, for its stores and set-up */
     LEAST_CYCLES_PER_STEP = 4, /* a kernel step reads its weights at least so long */
     CYCLES_PER_JOIN = 10000,   /* threads wait for each other between gathering and products */
-    WINDOW2 = 60,
-    WINDOW4 = 180, /* transforms of a vector of channels */
+    WINDOW2 = 60,              /* transforms of a vector of channels */
+    WINDOW4 = 180,
     RESULT2 = 45,
     RESULT4 = 130,
     SMALL_WEIGHTS = 1 << 20, /* weights of which two panels at a time are used */
@@ -70,15 +71,23 @@ static void set_sizes(conv_winograd *c, int workers)
     }
 }
 
-/* Cycles of the products of one block of tiles by `panels` panels of filters, whose weights arrive
- * at `rate` bytes per cycle. */
-static double product_cycles(const conv_winograd *c, int64_t panels, double rate)
+/* Where a block's weights come from. */
+typedef enum weights_source { FROM_MEMORY, FROM_CACHE } weights_source;
+
+/* Cycles of the products of one block of tiles by `panels` panels of filters, `readers` workers
+ * reading weights of their own. A worker that has less to multiply than to read waits for memory,
+ * and one that has more still waits for half of it. */
+static double product_cycles(const conv_winograd *c, int64_t panels, weights_source source,
+                             int readers)
 {
     double channels = (double)c->problem.shape.channels;
     int64_t calls = pieces_of(c->tile_block, c->kernel->mr);
     double rows = (double)c->tile_block / (double)calls;
     double step = fmax(LEAST_CYCLES_PER_STEP, rows * c->kernel->nr / FLOATS_PER_CYCLE);
-    double first = fmax(step, (double)c->kernel->nr * (double)sizeof(float) / rate);
+    double bytes = (double)c->kernel->nr * (double)sizeof(float);
+    double far = bytes * readers / FAR_BYTES_PER_CYCLE;
+    double first = source == FROM_MEMORY ? fmax(far, step + far / 2)
+                                         : fmax(bytes / NEAR_BYTES_PER_CYCLE, step);
 
     return (double)(c->positions * panels) *
            (channels * (first + (double)(calls - 1) * step) + (double)(calls * CYCLES_PER_CALL));
@@ -92,12 +101,15 @@ static double cost_of(const conv_winograd *c, int workers)
     double window = (double)pieces_of(c->problem.shape.channels, WINOGRAD_LANES) *
                     (c->size == 2 ? WINDOW2 : WINDOW4);
     double result = (double)pieces_of(filters, WINOGRAD_LANES) * (c->size == 2 ? RESULT2 : RESULT4);
-    double far = (double)FAR_BYTES_PER_CYCLE / (c->shared ? 1 : workers);
-    double again = c->packed_bytes < NEAR_WEIGHTS ? NEAR_BYTES_PER_CYCLE : far;
-    double rate = (double)blocks / (1 / far + (double)(blocks - 1) / again);
+    int64_t panels = pieces_of(filters, c->kernel->nr);
+    int readers = c->shared ? 1 : workers;
+    double first = product_cycles(
+        c, panels, c->packed_bytes < NEAR_ALWAYS ? FROM_CACHE : FROM_MEMORY, readers);
+    double again =
+        product_cycles(c, panels, c->packed_bytes < NEAR_AGAIN ? FROM_CACHE : FROM_MEMORY, readers);
     double block_bytes = (double)sizeof(float) * c->positions *
                          (double)(c->tile_block * (c->image_pitch + c->product_pitch));
-    double piece = product_cycles(c, pieces_of(filters, c->kernel->nr), rate) +
+    double piece = (first + (double)(blocks - 1) * again) / (double)blocks +
                    (double)c->tile_block * (result + (c->shared ? 0 : window));
     double total = (double)pieces_of(c->pieces, workers) * piece;
 
@@ -161,8 +173,6 @@ void conv_winograd_plan(const conv_winograd_problem *problem, const brgemm_kerne
                          .tiles_w = pieces_of(s->out_w, size)};
     c->tiles = problem->batch * c->tiles_h * c->tiles_w;
     c->packed_bytes = brgemm_packed_size(kernel, c->positions, s->channels, problem->filters);
-    c->packing_bytes = c->positions * s->channels * pieces_of(nr, WINOGRAD_LANES) * WINOGRAD_LANES *
-                       (int64_t)sizeof(float);
     c->filter_block = panels > 1 && c->packed_bytes < SMALL_WEIGHTS ? 2 * nr : nr;
     choose_blocks(c, 1);
     cost = c->team_cost;

@@ -4,7 +4,8 @@
 #include "kernels/conv/conv_winograd_body.h"
 
 static const conv_winograd_transforms conv_winograd__generic = {
-    "conv_winograd__generic", winograd_window2, winograd_window4, winograd_tile2, winograd_tile4};
+    "conv_winograd__generic", winograd_kernels2, winograd_kernels4, winograd_window2,
+    winograd_window4,         winograd_tile2,    winograd_tile4};
 
 const isa_variant conv_winograd_variants[] = {
     {"conv_winograd__generic", ISA_GENERIC, &conv_winograd__generic},

@@ -8,7 +8,12 @@
 #include "kernels/isa.h"
 
 /* Rows of 16 floats keep transformed windows and products aligned whatever the vector. */
-enum { WINOGRAD_MOST_WINDOW = 6, WINOGRAD_MOST_SIZE = 4, WINOGRAD_LANES = 16 };
+enum {
+    WINOGRAD_MOST_WINDOW = 6,
+    WINOGRAD_MOST_SIZE = 4,
+    WINOGRAD_LANES = 16,
+    WINOGRAD_MOST_PANEL = 64
+};
 
 /* The window of a tile. */
 typedef struct winograd_window {
@@ -33,9 +38,21 @@ typedef struct winograd_tile {
     float lower, upper; /* NaN passes through */
 } winograd_tile;
 
+/* The kernels of one panel of filters: to[position][channel][nr] with zeros beyond the last filter.
+ * In double precision, rounded once: the same bits on every instruction set. */
+typedef struct winograd_kernels {
+    const float *weights; /* [filters][channels][3][3] */
+    int64_t channels;
+    int64_t filters;
+    int64_t nr; /* a multiple of 8, at most WINOGRAD_MOST_PANEL */
+    float *to;
+} winograd_kernels;
+
 /* A variant. */
 typedef struct conv_winograd_transforms {
     const char *name;
+    void (*kernels2)(const winograd_kernels *k);
+    void (*kernels4)(const winograd_kernels *k);
     void (*window2)(const winograd_window *w); /* F(2 x 2, 3 x 3) */
     void (*window4)(const winograd_window *w); /* F(4 x 4, 3 x 3) */
     void (*tile2)(const winograd_tile *t);

@@ -12,16 +12,16 @@ static void run(const depthwise_nhwc_band *b)
     dw_band(b);
 }
 
-static const depthwise_nhwc_kernel depthwise_nhwc__generic = {
-    "depthwise_nhwc__generic", BRGEMM_F32, DW_LANES, 1, DW_VECTORS, run};
+static const depthwise_nhwc_kernel depthwise_nhwc_f32__generic = {
+    "depthwise_nhwc_f32__generic", BRGEMM_F32, DW_LANES, 1, DW_VECTORS, run};
 
 static const isa_variant variants[] = {
-    {"depthwise_nhwc__generic", ISA_GENERIC, &depthwise_nhwc__generic},
+    {"depthwise_nhwc_f32__generic", ISA_GENERIC, &depthwise_nhwc_f32__generic},
 #ifdef SPRY_HAVE_AVX2
-    {"depthwise_nhwc__avx2", ISA_AVX2, &depthwise_nhwc__avx2},
+    {"depthwise_nhwc_f32__avx2", ISA_AVX2, &depthwise_nhwc_f32__avx2},
 #endif
 #ifdef SPRY_HAVE_AVX512
-    {"depthwise_nhwc__avx512", ISA_AVX512, &depthwise_nhwc__avx512},
+    {"depthwise_nhwc_f32__avx512", ISA_AVX512, &depthwise_nhwc_f32__avx512},
 #endif
 };
 
@@ -39,36 +39,52 @@ depthwise_nhwc_variants depthwise_nhwc_variants_of(brgemm_type type)
     return (depthwise_nhwc_variants){variants, sizeof variants / sizeof *variants};
 }
 
-bool depthwise_nhwc_holds(const depthwise_nhwc_kernel *kernel, int low, int high)
+/* Groups that a block of channels meets at most. */
+static int64_t groups_of_block(const depthwise_nhwc_kernel *kernel, int64_t multiplier)
 {
-    return kernel->group != 4 || (low >= INT8_MIN && high <= INT8_MAX);
+    if (multiplier % kernel->lanes == 0 || kernel->lanes % multiplier == 0) {
+        return pieces_of(kernel->lanes, multiplier);
+    }
+    return pieces_of(kernel->lanes - 1, multiplier) + 1;
 }
 
-const depthwise_nhwc_kernel *depthwise_nhwc_select(brgemm_type type, int low, int high)
+bool depthwise_nhwc_can(const depthwise_nhwc_kernel *kernel, const depthwise_nhwc_problem *problem,
+                        int low, int high)
 {
-    depthwise_nhwc_variants all = depthwise_nhwc_variants_of(type);
+    enum { WIDE = 64 };
+
+    if (kernel->type == BRGEMM_F32) {
+        return problem->depth == 1 ||
+               groups_of_block(kernel, problem->multiplier) <= kernel->lanes / problem->depth;
+    }
+    return problem->depth == 1 && (kernel->group != 4 || (low >= INT8_MIN && high <= INT8_MAX)) &&
+           (kernel->lanes < WIDE || problem->multiplier == 1);
+}
+
+/* Channels with those that fill the last block up. */
+static int64_t padded(const depthwise_nhwc_kernel *kernel, int64_t channels)
+{
+    return pieces_of(channels, kernel->lanes) * kernel->lanes;
+}
+
+const depthwise_nhwc_kernel *depthwise_nhwc_select(const depthwise_nhwc_problem *problem, int low,
+                                                   int high)
+{
+    enum { LEAST_GAIN = 8 }; /* a wider block may waste one in so many lanes */
+    depthwise_nhwc_variants all = depthwise_nhwc_variants_of(problem->type);
     const depthwise_nhwc_kernel *best = all.list[0].table;
+    int64_t channels = depthwise_nhwc_outputs(problem);
 
     for (int i = 1; i < all.count; i++) {
-        if (isa_usable(all.list[i].level) && depthwise_nhwc_holds(all.list[i].table, low, high)) {
-            best = all.list[i].table;
+        const depthwise_nhwc_kernel *kernel = all.list[i].table;
+        int64_t most = padded(best, channels) * (LEAST_GAIN + 1) / LEAST_GAIN;
+
+        if (isa_usable(all.list[i].level) && depthwise_nhwc_can(kernel, problem, low, high) &&
+            (all.list[i].level != all.list[i - 1].level || padded(kernel, channels) <= most)) {
+            best = kernel;
         }
     }
     return best;
-}
-
-/* A band's input stays in half of a second-level cache while block after block of channels passes
- * over it. */
-static int64_t band_rows(const depthwise_nhwc_problem *p)
-{
-    enum { BAND_BYTES = 256 * 1024 };
-    const conv_f32_shape *s = &p->shape;
-    int64_t row = s->in_w * s->channels * brgemm_size(p->type);
-    int64_t rows =
-        (BAND_BYTES / (row > 0 ? row : 1) - (s->kernel_h - 1) * s->dilation_h - 1) / s->stride_h +
-        1;
-
-    return rows < 1 ? 1 : rows < s->out_h ? rows : s->out_h;
 }
 
 /* Bytes of a packed weight. */
@@ -77,29 +93,27 @@ static int64_t weight_size(const depthwise_nhwc_kernel *kernel)
     return kernel->type == BRGEMM_F32 ? (int64_t)sizeof(float) : 4 / kernel->group;
 }
 
+/* The fewer and taller the bands the better: strips go on reading the rows they have just read. So
+ * one worker gets whole images; more get bands of a few rows at least, then blocks of channels. */
 void depthwise_nhwc_plan(const depthwise_nhwc_problem *problem, const depthwise_nhwc_kernel *kernel,
                          int workers, depthwise_nhwc *d)
 {
-    enum { PIECES_PER_WORKER = 3 };
+    enum { PIECES_PER_WORKER = 3, LEAST_ROWS = 4 };
     const conv_f32_shape *s = &problem->shape;
-    int64_t channels = s->channels * problem->multiplier;
+    int64_t rows = pieces_of(s->kernel_h, kernel->group) * kernel->group;
     int64_t wanted = workers > 1 ? (int64_t)workers * PIECES_PER_WORKER : 1;
-    int64_t bands;
-    int64_t rows;
+    int64_t bands = pieces_of(wanted, problem->batch);
+    int64_t most_bands = pieces_of(s->out_h, LEAST_ROWS);
+    int64_t together;
 
     *d = (depthwise_nhwc){.problem = *problem, .kernel = kernel};
-    d->blocks = pieces_of(channels, kernel->lanes);
-    rows = pieces_of(s->kernel_h, kernel->group) * kernel->group;
-    d->packed_bytes = d->blocks * kernel->lanes * rows * s->kernel_w * weight_size(kernel);
-    bands = pieces_of(s->out_h, band_rows(problem));
-    d->row_slice = pieces_of(s->out_h, bands);
-    d->block_slice = d->blocks;
+    d->blocks = pieces_of(depthwise_nhwc_outputs(problem), kernel->lanes);
+    d->packed_bytes =
+        d->blocks * kernel->lanes * rows * s->kernel_w * problem->depth * weight_size(kernel);
+    d->row_slice = pieces_of(s->out_h, bands < most_bands ? bands : most_bands);
     bands = pieces_of(s->out_h, d->row_slice) * problem->batch;
-    if (bands < wanted) {
-        int64_t slices = pieces_of(wanted, bands);
-
-        d->block_slice = pieces_of(pieces_of(d->blocks, kernel->at_once), slices) * kernel->at_once;
-    }
+    together = pieces_of(d->blocks, kernel->at_once);
+    d->block_slice = pieces_of(together, pieces_of(wanted, bands)) * kernel->at_once;
     d->pieces = bands * pieces_of(d->blocks, d->block_slice);
 }
 
@@ -107,9 +121,10 @@ void depthwise_nhwc_pack(const depthwise_nhwc *d, const void *weights, uint8_t f
                          void *packed)
 {
     const conv_f32_shape *s = &d->problem.shape;
-    int64_t channels = s->channels * d->problem.multiplier;
-    int64_t taps = s->kernel_h * s->kernel_w;
-    int64_t lanes = d->kernel->lanes;
+    const int64_t channels = depthwise_nhwc_outputs(&d->problem);
+    const int64_t positions = s->kernel_h * s->kernel_w;
+    const int64_t depth = d->problem.depth;
+    const int64_t lanes = d->kernel->lanes;
     const float *from = weights;
     float *to = packed;
 
@@ -117,10 +132,13 @@ void depthwise_nhwc_pack(const depthwise_nhwc *d, const void *weights, uint8_t f
         depthwise_nhwc_s8_pack(d, weights, flip, zero, packed);
         return;
     }
-    for (int64_t i = 0; i < d->blocks * taps * lanes; i++) {
-        int64_t channel = i / lanes / taps * lanes + i % lanes;
+    for (int64_t i = 0; i < d->blocks * positions * depth * lanes; i++) {
+        int64_t in_channel = i / lanes % depth;
+        int64_t position = i / lanes / depth % positions;
+        int64_t channel = i / lanes / depth / positions * lanes + i % lanes;
 
-        to[i] = channel < channels ? from[channel * taps + i / lanes % taps] : 0.0f;
+        to[i] =
+            channel < channels ? from[(channel * depth + in_channel) * positions + position] : 0.0f;
     }
 }
 
@@ -152,7 +170,7 @@ void depthwise_nhwc_run(void *call, int64_t begin, int64_t end, int worker)
         b.rows = s->out_h - b.row < d->row_slice ? s->out_h - b.row : d->row_slice;
         b.blocks = d->blocks - b.block < d->block_slice ? d->blocks - b.block : d->block_slice;
         if (finish.residual != NULL) {
-            finish.residual += image * pixels * s->channels * d->problem.multiplier;
+            finish.residual += image * pixels * depthwise_nhwc_outputs(&d->problem);
         }
         d->kernel->run(&b);
     }

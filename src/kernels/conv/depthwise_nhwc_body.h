@@ -87,7 +87,8 @@ VEC_INLINE dw_rows dw_rows_of(const dw_strip *s, const conv_f32_shape *shape, in
     first = dw_least(first, end);
     top = end > first ? top + first * dilation : 0;
     return (dw_rows){s->in + top * shape->in_w * shape->channels,
-                     s->weights + first * shape->kernel_w * DW_LANES, end - first};
+                     s->weights + first * shape->kernel_w * s->band->problem->depth * DW_LANES,
+                     end - first};
 }
 
 /* Vector `v` of a pixel, or of its channels' numbers. */
@@ -96,19 +97,19 @@ VEC_INLINE vec_f32 dw_load(const float *from, int lanes, int v, dw_care care)
     return care == DW_PART ? vec_load_part(from, lanes) : vec_load(from + v * VEC_LANES);
 }
 
-/* A pixel whose channels are repeated. */
-VEC_INLINE vec_f32 dw_spread(const dw_strip *s, const float *from)
+/* A pixel whose channels are spread over the lanes: lane i reads channel where[i]. */
+VEC_INLINE vec_f32 dw_spread(const dw_strip *s, const float *from, vec_i32 where)
 {
     vec_f32 x = vec_load_part(from, s->in_lanes);
 #if defined(__AVX512F__)
-    return (vec_f32)_mm512_permutexvar_ps((__m512i)s->spread, (__m512)x);
+    return (vec_f32)_mm512_permutexvar_ps((__m512i)where, (__m512)x);
 #elif defined(__AVX2__)
-    return (vec_f32)_mm256_permutevar8x32_ps((__m256)x, (__m256i)s->spread);
+    return (vec_f32)_mm256_permutevar8x32_ps((__m256)x, (__m256i)where);
 #else
     vec_f32 y;
 
     for (int i = 0; i < VEC_LANES; i++) {
-        y[i] = x[s->spread[i]];
+        y[i] = x[where[i]];
     }
     return y;
 #endif
@@ -318,7 +319,7 @@ VEC_INLINE void dw_known(const dw_strip *s, int width, int stride, dw_care care)
 
 /* Adds one kernel position; `column` is that of the first pixel. */
 VEC_INLINE void dw_add_tap(const dw_strip *s, const float *in, int64_t column, const float *weights,
-                           dw_care care, bool spread, dw_sums sum)
+                           dw_care care, dw_sums sum)
 {
     const conv_f32_shape *shape = &s->band->problem->shape;
     const int64_t block = shape->kernel_h * shape->kernel_w * DW_LANES;
@@ -338,28 +339,56 @@ VEC_INLINE void dw_add_tap(const dw_strip *s, const float *in, int64_t column, c
         }
 #pragma GCC unroll 4
         for (int v = 0; v < dw_vectors(care); v++) {
-            vec_f32 x = spread ? dw_spread(s, from) : dw_load(from, s->lanes, v, care);
-
-            sum[p][v] = vec_fma(x, weight[v], sum[p][v]);
+            sum[p][v] = vec_fma(dw_load(from, s->lanes, v, care), weight[v], sum[p][v]);
         }
     }
 }
 
-VEC_INLINE void dw_any(const dw_strip *s, dw_care care, bool spread)
+/* The same of one block whose lanes read channels s->spread + channel. */
+VEC_INLINE void dw_add_spread(const dw_strip *s, const float *in, int64_t column, int64_t channel,
+                              const float *weights, bool is_inside, dw_sums sum)
+{
+    const conv_f32_shape *shape = &s->band->problem->shape;
+    const int64_t step = shape->stride_w * shape->channels;
+    const vec_i32 where = s->spread + vec_set_i32((int32_t)channel);
+    const vec_f32 weight = vec_load(weights);
+
+    in += column * shape->channels;
+#pragma GCC unroll 64
+    for (int p = 0; p < DW_PART_PIXELS; p++) {
+        int64_t at = column + p * shape->stride_w;
+
+        if (is_inside || (p < s->pixels && at >= 0 && at < shape->in_w)) {
+            sum[p][0] = vec_fma(dw_spread(s, in + p * step, where), weight, sum[p][0]);
+        }
+    }
+}
+
+VEC_INLINE void dw_any(const dw_strip *s, dw_care care, bool spread, bool is_inside)
 {
     const conv_f32_shape shape = s->band->problem->shape;
     const int64_t pitch = shape.dilation_h * shape.in_w * shape.channels;
+    const int64_t depth = s->band->problem->depth;
     const dw_ending ending = dw_ending_of(s, care);
 
     for (int64_t row = 0; row < s->band->rows; row++) {
         dw_rows rows = dw_rows_of(s, &shape, s->band->row + row);
+        const float *weights = rows.weights;
         dw_sums sum;
 
         dw_clear(care, sum);
-        for (int64_t r = 0; r < rows.count; r++) {
-            for (int64_t q = 0; q < shape.kernel_w; q++) {
-                dw_add_tap(s, rows.in + r * pitch, s->column + q * shape.dilation_w,
-                           rows.weights + (r * shape.kernel_w + q) * DW_LANES, care, spread, sum);
+        for (int64_t tap = 0; tap < rows.count * shape.kernel_w; tap++) {
+            const float *in = rows.in + tap / shape.kernel_w * pitch;
+            int64_t column = s->column + tap % shape.kernel_w * shape.dilation_w;
+
+            if (spread) {
+                for (int64_t channel = 0; channel < depth; channel++) {
+                    dw_add_spread(s, in, column, channel, weights, is_inside, sum);
+                    weights += DW_LANES;
+                }
+            } else {
+                dw_add_tap(s, in, column, weights, care, sum);
+                weights += DW_LANES;
             }
         }
         dw_finish(&ending, row, care, sum);
@@ -371,6 +400,7 @@ VEC_INLINE void dw_any(const dw_strip *s, dw_care care, bool spread)
 /* How to do a strip, by what it asks for. */
 typedef struct dw_functions {
     void (*strip[DW_PART + 1])(const dw_strip *s);
+    void (*inside)(const dw_strip *s); /* DW_PART, when all columns exist */
 } dw_functions;
 
 /* clang-format off */
@@ -389,11 +419,18 @@ static void dw_3x2_part(const dw_strip *s) { dw_known(s, 3, 2, DW_PART); }
 static void dw_5x1_part(const dw_strip *s) { dw_known(s, 5, 1, DW_PART); }
 static void dw_5x2_part(const dw_strip *s) { dw_known(s, 5, 2, DW_PART); }
 static void dw_7x1_part(const dw_strip *s) { dw_known(s, 7, 1, DW_PART); }
-static void dw_any_whole(const dw_strip *s) { dw_any(s, DW_WHOLE, false); }
-static void dw_any_edge(const dw_strip *s) { dw_any(s, DW_EDGE, false); }
-static void dw_any_part(const dw_strip *s) { dw_any(s, DW_PART, false); }
-static void dw_any_spread(const dw_strip *s) { dw_any(s, DW_PART, true); }
+static void dw_any_whole(const dw_strip *s) { dw_any(s, DW_WHOLE, false, true); }
+static void dw_any_edge(const dw_strip *s) { dw_any(s, DW_EDGE, false, false); }
+static void dw_any_part(const dw_strip *s) { dw_any(s, DW_PART, false, false); }
+static void dw_spread_inside(const dw_strip *s) { dw_any(s, DW_PART, true, true); }
+static void dw_spread_edge(const dw_strip *s) { dw_any(s, DW_PART, true, false); }
 /* clang-format on */
+
+/* True when lanes and input channels are not the same. */
+static inline bool dw_spreads(const depthwise_nhwc_problem *p)
+{
+    return p->multiplier > 1 || p->depth > 1;
+}
 
 static inline dw_functions dw_choose(const depthwise_nhwc_problem *p)
 {
@@ -401,24 +438,24 @@ static inline dw_functions dw_choose(const depthwise_nhwc_problem *p)
         int64_t width, stride;
         dw_functions functions;
     } known[] = {
-        {3, 1, {{dw_3x1_whole, dw_3x1_edge, dw_3x1_part}}},
-        {3, 2, {{dw_3x2_whole, dw_3x2_edge, dw_3x2_part}}},
-        {5, 1, {{dw_5x1_whole, dw_5x1_edge, dw_5x1_part}}},
-        {5, 2, {{dw_5x2_whole, dw_5x2_edge, dw_5x2_part}}},
-        {7, 1, {{dw_7x1_whole, dw_7x1_edge, dw_7x1_part}}},
+        {3, 1, {{dw_3x1_whole, dw_3x1_edge, dw_3x1_part}, dw_3x1_part}},
+        {3, 2, {{dw_3x2_whole, dw_3x2_edge, dw_3x2_part}, dw_3x2_part}},
+        {5, 1, {{dw_5x1_whole, dw_5x1_edge, dw_5x1_part}, dw_5x1_part}},
+        {5, 2, {{dw_5x2_whole, dw_5x2_edge, dw_5x2_part}, dw_5x2_part}},
+        {7, 1, {{dw_7x1_whole, dw_7x1_edge, dw_7x1_part}, dw_7x1_part}},
     };
 
     bool is_plain = p->shape.dilation_w == 1 && p->shape.pad_w <= p->shape.kernel_w;
 
-    if (p->multiplier > 1) {
-        return (dw_functions){{NULL, NULL, dw_any_spread}};
+    if (dw_spreads(p)) {
+        return (dw_functions){{NULL, NULL, dw_spread_edge}, dw_spread_inside};
     }
     for (size_t i = 0; is_plain && i < sizeof known / sizeof *known; i++) {
         if (p->shape.kernel_w == known[i].width && p->shape.stride_w == known[i].stride) {
             return known[i].functions;
         }
     }
-    return (dw_functions){{dw_any_whole, dw_any_edge, dw_any_part}};
+    return (dw_functions){{dw_any_whole, dw_any_edge, dw_any_part}, dw_any_part};
 }
 
 /* All strips of some channels; `s` is filled as far as these say. */
@@ -431,7 +468,7 @@ static inline void dw_strips(const dw_functions *functions, bool is_part, dw_str
     float *out = s->out;
 
     for (int64_t first = 0; first < shape->out_w; first += most) {
-        dw_care care = DW_PART;
+        bool is_inside;
         int64_t reach;
 
         s->pixels = (int)dw_least(shape->out_w - first, most);
@@ -441,10 +478,12 @@ static inline void dw_strips(const dw_functions *functions, bool is_part, dw_str
         s->end = dw_least(shape->in_w - s->column, reach);
         s->out = out + first * (b->y_pitch / (int64_t)sizeof *out);
         s->residual = residual != NULL ? residual + first * s->channels : NULL;
-        if (!is_part) {
-            care = s->pixels == most && s->begin == 0 && s->end == reach ? DW_WHOLE : DW_EDGE;
+        is_inside = s->pixels == most && s->begin == 0 && s->end == reach;
+        if (is_part) {
+            (is_inside ? functions->inside : functions->strip[DW_PART])(s);
+        } else {
+            functions->strip[is_inside ? DW_WHOLE : DW_EDGE](s);
         }
-        functions->strip[care](s);
     }
 }
 
@@ -452,7 +491,8 @@ static inline void dw_band(const depthwise_nhwc_band *b)
 {
     const conv_f32_shape *shape = &b->problem->shape;
     const int64_t multiplier = b->problem->multiplier;
-    const int64_t channels = shape->channels * multiplier;
+    const int64_t depth = b->problem->depth;
+    const int64_t channels = depthwise_nhwc_outputs(b->problem);
     const int64_t end = dw_least((b->block + b->blocks) * DW_LANES, channels);
     const dw_functions functions = dw_choose(b->problem);
     const brgemm_finish *f = b->finish;
@@ -460,23 +500,24 @@ static inline void dw_band(const depthwise_nhwc_band *b)
     int64_t lanes;
 
     for (int64_t channel = b->block * DW_LANES; channel < end; channel += lanes) {
-        bool is_part = multiplier > 1 || end - channel < DW_LANES * DW_VECTORS;
-        int64_t in_channel = channel / multiplier;
+        bool is_part = dw_spreads(b->problem) || end - channel < DW_LANES * DW_VECTORS;
+        int64_t in_channel = channel / multiplier * depth;
         dw_strip s;
 
         lanes = dw_least(end - channel, is_part ? DW_LANES : DW_LANES * DW_VECTORS);
-        s = (dw_strip){
-            .band = b,
-            .in = (const float *)b->x + in_channel,
-            .weights = (const float *)b->packed + channel * shape->kernel_h * shape->kernel_w,
-            .lanes = (int)lanes,
-            .in_lanes = (int)dw_least(shape->channels - in_channel, VEC_LANES),
-            .channels = channels,
-            .bias = f->bias != NULL ? f->bias + channel : NULL,
-            .residual = f->residual != NULL ? f->residual + pixel * channels + channel : NULL,
-            .out = (float *)(void *)((uint8_t *)b->y + pixel * b->y_pitch) + channel};
+        s = (dw_strip){.band = b,
+                       .in = (const float *)b->x + in_channel,
+                       .weights = (const float *)b->packed +
+                                  channel * shape->kernel_h * shape->kernel_w * depth,
+                       .lanes = (int)lanes,
+                       .in_lanes = (int)dw_least(shape->channels - in_channel, VEC_LANES),
+                       .channels = channels,
+                       .bias = f->bias != NULL ? f->bias + channel : NULL,
+                       .residual =
+                           f->residual != NULL ? f->residual + pixel * channels + channel : NULL,
+                       .out = (float *)(void *)((uint8_t *)b->y + pixel * b->y_pitch) + channel};
         for (int i = 0; i < VEC_LANES; i++) {
-            s.spread[i] = (int32_t)((channel + i) / multiplier - in_channel);
+            s.spread[i] = (int32_t)((channel + i) / multiplier * depth - in_channel);
         }
         dw_strips(&functions, is_part, &s);
     }

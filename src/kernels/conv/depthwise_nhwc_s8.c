@@ -2,15 +2,15 @@
 #include "kernels/conv/depthwise_nhwc_s8_finish.h"
 #include "kernels/conv/depthwise_nhwc_variants.h"
 
-enum { GROUP = 2 };
+enum { GROUP = 2, LANES = 32 };
 
 /* Adds kernel position (r, q) of a pixel to the sums of a block. */
 static void add_tap(const ds_block *b, int64_t y, int64_t x, int64_t r, int64_t q,
-                    int32_t sums[DS_LANES])
+                    int32_t sums[LANES])
 {
     const uint8_t *from = ds_pixel(b, y, x, r, q);
     const int16_t *weights = (const int16_t *)(const void *)b->packed +
-                             (q * b->groups + r / GROUP) * DS_LANES * GROUP + r % GROUP;
+                             (q * b->groups + r / GROUP) * LANES * GROUP + r % GROUP;
 
     for (int i = 0; i < b->lanes; i++) {
         uint8_t byte = b->band->zero;
@@ -18,7 +18,7 @@ static void add_tap(const ds_block *b, int64_t y, int64_t x, int64_t r, int64_t 
         if (from != NULL) {
             byte = from[(b->phase + i) / b->multiplier] ^ b->band->flip;
         }
-        sums[i] += byte * weights[depthwise_nhwc_s8_place(i) * GROUP];
+        sums[i] += byte * weights[depthwise_nhwc_s8_place(i, LANES) * GROUP];
     }
 }
 
@@ -30,8 +30,8 @@ static void run(const depthwise_nhwc_band *band)
 
     for (int64_t i = 0; i < band->blocks * band->rows * row_pixels; i++) {
         int64_t y = band->row + i / row_pixels % band->rows;
-        ds_block b = ds_block_of(band, band->block + i / row_pixels / band->rows, GROUP);
-        int32_t sums[DS_LANES] = {0};
+        ds_block b = ds_block_of(band, band->block + i / row_pixels / band->rows, LANES, GROUP);
+        int32_t sums[LANES] = {0};
 
         for (int64_t tap = 0; tap < s->kernel_h * s->kernel_w; tap++) {
             add_tap(&b, y, i % row_pixels, tap / s->kernel_w, tap % s->kernel_w, sums);
@@ -44,7 +44,7 @@ static void run(const depthwise_nhwc_band *band)
 }
 
 static const depthwise_nhwc_kernel depthwise_nhwc_s8__generic = {
-    "depthwise_nhwc_s8__generic", BRGEMM_S8, DS_LANES, GROUP, 1, run};
+    "depthwise_nhwc_s8__generic", BRGEMM_S8, LANES, GROUP, 1, run};
 
 const isa_variant depthwise_nhwc_s8_variants[] = {
     {"depthwise_nhwc_s8__generic", ISA_GENERIC, &depthwise_nhwc_s8__generic},
@@ -52,7 +52,8 @@ const isa_variant depthwise_nhwc_s8_variants[] = {
     {"depthwise_nhwc_s8__avx2", ISA_AVX2, &depthwise_nhwc_s8__avx2},
 #endif
 #ifdef SPRY_HAVE_AVX512VNNI
-    {"depthwise_nhwc_s8__avx512vnni", ISA_AVX512VNNI, &depthwise_nhwc_s8__avx512vnni},
+    {"depthwise_nhwc_s8_32__avx512vnni", ISA_AVX512VNNI, &depthwise_nhwc_s8_32__avx512vnni},
+    {"depthwise_nhwc_s8_64__avx512vnni", ISA_AVX512VNNI, &depthwise_nhwc_s8_64__avx512vnni},
 #endif
 };
 const int depthwise_nhwc_s8_variant_count =
@@ -64,6 +65,7 @@ void depthwise_nhwc_s8_pack(const depthwise_nhwc *d, const uint8_t *weights, uin
     const conv_f32_shape *s = &d->problem.shape;
     const int64_t taps = s->kernel_h * s->kernel_w;
     const int64_t group = d->kernel->group;
+    const int lanes = d->kernel->lanes;
     const int64_t groups = (s->kernel_h + group - 1) / group;
     int8_t *narrow = packed;
     int16_t *wide = packed;
@@ -72,9 +74,8 @@ void depthwise_nhwc_s8_pack(const depthwise_nhwc *d, const uint8_t *weights, uin
     for (int64_t i = 0; i < s->channels * d->problem.multiplier * taps; i++) {
         int64_t channel = i / taps;
         int64_t row = i % taps / s->kernel_w;
-        int64_t column =
-            (channel / DS_LANES * s->kernel_w + i % s->kernel_w) * groups + row / group;
-        int64_t place = column * DS_LANES + depthwise_nhwc_s8_place((int)(channel % DS_LANES));
+        int64_t column = (channel / lanes * s->kernel_w + i % s->kernel_w) * groups + row / group;
+        int64_t place = column * lanes + depthwise_nhwc_s8_place((int)(channel % lanes), lanes);
         int32_t weight = (int8_t)(weights[i] ^ flip) - zero;
 
         if (group == DS_GROUP_BYTES) {

@@ -1,28 +1,30 @@
-/* The body of the channels-last depthwise kernels for bytes, compiled once per instruction set by
- * the files that include it, which say how a register of bytes is multiplied.
+/* The body of the channels-last depthwise kernels for bytes, compiled once per instruction set and
+ * width of registers by the files that include it.
  *
  * Kernel rows are interleaved, so that a 32-bit lane holds those that one instruction sums: a column
  * is interleaved once and multiplied for every output that sees it, while the sums of these outputs
  * take turns in registers along the row.
  *
- * Before the inclusion: DS_GROUP (rows that an instruction sums, 4 or 2), and
- *     __m256i ds_add_products(__m256i sums, __m256i column, __m256i weights)
- *     void ds_interleave(__m256i rows[DS_GROUP], __m256i to[4])
- *     __m256i ds_load_first(const uint8_t *from, int count)      the others are zero
- *     void ds_store_first(uint8_t *to, __m256i x, int count) */
+ * Before the inclusion: DS_GROUP (rows that an instruction sums, 4 or 2), DS_HOLDS_WEIGHTS (there
+ * are registers for those of small kernels), the type ds_vector with the operations of
+ * depthwise_nhwc_s8_ymm.h, and
+ *     ds_vector ds_add_products(ds_vector sums, ds_vector column, ds_vector weights)
+ *     void ds_interleave(const ds_vector rows[DS_GROUP], ds_vector to[4])
+ *     ds_vector ds_load_first(const uint8_t *from, int count)      the others are zero
+ *     void ds_store_first(uint8_t *to, ds_vector x, int count) */
 #ifndef KERNELS_CONV_DEPTHWISE_NHWC_S8_BODY_H
 #define KERNELS_CONV_DEPTHWISE_NHWC_S8_BODY_H
 
-#include <immintrin.h>
 #include <math.h>
 
 #include "kernels/conv/depthwise_nhwc_s8_finish.h"
 
-#define DS_INLINE static inline __attribute__((always_inline))
-
 enum {
-    DS_VECTORS = 4,   /* registers of sums per block */
-    DS_MOST_ROWS = 5, /* of kernels of known size */
+    DS_LANES = (int)sizeof(ds_vector),
+    DS_COLUMN_BYTES = DS_LANES * DS_GROUP_BYTES,
+    DS_SUMS = DS_LANES / 4, /* in a register */
+    DS_VECTORS = 4,         /* registers of sums per block */
+    DS_MOST_ROWS = 5,       /* of kernels of known size */
     DS_MOST_GROUPS = (DS_MOST_ROWS + DS_GROUP - 1) / DS_GROUP,
     DS_MOST_SLOTS = 5, /* outputs that see a column */
     DS_MOST_HELD = 3   /* columns and groups whose weights stay in registers */
@@ -34,11 +36,11 @@ typedef struct ds_work {
     int32_t offset[DS_LANES];
     float factor[DS_LANES];
     bool is_quick; /* bytes that no conversion can overflow */
-    __m256i flip;
-    __m256i padding;
-    __m256i spread; /* where repeated channels come from */
-    __m256i zero;   /* of the result less its lowest, 16 bits */
-    __m256i range, lowest;
+    ds_vector flip;
+    ds_vector padding;
+    ds_vector spread; /* where repeated channels come from */
+    ds_vector zero;   /* of the result less its lowest, 16 bits */
+    ds_vector range, lowest;
     uint8_t absent[DS_LANES]; /* stands for rows outside the image, flipped */
 } ds_work;
 
@@ -47,44 +49,43 @@ static void ds_begin(const depthwise_nhwc_band *band, int64_t index, ds_work *w)
     const brgemm_finish *f = band->finish;
     uint8_t spread[DS_LANES];
 
-    w->block = ds_block_of(band, index, DS_GROUP);
+    w->block = ds_block_of(band, index, DS_LANES, DS_GROUP);
     w->is_quick = f->result == BRGEMM_BYTES;
     for (int i = 0; i < DS_LANES; i++) {
         bool exists = i < w->block.lanes;
         float factor = exists && f->factor != NULL ? f->factor[w->block.channel + i] : 1.0f;
 
-        w->offset[depthwise_nhwc_s8_place(i)] =
+        w->offset[depthwise_nhwc_s8_place(i, DS_LANES)] =
             exists && f->offset != NULL ? f->offset[w->block.channel + i] : 0;
-        w->factor[depthwise_nhwc_s8_place(i)] = exists ? factor : 0.0f;
+        w->factor[depthwise_nhwc_s8_place(i, DS_LANES)] = exists ? factor : 0.0f;
         w->is_quick = w->is_quick && (!exists || fabsf(factor) < 0.5f);
         spread[i] = (uint8_t)((w->block.phase + i) / w->block.multiplier);
     }
-    w->flip = _mm256_set1_epi8((char)band->flip);
-    w->padding = _mm256_set1_epi8((char)band->zero);
-    w->spread = _mm256_loadu_si256((const __m256i *)(const void *)spread);
-    w->zero = _mm256_set1_epi16((int16_t)(f->zero - f->low));
-    w->range = _mm256_set1_epi8((char)(f->high - f->low));
-    w->lowest = _mm256_set1_epi8((char)f->low);
+    w->flip = ds_set_bytes((char)band->flip);
+    w->padding = ds_set_bytes((char)band->zero);
+    w->spread = ds_load_all(spread);
+    w->zero = ds_set_words((int16_t)(f->zero - f->low));
+    w->range = ds_set_bytes((char)(f->high - f->low));
+    w->lowest = ds_set_bytes((char)f->low);
     memset(w->absent, band->zero ^ band->flip, sizeof w->absent);
 }
 
 /* A pixel's channels, flipped. */
-DS_INLINE __m256i ds_load(const ds_work *w, const uint8_t *from, __m256i flip, bool is_whole)
+DS_INLINE ds_vector ds_load(const ds_work *w, const uint8_t *from, ds_vector flip, bool is_whole)
 {
-    __m256i x;
+    ds_vector x;
 
     if (is_whole) {
-        x = _mm256_loadu_si256((const __m256i *)(const void *)from);
+        x = ds_load_all(from);
     } else if (w->block.multiplier > 1) {
-        x = ds_load_first(from, w->block.in_lanes < 16 ? w->block.in_lanes : 16);
-        x = _mm256_shuffle_epi8(_mm256_permute2x128_si256(x, x, 0), w->spread);
+        x = ds_spread(ds_load_first(from, w->block.in_lanes), w->spread);
     } else {
         x = ds_load_first(from, w->block.lanes);
     }
-    return _mm256_xor_si256(x, flip);
+    return ds_flip(x, flip);
 }
 
-static __attribute__((noinline)) void ds_finish_slowly(const ds_work *w, const __m256i *sums,
+static __attribute__((noinline)) void ds_finish_slowly(const ds_work *w, const ds_vector *sums,
                                                        int64_t pixel)
 {
     int32_t placed[DS_LANES];
@@ -92,16 +93,15 @@ static __attribute__((noinline)) void ds_finish_slowly(const ds_work *w, const _
 
     memcpy(placed, sums, sizeof placed);
     for (int i = 0; i < DS_LANES; i++) {
-        natural[i] = placed[depthwise_nhwc_s8_place(i)];
+        natural[i] = placed[depthwise_nhwc_s8_place(i, DS_LANES)];
     }
     ds_finish(&w->block, natural, pixel);
 }
 
-/* What finishing needs, kept where the compiler sees that nobody writes it. */
+/* Where finishing is. Constants stay in memory: registers hold sums and weights. */
 typedef struct ds_ending {
     const ds_work *work;
-    bool is_quick;
-    __m256i zero, range, lowest;
+    bool is_quick, is_clamped;
     uint8_t *y; /* the block's first byte of the next pixel */
     int64_t pitch;
     int64_t pixel;
@@ -113,9 +113,7 @@ DS_INLINE ds_ending ds_ending_of(const ds_work *w, int64_t pixel)
 
     return (ds_ending){w,
                        w->is_quick,
-                       w->zero,
-                       w->range,
-                       w->lowest,
+                       band->finish->high - band->finish->low < UINT8_MAX,
                        (uint8_t *)band->y + pixel * band->y_pitch + w->block.channel,
                        band->y_pitch,
                        pixel};
@@ -123,9 +121,9 @@ DS_INLINE ds_ending ds_ending_of(const ds_work *w, int64_t pixel)
 
 /* Finishes the sums of the next pixel and stores them. Bytes are rounded by the conversion and
  * saturated by the packing. */
-DS_INLINE void ds_finish_next(ds_ending *e, const __m256i sums[DS_VECTORS], bool is_whole)
+DS_INLINE void ds_finish_next(ds_ending *e, const ds_vector sums[DS_VECTORS], bool is_whole)
 {
-    __m256i v[DS_VECTORS];
+    ds_vector v[DS_VECTORS];
 
     if (__builtin_expect(!e->is_quick, 0)) {
         memcpy(v, sums, sizeof v);
@@ -134,15 +132,17 @@ DS_INLINE void ds_finish_next(ds_ending *e, const __m256i sums[DS_VECTORS], bool
     }
 #pragma GCC unroll 4
     for (int k = 0; k < DS_VECTORS; k++) {
-        v[k] = _mm256_cvtps_epi32(
-            _mm256_mul_ps(_mm256_cvtepi32_ps(sums[k]), _mm256_loadu_ps(e->work->factor + k * 8)));
+        v[k] = ds_round(sums[k], e->work->factor + k * DS_SUMS);
     }
-    v[0] = _mm256_adds_epi16(_mm256_packs_epi32(v[0], v[1]), e->zero);
-    v[2] = _mm256_adds_epi16(_mm256_packs_epi32(v[2], v[3]), e->zero);
-    v[0] = _mm256_min_epu8(_mm256_packus_epi16(v[0], v[2]), e->range);
-    v[0] = _mm256_add_epi8(v[0], e->lowest);
+    v[0] = ds_add_words(ds_pack_sums(v[0], v[1]), e->work->zero);
+    v[2] = ds_add_words(ds_pack_sums(v[2], v[3]), e->work->zero);
+    v[0] = ds_pack_words(v[0], v[2]);
+    if (e->is_clamped) {
+        v[0] = ds_least_bytes(v[0], e->work->range);
+    }
+    v[0] = ds_add_bytes(v[0], e->work->lowest);
     if (is_whole) {
-        _mm256_storeu_si256((__m256i *)(void *)e->y, v[0]);
+        ds_store_all(e->y, v[0]);
     } else {
         ds_store_first(e->y, v[0], e->work->block.lanes);
     }
@@ -150,34 +150,19 @@ DS_INLINE void ds_finish_next(ds_ending *e, const __m256i sums[DS_VECTORS], bool
     e->pixel++;
 }
 
-DS_INLINE __m256i ds_weights(const uint8_t *packed, int64_t group, int k)
+DS_INLINE ds_vector ds_weights(const uint8_t *packed, int64_t group, int k)
 {
-    return _mm256_loadu_si256((const __m256i *)(const void *)(packed + group * DS_COLUMN_BYTES) +
-                              k);
+    return ds_load_all(packed + group * DS_COLUMN_BYTES + k * DS_LANES);
 }
 
 /* Adds one column to the sums of one pixel. */
-DS_INLINE void ds_add_column(const __m256i column[DS_VECTORS], const __m256i weights[DS_VECTORS],
-                             __m256i sums[DS_VECTORS])
+DS_INLINE void ds_add_column(const ds_vector column[DS_VECTORS],
+                             const ds_vector weights[DS_VECTORS], ds_vector sums[DS_VECTORS])
 {
 #pragma GCC unroll 4
     for (int k = 0; k < DS_VECTORS; k++) {
         sums[k] = ds_add_products(sums[k], column[k], weights[k]);
     }
-}
-
-/* Keeps a kernel's weights in registers: the compiler would load them again for each use. */
-DS_INLINE void ds_hold(__m256i *weights, int count)
-{
-#if defined(__AVX512VL__)
-#pragma GCC unroll 16
-    for (int i = 0; i < count; i++) {
-        __asm__("" : "+v"(weights[i]));
-    }
-#else
-    (void)weights;
-    (void)count;
-#endif
 }
 
 /* A row of output whose kernel and stride the compiler knows. */
@@ -191,10 +176,10 @@ DS_INLINE void ds_known(const ds_work *w, int64_t y, int size, int stride, bool 
     const int64_t pad = s->pad_w;
     const uint8_t *rows[DS_MOST_ROWS];
     int64_t steps[DS_MOST_ROWS];
-    __m256i sums[DS_MOST_SLOTS][DS_VECTORS];
-    __m256i weights[DS_MOST_ROWS * DS_MOST_GROUPS][DS_VECTORS];
-    const __m256i flip = w->flip;
-    const __m256i padding = w->padding;
+    ds_vector sums[DS_MOST_SLOTS][DS_VECTORS];
+    ds_vector weights[DS_MOST_ROWS * DS_MOST_GROUPS][DS_VECTORS];
+    const ds_vector flip = w->flip;
+    const ds_vector padding = w->padding;
     ds_ending ending = ds_ending_of(w, y * s->out_w);
 
 #pragma GCC unroll 5
@@ -209,7 +194,7 @@ DS_INLINE void ds_known(const ds_work *w, int64_t y, int size, int stride, bool 
     for (int slot = 0; slot < slots; slot++) {
 #pragma GCC unroll 4
         for (int k = 0; k < DS_VECTORS; k++) {
-            sums[slot][k] = _mm256_setzero_si256();
+            sums[slot][k] = ds_set_bytes(0);
         }
     }
 #pragma GCC unroll 16
@@ -217,22 +202,22 @@ DS_INLINE void ds_known(const ds_work *w, int64_t y, int size, int stride, bool 
 #pragma GCC unroll 4
         for (int k = 0; k < DS_VECTORS; k++) {
             weights[g][k] = ds_weights(w->block.packed, g, k);
-        }
-        if (size * groups <= DS_MOST_HELD) {
-            ds_hold(weights[g], DS_VECTORS);
+            if (DS_HOLDS_WEIGHTS && size * groups <= DS_MOST_HELD) {
+                __asm__("" : "+v"(weights[g][k])); /* or it is loaded again for each use */
+            }
         }
     }
     for (int64_t first = 0; first < columns; first += slots * stride) {
 #pragma GCC unroll 8
         for (int u = 0; u < slots * stride; u++) {
             int64_t at = first + u;
-            __m256i column[DS_MOST_GROUPS][DS_VECTORS];
+            ds_vector column[DS_MOST_GROUPS][DS_VECTORS];
 
             if (at >= columns) {
                 return;
             }
             if (at >= pad && at < pad + in_w) {
-                __m256i x[DS_MOST_GROUPS * DS_GROUP];
+                ds_vector x[DS_MOST_GROUPS * DS_GROUP];
 
 #pragma GCC unroll 8
                 for (int r = 0; r < groups * DS_GROUP; r++) {
@@ -247,7 +232,7 @@ DS_INLINE void ds_known(const ds_work *w, int64_t y, int size, int stride, bool 
                     ds_interleave(x + g * DS_GROUP, column[g]);
                 }
             } else {
-                __m256i x[DS_GROUP];
+                ds_vector x[DS_GROUP];
 
 #pragma GCC unroll 4
                 for (int r = 0; r < DS_GROUP; r++) {
@@ -269,8 +254,7 @@ DS_INLINE void ds_known(const ds_work *w, int64_t y, int size, int stride, bool 
                 if (q == 0) {
 #pragma GCC unroll 4
                     for (int k = 0; k < DS_VECTORS; k++) {
-                        sums[slot][k] =
-                            _mm256_loadu_si256((const __m256i *)(const void *)(w->offset + k * 8));
+                        sums[slot][k] = ds_load_all(w->offset + k * DS_SUMS);
                     }
                 }
 #pragma GCC unroll 3
@@ -292,16 +276,16 @@ static void ds_any(const ds_work *w, int64_t y)
     ds_ending ending = ds_ending_of(w, y * s->out_w);
 
     for (int64_t x = 0; x < s->out_w; x++) {
-        __m256i sums[DS_VECTORS];
+        ds_vector sums[DS_VECTORS];
 
         for (int k = 0; k < DS_VECTORS; k++) {
-            sums[k] = _mm256_loadu_si256((const __m256i *)(const void *)(w->offset + k * 8));
+            sums[k] = ds_load_all(w->offset + k * DS_SUMS);
         }
         for (int64_t tap = 0; tap < s->kernel_w * w->block.groups; tap++) {
             int64_t row = tap % w->block.groups * DS_GROUP;
-            __m256i rows[DS_GROUP];
-            __m256i column[DS_VECTORS];
-            __m256i weights[DS_VECTORS];
+            ds_vector rows[DS_GROUP];
+            ds_vector column[DS_VECTORS];
+            ds_vector weights[DS_VECTORS];
 
             for (int r = 0; r < DS_GROUP; r++) {
                 const uint8_t *from = NULL;

@@ -9,9 +9,8 @@
 #include "tensor/quantize.h"
 
 enum {
-    DS_LANES = DEPTHWISE_NHWC_S8_LANES,
-    DS_GROUP_BYTES = 4, /* of weights, per channel: four of 8 bits, or two of 16 */
-    DS_COLUMN_BYTES = DS_LANES * DS_GROUP_BYTES
+    DS_MOST_LANES = 64, /* channels of a block */
+    DS_GROUP_BYTES = 4  /* of weights, per channel: four of 8 bits, or two of 16 */
 };
 
 /* A block of channels. */
@@ -29,13 +28,14 @@ typedef struct ds_block {
     int phase;        /* of the block's first channel among those */
 } ds_block;
 
-/* Block `index` of a band whose kernel sums `group` rows at a time. */
-static inline ds_block ds_block_of(const depthwise_nhwc_band *b, int64_t index, int group)
+/* Block `index` of a band whose kernel has blocks of `lanes` and sums `group` rows at a time. */
+static inline ds_block ds_block_of(const depthwise_nhwc_band *b, int64_t index, int lanes,
+                                   int group)
 {
     conv_f32_shape s = b->problem->shape;
     int64_t multiplier = b->problem->multiplier;
     int64_t channels = s.channels * multiplier;
-    int64_t channel = index * DS_LANES;
+    int64_t channel = index * lanes;
     int64_t left = channels - channel;
     int64_t in_left = s.channels - channel / multiplier;
     int64_t groups = (s.kernel_h + group - 1) / group;
@@ -44,12 +44,12 @@ static inline ds_block ds_block_of(const depthwise_nhwc_band *b, int64_t index, 
                       .shape = s,
                       .in = (const uint8_t *)b->x + channel / multiplier,
                       .packed = (const uint8_t *)b->packed +
-                                index * s.kernel_w * groups * DS_COLUMN_BYTES,
+                                channel * s.kernel_w * groups * DS_GROUP_BYTES,
                       .groups = groups,
                       .channels = channels,
                       .channel = channel,
-                      .lanes = (int)(left < DS_LANES ? left : DS_LANES),
-                      .in_lanes = (int)(in_left < DS_LANES ? in_left : DS_LANES),
+                      .lanes = (int)(left < lanes ? left : lanes),
+                      .in_lanes = (int)(in_left < lanes ? in_left : lanes),
                       .multiplier = (int)multiplier,
                       .phase = (int)(channel % multiplier)};
 }
@@ -70,7 +70,7 @@ static inline const uint8_t *ds_pixel(const ds_block *b, int64_t y, int64_t x, i
 static inline void ds_finish_floats(const ds_block *b, const float *scaled, int64_t pixel, float *y)
 {
     const brgemm_finish *f = b->band->finish;
-    float v[DS_LANES];
+    float v[DS_MOST_LANES];
 
     for (int i = 0; i < b->lanes; i++) {
         v[i] = scaled[i];
@@ -92,14 +92,14 @@ static inline void ds_finish_floats(const ds_block *b, const float *scaled, int6
 }
 
 /* Finishes the sums of output pixel `pixel`, offsets included, and stores them. */
-static inline void ds_finish(const ds_block *b, const int32_t sums[DS_LANES], int64_t pixel)
+static inline void ds_finish(const ds_block *b, const int32_t *sums, int64_t pixel)
 {
     const brgemm_finish *f = b->band->finish;
     const quantize_target target = {f->low, f->high, f->zero};
     const size_t size = b->band->problem->result_size;
     uint8_t *y = (uint8_t *)b->band->y + pixel * b->band->y_pitch + (size_t)b->channel * size;
-    float scaled[DS_LANES];
-    uint8_t bytes[DS_LANES];
+    float scaled[DS_MOST_LANES];
+    uint8_t bytes[DS_MOST_LANES];
 
     if (f->result == BRGEMM_SUMS) {
         memcpy(y, sums, (size_t)b->lanes * sizeof *sums);

@@ -4,21 +4,20 @@
 
 #include "kernels/conv/depthwise_nhwc.h"
 
-extern const depthwise_nhwc_kernel depthwise_nhwc__avx2;
-extern const depthwise_nhwc_kernel depthwise_nhwc__avx512;
+extern const depthwise_nhwc_kernel depthwise_nhwc_f32__avx2;
+extern const depthwise_nhwc_kernel depthwise_nhwc_f32__avx512;
 extern const depthwise_nhwc_kernel depthwise_nhwc_s8__avx2;
-extern const depthwise_nhwc_kernel depthwise_nhwc_s8__avx512vnni;
+extern const depthwise_nhwc_kernel depthwise_nhwc_s8_32__avx512vnni;
+extern const depthwise_nhwc_kernel depthwise_nhwc_s8_64__avx512vnni;
 
 extern const isa_variant depthwise_nhwc_s8_variants[];
 extern const int depthwise_nhwc_s8_variant_count;
 
-enum { DEPTHWISE_NHWC_S8_LANES = 32 };
-
-/* Where a channel of a block lies among its sums and packed weights: as bytes come to lie that are
- * interleaved twice in registers of 256 bits. */
-static inline int depthwise_nhwc_s8_place(int channel)
+/* Where a channel of a block of `lanes` lies among its sums and packed weights: as bytes come to lie
+ * that are interleaved twice within each 128 bits of a register. */
+static inline int depthwise_nhwc_s8_place(int channel, int lanes)
 {
-    return channel % 16 / 4 * 8 + channel / 16 * 4 + channel % 4;
+    return channel % 16 / 4 * (lanes / 4) + channel / 16 * 4 + channel % 4;
 }
 
 /* depthwise_nhwc_pack for bytes. */

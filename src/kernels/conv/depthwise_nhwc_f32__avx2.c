@@ -7,5 +7,5 @@ static void run(const depthwise_nhwc_band *b)
     dw_band(b);
 }
 
-const depthwise_nhwc_kernel depthwise_nhwc__avx2 = {
-    "depthwise_nhwc__avx2", BRGEMM_F32, DW_LANES, 1, DW_VECTORS, run};
+const depthwise_nhwc_kernel depthwise_nhwc_f32__avx2 = {
+    "depthwise_nhwc_f32__avx2", BRGEMM_F32, DW_LANES, 1, DW_VECTORS, run};

@@ -1,0 +1,151 @@
+/* Finds products with weights of four bits. */
+#include "runtime/nbits.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/arena.h"
+#include "runtime/chain.h"
+
+enum { DEQUANTIZE_PORTS = 3 };
+
+static void count_products(const op_work *w, int64_t *macs, int64_t *flops)
+{
+    const graph_type *a = w->inputs[0];
+
+    *macs = op_work_count(w->outputs[0]) * a->dims[a->rank - 1].size;
+    *flops = 2 * *macs;
+}
+
+static const op nbits_op = {.name = NBITS_TYPE, .run = chain_refuse_to_run, .cost = count_products};
+
+/* What becomes one node. */
+typedef struct match {
+    int32_t dequantize, product;
+    int64_t block;
+    bool turned;
+    int32_t bias; /* value, or GRAPH_NONE */
+} match;
+
+static bool is_standard(const graph_node *n, const char *type)
+{
+    return n->domain[0] == '\0' && strcmp(n->type, type) == 0;
+}
+
+static const graph_type *type_at(const graph *g, int32_t id)
+{
+    return id != GRAPH_NONE && graph_type_is_static(&g->values[id].type) ? &g->values[id].type
+                                                                         : NULL;
+}
+
+/* The product's own attributes and its bias, if it has one. */
+static bool reads_plainly(const graph *g, const graph_node *n, match *m)
+{
+    const graph_type *a = type_at(g, n->inputs[0]);
+    bool has_bias = n->input_count > 2 && n->inputs[2] != GRAPH_NONE;
+
+    m->turned = false;
+    m->bias = GRAPH_NONE;
+    if (a == NULL || a->dtype != SPRY_DTYPE_F32 || a->rank < 1 ||
+        type_at(g, n->outputs[0]) == NULL) {
+        return false;
+    }
+    if (is_standard(n, "MatMul")) {
+        return true;
+    }
+    if (!is_standard(n, "Gemm") || graph_attribute_int(n, "transA", 0) != 0 ||
+        graph_attribute_float(n, "alpha", 1.0f) != 1.0f ||
+        (has_bias && graph_attribute_float(n, "beta", 1.0f) != 1.0f)) {
+        return false;
+    }
+    m->turned = graph_attribute_int(n, "transB", 0) != 0;
+    m->bias = has_bias ? n->inputs[2] : GRAPH_NONE;
+    return true;
+}
+
+/* A matrix of 4-bit constants with scales in blocks along k. */
+static bool dequantizes_weights(const graph *g, const graph_node *n, match *m)
+{
+    const tensor *codes = g->values[n->inputs[0]].constant;
+    int64_t axis = graph_attribute_int(n, "axis", 1);
+
+    m->block = graph_attribute_int(n, "block_size", 0);
+    return is_standard(n, "DequantizeLinear") && codes != NULL && codes->rank == 2 &&
+           (codes->dtype == SPRY_DTYPE_I4 || codes->dtype == SPRY_DTYPE_U4) &&
+           (axis < 0 ? axis + 2 : axis) == (m->turned ? 1 : 0) && m->block > 0;
+}
+
+static bool find_match(const graph *g, int32_t id, const graph_uses *uses, match *m)
+{
+    const graph_node *n = &g->nodes[id];
+    int32_t weights = n->input_count > 1 ? n->inputs[1] : GRAPH_NONE;
+
+    *m = (match){.product = id};
+    if (n->removed || weights == GRAPH_NONE || n->inputs[0] == GRAPH_NONE ||
+        !reads_plainly(g, n, m)) {
+        return false;
+    }
+    m->dequantize = g->values[weights].producer;
+    return m->dequantize != GRAPH_NONE && !g->values[weights].is_output &&
+           uses->offsets[weights + 1] - uses->offsets[weights] == 1 &&
+           dequantizes_weights(g, &g->nodes[m->dequantize], m);
+}
+
+/* Makes the product the new node, where a provider executes that. */
+static spry_status replace(graph *g, const match *m, const spry_session_options *options,
+                           spry_error *error)
+{
+    const graph_node *source = &g->nodes[m->dequantize];
+    int32_t *ports = arena_array(g->memory, NBITS_GRAPH_PORTS, sizeof *ports);
+    provider_site site = {.g = g, .options = options};
+    graph_node n;
+    spry_status status;
+
+    if (ports == NULL) {
+        return alloc_failed(error, NBITS_GRAPH_PORTS * sizeof *ports);
+    }
+    status = graph_set_int(g, m->product, NBITS_BLOCK, m->block, error);
+    if (status == SPRY_OK) {
+        status = graph_set_int(g, m->product, NBITS_TURNED, m->turned, error);
+    }
+    if (status != SPRY_OK) {
+        return status;
+    }
+    n = g->nodes[m->product];
+    ports[0] = n.inputs[0];
+    for (int32_t i = 0; i < DEQUANTIZE_PORTS; i++) {
+        ports[1 + i] = i < source->input_count ? source->inputs[i] : GRAPH_NONE;
+    }
+    ports[NBITS_GRAPH_BIAS] = m->bias;
+    n.type = NBITS_TYPE;
+    n.domain = NBITS_DOMAIN;
+    n.inputs = ports;
+    n.input_count = NBITS_GRAPH_PORTS;
+    n.op = &nbits_op;
+    site.node = &n;
+    if (provider_find(&site) != NULL) {
+        g->nodes[m->product] = n;
+        graph_remove_node(g, m->dequantize);
+    }
+    return SPRY_OK;
+}
+
+spry_status nbits_graph(graph *g, const spry_session_options *options, spry_error *error)
+{
+    int32_t count = g->node_count;
+    graph_uses uses;
+    arena memory;
+    spry_status status;
+
+    arena_init(&memory, options->allocator, SIZE_MAX);
+    status = graph_find_uses(g, &memory, &uses, error);
+    for (int32_t i = 0; status == SPRY_OK && i < count; i++) {
+        match m;
+
+        if (find_match(g, i, &uses, &m)) {
+            status = replace(g, &m, options, error);
+        }
+    }
+    arena_fini(&memory);
+    return status == SPRY_OK ? graph_sort(g, error) : status;
+}

@@ -1,0 +1,425 @@
+/* f32 ConvTranspose (one or two spatial axes, constant weights) without inserting zeros: outputs a
+ * stride apart see the same kernel positions, so each such phase is a convolution of stride 1 with
+ * some of them. Results of the phases are interleaved when they are turned into planes. */
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "kernels/conv/conv_nhwc.h"
+#include "kernels/conv/depthwise_nhwc.h"
+#include "kernels/transpose/transpose.h"
+#include "ops/sliding_window.h"
+#include "runtime/provider_turn.h"
+#include "runtime/providers.h"
+
+enum { MOST_PHASES = 64 };
+
+/* Outputs (y * stride_h + first_h, x * stride_w + first_w). */
+typedef struct phase {
+    int64_t first_h, first_w;
+    int64_t skipped_h, skipped_w; /* the first kernel position it sees */
+    bool is_depthwise;
+    conv_nhwc conv;           /* or */
+    depthwise_nhwc depthwise; /* this */
+    conv_f32_shape shape;
+    void *packed;
+    int64_t packed_bytes;
+    int64_t at; /* floats, where its results lie */
+} phase;
+
+typedef struct transpose_state {
+    spry_allocator allocator;
+    conv_f32_shape shape; /* `channels` of a group; strides are those of the output */
+    int64_t batch, groups, filters;
+    const float *weights; /* [groups x channels][filters][kernel_h][kernel_w] */
+    const float *bias;    /* or NULL */
+    const transpose_kernel *transpose;
+    phase *phases;
+    int64_t phase_count;
+    /* Workspace: the turned input, results of the phases, the convolutions' own, rows of planes. */
+    int64_t x_bytes, y_bytes, conv_bytes, row_bytes;
+} transpose_state;
+
+/* ---- reading ---- */
+
+static bool read_problem(const provider_site *site, transpose_state *s)
+{
+    const graph_type *x = provider_input_type(site, 0);
+    const graph_type *y = provider_output_type(site, 0);
+    const tensor *weights = provider_constant(site, 1);
+    const tensor *bias = provider_constant(site, 2);
+    bool has_bias = site->node->input_count > 2 && site->node->inputs[2] != GRAPH_NONE;
+    const char *reason;
+    int64_t in[2];
+    window w;
+
+    memset(s, 0, sizeof *s);
+    if (strcmp(site->node->type, "ConvTranspose") != 0 || site->node->domain[0] != '\0' ||
+        x == NULL || y == NULL || weights == NULL || x->dtype != SPRY_DTYPE_F32 ||
+        (x->rank != 3 && x->rank != 4) || weights->rank != x->rank || has_bias != (bias != NULL) ||
+        op_work_count(y) == 0 || op_work_count(x) == 0 || tensor_count(weights) == 0) {
+        return false;
+    }
+    for (int i = 0; i < x->rank - 2; i++) {
+        in[i] = x->dims[2 + i].size;
+    }
+    if (!window_transposed_from_node(site->node, x->rank - 2, in, weights->shape + 2, &w,
+                                     &reason)) {
+        return false;
+    }
+    s->groups = graph_attribute_int(site->node, "group", 1);
+    s->batch = x->dims[0].size;
+    s->filters = weights->shape[1];
+    s->weights = weights->data;
+    s->bias = bias != NULL ? bias->data : NULL;
+    if (s->groups < 1 || x->dims[1].size % s->groups != 0 || x->dims[1].size != weights->shape[0] ||
+        y->dims[1].size != s->filters * s->groups) {
+        return false;
+    }
+    s->shape = provider_plane_shape(&w, x->dims[1].size / s->groups);
+    s->phase_count = s->shape.stride_h * s->shape.stride_w;
+    return s->shape.stride_h <= MOST_PHASES && s->phase_count <= MOST_PHASES &&
+           (s->shape.dilation_h == 1 || s->shape.stride_h == 1) &&
+           (s->shape.dilation_w == 1 || s->shape.stride_w == 1);
+}
+
+static bool accepts(const provider_site *site)
+{
+    transpose_state s;
+
+    return read_problem(site, &s);
+}
+
+/* ---- phases ---- */
+
+/* What a phase is along one axis. */
+typedef struct axis {
+    int64_t skipped, kernel, pad, out;
+} axis;
+
+/* Output y x stride + first sees kernel positions `skipped`, `skipped` + stride, ... of the inputs
+ * y + base, y + base - 1, ...: those of a convolution with the positions in reverse. */
+static axis axis_of(int64_t first, int64_t stride, int64_t dilation, int64_t kernel, int64_t pad,
+                    int64_t out)
+{
+    int64_t skipped = (first + pad) % stride;
+    int64_t base = (first + pad - skipped) / stride;
+    int64_t seen = kernel > skipped ? (kernel - skipped + stride - 1) / stride : 0;
+
+    seen = seen > 0 ? seen : 1; /* a position of zeros, where it sees none */
+    return (axis){skipped, seen, (seen - 1) * dilation - base,
+                  out > first ? (out - first + stride - 1) / stride : 0};
+}
+
+static void shape_phase(const transpose_state *s, int64_t index, phase *p)
+{
+    const conv_f32_shape *all = &s->shape;
+    axis h;
+    axis w;
+
+    p->first_h = index / all->stride_w;
+    p->first_w = index % all->stride_w;
+    h = axis_of(p->first_h, all->stride_h, all->dilation_h, all->kernel_h, all->pad_h, all->out_h);
+    w = axis_of(p->first_w, all->stride_w, all->dilation_w, all->kernel_w, all->pad_w, all->out_w);
+    p->skipped_h = h.skipped;
+    p->skipped_w = w.skipped;
+    p->shape = (conv_f32_shape){.channels = all->channels,
+                                .in_h = all->in_h,
+                                .in_w = all->in_w,
+                                .out_h = h.out,
+                                .out_w = w.out,
+                                .kernel_h = h.kernel,
+                                .kernel_w = w.kernel,
+                                .stride_h = 1,
+                                .stride_w = 1,
+                                .dilation_h = all->dilation_h,
+                                .dilation_w = all->dilation_w,
+                                .pad_h = h.pad,
+                                .pad_w = w.pad};
+}
+
+/* The phase's kernel positions in reverse, as weights of a convolution:
+ * [groups x filters][channels][kernel_h][kernel_w]. */
+static void gather_weights(const transpose_state *s, const phase *p, float *to)
+{
+    const conv_f32_shape *all = &s->shape;
+    const int64_t kernel_h = p->shape.kernel_h;
+    const int64_t kernel_w = p->shape.kernel_w;
+    int64_t count = s->groups * s->filters * all->channels * kernel_h * kernel_w;
+
+    for (int64_t i = 0; i < count; i++) {
+        int64_t x = p->skipped_w + (kernel_w - 1 - i % kernel_w) * all->stride_w;
+        int64_t y = p->skipped_h + (kernel_h - 1 - i / kernel_w % kernel_h) * all->stride_h;
+        int64_t channel = i / kernel_w / kernel_h % all->channels;
+        int64_t filter = i / kernel_w / kernel_h / all->channels;
+        int64_t from =
+            (filter / s->filters * all->channels + channel) * s->filters + filter % s->filters;
+
+        to[i] = x < all->kernel_w && y < all->kernel_h
+                    ? s->weights[(from * all->kernel_h + y) * all->kernel_w + x]
+                    : 0.0f;
+    }
+}
+
+static void plan_phase(const transpose_state *s, int workers, phase *p)
+{
+    depthwise_nhwc_problem depthwise = {.shape = p->shape,
+                                        .batch = s->batch,
+                                        .multiplier = s->filters,
+                                        .depth = 1,
+                                        .type = BRGEMM_F32,
+                                        .result_size = sizeof(float)};
+    conv_nhwc_problem conv = {.shape = p->shape,
+                              .batch = s->batch,
+                              .groups = s->groups,
+                              .filters = s->filters,
+                              .type = BRGEMM_F32,
+                              .result_size = sizeof(float)};
+
+    p->is_depthwise = s->shape.channels == 1 && s->groups > 1;
+    if (p->is_depthwise) {
+        depthwise.shape.channels = s->groups;
+        depthwise_nhwc_plan(&depthwise, depthwise_nhwc_select(&depthwise, 0, 0), workers,
+                            &p->depthwise);
+        p->packed_bytes = p->depthwise.packed_bytes;
+    } else {
+        conv_nhwc_plan(&conv, brgemm_select(BRGEMM_F32), CONV_NHWC_AUTO, workers, &p->conv);
+        p->packed_bytes = p->conv.packed_bytes;
+    }
+}
+
+static spry_status pack_phase(const transpose_state *s, phase *p, spry_error *error)
+{
+    size_t bytes = (size_t)(s->groups * s->filters * p->shape.channels * p->shape.kernel_h *
+                            p->shape.kernel_w) *
+                   sizeof(float);
+    float *weights = alloc_bytes(&s->allocator, bytes);
+
+    p->packed = alloc_bytes(&s->allocator, (size_t)p->packed_bytes);
+    if (weights == NULL || p->packed == NULL) {
+        alloc_release(&s->allocator, weights, bytes);
+        return alloc_failed(error, bytes);
+    }
+    gather_weights(s, p, weights);
+    if (p->is_depthwise) {
+        depthwise_nhwc_pack(&p->depthwise, weights, 0, 0, p->packed);
+    } else {
+        conv_nhwc_pack(&p->conv, weights, 0, p->packed);
+    }
+    alloc_release(&s->allocator, weights, bytes);
+    return SPRY_OK;
+}
+
+/* ---- state ---- */
+
+static void destroy(void *state)
+{
+    transpose_state *s = state;
+    spry_allocator allocator = s->allocator;
+
+    for (int64_t i = 0; s->phases != NULL && i < s->phase_count; i++) {
+        alloc_release(&allocator, s->phases[i].packed, (size_t)s->phases[i].packed_bytes);
+    }
+    alloc_release(&allocator, s->phases, (size_t)s->phase_count * sizeof *s->phases);
+    alloc_release(&allocator, s, sizeof *s);
+}
+
+static int64_t round_up(int64_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static spry_status make_phases(transpose_state *s, int workers, provider_step *step,
+                               spry_error *error)
+{
+    int64_t channels = s->groups * s->filters;
+    spry_status status = SPRY_OK;
+    int64_t at = 0;
+
+    s->phases = alloc_zeroed(&s->allocator, (size_t)s->phase_count * sizeof *s->phases);
+    if (s->phases == NULL) {
+        return alloc_failed(error, (size_t)s->phase_count * sizeof *s->phases);
+    }
+    for (int64_t i = 0; status == SPRY_OK && i < s->phase_count; i++) {
+        phase *p = &s->phases[i];
+        int64_t pixels;
+
+        shape_phase(s, i, p);
+        pixels = s->batch * p->shape.out_h * p->shape.out_w;
+        if (pixels > 0) {
+            int64_t wanted;
+
+            plan_phase(s, workers, p);
+            status = pack_phase(s, p, error);
+            p->at = at;
+            at += round_up(pixels * channels * (int64_t)sizeof(float)) / (int64_t)sizeof(float);
+            wanted = p->conv.shared_bytes + p->conv.worker_bytes * workers;
+            s->conv_bytes = wanted > s->conv_bytes ? wanted : s->conv_bytes;
+            step->packed_bytes += (size_t)p->packed_bytes;
+            step->kernel = p->is_depthwise ? p->depthwise.kernel->name : p->conv.kernel->name;
+        }
+    }
+    s->y_bytes = at * (int64_t)sizeof(float);
+    return status;
+}
+
+static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
+{
+    transpose_state *s = alloc_zeroed(site->allocator, sizeof *s);
+    int workers = threads_count(site->team);
+    spry_status status;
+
+    if (s == NULL) {
+        return alloc_failed(error, sizeof *s);
+    }
+    (void)read_problem(site, s); /* accepted before */
+    s->allocator = *site->allocator;
+    s->transpose = transpose_select();
+    status = make_phases(s, workers, step, error);
+    if (status != SPRY_OK) {
+        destroy(s);
+        return status;
+    }
+    s->x_bytes = round_up(s->batch * s->groups * s->shape.channels * s->shape.in_h * s->shape.in_w *
+                          (int64_t)sizeof(float));
+    s->row_bytes = round_up(s->groups * s->filters * (s->shape.out_w + s->shape.stride_w) *
+                            (int64_t)sizeof(float));
+    s->conv_bytes = round_up(s->conv_bytes);
+    step->state = s;
+    step->plan = "phases";
+    step->workspace_bytes =
+        (size_t)(s->x_bytes + s->y_bytes + s->conv_bytes + s->row_bytes * workers);
+    return SPRY_OK;
+}
+
+/* ---- running ---- */
+
+typedef struct transpose_job {
+    const transpose_state *s;
+    const float *phases; /* results */
+    float *y;
+    uint8_t *rows; /* row_bytes per worker */
+} transpose_job;
+
+/* Interleaves `stride` rows, `pitch` apart, to one of `width`. */
+static void interleave(const float *from, int64_t pitch, int64_t stride, int64_t width, float *to)
+{
+    if (stride == 1) {
+        memcpy(to, from, (size_t)width * sizeof *to);
+        return;
+    }
+    if (stride == 2) {
+        for (int64_t x = 0; x < width / 2; x++) {
+            to[2 * x] = from[x];
+            to[2 * x + 1] = from[pitch + x];
+        }
+        if (width % 2 != 0) {
+            to[width - 1] = from[width / 2];
+        }
+        return;
+    }
+    for (int64_t first = 0; first < stride; first++) {
+        for (int64_t x = 0; first + x * stride < width; x++) {
+            to[first + x * stride] = from[first * pitch + x];
+        }
+    }
+}
+
+/* Output rows [begin, end) of all images: the phases' pixels become planes. */
+static void place_rows(void *context, int64_t begin, int64_t end, int worker)
+{
+    const transpose_job *r = context;
+    const transpose_state *s = r->s;
+    const conv_f32_shape *shape = &s->shape;
+    int64_t channels = s->groups * s->filters;
+    int64_t width = (shape->out_w + shape->stride_w - 1) / shape->stride_w;
+    float *planes = (float *)(void *)(r->rows + worker * s->row_bytes); /* [phase][channel][x] */
+
+    for (int64_t i = begin; i < end; i++) {
+        int64_t image = i / shape->out_h;
+        int64_t y = i % shape->out_h;
+
+        for (int64_t first = 0; first < shape->stride_w; first++) {
+            const phase *p = &s->phases[y % shape->stride_h * shape->stride_w + first];
+            int64_t row = image * p->shape.out_h + y / shape->stride_h;
+            transpose_matrix m = {.from = r->phases + p->at + row * p->shape.out_w * channels,
+                                  .to = planes + first * channels * width,
+                                  .rows = p->shape.out_w,
+                                  .columns = channels,
+                                  .from_pitch = channels * (int64_t)sizeof(float),
+                                  .to_pitch = width * (int64_t)sizeof(float)};
+
+            if (p->shape.out_w > 0) {
+                s->transpose->words(&m);
+            }
+        }
+        for (int64_t c = 0; c < channels; c++) {
+            interleave(planes + c * width, channels * width, shape->stride_w, shape->out_w,
+                       r->y + ((image * channels + c) * shape->out_h + y) * shape->out_w);
+        }
+    }
+}
+
+static void run_phase(const transpose_state *s, const phase *p, threads *team, const float *x,
+                      float *y, void *workspace)
+{
+    const brgemm_finish finish = {.bias = s->bias, .lower = -INFINITY, .upper = INFINITY};
+    const int64_t pitch = s->groups * s->filters * (int64_t)sizeof(float);
+
+    if (p->is_depthwise) {
+        depthwise_nhwc_call call = {.d = &p->depthwise,
+                                    .x = x,
+                                    .packed = p->packed,
+                                    .y = y + p->at,
+                                    .y_pitch = pitch,
+                                    .finish = finish};
+
+        threads_for(team, p->depthwise.pieces, 1, depthwise_nhwc_run, &call);
+    } else {
+        conv_nhwc_call call = {.c = &p->conv,
+                               .x = x,
+                               .packed = p->packed,
+                               .y = y + p->at,
+                               .y_pitch = pitch,
+                               .finish = finish,
+                               .workspace = workspace};
+
+        threads_for(team, p->conv.pieces, 1, conv_nhwc_run, &call);
+    }
+}
+
+static spry_status run(void *state, op_call *call, void *workspace)
+{
+    const transpose_state *s = state;
+    const graph_type *type = &call->g->values[call->node->outputs[0]].type;
+    const tensor *x = op_call_input(call, 0);
+    uint8_t *at = workspace;
+    float *turned = (float *)workspace;
+    float *results = (float *)(void *)(at + s->x_bytes);
+    transpose_job r = {
+        .s = s, .phases = results, .rows = at + s->x_bytes + s->y_bytes + s->conv_bytes};
+    int64_t shape[SPRY_TENSOR_MAX_RANK];
+    tensor *y;
+    spry_status status;
+
+    for (int i = 0; i < type->rank; i++) {
+        shape[i] = type->dims[i].size;
+    }
+    status = op_call_output(call, 0, SPRY_DTYPE_F32, type->rank, shape, &y);
+    if (status != SPRY_OK || y == NULL) {
+        return status;
+    }
+    r.y = y->data;
+    provider_turn(call->team, s->batch, s->groups * s->shape.channels,
+                  s->shape.in_h * s->shape.in_w, sizeof(float), x->data, turned);
+    for (int64_t i = 0; i < s->phase_count; i++) {
+        if (s->phases[i].packed != NULL) {
+            run_phase(s, &s->phases[i], call->team, turned, results, at + s->x_bytes + s->y_bytes);
+        }
+    }
+    threads_for(call->team, s->batch * s->shape.out_h, 4, place_rows, &r);
+    return SPRY_OK;
+}
+
+const provider provider_conv_transpose = {
+    "conv_transpose", PROVIDER_FUSES_NOTHING, accepts, create, run, destroy};

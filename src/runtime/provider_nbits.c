@@ -1,0 +1,230 @@
+/* Products of f32 with constant weights of four bits, which are kept as they are: com.microsoft's
+ * MatMulNBits, and what nbits.h makes of DequantizeLinear and a product. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "kernels/brgemm/w4_product.h"
+#include "ops/nbits.h"
+#include "runtime/nbits.h"
+#include "runtime/providers.h"
+#include "tensor/convert.h"
+
+enum { MOST_GROUP = 4096, SIGNED = 8 /* flips signed codes into those of zero point 8 */ };
+
+typedef struct nbits_state {
+    spry_allocator allocator;
+    w4_product product;
+    const float *bias; /* or NULL */
+    void *packed;
+} nbits_state;
+
+/* The node's constants. */
+typedef struct nbits_weights {
+    w4_problem problem;
+    w4_source source;             /* all but scales and zeros */
+    nbits sizes;                  /* of MatMulNBits; n == 0: the other kind */
+    const tensor *scales, *zeros; /* zeros: or NULL */
+    const tensor *bias;           /* or NULL */
+    float zero;                   /* where zeros is NULL */
+} nbits_weights;
+
+/* ---- what is accepted ---- */
+
+static bool is_omitted(const provider_site *site, int port)
+{
+    return port >= site->node->input_count || site->node->inputs[port] == GRAPH_NONE;
+}
+
+/* MatMulNBits: codes [n][blocks][block]. */
+static bool read_operator(const provider_site *site, nbits_weights *w)
+{
+    const tensor *codes = provider_constant(site, NBITS_CODES);
+    const nbits *b = &w->sizes;
+
+    w->scales = provider_constant(site, NBITS_SCALES);
+    w->zeros = provider_constant(site, NBITS_ZEROS);
+    w->bias = provider_constant(site, NBITS_BIAS);
+    if (!nbits_read(site->node, &w->sizes) || b->bits != 4 || codes == NULL || w->scales == NULL ||
+        (w->zeros == NULL && !is_omitted(site, NBITS_ZEROS)) || !is_omitted(site, NBITS_INDEX) ||
+        (w->bias == NULL && !is_omitted(site, NBITS_BIAS)) ||
+        !nbits_fits(b, codes, w->scales, w->zeros)) {
+        return false;
+    }
+    w->problem = (w4_problem){.n = b->n, .k = b->k, .group = (int)b->block};
+    w->source = (w4_source){.codes = codes->data,
+                            .k_stride = 1,
+                            .column_stride = b->blocks * b->block,
+                            .group_stride = 1,
+                            .scale_stride = b->blocks};
+    w->zero = W4_CENTRE;
+    return true;
+}
+
+/* As DequantizeLinear holds them: codes [k][n] or [n][k], scales alike with blocks for k. */
+static bool read_rewritten(const provider_site *site, nbits_weights *w)
+{
+    const tensor *codes = provider_constant(site, 1);
+    bool turned = graph_attribute_int(site->node, NBITS_TURNED, 0) != 0;
+    int64_t block = graph_attribute_int(site->node, NBITS_BLOCK, 0);
+    int64_t blocks;
+
+    w->scales = provider_constant(site, 2);
+    w->zeros = provider_constant(site, 3);
+    w->bias = provider_constant(site, NBITS_GRAPH_BIAS);
+    if (codes == NULL || w->scales == NULL || w->scales->rank != 2 || block > MOST_GROUP ||
+        (w->zeros == NULL && !is_omitted(site, 3)) ||
+        (w->bias == NULL && !is_omitted(site, NBITS_GRAPH_BIAS))) {
+        return false;
+    }
+    w->problem =
+        (w4_problem){.n = codes->shape[!turned], .k = codes->shape[turned], .group = (int)block};
+    blocks = w->problem.k / block + (w->problem.k % block != 0);
+    w->source = (w4_source){.codes = codes->data,
+                            .k_stride = turned ? 1 : w->problem.n,
+                            .column_stride = turned ? w->problem.k : 1,
+                            .flip = codes->dtype == SPRY_DTYPE_I4 ? SIGNED : 0,
+                            .group_stride = turned ? 1 : w->problem.n,
+                            .scale_stride = turned ? blocks : 1};
+    w->zero = w->source.flip;
+    return w->scales->shape[turned] == blocks && w->scales->shape[!turned] == w->problem.n &&
+           (w->zeros == NULL || tensor_same_shape(w->zeros, w->scales));
+}
+
+static bool read_weights(const provider_site *site, nbits_weights *w)
+{
+    const graph_type *a = provider_input_type(site, 0);
+    const char *domain = site->node->domain;
+    bool known = false;
+
+    *w = (nbits_weights){0};
+    if (a == NULL || provider_output_type(site, 0) == NULL || a->dtype != SPRY_DTYPE_F32 ||
+        a->rank < 1) {
+        return false;
+    }
+    if (strcmp(domain, NBITS_DOMAIN) == 0) {
+        known = read_rewritten(site, w);
+    } else if (strcmp(domain, "com.microsoft") == 0 &&
+               strcmp(site->node->type, "MatMulNBits") == 0) {
+        known = read_operator(site, w);
+    }
+    if (!known || a->dims[a->rank - 1].size != w->problem.k || w->problem.group % W4_WORD != 0 ||
+        w->problem.group > MOST_GROUP ||
+        (w->bias != NULL &&
+         (w->bias->dtype != SPRY_DTYPE_F32 || tensor_count(w->bias) != w->problem.n))) {
+        return false;
+    }
+    w->problem.m = op_work_count(a) / w->problem.k;
+    w->problem.has_zeros = w->zeros != NULL || w->zero != (float)W4_CENTRE;
+    return w->problem.m > 0 && w->problem.n > 0;
+}
+
+static bool accepts(const provider_site *site)
+{
+    nbits_weights w;
+
+    return read_weights(site, &w);
+}
+
+/* ---- creation ---- */
+
+static float zero_at(const nbits_weights *w, int64_t index)
+{
+    if (w->zeros == NULL) {
+        return w->zero;
+    }
+    if (w->sizes.n > 0) {
+        return nbits_zero(&w->sizes, w->zeros, index / w->sizes.blocks, index % w->sizes.blocks);
+    }
+    return (float)convert_get_f64(w->zeros, index) + (float)w->source.flip;
+}
+
+/* Packs with scales and zero points as floats, which are needed no longer than that. */
+static spry_status pack(nbits_state *s, nbits_weights *w, spry_error *error)
+{
+    int64_t count = tensor_count(w->scales);
+    float *numbers = alloc_array(&s->allocator, (size_t)count, 2 * sizeof *numbers);
+
+    if (numbers == NULL) {
+        return alloc_failed(error, (size_t)count * 2 * sizeof *numbers);
+    }
+    convert_read_f32(w->scales, 0, count, numbers);
+    for (int64_t i = 0; w->problem.has_zeros && i < count; i++) {
+        numbers[count + i] = zero_at(w, i);
+    }
+    w->source.scales = numbers;
+    w->source.zeros = w->problem.has_zeros ? numbers + count : NULL;
+    w4_pack(s->product.kernel, &w->source, w->problem.k, w->problem.n, w->problem.group, s->packed);
+    alloc_release(&s->allocator, numbers, (size_t)count * 2 * sizeof *numbers);
+    return SPRY_OK;
+}
+
+static void destroy(void *state)
+{
+    nbits_state *s = state;
+    spry_allocator allocator = s->allocator;
+
+    alloc_release(&allocator, s->packed, (size_t)s->product.packed_bytes);
+    alloc_release(&allocator, s, sizeof *s);
+}
+
+static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
+{
+    nbits_state *s = alloc_zeroed(site->allocator, sizeof *s);
+    int workers = threads_count(site->team);
+    nbits_weights w;
+    spry_status status;
+
+    if (s == NULL) {
+        return alloc_failed(error, sizeof *s);
+    }
+    (void)read_weights(site, &w); /* accepted before */
+    s->allocator = *site->allocator;
+    s->bias = w.bias != NULL ? w.bias->data : NULL;
+    w4_product_plan(&w.problem, w4_select(), workers, &s->product);
+    s->packed = alloc_bytes(&s->allocator, (size_t)s->product.packed_bytes);
+    status = s->packed != NULL ? pack(s, &w, error)
+                               : alloc_failed(error, (size_t)s->product.packed_bytes);
+    if (status != SPRY_OK) {
+        destroy(s);
+        return status;
+    }
+    step->state = s;
+    step->kernel = s->product.kernel->name;
+    step->plan = s->product.unpacks ? "unpacked" : "codes";
+    step->threads = (int)provider_least(s->product.pieces, workers);
+    step->packed_bytes = (size_t)s->product.packed_bytes;
+    step->workspace_bytes =
+        (size_t)s->product.shared_bytes + (size_t)s->product.worker_bytes * (size_t)workers;
+    return SPRY_OK;
+}
+
+/* ---- running ---- */
+
+static spry_status run(void *state, op_call *call, void *workspace)
+{
+    const nbits_state *s = state;
+    const graph_type *type = &call->g->values[call->node->outputs[0]].type;
+    w4_product_call product = {.p = &s->product,
+                               .a = op_call_input(call, 0)->data,
+                               .packed = s->packed,
+                               .bias = s->bias,
+                               .workspace = workspace};
+    int64_t shape[SPRY_TENSOR_MAX_RANK];
+    tensor *c;
+    spry_status status;
+
+    for (int i = 0; i < type->rank; i++) {
+        shape[i] = type->dims[i].size;
+    }
+    status = op_call_output(call, 0, SPRY_DTYPE_F32, type->rank, shape, &c);
+    if (status != SPRY_OK || c == NULL) {
+        return status;
+    }
+    product.c = c->data;
+    w4_product_prepare(&product);
+    threads_for(call->team, s->product.pieces, 1, w4_product_run, &product);
+    return SPRY_OK;
+}
+
+const provider provider_nbits = {"nbits", PROVIDER_FUSES_NOTHING, accepts, create, run, destroy};
