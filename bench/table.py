@@ -29,6 +29,7 @@ ROOT = os.path.dirname(inputs.HERE)
 MODELS = os.path.join(ROOT, "build", "models")
 PROGRAM = os.environ.get("SPRY_BINARY", os.path.join(ROOT, "build", "release", "spry"))
 ACCURACY_MODELS = (("cifar10-resnet/resnet20", "imagenet"), ("cifar10-resnet/resnet32", "imagenet"),
+                   ("cifar10-resnet/resnet56", "imagenet"),
                    ("cifar10-vit/vit_d128_postln", "cifar"))
 NETWORKS = ("resnet18", "resnet50", "resnet101", "vgg16", "mobilenet_v2", "efficientnet_b0",
             "squeezenet1_1", "vit_s16", "bert_base_128", "bert_base_384")
@@ -352,8 +353,8 @@ ROWS = {
     "accuracy-bf16": accuracy,
     "int8": models_line("int8", "four quantised models, peer f32", QUANTISED, "f32",
                         Demand(mean=8, needs="AMX"), FLOAT_PEER, twin="int8-vnni"),
-    "int8-vnni": models_line("int8-vnni", f"four quantised models, peer f32, {VNNI}", QUANTISED, "f32",
-                             Demand(mean=2.5, needs="AVX-512 VNNI"), FLOAT_PEER, VNNI),
+    "int8-vnni": models_line("int8-vnni", f"four quantised models, peer f32, {VNNI}", QUANTISED,
+                             "f32", Demand(mean=2.5, needs="AVX-512 VNNI"), FLOAT_PEER, VNNI),
     "int8-same": models_line("int8-same", "four quantised models, peer runs the same file",
                              QUANTISED, "f32", None),
     "gemm-f32": layers_line("gemm-f32", "40 products f32", "f32", IS_GEMM, Demand(mean=1.0)),
