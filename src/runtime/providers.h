@@ -39,8 +39,8 @@ bool provider_is(const provider_site *site, const char *type);
  * are not empty and of known shape, its weights and bias (if any) constant, ranks equal. */
 bool provider_is_planar_f32(const provider_site *site, const char *type);
 
-/* The window of a convolution of `x` (rank 3 or 4, in the node's layout) with weights of that shape.
- * False when the attributes make no sense: the reference kernel says why. */
+/* The window of a convolution of `x` (rank 3 or 4, in the node's layout) with weights of that
+ * shape. False when the attributes make no sense: the reference kernel says why. */
 bool provider_window(const provider_site *site, const graph_type *x, const int64_t *weights,
                      window *w);
 
