@@ -19,8 +19,8 @@ static bool reads_in_place(const conv_nhwc *c)
            p->type != BRGEMM_BF16 && !p->input_is_planar;
 }
 
-/* Rows of a tile at a pitch that is a multiple of this fall in one set of a first-level cache, which
- * holds fewer lines than a tile has rows. */
+/* Rows of a tile at a pitch that is a multiple of this fall in one set of a first-level cache,
+ * which holds fewer lines than a tile has rows. */
 enum { ALIAS = 4096, WAYS = 8 };
 
 static int64_t avoid_alias(int64_t pitch, int64_t step)

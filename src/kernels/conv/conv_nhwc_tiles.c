@@ -172,8 +172,8 @@ static void trim(const grid *g, int64_t *begin, int64_t *end)
     }
 }
 
-/* What is wanted soon, while the tile that ends at pixel `end` is computed: the next panel's weights,
- * half of them during each of two tiles, or pixels that no tile has read yet. */
+/* What is wanted soon, while the tile that ends at pixel `end` is computed: the next panel's
+ * weights, half of them during each of two tiles, or pixels that no tile has read yet. */
 static const void *soon(const grid *g, const run *r, const panel *p, int64_t end)
 {
     if (p->tiles < 2 && p->next_b != NULL) {
