@@ -49,9 +49,8 @@ typedef struct conv_nhwc_problem {
     int64_t groups;
     int64_t filters; /* of one group */
     brgemm_type type;
-    size_t result_size; /* bytes of an element of the output */
-    bool
-        input_is_planar; /* f32 input lies [channels][height][width]: one group, a way that copies */
+    size_t result_size;   /* bytes of an element of the output */
+    bool input_is_planar; /* f32 input lies [channels][height][width]: one group */
 } conv_nhwc_problem;
 
 /* How: immutable, holds no memory. */
