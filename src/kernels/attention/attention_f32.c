@@ -248,29 +248,29 @@ static void pack_keys_of(const piece *w, int64_t key, int64_t n)
                          k->token, n, w->p->size, w->k);
 }
 
-/* Asks for a strip's share of what the next head's piece reads first: its queries, and keys and
- * values of its first block. */
-static void ask_for_next(const piece *w, int64_t query)
+/* Asks for a strip's share of the keys and values that come after the block that ends at `end`: the
+ * next ones, or the first ones again, or those of the next head. */
+static void ask_for_next(const piece *w, int64_t query, int64_t end)
 {
     const attention_problem *p = w->p;
-    const attention_operand *operands[] = {&p->q, &p->k, &p->v};
-    int64_t heads[] = {(w->group + 1) * (p->heads / p->kv_heads), w->group + 1, w->group + 1};
+    bool is_last = end >= w->keys;
+    int64_t group = is_last && w->end == queries(p) ? w->group + 1 : w->group;
+    int64_t first = is_last ? 0 : end;
+    int64_t rows = least(w->keys - first, ATTENTION_BLOCK);
     int64_t strips = (w->end - w->first + w->kernel->mr - 1) / w->kernel->mr;
-    int64_t strip = (query - w->first) / w->kernel->mr;
+    int64_t share = (rows + strips - 1) / strips;
+    int64_t row = (query - w->first) / w->kernel->mr * share;
+    const float *k;
+    const float *v;
 
-    if (w->group + 1 == p->kv_heads) {
+    if (group == p->kv_heads) {
         return;
     }
-    for (int i = 0; i < 3; i++) {
-        const attention_operand *o = operands[i];
-        int64_t rows = i == 0 ? least(p->rows, p->slice) : keys_in_block(p);
-        int64_t share = (rows + strips - 1) / strips;
-        int64_t size = i == 2 ? p->value_size : p->size;
-        const float *at = o->data + w->image * o->batch + heads[i] * o->head;
-
-        for (int64_t row = strip * share; row < least(rows, (strip + 1) * share); row++) {
-            ask_for(at + row * o->token, size);
-        }
+    k = p->k.data + w->image * p->k.batch + group * p->k.head + first * p->k.token;
+    v = p->v.data + w->image * p->v.batch + group * p->v.head + first * p->v.token;
+    for (int64_t stop = least(rows, row + share); row < stop; row++) {
+        ask_for(k + row * p->k.token, p->size);
+        ask_for(v + row * p->v.token, p->value_size);
     }
 }
 
@@ -291,9 +291,7 @@ static void run_block(const piece *w, int64_t key, int64_t n)
         if (seen <= 0) {
             continue;
         }
-        if (key == 0) {
-            ask_for_next(w, query);
-        }
+        ask_for_next(w, query, key + n);
         score_strip(w, at, rows, key, seen);
         w->kernel->weigh(w->s, rows, seen, state);
         w->kernel->combine(w->s, w->v, rows, seen, n, p->value_size, key > 0 ? state : NULL,
