@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 
+import inputs
 import interleave
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -39,6 +40,9 @@ def measure(arguments, dtype):
     ours = [os.path.join(arguments.programs, "spry_attention"), "--dtype", dtype, "--threads",
             str(arguments.threads)]
     theirs = [os.path.join(arguments.programs, "onednn_attention"), "--dtype", dtype]
+    for program in (ours[0], theirs[0]):
+        if not os.path.exists(program):
+            raise inputs.Unavailable(f"no program at '{program}' (cmake -DSPRY_BUILD_BENCH=ON)")
     environment = {"OMP_NUM_THREADS": str(arguments.threads)}
     rows = []
     with contextlib.ExitStack() as stack:
@@ -67,8 +71,12 @@ def main():
     arguments = parse_arguments()
     machine = interleave.describe_machine()
     rows = []
-    for dtype in arguments.dtype:
-        rows += measure(arguments, dtype)
+    try:
+        for dtype in arguments.dtype:
+            rows += measure(arguments, dtype)
+    except inputs.Unavailable as missing:
+        print(f"skipped: {missing}")
+        return 6
     peer = rows[0]["peer_version"] if rows else "oneDNN"
     print(f"{machine['cpu']}, {machine['cores_usable']} cores, load "
           f"{machine['load_average_at_start']} at start, {machine['date']}; {peer}; "

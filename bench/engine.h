@@ -18,8 +18,8 @@ typedef struct engine {
 /* The way of that name ("auto" lets the planner choose), or CONV_NHWC_WAYS. */
 conv_nhwc_way engine_parse_way(const char *text);
 
-/* Plans and packs with seeded numbers. On false, `reason` (of `size` bytes) says why not; the engine
- * is empty then. */
+/* Plans and packs with seeded numbers. On false, `reason` (of `size` bytes) says why not; the
+ * engine is empty then. */
 bool engine_make(engine *e, const shape *of, brgemm_type type, conv_nhwc_way way, threads *team,
                  char *reason, size_t size);
 void engine_clear(engine *e);

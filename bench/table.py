@@ -29,10 +29,15 @@ ROOT = os.path.dirname(inputs.HERE)
 MODELS = os.path.join(ROOT, "build", "models")
 PROGRAM = os.environ.get("SPRY_BINARY", os.path.join(ROOT, "build", "release", "spry"))
 ACCURACY_MODELS = (("cifar10-resnet/resnet20", "imagenet"), ("cifar10-resnet/resnet32", "imagenet"),
+                   ("cifar10-resnet/resnet56", "imagenet"),
                    ("cifar10-vit/vit_d128_postln", "cifar"))
 NETWORKS = ("resnet18", "resnet50", "resnet101", "vgg16", "mobilenet_v2", "efficientnet_b0",
             "squeezenet1_1", "vit_s16", "bert_base_128", "bert_base_384")
-QUANTISED = ("resnet18_qdq", "resnet50_qdq", "mobilenet_v2_qdq", "vit_s16_qdq")
+# Activations of either kind of bytes: the peer has kernels of very different speed for them.
+QUANTISED = {
+    "s8": ("resnet18_qdq_s8", "resnet50_qdq_s8", "mobilenet_v2_qdq_s8", "vit_s16_qdq_s8"),
+    "u8": ("resnet18_qdq", "resnet50_qdq", "mobilenet_v2_qdq", "vit_s16_qdq"),
+}
 POSITIONS = (128, 256, 512, 1024, 2048, 4096)
 SHAPES = 40  # those that do most of the work of NETWORKS
 VNNI = "avx512vnni"
@@ -125,11 +130,10 @@ def model_paths(names):
     return paths
 
 
-def measure_models(bench, names, precision, threads, extra=(), isa=None):
+def measure_models(bench, names, precision, threads, isa=None):
     """Rows of the models, Spry against ONNX Runtime."""
     turns = ["--rounds", "5", "--seconds", "1"] if bench.quick else ["--seconds", "6"]
-    arguments = versus_ort.parse_arguments(["--precision", precision, "--starts", "0", *turns,
-                                            *extra])
+    arguments = versus_ort.parse_arguments(["--precision", precision, "--starts", "0", *turns])
     rows = []
     with forced_isa(isa):
         for path in model_paths(names):
@@ -160,13 +164,22 @@ class forced_isa:
             os.environ["SPRY_ISA"] = self.before
 
 
-def models_line(name, what, names, precision, demand, extra=(), isa=None, twin=""):
+def models_line(name, what, names, precision, demand, isa=None, twin=""):
     def measure(bench):
         needs_own(bench, demand, twin)
         for threads in thread_counts():
-            rows = measure_models(bench, names, precision, threads, extra, isa)
+            rows = measure_models(bench, names, precision, threads, isa)
             yield bench.summarise(name, f"{what}, {threads} thread(s)", rows, demand)
     return measure
+
+
+def int8_lines(sign, names):
+    """The lines of QDQ files, both sides running the same ones: with AMX, and with VNNI alone."""
+    name, what = f"int8-{sign}", f"four QDQ models, {sign} activations"
+    vnni = f"{name}-vnni"
+    yield name, models_line(name, what, names, "f32", Demand(mean=8, needs="AMX"), twin=vnni)
+    yield vnni, models_line(vnni, f"{what}, {VNNI}", names, "f32",
+                            Demand(mean=2.5, needs="AVX-512 VNNI"), isa=VNNI)
 
 
 def needs_own(bench, demand, twin):
@@ -341,7 +354,6 @@ def accuracy(bench):
 
 # ---- the table ----
 
-FLOAT_PEER = ("--float-peer",)
 IS_GEMM = ("--kind", "gemm", "--pointwise")
 IS_CONV = ("--kind", "conv")
 LAYERS_LOW = Demand(mean=1.05, each=0.8)
@@ -350,12 +362,7 @@ ROWS = {
     "bf16": models_line("bf16", "ten models bf16, peer f32", NETWORKS, "bf16",
                         Demand(mean=4.5, needs="AMX")),
     "accuracy-bf16": accuracy,
-    "int8": models_line("int8", "four quantised models, peer f32", QUANTISED, "f32",
-                        Demand(mean=8, needs="AMX"), FLOAT_PEER, twin="int8-vnni"),
-    "int8-vnni": models_line("int8-vnni", f"four quantised models, peer f32, {VNNI}", QUANTISED, "f32",
-                             Demand(mean=2.5, needs="AVX-512 VNNI"), FLOAT_PEER, VNNI),
-    "int8-same": models_line("int8-same", "four quantised models, peer runs the same file",
-                             QUANTISED, "f32", None),
+    **{name: line for sign, names in QUANTISED.items() for name, line in int8_lines(sign, names)},
     "gemm-f32": layers_line("gemm-f32", "40 products f32", "f32", IS_GEMM, Demand(mean=1.0)),
     "gemm-bf16": layers_line("gemm-bf16", "40 products bf16", "bf16", IS_GEMM, Demand(mean=1.25)),
     "gemm-int8": layers_line("gemm-int8", "40 products u8 x s8", "u8s8", IS_GEMM,

@@ -29,12 +29,13 @@ extern "C" {
 
 typedef struct spry_session spry_session;
 
-/* In what a model of f32 multiplies; inputs and results stay f32. Quantized models run as integers in
- * any precision. */
+/* In what a model of f32 multiplies; inputs and results stay f32. Quantized models run as integers
+ * in any precision. */
 typedef enum spry_precision {
     SPRY_PRECISION_F32 = 0,
     /* Products with constant weights round their factors to bf16 where that gains, and sum in f32;
-     * those that give the model's answer stay f32, and all do on a processor without AVX-512 BF16. */
+     * those that give the model's answer stay f32, and all do on a processor without AVX-512 BF16.
+     * */
     SPRY_PRECISION_BF16 = 1,
     SPRY_PRECISION_INT8 = 2 /* only for quantized models */
 } spry_precision;

@@ -181,8 +181,8 @@ static bool read_widths(const graph *g, const graph_node *n, bool is_projected, 
     for (int i = 0; i < 3; i++) {
         widths[i] = count == 3 ? given[i] : columns / 3;
     }
-    return columns > 0 && widths[0] > 0 && widths[1] > 0 && widths[2] > 0 &&
-           widths[0] + widths[1] + widths[2] == columns;
+    return widths[0] > 0 && widths[1] > 0 && widths[2] > 0 && widths[0] < columns &&
+           widths[1] < columns - widths[0] && widths[2] == columns - widths[0] - widths[1];
 }
 
 /* Queries, keys and values with their bias. */

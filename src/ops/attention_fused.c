@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "ops/attention.h"
 #include "ops/families.h"
+#include "ops/operand.h"
 #include "ops/whole.h"
 #include "tensor/convert.h"
 
@@ -48,8 +49,8 @@ static bool mask_fits(const tensor *mask, int64_t batch, int64_t rows, int64_t t
     if (mask->rank == 1) {
         return mask->shape[0] == batch || mask->shape[0] == 2 * batch;
     }
-    return mask->shape[0] == batch && mask->shape[mask->rank - 1] == total &&
-           (mask->rank == 2 || (mask->rank == 3 && mask->shape[1] == rows));
+    return (mask->rank == 2 || (mask->rank == 3 && mask->shape[1] == rows)) &&
+           mask->shape[0] == batch && mask->shape[mask->rank - 1] == total;
 }
 
 static bool bias_fits(const attention *a, const tensor *bias)
@@ -148,6 +149,7 @@ static spry_status infer_multi_head(op_shapes *s)
     const graph_type *query = op_shapes_ranked(s, QUERY);
     const graph_type *v = op_shapes_ranked(s, VALUE);
     graph_dim dims[3];
+    int64_t width;
 
     if (query == NULL || query->rank != 3) {
         if (op_shapes_input(s, QUERY) != NULL) {
@@ -158,10 +160,11 @@ static spry_status infer_multi_head(op_shapes *s)
     memcpy(dims, query->dims, sizeof dims);
     if (v != NULL && v->rank == 3) {
         dims[2] = v->dims[2];
-    } else if (v != NULL && v->rank == 4 && v->dims[1].size >= 0 && v->dims[3].size >= 0) {
-        dims[2] = (graph_dim){.size = v->dims[1].size * v->dims[3].size};
+    } else if (v == NULL || v->rank != 4 || v->dims[1].size < 0 || v->dims[3].size < 0 ||
+               !checked_mul_i64(v->dims[1].size, v->dims[3].size, &width)) {
+        dims[2] = operand_unknown;
     } else {
-        dims[2] = (graph_dim){.size = -1};
+        dims[2] = (graph_dim){.size = width};
     }
     op_shapes_set(s, 0, query->dtype, 3, dims);
     op_shapes_set_unranked(s, 1, query->dtype);
@@ -280,8 +283,8 @@ static bool read_widths(const graph_node *n, int64_t columns, int64_t *widths)
     for (int i = 0; i < 3; i++) {
         widths[i] = count == 3 ? given[i] : columns / 3;
     }
-    return widths[0] > 0 && widths[0] == widths[1] && widths[2] > 0 &&
-           2 * widths[0] + widths[2] == columns;
+    return widths[0] > 0 && widths[0] <= columns / 2 && widths[0] == widths[1] && widths[2] > 0 &&
+           widths[2] == columns - 2 * widths[0];
 }
 
 static spry_status infer_projected(op_shapes *s)

@@ -3,8 +3,8 @@
  *
  *     Y[..., n] = sum over k of A[..., k] * scale[n][k / block] * (code[n][k] - zero[n][k / block])
  *
- * codes [n][blocks][block x bits / 8] bytes, first code in the low bits; zero points in the same way
- * [n][blocks], each row in whole bytes, or as numbers of A's type; without them 2^(bits - 1).
+ * codes [n][blocks][block x bits / 8] bytes, first code in the low bits; zero points in the same
+ * way [n][blocks], each row in whole bytes, or as numbers of A's type; without them 2^(bits - 1).
  * Defined in ONNX Runtime's ContribOperators.md. */
 #ifndef OPS_NBITS_H
 #define OPS_NBITS_H

@@ -129,7 +129,7 @@ static spry_status rewrite(graph *g, const attention_match *m, const attention_f
     return write_form(g, m->node, form, error);
 }
 
-spry_status attention_graph(graph *g, const spry_session_options *options, spry_error *error)
+spry_status attention_graph(graph *g, spry_error *error)
 {
     pass_context context = {0};
     arena memory;
@@ -137,7 +137,6 @@ spry_status attention_graph(graph *g, const spry_session_options *options, spry_
     spry_status status;
     int64_t found = 0;
 
-    (void)options;
     arena_init(&memory, &g->memory->allocator, SIZE_MAX);
     status = graph_find_uses(g, &memory, &uses, error);
     for (int32_t i = 0; status == SPRY_OK && i < g->node_count; i++) {

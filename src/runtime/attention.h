@@ -28,7 +28,6 @@ bool attention_read(const graph_node *n, attention_form *form);
 
 /* Rewrites what it can of an inferred, sorted graph; leaves it sorted.
  * Fails with SPRY_LIMIT (memory). */
-SPRY_MUST_USE spry_status attention_graph(graph *g, const spry_session_options *options,
-                                          spry_error *error);
+SPRY_MUST_USE spry_status attention_graph(graph *g, spry_error *error);
 
 #endif

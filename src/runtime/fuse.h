@@ -4,9 +4,9 @@
  *     Conv | MatMul | Gemm  ->  [+ bias]  ->  [+ residual]  ->  [Relu | Clip | activation]
  *
  * becomes one node in the domain FUSE_DOMAIN that keeps the operator's name, inputs and attributes,
- * with the residual as input FUSE_RESIDUAL and the clamp or the activation as attributes. Only nodes
- * that a provider executes are fused, so fused nodes never reach a reference kernel; they exist in
- * plans alone. */
+ * with the residual as input FUSE_RESIDUAL and the clamp or the activation as attributes. Only
+ * nodes that a provider executes are fused, so fused nodes never reach a reference kernel; they
+ * exist in plans alone. */
 #ifndef RUNTIME_FUSE_H
 #define RUNTIME_FUSE_H
 

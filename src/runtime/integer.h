@@ -9,10 +9,10 @@
  * is f32. Likewise two DequantizeLinear -> Add [-> Relu | Clip] -> QuantizeLinear becomes a
  * QLinearAdd with the ports of com.microsoft's. Operators that only move numbers (Reshape,
  * Transpose, MaxPool, ...) do so before DequantizeLinear instead of after it; a quantised Concat
- * puts bytes together. Chains of functions of one number between DequantizeLinear and QuantizeLinear
- * become one INTEGER_TABLE of 256 results, which the functions themselves have computed; Softmax
- * (with a factor before it) and LayerNormalization between them become INTEGER_SOFTMAX and
- * INTEGER_LAYER_NORM.
+ * puts bytes together. Chains of functions of one number between DequantizeLinear and
+ * QuantizeLinear become one INTEGER_TABLE of 256 results, which the functions themselves have
+ * computed; Softmax (with a factor before it) and LayerNormalization between them become
+ * INTEGER_SOFTMAX and INTEGER_LAYER_NORM.
  *
  * MatMulInteger or ConvInteger -> Cast -> Mul by both scales, as dynamic quantisation writes them,
  * become the same nodes with f32 results.

@@ -397,10 +397,13 @@ static spry_status move(layout_pass *p, int32_t node)
     if (status != SPRY_OK) {
         return status;
     }
-    p->g->nodes[node] = c;
     for (int32_t i = 0; i < c.output_count; i++) {
+        graph_value *before = &p->g->values[p->g->nodes[node].outputs[i]];
+
+        before->producer = before->producer == node ? GRAPH_NONE : before->producer;
         p->g->values[c.outputs[i]].producer = node;
     }
+    p->g->nodes[node] = c;
     return rule->renumber != NULL ? rule->renumber(p, node) : SPRY_OK;
 }
 

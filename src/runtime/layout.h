@@ -1,13 +1,15 @@
-/* Layout: regions of the graph whose images are held channels-last, [batch][height][width][channels]
- * (NHWC), where convolutions read and write contiguous pixels. Transposes stand at the edges only.
+/* Layout: regions of the graph whose images are held channels-last (NHWC),
+ * [batch][height][width][channels], where convolutions read and write contiguous pixels. Transposes
+ * stand at the edges only.
  *
  * A node of such a region keeps its name, attributes (pads, strides, ...) and its weights' shape
- * [filters][channels][height][width]; it carries the attribute LAYOUT_ATTRIBUTE = 1, and the types of
- * its images are the transposed ones. It is in FUSE_DOMAIN, INTEGER_DOMAIN or LAYOUT_DOMAIN, so that
- * it can never reach a reference kernel: only nodes that a provider executes are moved. Elementwise
- * operators do not care and stay what they are; operators along an axis (Concat, Softmax, ...) have
- * the axis renumbered. A node that carries LAYOUT_PLANAR_INPUT too reads its first image as the file
- * has it, [batch][channels][height][width]: providers that can are asked whether they do. */
+ * [filters][channels][height][width]; it carries the attribute LAYOUT_ATTRIBUTE = 1, and the types
+ * of its images are the transposed ones. It is in FUSE_DOMAIN, INTEGER_DOMAIN or LAYOUT_DOMAIN, so
+ * that it can never reach a reference kernel: only nodes that a provider executes are moved.
+ * Elementwise operators do not care and stay what they are; operators along an axis (Concat,
+ * Softmax, ...) have the axis renumbered. A node that carries LAYOUT_PLANAR_INPUT too reads its
+ * first image as the file has it, [batch][channels][height][width]: providers that can are asked
+ * whether they do. */
 #ifndef RUNTIME_LAYOUT_H
 #define RUNTIME_LAYOUT_H
 

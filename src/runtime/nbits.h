@@ -3,9 +3,10 @@
  *     DequantizeLinear (constant 4-bit weights in blocks along k) -> MatMul | Gemm
  *
  * becomes one node NBITS_TYPE in the domain NBITS_DOMAIN: its inputs are the first factor, codes,
- * scales and zero points (as DequantizeLinear holds them), then the bias; its attributes NBITS_BLOCK
- * and NBITS_TURNED (codes are [n][k]). A provider executes it, as it does com.microsoft's MatMulNBits;
- * such nodes exist in plans alone. Dequantizing the weights instead would make eight bytes of one. */
+ * scales and zero points (as DequantizeLinear holds them), then the bias; its attributes
+ * NBITS_BLOCK and NBITS_TURNED (codes are [n][k]). A provider executes it, as it does
+ * com.microsoft's MatMulNBits; such nodes exist in plans alone. Dequantizing the weights instead
+ * would make eight bytes of one. */
 #ifndef RUNTIME_NBITS_H
 #define RUNTIME_NBITS_H
 

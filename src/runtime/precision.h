@@ -1,11 +1,11 @@
 /* Which products of a model of f32 are done in bf16 when options.precision asks for it.
  *
- * Inputs, results and sums stay f32; the factors of a product are rounded to bf16, which is worth it
- * where the instructions multiply twice as many of them. Stay f32: products too small to gain, those
- * whose results are the model's answer (scores of classes, for example: rounding there changes the
- * answer itself, in layers before it only what leads there), and everything that is not a product
- * with constant weights. On a processor without such instructions everything stays f32, which is
- * faster there. */
+ * Inputs, results and sums stay f32; the factors of a product are rounded to bf16, which is worth
+ * it where the instructions multiply twice as many of them. Stay f32: products too small to gain,
+ * those whose results are the model's answer (scores of classes, for example: rounding there
+ * changes the answer itself, in layers before it only what leads there), and everything that is not
+ * a product with constant weights. On a processor without such instructions everything stays f32,
+ * which is faster there. */
 #ifndef RUNTIME_PRECISION_H
 #define RUNTIME_PRECISION_H
 

@@ -10,6 +10,8 @@
 
 static const provider *const providers[] = {
     &provider_attention,
+    &provider_conv_pair,
+    &provider_conv_3d,
     &provider_conv_depthwise,
     &provider_conv_winograd,
     &provider_conv_nhwc,
@@ -33,6 +35,20 @@ bool provider_is(const provider_site *site, const char *type)
     return strcmp(site->node->type, type) == 0 &&
            (site->node->domain[0] == '\0' || strcmp(site->node->domain, FUSE_DOMAIN) == 0 ||
             strcmp(site->node->domain, LAYOUT_DOMAIN) == 0);
+}
+
+bool provider_is_planar_f32(const provider_site *site, const char *type)
+{
+    const graph_node *n = site->node;
+    const graph_type *x = provider_input_type(site, 0);
+    const graph_type *y = provider_output_type(site, 0);
+    const tensor *weights = provider_constant(site, 1);
+    bool has_bias = n->input_count > 2 && n->inputs[2] != GRAPH_NONE;
+
+    return strcmp(n->type, type) == 0 && n->domain[0] == '\0' && x != NULL && y != NULL &&
+           weights != NULL && x->dtype == SPRY_DTYPE_F32 && weights->dtype == SPRY_DTYPE_F32 &&
+           weights->rank == x->rank && (!has_bias || provider_constant(site, 2) != NULL) &&
+           op_work_count(x) > 0 && op_work_count(y) > 0 && tensor_count(weights) > 0;
 }
 
 /* Sizes of the one or two axes of pixels. */

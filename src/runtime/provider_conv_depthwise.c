@@ -1,6 +1,6 @@
 /* Depthwise convolution (one or two spatial axes, constant weights): Conv on channels-last images,
- * also in groups of a few channels; QLinearConv and ConvInteger on any, turned on the way where they
- * are planar. */
+ * also in groups of a few channels; QLinearConv and ConvInteger on any, turned on the way where
+ * they are planar. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -51,7 +51,7 @@ static bool read_geometry(const provider_site *site, const graph_type *x, int ra
 /* Larger groups are left to matrix products, which fill their tiles with those. */
 static bool suits_floats(const depthwise_nhwc_problem *p)
 {
-    enum { MOST_FILTERS = 16 };
+    enum { MOST_FILTERS = 8 };
 
     return p->depth == 1 || (p->multiplier <= MOST_FILTERS &&
                              depthwise_nhwc_can(depthwise_nhwc_select(p, 0, 0), p, 0, 0));

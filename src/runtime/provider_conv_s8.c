@@ -1,5 +1,6 @@
 /* QLinearConv and ConvInteger (one or two spatial axes, constant weights) by the channels-last
- * engine. Planar images, where the layout pass found no use in moving them, are turned on the way. */
+ * engine. Planar images, where the layout pass found no use in moving them, are turned on the
+ * way. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -243,7 +244,8 @@ static void turn_input(void *context, int64_t begin, int64_t end, int worker)
     }
 }
 
-/* One result of weights with a zero point, from its sum and the sum of what it was multiplied with. */
+/* One result of weights with a zero point, from its sum and the sum of what it was multiplied
+ * with. */
 static int32_t finish_sum(const conv_run *r, int64_t channel, int32_t sum, int32_t ones)
 {
     return (int32_t)((uint32_t)sum - (uint32_t)r->s->node.w_zero * (uint32_t)ones +

@@ -48,16 +48,12 @@ static bool read_problem(const provider_site *site, transpose_state *s)
     const graph_type *y = provider_output_type(site, 0);
     const tensor *weights = provider_constant(site, 1);
     const tensor *bias = provider_constant(site, 2);
-    bool has_bias = site->node->input_count > 2 && site->node->inputs[2] != GRAPH_NONE;
     const char *reason;
     int64_t in[2];
     window w;
 
     memset(s, 0, sizeof *s);
-    if (strcmp(site->node->type, "ConvTranspose") != 0 || site->node->domain[0] != '\0' ||
-        x == NULL || y == NULL || weights == NULL || x->dtype != SPRY_DTYPE_F32 ||
-        (x->rank != 3 && x->rank != 4) || weights->rank != x->rank || has_bias != (bias != NULL) ||
-        op_work_count(y) == 0 || op_work_count(x) == 0 || tensor_count(weights) == 0) {
+    if (!provider_is_planar_f32(site, "ConvTranspose") || (x->rank != 3 && x->rank != 4)) {
         return false;
     }
     for (int i = 0; i < x->rank - 2; i++) {

@@ -1,5 +1,5 @@
-/* Products with constant weights: MatMul and Gemm whose second factor is packed once, in f32 or bf16.
- * The first factor is read where it lies. */
+/* Products with constant weights: MatMul and Gemm whose second factor is packed once, in f32 or
+ * bf16. The first factor is read where it lies. */
 #include <math.h>
 #include <string.h>
 
@@ -127,8 +127,10 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     s->packed = alloc_bytes(&s->allocator, (size_t)s->product.packed_bytes);
     alloc_prefault(s->packed, (size_t)s->product.packed_bytes);
     if (s->packed == NULL) {
+        size_t wanted = (size_t)s->product.packed_bytes;
+
         alloc_release(site->allocator, s, sizeof *s);
-        return alloc_failed(error, (size_t)s->product.packed_bytes);
+        return alloc_failed(error, wanted);
     }
     brgemm_pack(kernel, &s->weights, 1, s->problem.k, s->problem.n, s->packed);
     step->state = s;

@@ -14,9 +14,9 @@ typedef struct integer_ports {
     int bias;
 } integer_ports;
 
-/* An integer product or convolution as its node describes it. Scales and zero points may be computed
- * at run time, and so may the second operand of a product; the zero point of constant weights and
- * the bias are constant. */
+/* An integer product or convolution as its node describes it. Scales and zero points may be
+ * computed at run time, and so may the second operand of a product; the zero point of constant
+ * weights and the bias are constant. */
 typedef struct integer_node {
     integer_ports ports;
     spry_dtype y_dtype;
@@ -63,15 +63,15 @@ int32_t integer_zero(const integer_node *n, const op_call *call);
 /* The zero point of the signed weights in this run. */
 int32_t integer_w_zero(const integer_node *n, const op_call *call);
 
-/* What is added to the sums of `count` channels so that bias and the input's zero point are in them;
- * `sums` are those of the channels' weights less their zero point. */
+/* What is added to the sums of `count` channels so that bias and the input's zero point are in
+ * them; `sums` are those of the channels' weights less their zero point. */
 void integer_offsets(const integer_node *n, const op_call *call, const int32_t *sums, int64_t count,
                      int32_t *offsets);
 /* What each channel's sums are multiplied by. */
 void integer_factors(const integer_node *n, const op_call *call, int64_t count, float *factors);
 
-/* The rest of the finish of this run: offsets and factors are the caller's to set (factors where the
- * result is not BRGEMM_SUMS). */
+/* The rest of the finish of this run: offsets and factors are the caller's to set (factors where
+ * the result is not BRGEMM_SUMS). */
 brgemm_finish integer_brgemm_finish(const integer_node *n, const op_call *call);
 
 #endif

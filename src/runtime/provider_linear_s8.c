@@ -1,5 +1,5 @@
-/* QuantizeLinear and DequantizeLinear between f32 and bytes of one scale, QLinearAdd of equal shapes,
- * and tables of bytes. */
+/* QuantizeLinear and DequantizeLinear between f32 and bytes of one scale, QLinearAdd of equal
+ * shapes, and tables of bytes. */
 #include <math.h>
 #include <string.h>
 

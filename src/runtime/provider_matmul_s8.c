@@ -168,8 +168,8 @@ static spry_status pack_weights(matmul_state *s, spry_error *error)
     return SPRY_OK;
 }
 
-/* Rows first, whose bytes stay in cache; columns where there are too few rows for the team. Sums are
- * exact, so that results do not depend on it. */
+/* Rows first, whose bytes stay in cache; columns where there are too few rows for the team. Sums
+ * are exact, so that results do not depend on it. */
 static void choose_slices(matmul_state *s, int members)
 {
     int64_t wanted = members > 1 ? (int64_t)members * PIECES_PER_MEMBER : 1;
@@ -204,6 +204,13 @@ static bool workspace_bytes(const matmul_state *s, int members, size_t *bytes)
            checked_add(all, (size_t)(columns_size(s) + s->worker_size * members), bytes);
 }
 
+/* What the products are cut into. */
+static int64_t pieces_of(const matmul_state *s)
+{
+    return s->batches * provider_pieces(s->m, s->row_slice) *
+           provider_pieces(s->n, s->column_slice);
+}
+
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
 {
     matmul_state *s = alloc_zeroed(site->allocator, sizeof *s);
@@ -231,6 +238,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     }
     step->state = s;
     step->kernel = s->kernel->name;
+    step->threads = (int)provider_least(pieces_of(s), members);
     step->packed_bytes = s->packed != NULL ? (size_t)s->packed_size : 0;
     return SPRY_OK;
 }
@@ -456,10 +464,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
     r.y = y->data;
     r.y_size = (int64_t)(spry_dtype_bits(y->dtype) / 8);
     prepare_columns(&r, call, workspace);
-    threads_for(call->team,
-                s->batches * provider_pieces(s->m, s->row_slice) *
-                    provider_pieces(s->n, s->column_slice),
-                1, run_pieces, &r);
+    threads_for(call->team, pieces_of(s), 1, run_pieces, &r);
     return SPRY_OK;
 }
 

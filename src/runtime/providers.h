@@ -9,9 +9,11 @@
 #include "runtime/provider.h"
 
 extern const provider provider_attention;
+extern const provider provider_conv_3d;
 extern const provider provider_conv_depthwise;
 extern const provider provider_conv_f32;
 extern const provider provider_conv_nhwc;
+extern const provider provider_conv_pair;
 extern const provider provider_conv_s8;
 extern const provider provider_conv_transpose;
 extern const provider provider_conv_winograd;
@@ -33,8 +35,12 @@ const provider *provider_find_after(const provider_site *site, const provider *a
  * provider that does not know layouts asks layout_is_nhwc too. */
 bool provider_is(const provider_site *site, const char *type);
 
-/* The window of a convolution of `x` (rank 3 or 4, in the node's layout) with weights of that shape.
- * False when the attributes make no sense: the reference kernel says why. */
+/* True when the node is that standard operator on planar f32 images: its input, weights and result
+ * are not empty and of known shape, its weights and bias (if any) constant, ranks equal. */
+bool provider_is_planar_f32(const provider_site *site, const char *type);
+
+/* The window of a convolution of `x` (rank 3 or 4, in the node's layout) with weights of that
+ * shape. False when the attributes make no sense: the reference kernel says why. */
 bool provider_window(const provider_site *site, const graph_type *x, const int64_t *weights,
                      window *w);
 

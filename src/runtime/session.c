@@ -7,6 +7,7 @@
 #include "runtime/execute.h"
 #include "runtime/fuse.h"
 #include "runtime/layout.h"
+#include "runtime/pair.h"
 #include "runtime/prepare.h"
 #include "runtime/profile.h"
 #include "spry/session.h"
@@ -223,7 +224,7 @@ static bool plan_fits(const kept_plan *kept, const graph *g, const value *const 
 /* What is done for speed when all shapes are known. */
 static spry_status optimise(graph *g, const spry_session_options *options, spry_error *error)
 {
-    spry_status status = attention_graph(g, options, error);
+    spry_status status = attention_graph(g, error);
 
     if (status == SPRY_OK) {
         status = fuse_graph(g, options, error);
@@ -231,7 +232,10 @@ static spry_status optimise(graph *g, const spry_session_options *options, spry_
     if (status == SPRY_OK) {
         status = layout_graph(g, options, error);
     }
-    return status == SPRY_OK ? fuse_activations(g, options, error) : status;
+    if (status == SPRY_OK) {
+        status = fuse_activations(g, options, error);
+    }
+    return status == SPRY_OK ? pair_graph(g, options, error) : status;
 }
 
 static spry_status make_plan(spry_session *s, const value *const *inputs, kept_plan *kept,

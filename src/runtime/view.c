@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/checked.h"
 #include "model/match.h"
 #include "ops/op.h"
 #include "runtime/chain.h"
@@ -13,6 +14,19 @@ enum { MOST_STEPS = 64 };
 static bool is_static(const graph *g, int32_t id)
 {
     return id != GRAPH_NONE && graph_type_is_static(&g->values[id].type);
+}
+
+/* Do the dimensions multiply to a number? Types may say anything. */
+static bool fits(int rank, const int64_t *dims)
+{
+    int64_t count = 1;
+
+    for (int i = 0; i < rank; i++) {
+        if (dims[i] < 1 || !checked_mul_i64(count, dims[i], &count)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void append(view *v, int64_t size, int64_t stride)
@@ -33,10 +47,12 @@ bool view_of_value(const graph *g, int32_t id, view *v)
     *v = (view){.base = id, .factor = 1.0, .rank = type->rank};
     for (int i = 0; i < type->rank; i++) {
         v->dims[i] = type->dims[i].size;
-        stride *= v->dims[i];
     }
-    if (stride == 0) {
+    if (!fits(type->rank, v->dims)) {
         return false;
+    }
+    for (int i = 0; i < type->rank; i++) {
+        stride *= v->dims[i];
     }
     for (int i = 0; i < type->rank; i++) {
         stride /= v->dims[i];
@@ -119,7 +135,7 @@ bool view_expand(view *v, int rank, const int64_t *dims)
     view to = *v;
     int added = rank - v->rank;
 
-    if (added < 0) {
+    if (added < 0 || !fits(rank, dims)) {
         return false;
     }
     to.rank = rank;

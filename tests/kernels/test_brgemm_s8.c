@@ -272,8 +272,9 @@ static void run_trial(trial *t, spry_random *r, const brgemm_kernel *kernel)
 static int cases(void)
 {
     const char *wanted = getenv("SPRY_TEST_CASES");
+    long number = wanted != NULL ? strtol(wanted, NULL, 10) : 0;
 
-    return wanted != NULL && atoi(wanted) > 0 ? atoi(wanted) : CASES;
+    return number > 0 && number < INT32_MAX ? (int)number : CASES;
 }
 
 static void test_random(void **state)

@@ -18,7 +18,7 @@
 
 enum { ROUNDS = 150, CANARY = 0xA5 };
 
-/* Memory between two pages that nobody may touch, at the end or the beginning of what lies there. */
+/* Memory between two pages that nobody may touch, at the end or the beginning of its own. */
 typedef struct guarded {
     uint8_t *map;
     size_t map_bytes;
@@ -206,8 +206,8 @@ static void run(trial *t, const depthwise_nhwc_kernel *kernel)
     guarded_free(&packed);
 }
 
-/* The index into x of the first channel that kernel position `tap` of output channel `channel` sees,
- * or -1. */
+/* The index into x of the first channel that kernel position `tap` of output channel `channel`
+ * sees, or -1. */
 static int64_t source(const trial *t, int64_t pixel, int64_t channel, int64_t tap)
 {
     const conv_f32_shape *s = &t->p.shape;

@@ -133,7 +133,6 @@ static int64_t same_numbers(const value *got, const value *wanted)
  * gone afterwards, if attention is found. */
 static void finish(trial *t, bool is_found, const char *gone)
 {
-    spry_session_options options = spry_session_options_default();
     pass_context context = {0};
     char copy[128];
     char *rest = copy;
@@ -145,7 +144,7 @@ static void finish(trial *t, bool is_found, const char *gone)
     run_graph(t, false, &plain);
     assert_int_equal(pass_attention(t->n.g, &context, NULL), SPRY_OK);
     assert_int_equal(infer_graph(t->n.g, NULL), SPRY_OK);
-    assert_int_equal(attention_graph(t->n.g, &options, NULL), SPRY_OK);
+    assert_int_equal(attention_graph(t->n.g, NULL), SPRY_OK);
     run_graph(t, true, &fast);
     assert_true(same_numbers(&fast, &plain) > 0);
     assert_int_equal(net_count(&t->n, "Attention"), is_found);
@@ -344,7 +343,6 @@ static void test_where(void **state)
 static void test_triangle(void **state)
 {
     attention_form form;
-    spry_session_options options = spry_session_options_default();
     trial t;
     float mask[T * T];
 
@@ -362,7 +360,7 @@ static void test_triangle(void **state)
         if (repeat == 0) {
             net_output(&t.n, "y");
             assert_int_equal(infer_graph(t.n.g, NULL), SPRY_OK);
-            assert_int_equal(attention_graph(t.n.g, &options, NULL), SPRY_OK);
+            assert_int_equal(attention_graph(t.n.g, NULL), SPRY_OK);
             assert_true(attention_read(net_find(&t.n, "Attention"), &form));
             assert_true(form.problem.is_causal && form.problem.past == 2);
             assert_int_equal(form.problem.mask.kind, ATTENTION_NO_MASK);

@@ -241,14 +241,14 @@ static void make_trial(trial *t, uint64_t stream)
     t->is_depthwise = !t->is_planar && stream % 4 == 0;
     t->groups = t->is_planar ? 1 : sample_integer(&t->r, 1, 3);
     per_group = sample_integer(&t->r, t->groups > 1 ? 2 : 1, 40);
-    t->weights_shape[0] = t->groups * sample_integer(&t->r, t->groups > 1 ? 17 : 1, 40);
+    t->weights_shape[0] = t->groups * sample_integer(&t->r, t->groups > 1 ? 9 : 1, 40);
     if (t->is_depthwise) {
         t->groups = sample_integer(&t->r, 2, 70);
         per_group = 1;
         t->weights_shape[0] = t->groups * sample_integer(&t->r, 1, 2);
         if (stream % 8 == 0 && isa_usable(ISA_AVX512)) { /* groups that a register holds */
             t->groups = sample_integer(&t->r, 2, 20);
-            per_group = (int64_t)1 << sample_integer(&t->r, 1, 4);
+            per_group = (int64_t)1 << sample_integer(&t->r, 1, 3);
             t->weights_shape[0] = t->groups * per_group;
         }
     }

@@ -14,6 +14,7 @@
 #include "runtime/execute.h"
 #include "runtime/fuse.h"
 #include "runtime/layout.h"
+#include "runtime/pair.h"
 #include "runtime/plan.h"
 #include "spry/random.h"
 #include "support/net.h"
@@ -128,6 +129,7 @@ static void move(graph *g)
     assert_int_equal(fuse_graph(g, &options, &error), SPRY_OK);
     assert_int_equal(layout_graph(g, &options, &error), SPRY_OK);
     assert_int_equal(fuse_activations(g, &options, &error), SPRY_OK);
+    assert_int_equal(pair_graph(g, &options, &error), SPRY_OK);
 }
 
 /* ---- running ---- */
@@ -481,6 +483,56 @@ static void test_own_transposes(void **state)
     net_fini(&b.n);
 }
 
+/* A wide image between a convolution of pixels and a depthwise one is never made. */
+static void test_pair(void **state)
+{
+    static const struct {
+        int64_t batch, height, width, kernel, stride;
+    } cases[] = {{1, 40, 41, 3, 1}, {2, 37, 45, 5, 2}, {1, 71, 24, 3, 2}, {1, 5, 400, 7, 1}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        builder b;
+
+        begin(&b, 20 + i, cases[i].batch, 16, cases[i].height, cases[i].width);
+        conv(&b, "x", "c1", 16, 16, 1, 3, 1);
+        conv(&b, "c1", "wide", 16, 100, 1, 1, 1);
+        (void)net_node(&b.n, "Sigmoid", "wide", "active");
+        conv(&b, "active", "depth", 100, 100, 100, cases[i].kernel, cases[i].stride);
+        (void)net_node(&b.n, "Relu", "depth", "positive");
+        conv(&b, "positive", "c2", 100, 16, 1, 1, 1);
+        net_output(&b.n, "c2");
+        infer(&b);
+        move_and_compare(&b);
+        assert_int_equal(moved_nodes(&b.n), 3);
+        assert_int_equal(net_count(&b.n, "Conv"), 3);
+        net_fini(&b.n);
+    }
+}
+
+/* The image in between is read twice, or small: nothing is paired. */
+static void test_no_pair(void **state)
+{
+    builder b;
+
+    (void)state;
+    for (int is_small = 0; is_small < 2; is_small++) {
+        begin(&b, 30, 1, 16, is_small ? 9 : 48, 48);
+        conv(&b, "x", "wide", 16, 100, 1, 1, 1);
+        conv(&b, "wide", "depth", 100, 100, 100, 3, 1);
+        conv(&b, "depth", "y", 100, 16, 1, 3, 1);
+        net_output(&b.n, "y");
+        if (!is_small) {
+            conv(&b, "wide", "other", 100, 16, 1, 3, 1);
+            net_output(&b.n, "other");
+        }
+        infer(&b);
+        move_and_compare(&b);
+        assert_int_equal(moved_nodes(&b.n), is_small ? 3 : 4);
+        net_fini(&b.n);
+    }
+}
+
 /* ---- random graphs ---- */
 
 typedef struct made {
@@ -654,6 +706,7 @@ int main(void)
         cmocka_unit_test(test_lists),         cmocka_unit_test(test_upscale),
         cmocka_unit_test(test_both_sides),    cmocka_unit_test(test_capture),
         cmocka_unit_test(test_left_alone),    cmocka_unit_test(test_own_transposes),
+        cmocka_unit_test(test_pair),          cmocka_unit_test(test_no_pair),
         cmocka_unit_test(test_random_graphs),
     };
 

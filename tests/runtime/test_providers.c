@@ -259,6 +259,51 @@ static void test_transposed(void **state)
     }
 }
 
+static void try_conv_3d(trial *t)
+{
+    int64_t groups = between(t, 1, 3);
+    int64_t weights[5] = {groups * between(t, 1, 20), between(t, 1, 9)};
+    int64_t strides[3];
+    int64_t dilations[3];
+    int64_t pads[6];
+    bool is_empty = false;
+
+    t->rank = 5;
+    t->shape[0] = between(t, 1, 2);
+    t->shape[1] = groups * weights[1];
+    for (int i = 0; i < 3; i++) {
+        weights[2 + i] = between(t, 1, 3);
+        t->shape[2 + i] = between(t, 1, 9);
+        strides[i] = between(t, 1, 2);
+        dilations[i] = between(t, 1, 2);
+        pads[i] = between(t, 0, 2);
+        pads[3 + i] = between(t, 0, 2);
+        is_empty = is_empty ||
+                   t->shape[2 + i] + pads[i] + pads[3 + i] <= (weights[2 + i] - 1) * dilations[i];
+    }
+    (void)net_input(&t->n, "x", SPRY_DTYPE_F32, t->rank, t->shape);
+    random_constant(t, "w", t->rank, weights);
+    random_constant(t, "b", 1, weights);
+    t->node = net_node(&t->n, "Conv", between(t, 0, 1) == 0 ? "x w b" : "x w", "y");
+    set_int(t, "group", groups);
+    set_ints(t, "strides", 3, strides);
+    set_ints(t, "dilations", 3, dilations);
+    set_ints(t, "pads", 6, pads);
+    t->scale = (double)(weights[1] * weights[2] * weights[3] * weights[4]);
+    finish_trial(t, is_empty ? NULL : "conv_3d");
+}
+
+static void test_conv_3d(void **state)
+{
+    (void)state;
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        trial t;
+
+        begin_trial(&t, 5000 + round);
+        try_conv_3d(&t);
+    }
+}
+
 static void try_pool(trial *t, uint64_t round)
 {
     bool is_max = round % 2 == 0;
@@ -365,9 +410,9 @@ static void test_gemm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conv), cmocka_unit_test(test_transposed),
-        cmocka_unit_test(test_pool), cmocka_unit_test(test_matmul),
-        cmocka_unit_test(test_gemm),
+        cmocka_unit_test(test_conv),    cmocka_unit_test(test_transposed),
+        cmocka_unit_test(test_conv_3d), cmocka_unit_test(test_pool),
+        cmocka_unit_test(test_matmul),  cmocka_unit_test(test_gemm),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Derives the polynomials of src/kernels/elementwise/elementwise_f32_math.h.
+"""Derives the polynomials of src/kernels/elementwise/elementwise_f32_math.h and
+src/kernels/attention/attention_f32_softmax.h.
 
 Each is the minimax fit of a function under a weight, values taken in 40 digits. The coefficients are
 rounded to single precision one by one, lowest power first: what a rounding loses, the fit of the
@@ -58,6 +59,11 @@ def exp_tail(r):
     return (mp.expm1(r) - r) / r**2
 
 
+def exp2_tail(f):
+    f = near(f)
+    return (2**f - 1) / f
+
+
 def log_tail(f):
     f = near(f)
     return (mp.log1p(f) - f + f * f / 2) / f**3
@@ -89,6 +95,9 @@ def normal_tail(u):
 def main():
     half = mp.log(2) / 2 * mp.mpf("1.002")
     fit("exp(r) = 1 + r + r^2 P(r)", exp_tail, lambda r: r * r / mp.expm1(near(r)), -half, half, 4)
+    fit("2^f = 1 + f P(f)", exp2_tail, lambda f: f / 2**f, -0.5, 0.5, 5)
+    fit("2^f = 1 + f P(f), from a table of sixteenths", exp2_tail, lambda f: f, -mp.mpf(1) / 32,
+        mp.mpf(1) / 32, 2)
     fit("log(1 + f) = f - f^2/2 + f^3 P(f)", log_tail, lambda f: f**3 / mp.log1p(near(f)),
         mp.sqrt(mp.mpf("0.5")) - 1 - mp.mpf("1e-6"), mp.sqrt(2) - 1 + mp.mpf("1e-6"), 7)
     fit("tanh(x) = x + x^3 P(x^2)", tanh_tail, lambda s: s, 0, mp.mpf("0.625") ** 2, 4)

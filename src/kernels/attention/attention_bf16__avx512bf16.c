@@ -37,6 +37,34 @@ static void pack_query(const float *q, int64_t size, float scale, float *to)
     }
 }
 
+/* Elements [0, 32) of 16 keys as pairs, as far as both go; `is_whole` where both do. Steps that do
+ * not exist are not stored. */
+static inline __attribute__((always_inline)) void pack_square(const float *k, int64_t token,
+                                                              int64_t keys, int64_t elements,
+                                                              float *to, bool is_whole)
+{
+    __m512i x[LANES];
+
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) {
+        const float *row = k + i * token;
+
+        if (is_whole) {
+            x[i] = (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(row + LANES), _mm512_loadu_ps(row));
+        } else {
+            x[i] =
+                i < keys ? narrow(row, 0, elements, _mm512_set1_ps(1.0f)) : _mm512_setzero_si512();
+        }
+    }
+    attention_exchange(x);
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) {
+        if (is_whole || 2 * i < elements) {
+            _mm512_storeu_si512(to + i * NR, x[i]);
+        }
+    }
+}
+
 static void pack_keys(const float *k, int64_t token, int64_t n, int64_t size, float *to)
 {
     int64_t pairs = (size + 1) / 2;
@@ -45,16 +73,12 @@ static void pack_keys(const float *k, int64_t token, int64_t n, int64_t size, fl
         float *panel = to + key / NR * NR * pairs + key % NR;
 
         for (int64_t at = 0; at < size; at += 2 * LANES) {
-            int steps = (int)(pairs - at / 2 < LANES ? pairs - at / 2 : LANES);
-            __m512i x[LANES];
+            const float *from = k + key * token + at;
 
-            for (int i = 0; i < LANES; i++) {
-                x[i] = key + i < n ? narrow(k + (key + i) * token, at, size, _mm512_set1_ps(1.0f))
-                                   : _mm512_setzero_si512();
-            }
-            attention_exchange(x);
-            for (int i = 0; i < steps; i++) {
-                _mm512_storeu_si512(panel + (at / 2 + i) * NR, x[i]);
+            if (n - key >= LANES && size - at >= 2 * LANES) {
+                pack_square(from, token, LANES, 2 * LANES, panel + at / 2 * NR, true);
+            } else {
+                pack_square(from, token, n - key, size - at, panel + at / 2 * NR, false);
             }
         }
     }

@@ -195,6 +195,15 @@ static void mask_row(const piece *w, const place *query, int64_t key, int64_t n,
     }
 }
 
+/* Has floats near by the time they are read: rows of a head lie far apart, which the hardware does
+ * not foresee. */
+static void ask_for(const float *from, int64_t size)
+{
+    for (int64_t e = 0; e < size; e += ALIGNED) {
+        __builtin_prefetch(from + e, 0, 2);
+    }
+}
+
 /* Scores of the strip against the n keys from `key` on, whose packed block is in place. */
 static void score_strip(const piece *w, place first, int rows, int64_t key, int64_t n)
 {
@@ -204,8 +213,12 @@ static void score_strip(const piece *w, place first, int rows, int64_t key, int6
     place at = first;
 
     for (int r = 0; r < rows; r++, step(w, &at)) {
-        w->kernel->pack_query(q + at.head * p->q.head + at.row * p->q.token, p->size, factor,
-                              w->q + (int64_t)r * ATTENTION_PITCH);
+        const float *row = q + at.head * p->q.head + at.row * p->q.token;
+
+        w->kernel->pack_query(row, p->size, factor, w->q + (int64_t)r * ATTENTION_PITCH);
+        if (at.row + w->kernel->mr < p->rows) { /* the next strip's */
+            ask_for(row + w->kernel->mr * p->q.token, p->size);
+        }
     }
     w->kernel->scores(w->q, w->k, rows, n, p->size, w->s);
     if (p->mask.kind == ATTENTION_NO_MASK && !p->is_causal) {
@@ -235,31 +248,29 @@ static void pack_keys_of(const piece *w, int64_t key, int64_t n)
                          k->token, n, w->p->size, w->k);
 }
 
-/* Asks for a strip's share of what the next head's piece reads first: its queries, and keys and
- * values of its first block. Rows of heads lie far apart, which the hardware does not foresee. */
-static void ask_for_next(const piece *w, int64_t query)
+/* Asks for a strip's share of the keys and values that come after the block that ends at `end`: the
+ * next ones, or the first ones again, or those of the next head. */
+static void ask_for_next(const piece *w, int64_t query, int64_t end)
 {
     const attention_problem *p = w->p;
-    const attention_operand *operands[] = {&p->q, &p->k, &p->v};
-    int64_t heads[] = {(w->group + 1) * (p->heads / p->kv_heads), w->group + 1, w->group + 1};
+    bool is_last = end >= w->keys;
+    int64_t group = is_last && w->end == queries(p) ? w->group + 1 : w->group;
+    int64_t first = is_last ? 0 : end;
+    int64_t rows = least(w->keys - first, ATTENTION_BLOCK);
     int64_t strips = (w->end - w->first + w->kernel->mr - 1) / w->kernel->mr;
-    int64_t strip = (query - w->first) / w->kernel->mr;
+    int64_t share = (rows + strips - 1) / strips;
+    int64_t row = (query - w->first) / w->kernel->mr * share;
+    const float *k;
+    const float *v;
 
-    if (w->group + 1 == p->kv_heads) {
+    if (group == p->kv_heads) {
         return;
     }
-    for (int i = 0; i < 3; i++) {
-        const attention_operand *o = operands[i];
-        int64_t rows = i == 0 ? least(p->rows, p->slice) : keys_in_block(p);
-        int64_t share = (rows + strips - 1) / strips;
-        int64_t size = i == 2 ? p->value_size : p->size;
-        const float *at = o->data + w->image * o->batch + heads[i] * o->head;
-
-        for (int64_t row = strip * share; row < least(rows, (strip + 1) * share); row++) {
-            for (int64_t e = 0; e < size; e += ALIGNED) {
-                __builtin_prefetch(at + row * o->token + e, 0, 2);
-            }
-        }
+    k = p->k.data + w->image * p->k.batch + group * p->k.head + first * p->k.token;
+    v = p->v.data + w->image * p->v.batch + group * p->v.head + first * p->v.token;
+    for (int64_t stop = least(rows, row + share); row < stop; row++) {
+        ask_for(k + row * p->k.token, p->size);
+        ask_for(v + row * p->v.token, p->value_size);
     }
 }
 
@@ -280,9 +291,7 @@ static void run_block(const piece *w, int64_t key, int64_t n)
         if (seen <= 0) {
             continue;
         }
-        if (key == 0) {
-            ask_for_next(w, query);
-        }
+        ask_for_next(w, query, key + n);
         score_strip(w, at, rows, key, seen);
         w->kernel->weigh(w->s, rows, seen, state);
         w->kernel->combine(w->s, w->v, rows, seen, n, p->value_size, key > 0 ? state : NULL,

@@ -3,9 +3,10 @@
  *
  * Queries are taken in strips of `mr` rows, keys in blocks of ATTENTION_BLOCK. The scores of a
  * strip against a block stay in the first-level cache while they become weights and are multiplied
- * by the values. A row keeps its largest score and its sum of exponentials from block to block; what
- * it has gathered so far is rescaled when the largest score grows (arXiv 1805.02867, 2112.05682,
- * 2205.14135). Memory beyond the operands is a constant plus one slice of results per worker.
+ * by the values. A row keeps its largest score and its sum of exponentials from block to block;
+ * what it has gathered so far is rescaled when the largest score grows (arXiv 1805.02867,
+ * 2112.05682, 2205.14135). Memory beyond the operands is a constant plus one slice of results per
+ * worker.
  *
  * What a query's result is depends on its own row and the order of the keys alone, so any split of
  * queries among workers gives the same bits. */

@@ -19,21 +19,25 @@ static void pack_query(const float *q, int64_t size, float scale, float *to)
 
 #if defined(__AVX512F__)
 
-/* Elements [at, at + 16) of 16 keys from `key` on, as far as they go. */
+/* Elements [0, 16) of 16 keys, as far as both go; `is_whole` where both do. */
 VEC_INLINE void exchange_square(const float *k, int64_t token, int64_t keys, int64_t elements,
-                                float *to)
+                                float *to, bool is_whole)
 {
     __mmask16 mask = vec_first(elements < VEC_LANES ? elements : VEC_LANES);
     __m512i x[VEC_LANES];
 
 #pragma GCC unroll 16
     for (int i = 0; i < VEC_LANES; i++) {
-        x[i] = _mm512_maskz_loadu_epi32(i < keys ? mask : 0, k + (i < keys ? i : 0) * token);
+        if (is_whole) {
+            x[i] = _mm512_loadu_si512(k + i * token);
+        } else {
+            x[i] = _mm512_maskz_loadu_epi32(i < keys ? mask : 0, k + (i < keys ? i : 0) * token);
+        }
     }
     attention_exchange(x);
 #pragma GCC unroll 16
     for (int i = 0; i < VEC_LANES; i++) {
-        if (i < elements) {
+        if (is_whole || i < elements) {
             _mm512_storeu_si512(to + i * TILE_COLUMNS, x[i]);
         }
     }
@@ -45,8 +49,13 @@ static void pack_keys(const float *k, int64_t token, int64_t n, int64_t size, fl
         float *panel = to + key / TILE_COLUMNS * TILE_COLUMNS * size + key % TILE_COLUMNS;
 
         for (int64_t at = 0; at < size; at += VEC_LANES) {
-            exchange_square(k + key * token + at, token, n - key, size - at,
-                            panel + at * TILE_COLUMNS);
+            const float *from = k + key * token + at;
+
+            if (n - key >= VEC_LANES && size - at >= VEC_LANES) {
+                exchange_square(from, token, VEC_LANES, VEC_LANES, panel + at * TILE_COLUMNS, true);
+            } else {
+                exchange_square(from, token, n - key, size - at, panel + at * TILE_COLUMNS, false);
+            }
         }
     }
 }

@@ -32,13 +32,13 @@ VEC_INLINE vec_f32 attention_exp2(vec_f32 x)
     __m512i shift = _mm512_slli_epi32((__m512i)sum, 19);
     __m512i entry = _mm512_permutexvar_epi32((__m512i)sum, powers);
     vec_f32 power = (vec_f32)_mm512_maskz_add_epi32(normal, entry, shift);
-    vec_f32 p = vec_fma(f, vec_set(0.0555053838f), vec_set(0.240226522f));
+    vec_f32 p = vec_fma(f, vec_set(0.055503346f), vec_set(0.240234271f));
 
     p = vec_fma(p, f, vec_set(0.693147182f));
     return vec_fma(f * power, p, power);
 #else
-    static const float c[] = {0.693147182f,   0.240226462f,   0.0555034019f,
-                              0.00961828232f, 0.00133995281f, 0.000154034162f};
+    static const float c[] = {0.693147182f,   0.240226477f,   0.0555035993f,
+                              0.00961850584f, 0.00133908063f, 0.000153264627f};
     const vec_f32 rounder = vec_set(12582912.0f); /* 1.5 * 2^23 */
     vec_f32 near = vec_max(x, vec_set(-200.0f));
     vec_f32 n = (near + rounder) - rounder;

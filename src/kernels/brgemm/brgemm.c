@@ -19,6 +19,9 @@ static const isa_variant bf16_variants[] = {
 #ifdef SPRY_HAVE_AVX512BF16
     {"brgemm_bf16_14x32__avx512bf16", ISA_AVX512VNNI, &brgemm_bf16_14x32__avx512bf16},
 #endif
+#ifdef SPRY_HAVE_AMX
+    {"brgemm_bf16_32x32__amx", ISA_AMX, &brgemm_bf16_32x32__amx},
+#endif
 };
 
 static const isa_variant s8_variants[] = {

@@ -141,8 +141,8 @@ typedef struct brgemm_source {
 void brgemm_pack(const brgemm_kernel *kernel, const brgemm_source *source, int64_t taps, int64_t k,
                  int64_t columns, void *packed);
 
-/* The same for one panel of one tap of bytes: fast enough to pack while a product runs. `k_inner` is
- * not used. */
+/* The same for one panel of one tap of bytes: fast enough to pack while a product runs.
+ * `k_inner` is not used. */
 void brgemm_s8_pack_panel(const brgemm_kernel *kernel, const brgemm_source *source, int64_t k,
                           int64_t columns, uint8_t *packed);
 

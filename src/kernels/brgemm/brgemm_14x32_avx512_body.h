@@ -77,8 +77,8 @@ BRGEMM_INLINE void brgemm_fetch_c(const brgemm_tile *t, int rows, int parts)
     }
 }
 
-/* `rows`, `parts` (vectors of columns) and `asks` (for t->next) are constants at every call, so that
- * the sums become registers. */
+/* `rows`, `parts` (vectors of columns) and `asks` (for t->next) are constants at every call, so
+ * that the sums become registers. */
 BRGEMM_INLINE void brgemm_tile_of(const brgemm_tile *t, int rows, int parts, bool asks)
 {
     brgemm_sums sums[MR * 2];

@@ -58,10 +58,15 @@ INLINE void finish(const brgemm_tile *t, int rows, int parts, __m256 sums[MR][PA
                 sums[i][part] = _mm256_add_ps(sums[i][part], _mm256_maskload_ps(residual, lanes));
             }
         }
-        if (f->activate == NULL) { /* the second operand comes back when one is NaN */
+        if (f->activate == NULL && f->lower != -INFINITY) {
+#pragma GCC unroll 6
+            for (int i = 0; i < rows; i++) { /* the second operand comes back when one is NaN */
+                sums[i][part] = _mm256_max_ps(_mm256_set1_ps(f->lower), sums[i][part]);
+            }
+        }
+        if (f->activate == NULL && f->upper != INFINITY) {
 #pragma GCC unroll 6
             for (int i = 0; i < rows; i++) {
-                sums[i][part] = _mm256_max_ps(_mm256_set1_ps(f->lower), sums[i][part]);
                 sums[i][part] = _mm256_min_ps(_mm256_set1_ps(f->upper), sums[i][part]);
             }
         }
@@ -127,6 +132,24 @@ INLINE void store(const brgemm_tile *t, int rows, int parts, __m256 sums[MR][PAR
     }
 }
 
+INLINE void step(const char *top, const char *bottom, int64_t pitch, const float *b, int rows,
+                 int parts, __m256 sums[MR][PARTS])
+{
+    __m256 b0 = _mm256_loadu_ps(b);
+    __m256 b1 = parts > 1 ? _mm256_loadu_ps(b + LANES) : b0;
+
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++) {
+        const char *base = i < MR / 2 ? top : bottom;
+        __m256 a = _mm256_broadcast_ss((const float *)(base + i % (MR / 2) * pitch));
+
+        sums[i][0] = _mm256_fmadd_ps(a, b0, sums[i][0]);
+        if (parts > 1) {
+            sums[i][1] = _mm256_fmadd_ps(a, b1, sums[i][1]);
+        }
+    }
+}
+
 /* `rows` and `parts` (vectors of columns) are constants at every call, so that the accumulators
  * become registers. */
 INLINE void tile_of(const brgemm_tile *t, int rows, int parts)
@@ -150,19 +173,7 @@ INLINE void tile_of(const brgemm_tile *t, int rows, int parts)
         const char *bottom = top + t->a_second;
 
         for (int64_t k = 0; k < t->steps; k++) {
-            __m256 b0 = _mm256_loadu_ps(b);
-            __m256 b1 = parts > 1 ? _mm256_loadu_ps(b + LANES) : b0;
-
-#pragma GCC unroll 6
-            for (int i = 0; i < rows; i++) {
-                const char *base = i < MR / 2 ? top : bottom;
-                __m256 a = _mm256_broadcast_ss((const float *)(base + i % (MR / 2) * pitch));
-
-                sums[i][0] = _mm256_fmadd_ps(a, b0, sums[i][0]);
-                if (parts > 1) {
-                    sums[i][1] = _mm256_fmadd_ps(a, b1, sums[i][1]);
-                }
-            }
+            step(top, bottom, pitch, b, rows, parts, sums);
             top += sizeof(float);
             bottom += sizeof(float);
             b += NR;

@@ -175,7 +175,7 @@ static void run_panel(const brgemm_product_call *call, const block *at, int64_t 
     const brgemm_kernel *kernel = p->kernel;
     int64_t step_bytes = kernel->group * brgemm_size(kernel->type) * kernel->nr;
     const char *a = tile.a;
-    const char *near = tile.next; /* a tile asks for half of a panel */
+    const char *next = tile.next; /* the first two tiles ask for a half each */
     brgemm_finish finish = call->finish;
 
     finish.bias = call->finish.bias != NULL ? call->finish.bias + column : NULL;
@@ -190,9 +190,8 @@ static void run_panel(const brgemm_product_call *call, const block *at, int64_t 
         tile.c = call->c + place;
         tile.rows = (int)least(at->rows - row, kernel->mr);
         finish.residual = call->finish.residual != NULL ? call->finish.residual + place : NULL;
-        /* The first two tiles ask for a half each of the panel that comes next. */
-        tile.next = near != NULL && row / kernel->mr < 2
-                        ? near + row / kernel->mr * at->steps * step_bytes / 2
+        tile.next = next != NULL && row / kernel->mr < 2
+                        ? next + row / kernel->mr * at->steps * step_bytes / 2
                         : NULL;
         kernel->tile(&tile);
     }

@@ -1,12 +1,13 @@
-/* Matrix products over tiles of brgemm: C[m][n] = finish(A[m][k] x B[k][n]), where B is packed once.
+/* Matrix products over tiles of brgemm: C[m][n] = finish(A[m][k] x B[k][n]), where B is packed
+ * once.
  *
  *     brgemm_product_plan -> brgemm_pack (1 tap) -> brgemm_product_run (any number of times, from
  *     several threads on different pieces)
  *
  * A is f32 and is read where it lies. Blocks of it are copied only where they have to be: to become
- * bf16, to make k contiguous, or because rows at their pitch would fight for one set of the cache. A
- * block of A (row_block x step_block) stays in the second-level cache while panels of B pass by, in
- * the order in which they lie in memory. A product of so few rows that they are one tile reads B
+ * bf16, to make k contiguous, or because rows at their pitch would fight for one set of the cache.
+ * A block of A (row_block x step_block) stays in the second-level cache while panels of B pass by,
+ * in the order in which they lie in memory. A product of so few rows that they are one tile reads B
  * once from end to end. */
 #ifndef KERNELS_BRGEMM_BRGEMM_PRODUCT_H
 #define KERNELS_BRGEMM_BRGEMM_PRODUCT_H
@@ -45,8 +46,8 @@ typedef struct brgemm_product {
 void brgemm_product_plan(const brgemm_product_problem *problem, const brgemm_kernel *kernel,
                          int workers, brgemm_product *p);
 
-/* Steps [step, step + steps) of panel number `panel` of B, packed to `to`; `step` is a multiple of the
- * unit, and whole units may be written. */
+/* Steps [step, step + steps) of panel number `panel` of B, packed to `to`; `step` is a multiple of
+ * the unit, and whole units may be written. */
 typedef void brgemm_product_unpack(const void *context, int64_t panel, int64_t step, int64_t steps,
                                    void *to);
 

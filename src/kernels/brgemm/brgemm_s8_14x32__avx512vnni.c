@@ -1,4 +1,5 @@
-/* AVX-512 VNNI tile of bytes: one instruction multiplies 64 pairs and adds them to 16 sums, exactly.
+/* AVX-512 VNNI tile of bytes: one instruction multiplies 64 pairs and adds them to 16 sums,
+ * exactly.
  *
  * The usual finish of whole tiles, bytes by factors below 1, works on the sums where they are;
  * everything else goes through memory, where rows can be looped over. */

@@ -13,6 +13,7 @@ extern const brgemm_kernel brgemm_s8_14x32__avx512vnni;
 extern const brgemm_kernel brgemm_f32_6x16__avx2;
 extern const brgemm_kernel brgemm_f32_14x32__avx512;
 extern const brgemm_kernel brgemm_bf16_14x32__avx512bf16;
+extern const brgemm_kernel brgemm_bf16_32x32__amx;
 
 /* Where row `row` of a tile begins. */
 static inline const char *brgemm_a_row(const brgemm_tile *t, int row, int mr)

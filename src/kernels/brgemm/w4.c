@@ -35,8 +35,8 @@ static uint32_t code_at(const w4_source *s, int64_t k, int64_t column)
     return ((uint32_t)s->codes[at / 2] >> (at % 2 * 4) ^ s->flip) & 0xF;
 }
 
-/* One group of one column; `to` is the column's place in the record. Codes beyond k are zero points,
- * though what they multiply is zero. */
+/* One group of one column; `to` is the column's place in the record. Codes beyond k are zero
+ * points, though what they multiply is zero. */
 static void pack_group(const w4_kernel *kernel, const w4_source *s, int64_t first, int64_t count,
                        int64_t column, int group, uint32_t *to)
 {

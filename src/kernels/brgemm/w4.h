@@ -1,12 +1,12 @@
-/* Products of rows of f32 with weights of four bits, which share a scale and a zero point per group of
- * consecutive k (32, 64, 128, ...):
+/* Products of rows of f32 with weights of four bits, which share a scale and a zero point per group
+ * of consecutive k (32, 64, 128, ...):
  *
  *     C[row][column] = bias[column] + sum over k of A[row][k] * W[k][column]
  *     W[k][column]   = scale[k / group][column] * (code[k][column] - zero[k / group][column])
  *
- * The weights are packed once and are read as they are, so that a product of few rows takes the time
- * of reading half a byte per weight. Products of many rows unpack a block of weights to floats and
- * multiply by the tiles of brgemm.
+ * The weights are packed once and are read as they are, so that a product of few rows takes the
+ * time of reading half a byte per weight. Products of many rows unpack a block of weights to floats
+ * and multiply by the tiles of brgemm.
  *
  *   packed: panels of `nr` columns; a panel is one record per group: scales [nr], zeros - 8 [nr]
  *           (left out when all are 8), codes [group / 8][nr] of 32 bits, each eight k of a column:
@@ -34,9 +34,10 @@ static inline int w4_shift(int step)
     return (step / 2 + step % 2 * (W4_WORD / 2)) * 4;
 }
 
-/* Weights in memory: element (k, column) is nibble k * k_stride + column * column_stride of `codes`,
- * low half of a byte first, XORed with `flip` (8 turns signed codes into codes of zero point 8).
- * Scales and zeros: element group * group_stride + column * scale_stride; zeros NULL: all 8. */
+/* Weights in memory: element (k, column) is nibble k * k_stride + column * column_stride of
+ * `codes`, low half of a byte first, XORed with `flip` (8 turns signed codes into codes of zero
+ * point 8). Scales and zeros: element group * group_stride + column * scale_stride; zeros NULL: all
+ * 8. */
 typedef struct w4_source {
     const uint8_t *codes;
     int64_t k_stride, column_stride;

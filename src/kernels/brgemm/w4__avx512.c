@@ -1,5 +1,5 @@
-/* AVX-512 tile of up to 4 rows x 32 columns of weights of four bits: a shift brings a code to the low
- * bits of each lane, and a permutation looks its value up (it reads no other bits). */
+/* AVX-512 tile of up to 4 rows x 32 columns of weights of four bits: a shift brings a code to the
+ * low bits of each lane, and a permutation looks its value up (it reads no other bits). */
 #include <immintrin.h>
 
 #include "kernels/brgemm/w4_variants.h"

@@ -42,16 +42,15 @@ typedef enum conv_nhwc_way {
     CONV_NHWC_WAYS
 } conv_nhwc_way;
 
-/* What is to be computed. `shape.channels` are those of one group. */
+/* What is to be computed. `shape.channels` are those of one group. All sizes are at least 1. */
 typedef struct conv_nhwc_problem {
     conv_f32_shape shape;
     int64_t batch;
     int64_t groups;
     int64_t filters; /* of one group */
     brgemm_type type;
-    size_t result_size; /* bytes of an element of the output */
-    bool
-        input_is_planar; /* f32 input lies [channels][height][width]: one group, a way that copies */
+    size_t result_size;   /* bytes of an element of the output */
+    bool input_is_planar; /* f32 input lies [channels][height][width]: one group */
 } conv_nhwc_problem;
 
 /* How: immutable, holds no memory. */

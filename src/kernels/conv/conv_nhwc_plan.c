@@ -19,8 +19,8 @@ static bool reads_in_place(const conv_nhwc *c)
            p->type != BRGEMM_BF16 && !p->input_is_planar;
 }
 
-/* Rows of a tile at a pitch that is a multiple of this fall in one set of a first-level cache, which
- * holds fewer lines than a tile has rows. */
+/* Rows of a tile at a pitch that is a multiple of this fall in one set of a first-level cache,
+ * which holds fewer lines than a tile has rows. */
 enum { ALIAS = 4096, WAYS = 8 };
 
 static int64_t avoid_alias(int64_t pitch, int64_t step)
@@ -236,7 +236,7 @@ static double tiles_of(const conv_nhwc *c, int64_t rows)
 
 static double piece_cost(const conv_nhwc *c, int64_t rows, int64_t filters)
 {
-    enum { PER_PIECE = 500 };
+    enum { PER_PIECE = 500, PER_ROW = 20 };
     const double far = 0.04; /* per byte read for the first time */
     int64_t nr = c->kernel->nr;
     double tiles = tiles_of(c, rows);
@@ -245,7 +245,8 @@ static double piece_cost(const conv_nhwc *c, int64_t rows, int64_t filters)
     double a_bytes = (double)a_bytes_of(c, rows);
     double panel_bytes = (double)c->panel_bytes;
     double tile_bytes = a_bytes / tiles;
-    double cost = piece_copy_cost(c, rows) + PER_PIECE;
+    bool has_rows = c->way == CONV_NHWC_ROW || c->way == CONV_NHWC_KWMERGE;
+    double cost = piece_copy_cost(c, rows) + PER_PIECE + (has_rows ? (double)rows * PER_ROW : 0);
 
     cost += tiles * ((double)(filters / nr) * tile_cost(c, pixels / tiles, nr) +
                      (filters % nr != 0 ? tile_cost(c, pixels / tiles, filters % nr) : 0));

@@ -40,7 +40,8 @@ typedef struct panel {
     const char *next_b; /* of the panel that comes when all pixels are done, or NULL */
     int64_t tap_bytes;
     int64_t bytes;
-    bool is_first; /* of the piece */
+    int64_t index; /* within the piece; -1: none yet */
+    int64_t tiles; /* computed since it was set */
 } panel;
 
 /* What all panels have in common. */
@@ -60,9 +61,13 @@ static void start_panels(const grid *g, panel *p)
                             .c_pitch = call->y_pitch,
                             .c_second = call->y_pitch * (c->kernel->mr / 2),
                             .finish = &p->finish};
+    p->index = -1;
     p->bytes = c->panel_bytes;
     p->tap_bytes = c->panel_bytes / c->taps;
 }
+
+/* Panels asked for early share the second-level cache with the one in use. */
+enum { EARLY_BYTES = 256 << 10 };
 
 /* Panel `index` of the piece; the next one follows when `is_alone` with all pixels. */
 static void set_panel(const grid *g, int64_t index, bool is_alone, panel *p)
@@ -80,8 +85,11 @@ static void set_panel(const grid *g, int64_t index, bool is_alone, panel *p)
     p->residual = f->residual != NULL ? f->residual + channel : NULL;
     p->y = (char *)call->y + channel * (int64_t)c->problem.result_size;
     p->b = piece->packed + index * c->panel_bytes;
-    p->next_b = is_alone && done + c->kernel->nr < piece->filters ? p->b + p->bytes : NULL;
-    p->is_first = index == 0;
+    p->next_b = is_alone && done + c->kernel->nr < piece->filters && p->bytes <= EARLY_BYTES
+                    ? p->b + p->bytes
+                    : NULL;
+    p->index = index;
+    p->tiles = 0;
     p->tile.columns = (int)conv_nhwc_least(piece->filters - done, c->kernel->nr);
 }
 
@@ -164,14 +172,14 @@ static void trim(const grid *g, int64_t *begin, int64_t *end)
     }
 }
 
-/* What is wanted soon while tile `t`, which ends at pixel `end`, is computed: the next panel's
+/* What is wanted soon, while the tile that ends at pixel `end` is computed: the next panel's
  * weights, half of them during each of two tiles, or pixels that no tile has read yet. */
-static const void *soon(const grid *g, const run *r, const panel *p, int64_t t, int64_t end)
+static const void *soon(const grid *g, const run *r, const panel *p, int64_t end)
 {
-    if (t < 2 && p->next_b != NULL) {
-        return p->next_b + t * p->bytes / 2;
+    if (p->tiles < 2 && p->next_b != NULL) {
+        return p->next_b + p->tiles * p->bytes / 2;
     }
-    return g->asks && p->is_first && end < r->pixels ? r->a + end * g->pitch : NULL;
+    return g->asks && p->index == 0 && end < r->pixels ? r->a + end * g->pitch : NULL;
 }
 
 /* A run, cut into full tiles or, where that would leave few pixels for the last, equal ones. Panels
@@ -193,9 +201,12 @@ static void run_pixels(const grid *g, const run *r, int64_t first, int64_t last,
         done = end;
         trim(g, &begin, &end);
         for (int64_t i = first; i < last && begin < end; i++) {
-            set_panel(g, i, last - first == 1, p);
-            p->tile.next = soon(g, r, p, t, end);
+            if (i != p->index) {
+                set_panel(g, i, last - first == 1, p);
+            }
+            p->tile.next = soon(g, r, p, end);
             run_tile(g, r, begin, end, p);
+            p->tiles++;
         }
     }
 }

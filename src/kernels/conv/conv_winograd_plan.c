@@ -13,7 +13,7 @@ enum {
     FAR_BYTES_PER_CYCLE = 6,   /* of weights from memory */
     NEAR_BYTES_PER_CYCLE = 16, /* from the last cache, which holds: */
     NEAR_ALWAYS = 2 << 20,     /* weights of this size: small layers make small networks */
-    NEAR_AGAIN = 8 << 20,      /* and of this size when they are read again */
+    NEAR_AGAIN = 16 << 20,     /* and of this size when they are read again */
     USABLE_CACHE = 768 << 10,  /* of a core's second-level cache, for windows and products */
     FLOATS_PER_CYCLE = 16,     /* multiplied and added */
     CYCLES_PER_CALL = 120,     /* of the kernel, for its stores and set-up */
@@ -114,10 +114,13 @@ static double cost_of(const conv_winograd *c, int workers)
     double total = (double)pieces_of(c->pieces, workers) * piece;
 
     if (c->shared) {
+        double bytes = (double)sizeof(float) * c->positions * (double)(c->tiles * c->image_pitch);
+
         total += (double)c->tiles * window / workers + CYCLES_PER_JOIN;
+        total += bytes > (double)USABLE_CACHE ? 2 * bytes / NEAR_BYTES_PER_CYCLE / workers : 0;
     }
     if (block_bytes > (double)USABLE_CACHE) {
-        total += 2 * block_bytes * (double)blocks / NEAR_BYTES_PER_CYCLE / workers;
+        total += 4 * block_bytes * (double)blocks / NEAR_BYTES_PER_CYCLE / workers;
     }
     return total;
 }

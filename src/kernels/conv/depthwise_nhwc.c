@@ -1,5 +1,5 @@
-/* Plans, packing and cutting of channels-last depthwise convolutions, the portable kernel for floats
- * and its list of variants. */
+/* Plans, packing and cutting of channels-last depthwise convolutions, the portable kernel for
+ * floats and its list of variants. */
 #include "kernels/conv/depthwise_nhwc.h"
 
 #include <string.h>

@@ -93,8 +93,8 @@ typedef struct depthwise_nhwc {
 void depthwise_nhwc_plan(const depthwise_nhwc_problem *problem, const depthwise_nhwc_kernel *kernel,
                          int workers, depthwise_nhwc *d);
 
-/* Packs weights [output channels][depth][kernel_h][kernel_w] into packed_bytes at `packed`: floats, or
- * bytes that are XORed with `flip` and made less by `zero`. */
+/* Packs weights [output channels][depth][kernel_h][kernel_w] into packed_bytes at `packed`: floats,
+ * or bytes that are XORed with `flip` and made less by `zero`. */
 void depthwise_nhwc_pack(const depthwise_nhwc *d, const void *weights, uint8_t flip, int32_t zero,
                          void *packed);
 

@@ -1,9 +1,9 @@
 /* The body of the channels-last depthwise kernels, compiled once per width of vectors by the files
  * that include it.
  *
- * A strip is a few columns of the output by a block of channels; the sums of one of its rows stay in
- * registers. A pixel of the input is loaded once per kernel row and multiplied for each output that
- * sees it, and going down a strip its rows stay in the first cache. */
+ * A strip is a few columns of the output by a block of channels; the sums of one of its rows stay
+ * in registers. A pixel of the input is loaded once per kernel row and multiplied for each output
+ * that sees it, and going down a strip its rows stay in the first cache. */
 #ifndef KERNELS_CONV_DEPTHWISE_NHWC_BODY_H
 #define KERNELS_CONV_DEPTHWISE_NHWC_BODY_H
 
@@ -124,7 +124,7 @@ VEC_INLINE void dw_store(float *to, vec_f32 x, int lanes, int v, dw_care care)
     }
 }
 
-/* What becomes of a strip's sums: the finish, kept where the compiler sees that nobody writes it. */
+/* What becomes of a strip's sums: the finish, where the compiler sees that nobody writes it. */
 typedef struct dw_ending {
     vec_f32 bias[DW_VECTORS];
     vec_f32 lower, upper;
@@ -247,10 +247,19 @@ VEC_INLINE vec_f32 dw_hold(vec_f32 x)
     return x;
 }
 
+/* A kernel row of known width, as far as lanes see it. */
+typedef struct dw_taps {
+    const float *weights;
+    int64_t tap;   /* floats from kernel column to kernel column */
+    int64_t block; /* and from block to block */
+    bool spread;
+    vec_i32 where; /* channels that the lanes read, when they are spread */
+} dw_taps;
+
 /* Adds a kernel row of known width and stride; `in` is the first pixel's first column, and at most
  * `width` columns after it do not exist. */
-VEC_INLINE void dw_add_row(const dw_strip *s, const float *in, int64_t pixel, const float *weights,
-                           int64_t block, int width, int stride, dw_care care, dw_sums sum)
+VEC_INLINE void dw_add_row(const dw_strip *s, const float *in, int64_t pixel, const dw_taps *taps,
+                           int width, int stride, dw_care care, dw_sums sum)
 {
     const int64_t begin = s->begin;
     const int64_t end = s->end;
@@ -260,7 +269,7 @@ VEC_INLINE void dw_add_row(const dw_strip *s, const float *in, int64_t pixel, co
     for (int q = 0; q < width; q++) {
 #pragma GCC unroll 4
         for (int v = 0; v < dw_vectors(care); v++) {
-            weight[q][v] = vec_load(weights + q * DW_LANES + v * block);
+            weight[q][v] = vec_load(taps->weights + q * taps->tap + v * taps->block);
             if (width <= DW_MOST_HELD) {
                 weight[q][v] = dw_hold(weight[q][v]);
             }
@@ -278,7 +287,8 @@ VEC_INLINE void dw_add_row(const dw_strip *s, const float *in, int64_t pixel, co
         }
 #pragma GCC unroll 4
         for (int v = 0; v < dw_vectors(care); v++) {
-            x[v] = dw_hold(dw_load(in, s->lanes, v, care));
+            x[v] = dw_hold(taps->spread ? dw_spread(s, in, taps->where)
+                                        : dw_load(in, s->lanes, v, care));
         }
 #pragma GCC unroll 64
         for (int q = 0; q < width; q++) {
@@ -294,23 +304,35 @@ VEC_INLINE void dw_add_row(const dw_strip *s, const float *in, int64_t pixel, co
     }
 }
 
-VEC_INLINE void dw_known(const dw_strip *s, int width, int stride, dw_care care)
+VEC_INLINE void dw_known(const dw_strip *s, int width, int stride, dw_care care, bool spread)
 {
     const conv_f32_shape shape = s->band->problem->shape;
     const int64_t pixel = shape.channels;
     const int64_t pitch = shape.dilation_h * shape.in_w * pixel;
-    const int64_t block = shape.kernel_h * width * DW_LANES;
+    const int64_t depth = spread ? s->band->problem->depth : 1;
     const dw_ending ending = dw_ending_of(s, care);
 
     for (int64_t row = 0; row < s->band->rows; row++) {
         dw_rows rows = dw_rows_of(s, &shape, s->band->row + row);
         const float *in = rows.in + s->column * pixel;
+        dw_taps taps = {rows.weights, depth * DW_LANES, shape.kernel_h * width * DW_LANES, spread,
+                        s->spread};
         dw_sums sum;
 
         dw_clear(care, sum);
         for (int64_t r = 0; r < rows.count; r++) {
-            dw_add_row(s, in, pixel, rows.weights + r * width * DW_LANES, block, width, stride,
-                       care, sum);
+            if (spread) {
+                taps.weights = rows.weights + r * width * taps.tap;
+                taps.where = s->spread;
+                for (int64_t channel = 0; channel < depth; channel++) {
+                    dw_add_row(s, in, pixel, &taps, width, stride, care, sum);
+                    taps.weights += DW_LANES;
+                    taps.where += vec_set_i32(1);
+                }
+            } else {
+                dw_add_row(s, in, pixel, &taps, width, stride, care, sum);
+                taps.weights += width * DW_LANES;
+            }
             in += pitch;
         }
         dw_finish(&ending, row, care, sum);
@@ -404,21 +426,23 @@ typedef struct dw_functions {
 } dw_functions;
 
 /* clang-format off */
-static void dw_3x1_whole(const dw_strip *s) { dw_known(s, 3, 1, DW_WHOLE); }
-static void dw_3x2_whole(const dw_strip *s) { dw_known(s, 3, 2, DW_WHOLE); }
-static void dw_5x1_whole(const dw_strip *s) { dw_known(s, 5, 1, DW_WHOLE); }
-static void dw_5x2_whole(const dw_strip *s) { dw_known(s, 5, 2, DW_WHOLE); }
-static void dw_7x1_whole(const dw_strip *s) { dw_known(s, 7, 1, DW_WHOLE); }
-static void dw_3x1_edge(const dw_strip *s) { dw_known(s, 3, 1, DW_EDGE); }
-static void dw_3x2_edge(const dw_strip *s) { dw_known(s, 3, 2, DW_EDGE); }
-static void dw_5x1_edge(const dw_strip *s) { dw_known(s, 5, 1, DW_EDGE); }
-static void dw_5x2_edge(const dw_strip *s) { dw_known(s, 5, 2, DW_EDGE); }
-static void dw_7x1_edge(const dw_strip *s) { dw_known(s, 7, 1, DW_EDGE); }
-static void dw_3x1_part(const dw_strip *s) { dw_known(s, 3, 1, DW_PART); }
-static void dw_3x2_part(const dw_strip *s) { dw_known(s, 3, 2, DW_PART); }
-static void dw_5x1_part(const dw_strip *s) { dw_known(s, 5, 1, DW_PART); }
-static void dw_5x2_part(const dw_strip *s) { dw_known(s, 5, 2, DW_PART); }
-static void dw_7x1_part(const dw_strip *s) { dw_known(s, 7, 1, DW_PART); }
+static void dw_3x1_whole(const dw_strip *s) { dw_known(s, 3, 1, DW_WHOLE, false); }
+static void dw_3x2_whole(const dw_strip *s) { dw_known(s, 3, 2, DW_WHOLE, false); }
+static void dw_5x1_whole(const dw_strip *s) { dw_known(s, 5, 1, DW_WHOLE, false); }
+static void dw_5x2_whole(const dw_strip *s) { dw_known(s, 5, 2, DW_WHOLE, false); }
+static void dw_7x1_whole(const dw_strip *s) { dw_known(s, 7, 1, DW_WHOLE, false); }
+static void dw_3x1_edge(const dw_strip *s) { dw_known(s, 3, 1, DW_EDGE, false); }
+static void dw_3x2_edge(const dw_strip *s) { dw_known(s, 3, 2, DW_EDGE, false); }
+static void dw_5x1_edge(const dw_strip *s) { dw_known(s, 5, 1, DW_EDGE, false); }
+static void dw_5x2_edge(const dw_strip *s) { dw_known(s, 5, 2, DW_EDGE, false); }
+static void dw_7x1_edge(const dw_strip *s) { dw_known(s, 7, 1, DW_EDGE, false); }
+static void dw_3x1_part(const dw_strip *s) { dw_known(s, 3, 1, DW_PART, false); }
+static void dw_3x2_part(const dw_strip *s) { dw_known(s, 3, 2, DW_PART, false); }
+static void dw_5x1_part(const dw_strip *s) { dw_known(s, 5, 1, DW_PART, false); }
+static void dw_5x2_part(const dw_strip *s) { dw_known(s, 5, 2, DW_PART, false); }
+static void dw_7x1_part(const dw_strip *s) { dw_known(s, 7, 1, DW_PART, false); }
+static void dw_3x1_spread(const dw_strip *s) { dw_known(s, 3, 1, DW_PART, true); }
+static void dw_3x2_spread(const dw_strip *s) { dw_known(s, 3, 2, DW_PART, true); }
 static void dw_any_whole(const dw_strip *s) { dw_any(s, DW_WHOLE, false, true); }
 static void dw_any_edge(const dw_strip *s) { dw_any(s, DW_EDGE, false, false); }
 static void dw_any_part(const dw_strip *s) { dw_any(s, DW_PART, false, false); }
@@ -447,6 +471,11 @@ static inline dw_functions dw_choose(const depthwise_nhwc_problem *p)
 
     bool is_plain = p->shape.dilation_w == 1 && p->shape.pad_w <= p->shape.kernel_w;
 
+    if (dw_spreads(p) && is_plain && p->shape.kernel_w == 3 && p->shape.stride_w <= 2) {
+        void (*strip)(const dw_strip *) = p->shape.stride_w == 1 ? dw_3x1_spread : dw_3x2_spread;
+
+        return (dw_functions){{NULL, NULL, strip}, strip};
+    }
     if (dw_spreads(p)) {
         return (dw_functions){{NULL, NULL, dw_spread_edge}, dw_spread_inside};
     }

@@ -1,5 +1,5 @@
-/* The channels-last depthwise kernel for bytes with AVX2: bytes are widened to 16 bits and two kernel
- * rows summed per instruction, so that weights with a zero point fit too. */
+/* The channels-last depthwise kernel for bytes with AVX2: bytes are widened to 16 bits and two
+ * kernel rows summed per instruction, so that weights with a zero point fit too. */
 #include "kernels/conv/depthwise_nhwc_variants.h"
 
 #include <string.h>

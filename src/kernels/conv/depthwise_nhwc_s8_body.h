@@ -1,9 +1,9 @@
 /* The body of the channels-last depthwise kernels for bytes, compiled once per instruction set and
  * width of registers by the files that include it.
  *
- * Kernel rows are interleaved, so that a 32-bit lane holds those that one instruction sums: a column
- * is interleaved once and multiplied for every output that sees it, while the sums of these outputs
- * take turns in registers along the row.
+ * Kernel rows are interleaved, so that a 32-bit lane holds those that one instruction sums: a
+ * column is interleaved once and multiplied for every output that sees it, while the sums of these
+ * outputs take turns in registers along the row.
  *
  * Before the inclusion: DS_GROUP (rows that an instruction sums, 4 or 2), DS_HOLDS_WEIGHTS (there
  * are registers for those of small kernels), the type ds_vector with the operations of

@@ -13,8 +13,8 @@ extern const depthwise_nhwc_kernel depthwise_nhwc_s8_64__avx512vnni;
 extern const isa_variant depthwise_nhwc_s8_variants[];
 extern const int depthwise_nhwc_s8_variant_count;
 
-/* Where a channel of a block of `lanes` lies among its sums and packed weights: as bytes come to lie
- * that are interleaved twice within each 128 bits of a register. */
+/* Where a channel of a block of `lanes` lies among its sums and packed weights: as bytes come to
+ * lie that are interleaved twice within each 128 bits of a register. */
 static inline int depthwise_nhwc_s8_place(int channel, int lanes)
 {
     return channel % 16 / 4 * (lanes / 4) + channel / 16 * 4 + channel % 4;

@@ -1,8 +1,8 @@
 /* Activations without parameters, for results that have just been computed: brgemm_activation is
  * this signature.
  *
- * Every function reads n >= 0 floats and writes n; `to` may be `from`. NaN gives NaN. How exact they
- * are stands in elementwise_f32_math.h; those of straight lines round like f32 arithmetic. */
+ * Every function reads n >= 0 floats and writes n; `to` may be `from`. NaN gives NaN. How exact
+ * they are stands in elementwise_f32_math.h; those of straight lines round like f32 arithmetic. */
 #ifndef KERNELS_ELEMENTWISE_ACTIVATION_F32_H
 #define KERNELS_ELEMENTWISE_ACTIVATION_F32_H
 

@@ -1,5 +1,5 @@
-/* AMX: four tiles of 16 x 16 sums, two tiles of either factor. One instruction multiplies 16 rows of
- * 64 bytes by 16 columns of 64 bytes. */
+/* AMX: four tiles of 16 x 16 sums, two tiles of either factor. One instruction multiplies 16 rows
+ * of 64 bytes by 16 columns of 64 bytes. */
 #include <immintrin.h>
 #include <string.h>
 
