@@ -1,0 +1,60 @@
+#!/bin/bash
+# spry quantize on the network of glyphs, as people use it.
+# shellcheck source=tests/cli/_common.sh
+. "$SPRY_SOURCE_DIR/tests/cli/_common.sh"
+glyphs=$SPRY_SOURCE_DIR/examples/glyphs
+model=$glyphs/glyphs.onnx
+data=(--data "npz:$glyphs/test.npz" --preprocess unit)
+
+# Weights alone: smaller at every width, hardly worse at 4 bits, and better than nearest at 3.
+expect 0 quantize "$model" -o w4.onnx --weight-bits 4 --no-bench "${data[@]}" --json
+json out 'd["schema"] == 1 and d["method"] == "squant" and d["weight_bits"] == 4'
+json out 'd["after"]["bytes"] * 2.5 < d["before"]["bytes"]'
+json out 'd["before"]["top1"] - d["after"]["top1"] < 0.02'
+json out 'all(l["sqnr_db"] > 10 and l["bits"] == 4 for l in d["layers"]) and not d["skipped"]'
+json out 'all(l["channel_error_after"] <= 0.5 for l in d["layers"] if l["kernel_flips"])'
+expect 0 quantize "$model" -o s3.onnx -w 3 --no-bench "${data[@]}" --json
+cp out s3.json
+expect 0 quantize "$model" -o n3.onnx -w 3 -m nearest --no-bench "${data[@]}" --json
+cp out n3.json
+python3 -c 'import json,sys; s,n = (json.load(open(f))["after"]["top1"] for f in sys.argv[1:]); sys.exit(s < n)' \
+    s3.json n3.json || fail "squant is worse than nearest at 3 bits"
+
+# The same bytes for any number of threads.
+expect 0 quantize "$model" -o one.onnx -w 4 --no-bench --threads 1
+expect 0 quantize "$model" -o two.onnx -w 4 --no-bench --threads 2
+cmp one.onnx two.onnx || fail "threads change the result"
+
+# Weights and activations: runs in integers, the accuracy stays.
+expect 0 quantize "$model" -o w8a8.onnx -a 8 -c "npz:$glyphs/test.npz" --samples 64 --no-bench \
+    "${data[@]}" --max-drop 1 --report report.json
+contains out "activations of 8 bits"
+contains out "worst layers"
+json report.json 'd["activations"] > 4 and d["after"]["top1"] > 0.97'
+expect 0 bench w8a8.onnx --runs 3 --json
+json out 'any("s8" in o["kernel"] for o in d["ops"])'
+expect 0 quantize "$model" -o timed.onnx -w 8 --json
+json out 'd["speed_up"] > 0 and d["before"]["median_ms"] > 0'
+
+# What does not work says why, and leaves nothing behind.
+expect 2 quantize "$model"
+contains err "--output"
+expect 2 quantize "$model" -o w4.onnx
+contains err "--force"
+expect 2 quantize "$model" -o no.onnx --method best
+contains err "squant, nearest"
+expect 2 quantize "$model" -o no.onnx --weight-bits 9
+expect 2 quantize "$model" -o no.onnx -a 8
+contains err "calibrate"
+expect 2 quantize "$model" -o no.onnx --max-drop 1
+contains err "--data"
+expect 3 quantize w8a8.onnx -o no.onnx
+contains err "quantized already"
+expect 4 quantize "$models/sum.onnx" -o no.onnx
+contains err "to quantize"
+expect 6 quantize "$model" -o missing/no.onnx --no-bench
+[ ! -e no.onnx ] || fail "a file was left behind"
+expect 1 quantize "$model" -o bad.onnx -w 2 -m nearest --no-bench "${data[@]}" --max-drop 0.1
+contains err "points"
+expect 0 quantize "$model" -o part.onnx --exclude "/classify/Gemm" --no-bench --json
+json out 'd["skipped"][0]["reason"] == "excluded"'

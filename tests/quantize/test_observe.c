@@ -1,0 +1,112 @@
+/* Streaming ranges of activations. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "quantize/observe.h"
+#include "spry/random.h"
+
+enum { COUNT = 4000 };
+
+static observer first, second;
+
+static void worked_example(void **state)
+{
+    static const float x[] = {-1.0f, -0.6f, 0.0f, 0.5f, 2.0f};
+    qdq_grid grid;
+
+    (void)state;
+    memset(&first, 0, sizeof first);
+    observe(&first, x, 5);
+    grid = observe_grid(&first, OBSERVE_MINMAX, SPRY_DTYPE_U8);
+    assert_float_equal(grid.step, 3.0f / 255.0f, 1e-9);
+    assert_int_equal(grid.zero, 85);
+    grid = observe_grid(&first, OBSERVE_MINMAX, SPRY_DTYPE_I8);
+    assert_int_equal(grid.zero, 85 - 128);
+}
+
+/* Neither the order of numbers nor how they are cut into calls matters. */
+static void order_does_not_matter(void **state)
+{
+    spry_random r = spry_random_stream(3, 0);
+    float *x = malloc(COUNT * sizeof *x);
+
+    (void)state;
+    memset(&first, 0, sizeof first);
+    memset(&second, 0, sizeof second);
+    for (int i = 0; i < COUNT; i++) {
+        x[i] = (float)(spry_random_normal(&r) * exp2(spry_random_normal(&r) * 3.0));
+    }
+    observe(&first, x, COUNT);
+    for (int i = COUNT; i > 0; i -= 7) {
+        int begin = i > 7 ? i - 7 : 0;
+
+        observe(&second, x + begin, i - begin);
+    }
+    assert_int_equal(first.count, COUNT);
+    assert_memory_equal(first.bins, second.bins, sizeof first.bins);
+    assert_float_equal(first.reach, second.reach, 0.0);
+    assert_float_equal(first.low, second.low, 0.0);
+    assert_float_equal(first.high, second.high, 0.0);
+    free(x);
+}
+
+/* A few outliers cost the extremes, not everybody's precision. */
+static void outliers_are_cut(void **state)
+{
+    spry_random r = spry_random_stream(5, 0);
+    float step[3];
+
+    (void)state;
+    memset(&first, 0, sizeof first);
+    for (int i = 0; i < 100 * COUNT; i++) {
+        float x = (float)spry_random_normal(&r);
+
+        x = i == COUNT ? 60.0f : x;
+        observe(&first, &x, 1);
+    }
+    for (int range = OBSERVE_MINMAX; range <= OBSERVE_MSE; range++) {
+        step[range] = observe_grid(&first, (observe_range)range, SPRY_DTYPE_U8).step;
+    }
+    assert_true(step[OBSERVE_MINMAX] > 60.0f / 255.0f);
+    assert_true(step[OBSERVE_PERCENTILE] < 9.0f / 255.0f);
+    assert_true(step[OBSERVE_MSE] < step[OBSERVE_MINMAX]);
+}
+
+static void odd_numbers(void **state)
+{
+    static const float x[] = {NAN, INFINITY, -INFINITY, 1.0f};
+    static const float zeros[] = {0.0f, 0.0f};
+    qdq_grid grid;
+
+    (void)state;
+    memset(&first, 0, sizeof first);
+    grid = observe_grid(&first, OBSERVE_MSE, SPRY_DTYPE_U8);
+    assert_float_equal(grid.step, 1.0f, 0.0);
+    observe(&first, zeros, 2);
+    grid = observe_grid(&first, OBSERVE_MSE, SPRY_DTYPE_U8);
+    assert_float_equal(grid.step, 1.0f, 0.0);
+    assert_int_equal(grid.zero, 0);
+    observe(&first, x, 4);
+    assert_int_equal(first.odd, 3);
+    grid = observe_grid(&first, OBSERVE_MINMAX, SPRY_DTYPE_U8);
+    assert_float_equal(grid.step, 1.0f / 255.0f, 1e-9);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(worked_example),
+        cmocka_unit_test(order_does_not_matter),
+        cmocka_unit_test(outliers_are_cut),
+        cmocka_unit_test(odd_numbers),
+    };
+
+    return cmocka_run_group_tests_name("quantize/observe", tests, NULL, NULL);
+}
