@@ -13,6 +13,7 @@
 #include "spry/model.h"
 #include "spry/preprocess.h"
 #include "spry/progress.h"
+#include "spry/quantize.h"
 #include "spry/random.h"
 #include "spry/session.h"
 #include "spry/status.h"

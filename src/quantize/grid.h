@@ -2,8 +2,8 @@
  *
  *     value = (code - zero) * step          code in [low, high]
  *
- * A weight tensor is seen as [outputs][inputs][taps], dense: taps are the positions of a convolution
- * kernel, 1 for products. Each output channel has its own step and zero point. */
+ * A weight tensor is seen as [outputs][inputs][taps], dense: taps are the positions of a
+ * convolution kernel, 1 for products. Each output channel has its own step and zero point. */
 #ifndef QUANTIZE_GRID_H
 #define QUANTIZE_GRID_H
 

@@ -9,8 +9,8 @@
 
 enum { OBSERVE_BINS = 4096 };
 
-/* Bins cover [-reach, reach); reach is a power of two that doubles when a number lies outside, which
- * merges bins by pairs. The order of numbers therefore does not matter. */
+/* Bins cover [-reach, reach); reach is a power of two that doubles when a number lies outside,
+ * which merges bins by pairs. The order of numbers therefore does not matter. */
 typedef struct observer {
     int64_t count;
     float low, high; /* of all finite numbers so far */

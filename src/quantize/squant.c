@@ -108,7 +108,8 @@ static int64_t gather_rounded(const squant_channel *c, int64_t begin, int64_t en
         bool fits = step > 0 ? (error < 0.0f) & (x < (float)c->limits.high)
                              : (error > 0.0f) & (x > (float)c->limits.low);
 
-        /* Written in any case: whether an element fits is a coin's throw that no branch predicts. */
+        /* Written in any case: whether an element fits is a coin's throw that no branch predicts.
+         */
         pool[count] = (squant_entry){priority(error, i), (int32_t)i, step};
         count += fits;
     }

@@ -2,8 +2,8 @@
  *
  * Rounding every weight to the nearest code leaves an error per kernel and per output channel that
  * adds up over pixels and channels. SQuant rounds some weights the other way, so that the errors of
- * each kernel (stage K) and of each output channel (stage C) sum to at most half a step, at the least
- * possible squared error. It needs neither data nor gradients. */
+ * each kernel (stage K) and of each output channel (stage C) sum to at most half a step, at the
+ * least possible squared error. It needs neither data nor gradients. */
 #ifndef QUANTIZE_SQUANT_H
 #define QUANTIZE_SQUANT_H
 
