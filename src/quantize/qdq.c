@@ -187,7 +187,7 @@ spry_status qdq_replace_activation(graph *g, int32_t id, const qdq_grid *grid, i
     int32_t node_count = g->node_count;
     int32_t inputs[3] = {id};
     int32_t node;
-    int32_t codes;
+    int32_t codes = GRAPH_NONE;
     spry_status status =
         add_constant(g, name, "scale", SPRY_DTYPE_F32, 0, NULL, &grid->step, &inputs[1], error);
 
