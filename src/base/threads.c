@@ -129,11 +129,12 @@ static void run_pieces(threads *team, int worker)
 
         for (;;) {
             int64_t piece = atomic_fetch_add_explicit(&share->next, 1, memory_order_relaxed);
-            int64_t begin = piece * team->grain;
+            int64_t begin;
 
             if (piece >= share->end) {
                 break;
             }
+            begin = piece * team->grain;
             team->body(team->context, begin,
                        team->grain < team->count - begin ? begin + team->grain : team->count,
                        worker);

@@ -75,9 +75,9 @@ static int64_t extreme(const squant_entry *e, int64_t begin, int64_t end, bool h
 /* How many of `pool` flips bring a sum of that size nearest to zero; of two, the smaller. */
 static int64_t flips_for(double sum, int64_t pool)
 {
-    int64_t wanted = (int64_t)ceil(fabs(sum) - 0.5);
+    double wanted = ceil(fabs(sum) - 0.5);
 
-    return wanted < 0 ? 0 : wanted < pool ? wanted : pool;
+    return wanted < (double)pool ? (int64_t)fmax(wanted, 0.0) : pool;
 }
 
 /* Error of element `i` as it is now. */
