@@ -30,8 +30,11 @@ enum { STATE_IDLE, STATE_PARKED, STATE_POSTED, STATE_RUNNING, STATE_AWAITED, STA
 
 enum {
     THREADS_MOST = 1024,
-    SPIN_LEAST_NS = 500,
-    SPIN_MOST_NS = 20000,      /* above the gap between two loops, below what a user notices */
+    SPIN_STEP_NS = 500,
+    /* Above the gap between two loops, and between two runs of one caller: a member that sleeps
+     * there is woken on the caller's own CPU and shares it for milliseconds. */
+    SPIN_LEAST_NS = 100000,
+    SPIN_MOST_NS = 300000,     /* below what a user notices */
     SPIN_ENGAGED_NS = 2000000, /* above the longest operator that runs alone in most networks */
     CPU_SET_BYTES = 2048       /* 16384 CPUs */
 };
@@ -165,7 +168,7 @@ static bool spin_engaged(threads_member *member, uint32_t state)
     int64_t end = clock_ns() + SPIN_ENGAGED_NS;
 
     while (atomic_load_explicit(&member->engaged, memory_order_relaxed) && clock_ns() < end) {
-        if (spin_while(&member->state, state, SPIN_LEAST_NS)) {
+        if (spin_while(&member->state, state, SPIN_STEP_NS)) {
             return true;
         }
     }

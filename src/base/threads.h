@@ -1,8 +1,8 @@
 /* A team of threads that share loops.
  *
  * Work is split by problem size only (never by the number of threads), so results do not depend on
- * the team's size. Idle members spin for a few microseconds, then sleep: an idle process uses no
- * CPU. A team may be split into sub-teams for callers that run side by side. */
+ * the team's size. Idle members spin for some tenths of a millisecond, then sleep: an idle process
+ * uses no CPU. A team may be split into sub-teams for callers that run side by side. */
 #ifndef BASE_THREADS_H
 #define BASE_THREADS_H
 
