@@ -134,6 +134,17 @@ brgemm_activation *provider_activation(const provider_site *site)
     return name != NULL ? activation_find(name) : NULL;
 }
 
+spry_status provider_output(op_call *call, spry_dtype dtype, tensor **out)
+{
+    const graph_type *type = &call->g->values[call->node->outputs[0]].type;
+    int64_t shape[SPRY_TENSOR_MAX_RANK];
+
+    for (int i = 0; i < type->rank; i++) {
+        shape[i] = type->dims[i].size;
+    }
+    return op_call_output(call, 0, dtype, type->rank, shape, out);
+}
+
 const float *provider_residual(const op_call *call)
 {
     const tensor *residual = op_call_input(call, FUSE_RESIDUAL);

@@ -75,17 +75,12 @@ static const float *operand(const op_call *call, const attention_state *s, int p
 static spry_status run(void *state, op_call *call, void *workspace)
 {
     const attention_state *s = state;
-    const graph_type *type = &call->g->values[call->node->outputs[0]].type;
     const tensor *mask = op_call_input(call, ATTENTION_MASK);
-    int64_t shape[SPRY_TENSOR_MAX_RANK];
     attention_call c = {.s = s, .problem = s->form.problem, .workspace = workspace};
     tensor *out;
     spry_status status;
 
-    for (int i = 0; i < type->rank; i++) {
-        shape[i] = type->dims[i].size;
-    }
-    status = op_call_output(call, 0, SPRY_DTYPE_F32, type->rank, shape, &out);
+    status = provider_output(call, SPRY_DTYPE_F32, &out);
     if (status != SPRY_OK || out == NULL) {
         return status;
     }

@@ -201,18 +201,6 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
 
 /* ---- running ---- */
 
-static spry_status make_output(const depthwise_state *s, op_call *call, tensor **y)
-{
-    const graph_type *type = &call->g->values[call->node->outputs[0]].type;
-    spry_dtype dtype = s->is_integer ? s->node.y_dtype : SPRY_DTYPE_F32;
-    int64_t shape[SPRY_TENSOR_MAX_RANK];
-
-    for (int i = 0; i < type->rank; i++) {
-        shape[i] = type->dims[i].size;
-    }
-    return op_call_output(call, 0, dtype, type->rank, shape, y);
-}
-
 /* What only this run knows of bytes: scales and zero points. */
 static void prepare_bytes(const depthwise_state *s, const op_call *call, uint8_t *room,
                           depthwise_nhwc_call *c)
@@ -243,7 +231,8 @@ static spry_status run(void *state, op_call *call, void *workspace)
                              .y_pitch = channels * (int64_t)p->result_size,
                              .finish = s->finish};
     tensor *y;
-    spry_status status = make_output(s, call, &y);
+    spry_status status =
+        provider_output(call, s->is_integer ? s->node.y_dtype : SPRY_DTYPE_F32, &y);
 
     if (status != SPRY_OK || y == NULL) {
         return status;

@@ -300,17 +300,6 @@ static void place_output(void *context, int64_t begin, int64_t end, int worker)
     }
 }
 
-static spry_status make_output(const conv_state *s, op_call *call, tensor **y)
-{
-    const graph_type *type = &call->g->values[call->node->outputs[0]].type;
-    int64_t shape[SPRY_TENSOR_MAX_RANK];
-
-    for (int i = 0; i < type->rank; i++) {
-        shape[i] = type->dims[i].size;
-    }
-    return op_call_output(call, 0, s->node.y_dtype, type->rank, shape, y);
-}
-
 static void run_conv(const conv_state *s, op_call *call, conv_run *r, void *workspace)
 {
     enum { PIXELS_PER_PIECE = 1024 };
@@ -353,7 +342,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
                   .x = op_call_input(call, s->node.ports.x)->data,
                   .finish = integer_brgemm_finish(&s->node, call)};
     tensor *y;
-    spry_status status = make_output(s, call, &y);
+    spry_status status = provider_output(call, s->node.y_dtype, &y);
 
     if (status != SPRY_OK || y == NULL) {
         return status;

@@ -387,21 +387,16 @@ static void run_phase(const transpose_state *s, const phase *p, threads *team, c
 static spry_status run(void *state, op_call *call, void *workspace)
 {
     const transpose_state *s = state;
-    const graph_type *type = &call->g->values[call->node->outputs[0]].type;
     const tensor *x = op_call_input(call, 0);
     uint8_t *at = workspace;
     float *turned = (float *)workspace;
     float *results = (float *)(void *)(at + s->x_bytes);
     transpose_job r = {
         .s = s, .phases = results, .rows = at + s->x_bytes + s->y_bytes + s->conv_bytes};
-    int64_t shape[SPRY_TENSOR_MAX_RANK];
     tensor *y;
     spry_status status;
 
-    for (int i = 0; i < type->rank; i++) {
-        shape[i] = type->dims[i].size;
-    }
-    status = op_call_output(call, 0, SPRY_DTYPE_F32, type->rank, shape, &y);
+    status = provider_output(call, SPRY_DTYPE_F32, &y);
     if (status != SPRY_OK || y == NULL) {
         return status;
     }

@@ -136,7 +136,6 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     step->state = s;
     step->kernel = kernel->name;
     step->threads = (int)provider_least(s->product.pieces, threads_count(site->team));
-    step->threads = (int)provider_least(s->product.pieces, threads_count(site->team));
     step->packed_bytes = (size_t)s->product.packed_bytes;
     step->workspace_bytes = (size_t)s->product.worker_bytes * (size_t)threads_count(site->team);
     return SPRY_OK;
@@ -147,20 +146,14 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
 static spry_status run(void *state, op_call *call, void *workspace)
 {
     const dense_state *s = state;
-    const graph_type *type = &call->g->values[call->node->outputs[0]].type;
     brgemm_product_call product = {.p = &s->product,
                                    .a = op_call_input(call, 0)->data,
                                    .packed = s->packed,
                                    .finish = s->finish,
                                    .workspace = workspace};
-    int64_t shape[SPRY_TENSOR_MAX_RANK];
     tensor *c;
-    spry_status status;
+    spry_status status = provider_output(call, SPRY_DTYPE_F32, &c);
 
-    for (int i = 0; i < type->rank; i++) {
-        shape[i] = type->dims[i].size;
-    }
-    status = op_call_output(call, 0, SPRY_DTYPE_F32, type->rank, shape, &c);
     if (status != SPRY_OK || c == NULL) {
         return status;
     }

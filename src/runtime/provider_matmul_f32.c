@@ -287,8 +287,6 @@ static void run_pieces(void *context, int64_t begin, int64_t end, int worker)
 static spry_status run(void *state, op_call *call, void *workspace)
 {
     const matmul_state *s = state;
-    const graph_type *type = &call->g->values[call->node->outputs[0]].type;
-    int64_t shape[SPRY_TENSOR_MAX_RANK];
     matmul_run r = {.s = s,
                     .a = op_call_input(call, 0)->data,
                     .b = op_call_input(call, 1)->data,
@@ -297,10 +295,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
     tensor *c;
     spry_status status;
 
-    for (int i = 0; i < type->rank; i++) {
-        shape[i] = type->dims[i].size;
-    }
-    status = op_call_output(call, 0, SPRY_DTYPE_F32, type->rank, shape, &c);
+    status = provider_output(call, SPRY_DTYPE_F32, &c);
     if (status != SPRY_OK || c == NULL) {
         return status;
     }

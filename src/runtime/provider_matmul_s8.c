@@ -444,8 +444,6 @@ static void prepare_columns(matmul_run *r, op_call *call, uint8_t *workspace)
 static spry_status run(void *state, op_call *call, void *workspace)
 {
     const matmul_state *s = state;
-    const graph_type *type = &call->g->values[call->node->outputs[0]].type;
-    int64_t shape[SPRY_TENSOR_MAX_RANK];
     matmul_run r = {.s = s,
                     .x = op_call_input(call, s->node.ports.x)->data,
                     .w = op_call_input(call, s->node.ports.w)->data,
@@ -454,10 +452,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
     tensor *y;
     spry_status status;
 
-    for (int i = 0; i < type->rank; i++) {
-        shape[i] = type->dims[i].size;
-    }
-    status = op_call_output(call, 0, s->node.y_dtype, type->rank, shape, &y);
+    status = provider_output(call, s->node.y_dtype, &y);
     if (status != SPRY_OK || y == NULL) {
         return status;
     }

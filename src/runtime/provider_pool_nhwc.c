@@ -149,18 +149,13 @@ static spry_status run(void *state, op_call *call, void *workspace)
     enum { BYTES_PER_PIECE = 1 << 18, CHANNELS_PER_PIECE = 64 };
     const pool_state *s = state;
     const tensor *x = op_call_input(call, 0);
-    const graph_type *type = &call->g->values[call->node->outputs[0]].type;
-    int64_t shape[SPRY_TENSOR_MAX_RANK];
     pool_run r = {.s = s, .x = x->data, .slice = s->shape.channels};
     int64_t image_bytes = s->pixels * s->shape.channels * s->element;
     tensor *y;
     spry_status status;
 
     (void)workspace;
-    for (int i = 0; i < type->rank; i++) {
-        shape[i] = type->dims[i].size;
-    }
-    status = op_call_output(call, 0, x->dtype, type->rank, shape, &y);
+    status = provider_output(call, x->dtype, &y);
     if (status != SPRY_OK || y == NULL) {
         return status;
     }

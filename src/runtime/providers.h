@@ -55,6 +55,8 @@ conv_f32_shape provider_plane_shape(const window *w, int64_t channels);
 gemm_f32_finish provider_finish(const provider_site *site);
 /* The activation of the node's results instead of a clamp (fuse.h), or NULL. */
 brgemm_activation *provider_activation(const provider_site *site);
+/* Output 0, of the shape that the plan knows. Fails as op_call_output. */
+SPRY_MUST_USE spry_status provider_output(op_call *call, spry_dtype dtype, tensor **out);
 /* The residual that the node adds, or NULL. */
 const float *provider_residual(const op_call *call);
 
