@@ -32,6 +32,7 @@ typedef struct spry_quantize_options {
     int weight_bits;            /* 2 to 8 */
     bool symmetric;             /* weights: zero point 0 */
     const char *stages;         /* of squant: "e", "ek", "ec" or "ekc" */
+    const char *format;         /* name of a format, see spry_quantize_format_at */
     int activation_bits;        /* 0: activations stay f32; else 8 */
     const char *const *exclude; /* nodes that stay f32: names, or labels such as "Conv #3" */
     int32_t exclude_count;
@@ -44,14 +45,16 @@ typedef struct spry_quantize_options {
 
 SPRY_API spry_quantize_options spry_quantize_options_default(void);
 
-/* A way of rounding weights. */
-typedef struct spry_quantize_method {
+/* A method, or another thing that is chosen by name. */
+typedef struct spry_quantize_choice {
     const char *name;
     const char *summary; /* one clause */
-} spry_quantize_method;
+} spry_quantize_choice;
 
-/* Method `index`, or NULL behind the last. */
-SPRY_API const spry_quantize_method *spry_quantize_method_at(int32_t index);
+/* Method `index`, how weights are rounded; NULL behind the last. */
+SPRY_API const spry_quantize_choice *spry_quantize_method_at(int32_t index);
+/* Format `index`, how the file says it; NULL behind the last. */
+SPRY_API const spry_quantize_choice *spry_quantize_format_at(int32_t index);
 
 /* What became of one weight tensor. Strings live as long as the facts. */
 typedef struct spry_quantize_row {

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "spry/tensor.h"
+
 enum { GRID_LEAST_BITS = 2, GRID_MOST_BITS = 8 };
 
 typedef struct grid_options {
@@ -30,6 +32,13 @@ grid_codes grid_codes_of(const grid_options *options);
  * zeros has step 1. The step is computed in double and rounded once. */
 void grid_of_channel(const float *weights, int64_t count, const grid_options *options, float *step,
                      int32_t *zero);
+
+/* The grid of a whole tensor: value = (code - zero) * step. */
+typedef struct tensor_grid {
+    float step;
+    int32_t zero;
+    spry_dtype dtype; /* I8 or U8 */
+} tensor_grid;
 
 /* Where a weight lies between the codes. */
 static inline float grid_position(float x, float step, int32_t zero)

@@ -1,30 +1,33 @@
 /* The list of methods. */
 #include "quantize/method.h"
 
-#include <stdio.h>
-#include <string.h>
+#include "quantize/choice.h"
 
 static const method *const methods[] = {&method_squant, &method_nearest};
 
 enum { METHODS = sizeof methods / sizeof methods[0] };
 
-const spry_quantize_method *spry_quantize_method_at(int32_t index)
+const spry_quantize_choice *spry_quantize_method_at(int32_t index)
 {
     return index >= 0 && index < METHODS ? &methods[index]->facts : NULL;
 }
 
 spry_status method_find(const char *name, const method **found, spry_error *error)
 {
-    char names[256] = "";
-    size_t used = 0;
+    int32_t index = 0;
+    spry_status status = choice_find("method", name, spry_quantize_method_at, &index, error);
 
-    for (int i = 0; i < METHODS; i++) {
-        if (strcmp(methods[i]->facts.name, name) == 0) {
-            *found = methods[i];
-            return SPRY_OK;
-        }
-        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i > 0 ? ", " : "",
-                                 methods[i]->facts.name);
-    }
-    return spry_fail(error, SPRY_USAGE, "method", names, "there is no method \"%s\"", name);
+    *found = status == SPRY_OK ? methods[index] : NULL;
+    return status;
+}
+
+spry_status method_round(const method_call *call, squant_stages stages, spry_error *error)
+{
+    weight_record *r = call->record;
+    grid_options grid = record_grid(r);
+    squant_tensor t = {call->dense, r->w.outputs, r->w.inputs, r->w.taps,
+                       r->codes,    r->steps,     r->zeros};
+
+    return squant_round(&t, &grid, stages, &call->job->m->allocator, call->job->team, call->report,
+                        error);
 }

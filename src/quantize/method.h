@@ -1,28 +1,36 @@
-/* Methods: how weights become codes. One file each, one line in method.c. */
+/* Methods: how weights, and the grids of activations, are chosen. One file each, one line in
+ * method.c. */
 #ifndef QUANTIZE_METHOD_H
 #define QUANTIZE_METHOD_H
 
-#include "quantize/squant.h"
-#include "spry/quantize.h"
+#include "quantize/job.h"
 
 /* One weight tensor on its way. */
 typedef struct method_call {
-    squant_tensor weights; /* codes, steps and zero points are to be filled */
-    grid_options grid;
-    squant_stages stages;
-    const spry_allocator *allocator;
-    threads *team;
+    const float *dense;    /* [outputs][inputs][taps] */
+    weight_record *record; /* cut into blocks; steps, zero points and codes are to be filled */
+    const quantize_job *job;
     squant_report *report;
 } method_call;
 
-typedef struct method {
-    spry_quantize_method facts;
-    /* Fails with SPRY_LIMIT (memory). */
+struct method {
+    spry_quantize_choice facts;
+    bool needs_data; /* samples, even when activations stay f32 */
+    /* Looks at the whole model before any weight is rounded: cuts job->weights into blocks and may
+     * change job->activations. NULL: a block per output channel, activations as calibrated. Fails
+     * as running the model does. */
+    spry_status (*search)(quantize_job *job, spry_error *error);
+    /* Fills steps, zero points and codes of one weight. Fails with SPRY_LIMIT (memory). */
     spry_status (*round)(const method_call *call, spry_error *error);
-} method;
+};
 
 extern const method method_nearest;
 extern const method method_squant;
+
+/* Rounds per output channel, SQuant's stages one after the other: what most methods end with. Fails
+ * with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status method_round(const method_call *call, squant_stages stages,
+                                       spry_error *error);
 
 /* The method of that name. Fails with SPRY_USAGE, naming all. */
 SPRY_MUST_USE spry_status method_find(const char *name, const method **found, spry_error *error);

@@ -3,8 +3,8 @@
 
 static spry_status round_weights(const method_call *call, spry_error *error)
 {
-    return squant_round(&call->weights, &call->grid, SQUANT_E, call->allocator, call->team,
-                        call->report, error);
+    return method_round(call, SQUANT_E, error);
 }
 
-const method method_nearest = {{"nearest", "each weight to its nearest code"}, round_weights};
+const method method_nearest = {.facts = {"nearest", "each weight to its nearest code"},
+                               .round = round_weights};

@@ -84,10 +84,10 @@ static void trim(const observer *o, double *low, double *high)
     *high = fmin(*high, ((double)last - HALF + 1) * (double)o->reach / HALF);
 }
 
-static qdq_grid grid_of_range(double low, double high, spry_dtype dtype)
+static tensor_grid grid_of_range(double low, double high, spry_dtype dtype)
 {
     int32_t least = dtype == SPRY_DTYPE_I8 ? -128 : 0;
-    qdq_grid grid = {1.0f, least, dtype};
+    tensor_grid grid = {1.0f, least, dtype};
 
     low = fmin(low, 0.0);
     high = fmax(high, 0.0);
@@ -102,7 +102,7 @@ static qdq_grid grid_of_range(double low, double high, spry_dtype dtype)
 }
 
 /* Squared error of the histogram on a grid. */
-static double squared_error(const observer *o, const qdq_grid *grid)
+static double squared_error(const observer *o, const tensor_grid *grid)
 {
     double least = grid->dtype == SPRY_DTYPE_I8 ? -128.0 : 0.0;
     double sum = 0.0;
@@ -121,11 +121,11 @@ static double squared_error(const observer *o, const qdq_grid *grid)
     return sum;
 }
 
-qdq_grid observe_grid(const observer *o, observe_range range, spry_dtype dtype)
+tensor_grid observe_grid(const observer *o, observe_range range, spry_dtype dtype)
 {
     double low = (double)o->low;
     double high = (double)o->high;
-    qdq_grid best;
+    tensor_grid best;
     double least_error;
 
     if (range == OBSERVE_PERCENTILE) {
@@ -138,7 +138,7 @@ qdq_grid observe_grid(const observer *o, observe_range range, spry_dtype dtype)
     least_error = squared_error(o, &best);
     for (int i = 1; i < CANDIDATES; i++) {
         double share = 1.0 - (double)i / CANDIDATES;
-        qdq_grid grid = grid_of_range(low * share, high * share, dtype);
+        tensor_grid grid = grid_of_range(low * share, high * share, dtype);
         double error = squared_error(o, &grid);
 
         if (error < least_error) {

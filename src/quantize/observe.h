@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "quantize/qdq.h"
+#include "quantize/grid.h"
 
 enum { OBSERVE_BINS = 4096 };
 
@@ -30,6 +30,6 @@ typedef enum observe_range {
 } observe_range;
 
 /* The grid of 8-bit codes for what was seen; 0 is always a value of it. */
-qdq_grid observe_grid(const observer *o, observe_range range, spry_dtype dtype);
+tensor_grid observe_grid(const observer *o, observe_range range, spry_dtype dtype);
 
 #endif

@@ -179,7 +179,7 @@ spry_status qdq_replace_bias(graph *g, int32_t node, float step, const float *st
     return status;
 }
 
-spry_status qdq_replace_activation(graph *g, int32_t id, const qdq_grid *grid, int32_t opset,
+spry_status qdq_replace_activation(graph *g, int32_t id, const tensor_grid *grid, int32_t opset,
                                    spry_error *error)
 {
     const char *name = g->values[id].name;

@@ -2,16 +2,10 @@
 #ifndef QUANTIZE_QDQ_H
 #define QUANTIZE_QDQ_H
 
+#include "quantize/grid.h"
 #include "quantize/weights.h"
 
 enum { QDQ_LEAST_OPSET = 13 }; /* the first with a step per channel */
-
-/* A grid of one number per tensor. */
-typedef struct qdq_grid {
-    float step;
-    int32_t zero;
-    spry_dtype dtype; /* I8 or U8 */
-} qdq_grid;
 
 /* Codes of a weight in the initializer's order, with their grid per output channel. */
 typedef struct qdq_codes {
@@ -35,7 +29,7 @@ SPRY_MUST_USE spry_status qdq_replace_bias(graph *g, int32_t node, float step, c
 
 /* Lets every user of value `id` read it through QuantizeLinear and DequantizeLinear nodes. The
  * graph must be sorted afterwards. Fails with SPRY_LIMIT (memory). */
-SPRY_MUST_USE spry_status qdq_replace_activation(graph *g, int32_t id, const qdq_grid *grid,
+SPRY_MUST_USE spry_status qdq_replace_activation(graph *g, int32_t id, const tensor_grid *grid,
                                                  int32_t opset, spry_error *error);
 
 #endif

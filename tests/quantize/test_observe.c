@@ -19,7 +19,7 @@ static observer first, second;
 static void worked_example(void **state)
 {
     static const float x[] = {-1.0f, -0.6f, 0.0f, 0.5f, 2.0f};
-    qdq_grid grid;
+    tensor_grid grid;
 
     (void)state;
     memset(&first, 0, sizeof first);
@@ -83,7 +83,7 @@ static void odd_numbers(void **state)
 {
     static const float x[] = {NAN, INFINITY, -INFINITY, 1.0f};
     static const float zeros[] = {0.0f, 0.0f};
-    qdq_grid grid;
+    tensor_grid grid;
 
     (void)state;
     memset(&first, 0, sizeof first);

@@ -1,10 +1,10 @@
 /* Integer operators want their inputs quantised; operators that only move numbers pass the wish on
  * to what they read. */
-#include "quantize/activations.h"
-
 #include <string.h>
 
 #include "base/alloc.h"
+#include "model/infer.h"
+#include "quantize/choose.h"
 
 typedef struct chooser {
     const graph *g;
@@ -85,40 +85,69 @@ static void ask(chooser *c, int32_t node)
     }
 }
 
-/* The place in `chosen` of the value whose numbers `id` has, or -1. */
-static int32_t find_source(const graph *g, const activations *chosen, const int32_t *place,
-                           int32_t id)
+const activation_record *job_input_record(const quantize_job *job, int32_t node)
 {
+    for (int32_t i = 0; i < job->activation_count; i++) {
+        if (job->activations[i].value == job->m->main->nodes[node].inputs[0]) {
+            return &job->activations[i];
+        }
+    }
+    return NULL;
+}
+
+/* The record whose grid the numbers of value `id` have already, or its own. */
+static void add(quantize_job *job, int32_t *place, int32_t id)
+{
+    const graph *g = job->m->main;
     int32_t producer = g->values[id].producer;
     const graph_node *n = producer != GRAPH_NONE ? &g->nodes[producer] : NULL;
+    activation_record *a = &job->activations[job->activation_count];
 
-    if (n == NULL || !only_moves(n) || place[n->inputs[0]] < 0) {
-        return -1;
+    *a = (activation_record){.value = id, .like = job->activation_count};
+    if (n != NULL && only_moves(n) && place[n->inputs[0]] >= 0) {
+        a->like = job->activations[place[n->inputs[0]]].like;
     }
-    return chosen->like[place[n->inputs[0]]];
+    place[id] = job->activation_count++;
 }
 
-static void add(const graph *g, activations *chosen, int32_t *place, int32_t id)
+static void add_wanted(quantize_job *job, const bool *wanted, int32_t *place)
 {
-    int32_t source = find_source(g, chosen, place, id);
+    const graph *g = job->m->main;
 
-    place[id] = chosen->count;
-    chosen->values[chosen->count] = id;
-    chosen->like[chosen->count] = source >= 0 ? source : chosen->count;
-    chosen->count++;
+    for (int32_t i = 0; i < g->input_count; i++) {
+        if (wanted[g->inputs[i]]) {
+            add(job, place, g->inputs[i]);
+        }
+    }
+    for (int32_t i = 0; i < g->node_count; i++) {
+        const graph_node *n = &g->nodes[i];
+
+        for (int32_t k = 0; !n->removed && k < n->output_count; k++) {
+            if (n->outputs[k] != GRAPH_NONE && wanted[n->outputs[k]]) {
+                add(job, place, n->outputs[k]);
+            }
+        }
+    }
 }
 
-spry_status activations_choose(const graph *g, const bool *is_integer, arena *memory,
-                               activations *chosen, spry_error *error)
+spry_status choose_activations(quantize_job *job, spry_error *error)
 {
+    graph *g = job->m->main;
+    spry_status status = SPRY_OK;
+
+    if (job->options->activation_bits == 0) {
+        return SPRY_OK;
+    }
+    status = infer_graph(g, error);
+    if (status != SPRY_OK) {
+        return status;
+    }
     size_t count = (size_t)g->value_count + 1;
-    chooser c = {g, is_integer, arena_array(memory, count, sizeof *c.wanted)};
-    int32_t *place = arena_array(memory, count, sizeof *place);
+    chooser c = {g, job->is_integer, arena_array(job->memory, count, sizeof *c.wanted)};
+    int32_t *place = arena_array(job->memory, count, sizeof *place);
 
-    chosen->values = arena_array(memory, count, sizeof *chosen->values);
-    chosen->like = arena_array(memory, count, sizeof *chosen->like);
-    chosen->count = 0;
-    if (c.wanted == NULL || place == NULL || chosen->values == NULL || chosen->like == NULL) {
+    job->activations = arena_array(job->memory, count, sizeof *job->activations);
+    if (c.wanted == NULL || place == NULL || job->activations == NULL) {
         return alloc_failed(error, count * sizeof *place);
     }
     for (int32_t i = g->node_count - 1; i >= 0; i--) { /* users first */
@@ -127,19 +156,6 @@ spry_status activations_choose(const graph *g, const bool *is_integer, arena *me
         }
     }
     memset(place, 0xff, count * sizeof *place);
-    for (int32_t i = 0; i < g->input_count; i++) {
-        if (c.wanted[g->inputs[i]]) {
-            add(g, chosen, place, g->inputs[i]);
-        }
-    }
-    for (int32_t i = 0; i < g->node_count; i++) {
-        const graph_node *n = &g->nodes[i];
-
-        for (int32_t k = 0; !n->removed && k < n->output_count; k++) {
-            if (n->outputs[k] != GRAPH_NONE && c.wanted[n->outputs[k]]) {
-                add(g, chosen, place, n->outputs[k]);
-            }
-        }
-    }
+    add_wanted(job, c.wanted, place);
     return SPRY_OK;
 }

@@ -1,0 +1,36 @@
+/* What is told about a quantization: the inside of spry_quantization. */
+#ifndef QUANTIZE_FACTS_H
+#define QUANTIZE_FACTS_H
+
+#include "base/arena.h"
+#include "model/graph.h"
+#include "quantize/record.h"
+#include "quantize/squant.h"
+#include "spry/quantize.h"
+
+struct spry_quantization {
+    spry_allocator allocator;
+    arena memory;
+    spry_quantize_row *rows;
+    int32_t row_count;
+    spry_quantize_skip *skips;
+    int32_t skip_count;
+    int32_t activations;
+};
+
+/* Room for a row and a skip per node of `g`. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status facts_create(const spry_allocator *allocator, const graph *g,
+                                       spry_quantization **facts, spry_error *error);
+
+/* A weight that has its codes; dense[outputs][inputs][taps] are the numbers they stand for, `begun`
+ * is when work on it began (clock_ns). Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status facts_add_row(spry_quantization *f, const graph *g,
+                                        const weight_record *r, const float *dense,
+                                        const squant_report *report, int64_t begun,
+                                        spry_error *error);
+
+/* An operator that stays f32; `reason` is not copied. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status facts_add_skip(spry_quantization *f, const graph *g, int32_t node,
+                                         const char *reason, spry_error *error);
+
+#endif

@@ -1,0 +1,21 @@
+/* Formats: what quantized tensors look like in a file. One file each, one line in format.c. */
+#ifndef QUANTIZE_FORMAT_H
+#define QUANTIZE_FORMAT_H
+
+#include "quantize/job.h"
+
+struct format {
+    spry_quantize_choice facts;
+    /* NULL when the format can say this record; else why not, in words that follow "the format". */
+    const char *(*refuses)(const quantize_job *job, const weight_record *r);
+    /* Writes all records of the job into job->m's graph, which must be sorted afterwards. Fails
+     * with SPRY_LIMIT (memory). */
+    spry_status (*write)(quantize_job *job, spry_error *error);
+};
+
+extern const format format_qdq;
+
+/* The format of that name. Fails with SPRY_USAGE, naming all. */
+SPRY_MUST_USE spry_status format_find(const char *name, const format **found, spry_error *error);
+
+#endif

@@ -1,0 +1,41 @@
+/* A quantization under way: what its steps share.
+ *
+ *     intake       the model in shape: float, folded, of an operator set with steps per channel
+ *     choice       which operators and activations become integers
+ *     calibration  grids of activations, from samples
+ *     method       steps and codes of weights
+ *     format       what the decisions look like in the file
+ *
+ * Until the format writes, the graph computes in f32: steps before it may run it. */
+#ifndef QUANTIZE_JOB_H
+#define QUANTIZE_JOB_H
+
+#include "base/threads.h"
+#include "model/model.h"
+#include "quantize/facts.h"
+#include "quantize/record.h"
+#include "quantize/squant.h"
+#include "spry/quantize.h"
+
+typedef struct method method;
+typedef struct format format;
+
+typedef struct quantize_job {
+    const spry_quantize_options *options;
+    const method *method;
+    const format *format;
+    squant_stages stages;
+    model *m; /* the result */
+    int32_t opset;
+    threads *team;
+    spry_quantization *facts;
+    arena *memory;      /* lives as long as the result: records, codes */
+    int32_t node_count; /* before nodes were added */
+    bool *is_integer;   /* [node_count]: its weights are to be quantised */
+    weight_record *weights;
+    int32_t weight_count;
+    activation_record *activations; /* none without activation_bits */
+    int32_t activation_count;
+} quantize_job;
+
+#endif
