@@ -38,6 +38,9 @@ static const isa_variant s8_variants[] = {
 #ifdef SPRY_HAVE_AVX512VNNI
     {"brgemm_s8_14x32__avx512vnni", ISA_AVX512VNNI, &brgemm_s8_14x32__avx512vnni},
 #endif
+#ifdef SPRY_HAVE_AMX
+    {"brgemm_s8_32x32__amx", ISA_AMX, &brgemm_s8_32x32__amx},
+#endif
 #ifdef SPRY_HAVE_NEON
     {"brgemm_s8_4x8__neon", ISA_NEON, &brgemm_s8_4x8__neon},
 #endif

@@ -1,8 +1,8 @@
 /* NEON tile of 4 rows x 8 columns, of signed bytes: smull gives products of 16 bits, sadalp adds
  * them exactly, in pairs, to 32 bits.
  *
- * A comes as unsigned bytes, a = s + 128, so that the sum of a x b is that of s x b and 128 times the
- * sum of b, which each tile adds up beside its rows. */
+ * A comes as unsigned bytes, a = s + 128, so that the sum of a x b is that of s x b and 128 times
+ * the sum of b, which each tile adds up beside its rows. */
 #include <arm_neon.h>
 
 #include "kernels/brgemm/brgemm_s8_finish_body.h"

@@ -1,7 +1,7 @@
 /* Tile of 8 rows x 8 columns with the dot products of signed bytes of Armv8.2: 16 accumulators.
  *
- * A comes as unsigned bytes, a = s + 128, so that the sum of a x b is that of s x b and 128 times the
- * sum of b, which each tile adds up beside its rows. */
+ * A comes as unsigned bytes, a = s + 128, so that the sum of a x b is that of s x b and 128 times
+ * the sum of b, which each tile adds up beside its rows. */
 #include <arm_neon.h>
 
 #include "kernels/brgemm/brgemm_s8_finish_body.h"
