@@ -43,6 +43,7 @@ static spry_status run(const cli_call *call, spry_error *error)
     quantize_state q = {.call = call};
     spry_status status;
 
+    arena_init(&q.memory, NULL, SIZE_MAX);
     q.result = (quantize_result){.source = call->arguments[0],
                                  .output = cli_text(call, "output"),
                                  .options = &q.options,
@@ -66,6 +67,8 @@ static spry_status run(const cli_call *call, spry_error *error)
     spry_model_destroy(q.source);
     spry_dataset_close(q.data);
     spry_dataset_close(q.options.calibration);
+    spry_quantize_recipe_destroy(q.rules);
+    arena_fini(&q.memory);
     return status;
 }
 

@@ -2,6 +2,7 @@
 #ifndef CLI_QUANTIZE_COMMAND_H
 #define CLI_QUANTIZE_COMMAND_H
 
+#include "base/arena.h"
 #include "cli/quantize_report.h"
 #include "spry/dataset.h"
 
@@ -12,6 +13,8 @@ typedef struct quantize_state {
     spry_quantize_options options;
     spry_preprocess recipe;
     const char *excluded[QUANTIZE_MOST_EXCLUDED];
+    spry_quantize_recipe *rules; /* of --recipe */
+    arena memory;                /* assignments */
     spry_model *source;
     spry_model *made;
     spry_quantization *facts;

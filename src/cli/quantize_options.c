@@ -1,4 +1,9 @@
 /* Options of spry quantize. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
 #include "cli/output.h"
 #include "cli/quantize_command.h"
 
@@ -63,6 +68,16 @@ const cli_option quantize_option_table[] = {
      .value = "NODE",
      .repeats = true,
      .help = "an operator that stays f32: its name, or a label such as \"Conv #3\""},
+    {.name = "bits",
+     .letter = 'b',
+     .kind = CLI_TEXT,
+     .value = "NODE=W[/A]",
+     .repeats = true,
+     .help = "an operator with bits of its own: weights (0 keeps it f32) and activations"},
+    {.name = "recipe",
+     .kind = CLI_PATH,
+     .value = "FILE",
+     .help = "bits by name and type of operators, as JSON; --bits comes after it"},
     {.name = "data",
      .letter = 'd',
      .kind = CLI_TEXT,
@@ -103,6 +118,75 @@ const cli_option quantize_option_table[] = {
 };
 /* ---- what is asked for ---- */
 
+/* NODE=W or NODE=W/A. */
+static spry_status read_bits(quantize_state *q, const char *said, spry_quantize_assignment *a,
+                             spry_error *error)
+{
+    const char *equals = strrchr(said, '=');
+    char *end = NULL;
+    long bits[2] = {-1, SPRY_QUANTIZE_AS_ASKED};
+
+    if (equals != NULL && isdigit((unsigned char)equals[1])) {
+        bits[0] = strtol(equals + 1, &end, 10);
+        if (*end == '/' && isdigit((unsigned char)end[1])) {
+            bits[1] = strtol(end + 1, &end, 10);
+        }
+    }
+    if (end == NULL || *end != '\0' || equals == said || bits[0] > 8 || bits[1] > 8) {
+        return spry_fail(
+            error, SPRY_USAGE, "--bits",
+            "NODE=4 for weights of 4 bits, NODE=8/8 with activations of 8 bits, NODE=0 "
+            "to keep it f32",
+            "\"%s\" does not say which operator gets how many bits", said);
+    }
+    *a = (spry_quantize_assignment){
+        .node = arena_text(&q->memory, said, (size_t)(equals - said)),
+        .weight_bits = (int)bits[0],
+        .activation_bits = (int)bits[1],
+    };
+    return a->node != NULL ? SPRY_OK : alloc_failed(error, strlen(said));
+}
+
+/* The recipe's rules, then what --bits says. */
+static spry_status read_assignments(quantize_state *q, spry_error *error)
+{
+    const char *path = cli_text(q->call, "recipe");
+    const spry_quantize_assignment *rules = NULL;
+    spry_quantize_assignment *all;
+    const char *said;
+    int32_t count = 0;
+    int bits = 0;
+    spry_status status = SPRY_OK;
+
+    if (path != NULL) {
+        status = spry_quantize_recipe_load(NULL, path, &q->rules, error);
+        count = status == SPRY_OK ? spry_quantize_recipe_rules(q->rules, &rules) : 0;
+    }
+    all = arena_array(&q->memory, (size_t)count + CLI_MOST_VALUES, sizeof *all);
+    if (all == NULL) {
+        return alloc_failed(error, (size_t)count * sizeof *all);
+    }
+    for (int32_t i = 0; i < count; i++) {
+        all[i] = rules[i];
+    }
+    while (status == SPRY_OK && (said = cli_value(q->call, "bits", bits++)) != NULL) {
+        status = read_bits(q, said, &all[count++], error);
+    }
+    q->options.assignments = all;
+    q->options.assignment_count = count;
+    return status;
+}
+
+static bool any_activations(const spry_quantize_options *o)
+{
+    bool any = o->activation_bits != 0;
+
+    for (int32_t i = 0; i < o->assignment_count; i++) {
+        any = any || o->assignments[i].activation_bits > 0;
+    }
+    return any;
+}
+
 spry_status quantize_read_options(quantize_state *q, spry_error *error)
 {
     const cli_call *call = q->call;
@@ -115,8 +199,6 @@ spry_status quantize_read_options(quantize_state *q, spry_error *error)
     o->weight_bits = (int)cli_integer(call, "weight-bits");
     o->activation_bits = (int)cli_integer(call, "activation-bits");
     o->stages = cli_text(call, "stages");
-    /* Integer convolutions add no products of zero points when weights have none. */
-    o->symmetric = cli_given(call, "symmetric") || o->activation_bits != 0;
     o->recipe = &q->recipe;
     o->samples = cli_integer(call, "samples");
     o->threads = (int)cli_integer(call, "threads");
@@ -125,6 +207,11 @@ spry_status quantize_read_options(quantize_state *q, spry_error *error)
            (name = cli_value(call, "exclude", o->exclude_count)) != NULL) {
         q->excluded[o->exclude_count++] = name;
     }
+    if (status == SPRY_OK) {
+        status = read_assignments(q, error);
+    }
+    /* Integer convolutions add no products of zero points when weights have none. */
+    o->symmetric = cli_given(call, "symmetric") || any_activations(o);
     if (status == SPRY_OK && cli_text(call, "calibrate") != NULL) {
         status = spry_dataset_open(NULL, cli_text(call, "calibrate"), &o->calibration, error);
     }
