@@ -45,7 +45,7 @@ typedef struct spry_quantize_options {
     bool symmetric;             /* weights: zero point 0 */
     const char *stages;         /* of squant: "e", "ek", "ec" or "ekc" */
     const char *format;         /* name of a format, see spry_quantize_format_at */
-    int activation_bits;        /* 0: activations stay f32; else 8 */
+    int activation_bits;        /* 0: activations stay f32; else 2 to 8 */
     const char *const *exclude; /* nodes that stay f32: as assignment.node */
     int32_t exclude_count;
     spry_dataset *calibration; /* samples that activations are measured on; with activation_bits */

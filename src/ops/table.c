@@ -47,6 +47,7 @@ static const op *const tables[] = {
     ops_space,
     ops_text,
     ops_top_k,
+    ops_twin,
     ops_unary,
     ops_unique,
     ops_window,
