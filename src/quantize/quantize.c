@@ -42,6 +42,18 @@ static spry_status read_stages(const char *text, squant_stages *stages, spry_err
                      text);
 }
 
+enum { LEAST_GROUP = 16 }; /* as runtimes have it */
+
+/* The format agrees with the other options. */
+static spry_status check_format_options(const quantize_job *job, spry_error *error)
+{
+    const char *reason = job->format->forbids != NULL ? job->format->forbids(job) : NULL;
+
+    return reason == NULL ? SPRY_OK
+                          : spry_fail(error, SPRY_USAGE, "format", "choose another format",
+                                      "the format %s %s", job->format->facts.name, reason);
+}
+
 static spry_status check_options(quantize_job *job, spry_error *error)
 {
     const spry_quantize_options *o = job->options;
@@ -59,6 +71,10 @@ static spry_status check_options(quantize_job *job, spry_error *error)
         return spry_fail(error, SPRY_USAGE, "activation bits", "2 to 8, or 0 to keep them f32",
                          "%d bits", o->activation_bits);
     }
+    if (o->group != 0 && (o->group < LEAST_GROUP || (o->group & (o->group - 1)) != 0)) {
+        return spry_fail(error, SPRY_USAGE, "group", "0, 16, 32, 64, 128, ...",
+                         "groups of %lld inputs", (long long)o->group);
+    }
     status = assignment_check(o, error);
     if (status != SPRY_OK) {
         return status;
@@ -71,6 +87,9 @@ static spry_status check_options(quantize_job *job, spry_error *error)
     status = method_find(o->method, &job->method, error);
     if (status == SPRY_OK) {
         status = format_find(o->format, &job->format, error);
+    }
+    if (status == SPRY_OK) {
+        status = check_format_options(job, error);
     }
     if (status == SPRY_OK && job->method->needs_data && o->calibration == NULL) {
         status = spry_fail(error, SPRY_USAGE, "method", "for example --calibrate cifar10:train.bin",
@@ -151,7 +170,7 @@ static spry_status check_format(quantize_job *job, spry_error *error)
     return SPRY_OK;
 }
 
-/* A block per output channel, unless the method knows better. */
+/* A block per output channel, of matrices per group of inputs; unless the method knows better. */
 static spry_status cut_weights(quantize_job *job, spry_error *error)
 {
     spry_status status = SPRY_OK;
@@ -162,7 +181,7 @@ static spry_status cut_weights(quantize_job *job, spry_error *error)
     for (int32_t i = 0; status == SPRY_OK && i < job->weight_count; i++) {
         weight_record *r = &job->weights[i];
 
-        status = record_cut(r, 1, r->w.inputs, job->memory, error);
+        status = record_cut(r, 1, job_group(job, r), job->memory, error);
     }
     return status;
 }

@@ -35,7 +35,7 @@ double record_sqnr(const weight_record *r, const float *dense)
 
             for (int64_t tap = 0; tap < r->w.taps; tap++) {
                 double x = (double)*dense++;
-                double d = (double)grid_value(*code++, r->steps[block], r->zeros[block]) - x;
+                double d = (double)record_value(r, block, *code++) - x;
 
                 signal += x * x;
                 noise += d * d;
