@@ -253,7 +253,7 @@ static void check_noise(spry_random *r, const round_f32_kernel *kernel,
                         const round_f32_kernel *portable, given *g, outcome *o)
 {
     int64_t count = (int64_t)spry_random_below(r, 200);
-    round_f32_codes c = {g->weights, o->codes, count, 0.0f, 1};
+    round_f32_codes c = {g->weights, o->codes, count, 0.0f, 1.0f};
     double found[2] = {0.0, 0.0};
     double wanted[2] = {0.0, 0.0};
     double direct = 0.0;

@@ -57,7 +57,7 @@ typedef struct round_f32_codes {
     const int8_t *codes;
     int64_t count;
     float step;
-    int32_t zero;
+    float zero;
 } round_f32_codes;
 
 /* A variant. */

@@ -391,14 +391,14 @@ static void run_noise(const round_f32_codes *c, double *signal, double *noise)
         memcpy(&x, c->weights + i, sizeof x);
         memcpy(&code, c->codes + i, sizeof code);
         exact = __builtin_convertvector(x, half_f64);
-        x = (__builtin_convertvector(code, half_f32) - (float)c->zero) * c->step;
+        x = (__builtin_convertvector(code, half_f32) - c->zero) * c->step;
         d = __builtin_convertvector(x, half_f64) - exact;
         signals[i / HALF_LANES % PARTS] += exact * exact;
         noises[i / HALF_LANES % PARTS] += d * d;
     }
     for (; i < c->count; i++) {
         double exact = (double)c->weights[i];
-        double d = (double)(((float)c->codes[i] - (float)c->zero) * c->step) - exact;
+        double d = (double)(((float)c->codes[i] - c->zero) * c->step) - exact;
 
         signals[i / HALF_LANES % PARTS][i % HALF_LANES] += exact * exact;
         noises[i / HALF_LANES % PARTS][i % HALF_LANES] += d * d;
