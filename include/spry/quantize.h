@@ -41,6 +41,8 @@ typedef struct spry_quantize_options {
     int64_t samples;               /* of calibration at most; 0: all */
     int threads;                   /* 0: as many as the process may use */
     const spry_progress *progress; /* NULL: nobody listens */
+    int64_t group; /* inputs of a matrix that share a step: 0 for all, or a power of two from 16 on;
+                      convolutions have a step per output channel */
 } spry_quantize_options;
 
 SPRY_API spry_quantize_options spry_quantize_options_default(void);

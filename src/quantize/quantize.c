@@ -41,6 +41,18 @@ static spry_status read_stages(const char *text, squant_stages *stages, spry_err
                      text);
 }
 
+enum { LEAST_GROUP = 16 }; /* as runtimes have it */
+
+/* The format agrees with the other options. */
+static spry_status check_format_options(const quantize_job *job, spry_error *error)
+{
+    const char *reason = job->format->forbids != NULL ? job->format->forbids(job) : NULL;
+
+    return reason == NULL ? SPRY_OK
+                          : spry_fail(error, SPRY_USAGE, "format", "choose another format",
+                                      "the format %s %s", job->format->facts.name, reason);
+}
+
 static spry_status check_options(quantize_job *job, spry_error *error)
 {
     const spry_quantize_options *o = job->options;
@@ -57,6 +69,10 @@ static spry_status check_options(quantize_job *job, spry_error *error)
         return spry_fail(error, SPRY_USAGE, "activation bits", "8, or 0 to keep them f32",
                          "%d bits", o->activation_bits);
     }
+    if (o->group != 0 && (o->group < LEAST_GROUP || (o->group & (o->group - 1)) != 0)) {
+        return spry_fail(error, SPRY_USAGE, "group", "0, 16, 32, 64, 128, ...",
+                         "groups of %lld inputs", (long long)o->group);
+    }
     if (o->activation_bits != 0 && o->calibration == NULL) {
         return spry_fail(error, SPRY_USAGE, "activation bits",
                          "for example --calibrate cifar10:train.bin",
@@ -65,6 +81,9 @@ static spry_status check_options(quantize_job *job, spry_error *error)
     status = method_find(o->method, &job->method, error);
     if (status == SPRY_OK) {
         status = format_find(o->format, &job->format, error);
+    }
+    if (status == SPRY_OK) {
+        status = check_format_options(job, error);
     }
     if (status == SPRY_OK && job->method->needs_data && o->calibration == NULL) {
         status = spry_fail(error, SPRY_USAGE, "method", "for example --calibrate cifar10:train.bin",
@@ -152,7 +171,7 @@ static spry_status check_format(quantize_job *job, spry_error *error)
     return SPRY_OK;
 }
 
-/* A block per output channel, unless the method knows better. */
+/* A block per output channel, of matrices per group of inputs; unless the method knows better. */
 static spry_status cut_weights(quantize_job *job, spry_error *error)
 {
     spry_status status = SPRY_OK;
@@ -163,7 +182,7 @@ static spry_status cut_weights(quantize_job *job, spry_error *error)
     for (int32_t i = 0; status == SPRY_OK && i < job->weight_count; i++) {
         weight_record *r = &job->weights[i];
 
-        status = record_cut(r, 1, r->w.inputs, job->memory, error);
+        status = record_cut(r, 1, job_group(job, r), job->memory, error);
     }
     return status;
 }

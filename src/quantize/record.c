@@ -55,7 +55,7 @@ double record_sqnr(const weight_record *r, const float *dense)
 
             run = run_length(r, m, n);
             kernel->noise(&(round_f32_codes){dense + place, r->codes + place, run * r->w.taps,
-                                             r->steps[block], (float)r->zeros[block]},
+                                             r->steps[block], record_zero(r, block)},
                           &signal, &noise);
         }
     }
