@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/progress.h"
 #include "model/pass.h"
+#include "quantize/assignment.h"
 #include "quantize/calibrate.h"
 #include "quantize/choose.h"
 #include "quantize/format.h"
@@ -73,7 +74,11 @@ static spry_status check_options(quantize_job *job, spry_error *error)
         return spry_fail(error, SPRY_USAGE, "group", "0, 16, 32, 64, 128, ...",
                          "groups of %lld inputs", (long long)o->group);
     }
-    if (o->activation_bits != 0 && o->calibration == NULL) {
+    status = assignment_check(o, error);
+    if (status != SPRY_OK) {
+        return status;
+    }
+    if (assignment_wants_activations(o) && o->calibration == NULL) {
         return spry_fail(error, SPRY_USAGE, "activation bits",
                          "for example --calibrate cifar10:train.bin",
                          "activations are quantized by what they are on samples; none are given");
@@ -199,8 +204,8 @@ static spry_status finish(quantize_job *job, spry_error *error)
 static spry_status run(quantize_job *job, spry_error *error)
 {
     static spry_status (*const steps[])(quantize_job *, spry_error *) = {
-        intake,      choose_weights, choose_activations, calibrate,
-        cut_weights, check_format,   round_weights};
+        assignment_prepare, intake,      choose_weights, choose_activations,
+        calibrate,          cut_weights, check_format,   round_weights};
     spry_status status = SPRY_OK;
 
     for (size_t i = 0; status == SPRY_OK && i < sizeof steps / sizeof steps[0]; i++) {
