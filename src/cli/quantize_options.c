@@ -213,6 +213,8 @@ spry_status quantize_read_options(quantize_state *q, spry_error *error)
     o->group = cli_integer(call, "group");
     o->format = cli_text(call, "format");
     o->activation_bits = (int)cli_integer(call, "activation-bits");
+    o->group = cli_integer(call, "group");
+    o->format = cli_text(call, "format");
     o->stages = cli_text(call, "stages");
     o->recipe = &q->recipe;
     o->samples = cli_integer(call, "samples");

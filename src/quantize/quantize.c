@@ -105,22 +105,27 @@ static spry_status round_weight(quantize_job *job, weight_record *r, float *dens
 {
     int64_t begun = clock_ns();
     squant_report report = {0};
-    method_call call = {dense, r, job, &report};
+    const float *in_place = weight_dense(&r->w);
+    method_call call = {in_place != NULL ? in_place : dense, r, job, &report};
     spry_status status;
 
-    weight_gather(&r->w, dense);
+    if (in_place == NULL) {
+        weight_gather(&r->w, dense);
+    }
     status = job->method->round(&call, error);
     return status == SPRY_OK
-               ? facts_add_row(job->facts, job->m->main, r, dense, &report, begun, error)
+               ? facts_add_row(job->facts, job->m->main, r, call.dense, &report, begun, error)
                : status;
 }
 
+/* Of the weights that must be gathered. */
 static int64_t most_weights(const quantize_job *job)
 {
     int64_t most = 0;
 
     for (int32_t i = 0; i < job->weight_count; i++) {
-        int64_t count = weight_count(&job->weights[i].w);
+        const weight *w = &job->weights[i].w;
+        int64_t count = weight_dense(w) == NULL ? weight_count(w) : 0;
 
         most = count > most ? count : most;
     }
@@ -135,6 +140,7 @@ static spry_status round_weights(quantize_job *job, spry_error *error)
     spry_status status = dense != NULL ? SPRY_OK : alloc_failed(error, bytes);
     char label[256];
 
+    threads_engage(job->team);
     for (int32_t i = 0; status == SPRY_OK && i < job->weight_count; i++) {
         weight_record *r = &job->weights[i];
         const graph *g = job->m->main;
@@ -145,6 +151,7 @@ static spry_status round_weights(quantize_job *job, spry_error *error)
             status = round_weight(job, r, dense, error);
         }
     }
+    threads_rest(job->team);
     alloc_release(a, dense, bytes);
     return status;
 }
