@@ -194,21 +194,13 @@ VEC_INLINE vec_f32 vec_gated_plain(vec_f32 x, vec_f32 gate, vec_f32 rest)
 VEC_INLINE vec_f32 vec_logistic_sum(vec_f32 x)
 {
 #if defined(__AVX512F__)
-    /* e^-x = 2^(n / 16) 2^r with |r| <= 1/32. Permuting sixteen floats costs as much as one step of
-     * a polynomial, and the table saves three. Its entries are 2^(j / 16) less j in the last places
-     * of the exponent that adding n << 19 sets. The sum with 1.5 * 2^19 is n in its lowest bits. */
-    static const uint32_t powers[] = {0x3F800000, 0x3F7DAAC3, 0x3F7B95C2, 0x3F79C3D3,
-                                      0x3F7837F0, 0x3F76F532, 0x3F75FED7, 0x3F75583F,
-                                      0x3F7504F3, 0x3F7508A4, 0x3F75672A, 0x3F76248C,
-                                      0x3F7744FD, 0x3F78CCDF, 0x3F7AC0C7, 0x3F7D257D};
+    /* 2^n 2^r for n in sixteenths and |r| <= 1/32 */
     static const float c[] = {1.0f, 0.693147182f, 0.240226507f, 0.0555041097f}; /* of 2^r */
-    const vec_f32 rounder = vec_set(786432.0f);
     const vec_f32 slope = vec_set(-1.44269502f);
-    vec_f32 moved = vec_fma(x, slope, rounder);
-    vec_f32 n = moved - rounder;
+    vec_f32 sum = vec_fma(x, slope, vec_set(VEC_SIXTEENTHS));
+    vec_f32 n = sum - VEC_SIXTEENTHS;
     vec_f32 r = vec_fma(x, vec_set(-1.92596303e-8f), vec_fma(x, slope, -n));
-    vec_u32 entry = (vec_u32)_mm512_permutexvar_epi32((__m512i)moved, _mm512_loadu_si512(powers));
-    vec_f32 power = (vec_f32)(entry + ((vec_u32)moved << 19));
+    vec_f32 power = (vec_f32)(vec_power_entry(sum) + ((vec_u32)sum << 19));
 
     return vec_fma(power, vec_polynomial(r, c, 4), vec_set(1.0f));
 #else
