@@ -114,9 +114,9 @@ typedef struct spry_quantize_skip {
 
 typedef struct spry_quantization spry_quantization;
 
-/* `source` must outlive *quantized. Nothing is changed in `source`.
- * Fails with SPRY_USAGE (unknown method, bits or stages out of range, a name that no operator has, no
- * calibration data where it is needed), SPRY_BAD_INPUT (a weight that is infinite or not a number: the error names tensor and
+/* `source` must outlive *quantized. Nothing is changed in `source`. Fails with SPRY_USAGE (unknown
+ * method, bits or stages out of range, a name that no operator has, no calibration data where it is
+ * needed), SPRY_BAD_INPUT (a weight that is infinite or not a number: the error names tensor and
  * index; a model that is quantized already), SPRY_UNSUPPORTED (nothing to quantize, operators too
  * old to be mixed with per-channel weights), SPRY_LIMIT (memory), and as running the model does. */
 SPRY_API SPRY_MUST_USE spry_status spry_quantize(const spry_model *source,

@@ -29,8 +29,8 @@ typedef struct grid_codes {
 
 grid_codes grid_codes_of(const grid_options *options);
 
-/* Step and zero point for weights in [low, high]. Both 0: step 1. The step is computed in double and
- * rounded once. */
+/* Step and zero point for weights in [low, high]. Both 0: step 1. The step is computed in double
+ * and rounded once. */
 void grid_of_bounds(float low, float high, const grid_options *options, float *step, int32_t *zero);
 
 /* The grid of a whole tensor: value = (code - zero) * step. Codes of fewer than 8 bits lie in bytes
