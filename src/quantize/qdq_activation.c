@@ -3,7 +3,7 @@
 
 #include "base/alloc.h"
 #include "ops/twin.h"
-#include "quantize/emit.h"
+#include "quantize/insert.h"
 #include "quantize/qdq.h"
 
 /* The reader of a value: what stands between it and its users. */
@@ -19,14 +19,14 @@ typedef struct reader {
 static spry_status put(const reader *r, const char *type, const char *suffix,
                        const int32_t inputs[3], int32_t *node, int32_t *result)
 {
-    emit_node_of what = {.type = type,
-                         .opset = r->opset,
-                         .base = r->name,
-                         .suffix = suffix,
-                         .inputs = {inputs[0], inputs[1], inputs[2]},
-                         .input_count = inputs[2] != GRAPH_NONE ? 3 : 2};
+    insert_node_of what = {.type = type,
+                           .opset = r->opset,
+                           .base = r->name,
+                           .suffix = suffix,
+                           .inputs = {inputs[0], inputs[1], inputs[2]},
+                           .input_count = inputs[2] != GRAPH_NONE ? 3 : 2};
 
-    return emit_node(r->g, &what, node, result, r->error);
+    return insert_node(r->g, &what, node, result, r->error);
 }
 
 /* What is read instead of `id` so that no code leaves its bits: clamped to the ends of the grid,
@@ -39,11 +39,11 @@ static spry_status clamp(const reader *r, const tensor_grid *grid, int32_t id, i
     int32_t inputs[3] = {id};
     int32_t node;
     spry_status status =
-        emit_constant(r->g, r->name, "low", SPRY_DTYPE_F32, 0, NULL, &low, &inputs[1], r->error);
+        insert_constant(r->g, r->name, "low", SPRY_DTYPE_F32, 0, NULL, &low, &inputs[1], r->error);
 
     if (status == SPRY_OK) {
-        status = emit_constant(r->g, r->name, "high", SPRY_DTYPE_F32, 0, NULL, &high, &inputs[2],
-                               r->error);
+        status = insert_constant(r->g, r->name, "high", SPRY_DTYPE_F32, 0, NULL, &high, &inputs[2],
+                                 r->error);
     }
     return status == SPRY_OK ? put(r, "Clip", "clamped", inputs, &node, clamped) : status;
 }
@@ -64,8 +64,8 @@ static spry_status add_ends(const reader *r, const tensor_grid *grid, int32_t co
     for (int i = 0; i < rank - grid->axis; i++) {
         shape[i] = i == 0 ? grid->step_count : 1;
     }
-    return emit_constant(r->g, r->name, code < 0 ? "low" : "high", SPRY_DTYPE_F32,
-                         rank - grid->axis, shape, numbers, ends, r->error);
+    return insert_constant(r->g, r->name, code < 0 ? "low" : "high", SPRY_DTYPE_F32,
+                           rank - grid->axis, shape, numbers, ends, r->error);
 }
 
 static spry_status clamp_slices(const reader *r, const tensor_grid *grid, int32_t id,
@@ -98,10 +98,10 @@ static spry_status add_grid(const reader *r, const tensor_grid *grid, int32_t in
         return alloc_failed(r->error, (size_t)count);
     }
     memset(zeros, (uint8_t)grid->zero, (size_t)count); /* the byte, of either type */
-    status = emit_constant(r->g, r->name, "scale", SPRY_DTYPE_F32, many, &count,
-                           many ? grid->steps : &grid->step, &inputs[1], r->error);
-    return status == SPRY_OK ? emit_constant(r->g, r->name, "zero_point", grid->dtype, many, &count,
-                                             zeros, &inputs[2], r->error)
+    status = insert_constant(r->g, r->name, "scale", SPRY_DTYPE_F32, many, &count,
+                             many ? grid->steps : &grid->step, &inputs[1], r->error);
+    return status == SPRY_OK ? insert_constant(r->g, r->name, "zero_point", grid->dtype, many,
+                                               &count, zeros, &inputs[2], r->error)
                              : status;
 }
 
@@ -161,16 +161,16 @@ static spry_status replace_uniform(const reader *r, int32_t id, const tensor_gri
 static spry_status replace_twin(const reader *r, int32_t id, const twin_grid *twin)
 {
     graph *g = r->g;
-    emit_node_of what = {.type = TWIN_OP,
-                         .domain = TWIN_DOMAIN,
-                         .opset = 1,
-                         .base = r->name,
-                         .suffix = "twin",
-                         .inputs = {id},
-                         .input_count = 1};
+    insert_node_of what = {.type = TWIN_OP,
+                           .domain = TWIN_DOMAIN,
+                           .opset = 1,
+                           .base = r->name,
+                           .suffix = "twin",
+                           .inputs = {id},
+                           .input_count = 1};
     int32_t result;
     int32_t node;
-    spry_status status = emit_node(g, &what, &node, &result, r->error);
+    spry_status status = insert_node(g, &what, &node, &result, r->error);
 
     if (status == SPRY_OK) {
         status = graph_set_int(g, node, TWIN_KIND, twin->kind, r->error);
