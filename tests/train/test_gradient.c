@@ -164,13 +164,12 @@ static void test_refusals(void **state)
     assert_int_equal(differentiate(&n, "e", NULL, "x", &gradient, &error), SPRY_USAGE);
     assert_int_equal(differentiate(&n, "y", NULL, "count", &gradient, &error), SPRY_USAGE);
     of = -5;
-    assert_int_equal(gradient_build(n.g,
-                                    &(gradient_request){.value = net_value(&n, "y"),
-                                                        .seed = GRAPH_NONE,
-                                                        .of = &of,
-                                                        .count = 1},
-                                    &gradient, &error),
-                     SPRY_USAGE);
+    assert_int_equal(
+        gradient_build(n.g,
+                       &(gradient_request){
+                           .value = net_value(&n, "y"), .seed = GRAPH_NONE, .of = &of, .count = 1},
+                       &gradient, &error),
+        SPRY_USAGE);
     net_fini(&n);
 }
 
@@ -218,13 +217,12 @@ static void test_unknown_sizes(void **state)
     (void)net_node(&n, "ReduceMean", "e", "y");
     assert_int_equal(graph_set_int(n.g, n.g->node_count - 1, "keepdims", 0, NULL), SPRY_OK);
     infer(&n);
-    assert_int_equal(gradient_build(n.g,
-                                    &(gradient_request){.value = net_value(&n, "y"),
-                                                        .seed = GRAPH_NONE,
-                                                        .of = of,
-                                                        .count = 3},
-                                    gradients, NULL),
-                     SPRY_OK);
+    assert_int_equal(
+        gradient_build(n.g,
+                       &(gradient_request){
+                           .value = net_value(&n, "y"), .seed = GRAPH_NONE, .of = of, .count = 3},
+                       gradients, NULL),
+        SPRY_OK);
     set_outputs(&n, 3, gradients);
     for (int64_t size = 1; size <= 2; size++) {
         double b[] = {0.3, -0.4};
@@ -358,8 +356,8 @@ static void test_fisher(void **state)
         tensor inputs[2] = {tensor_of(2, (int64_t[]){1, FEATURES}, x), {.rank = 0}};
         spry_value *made[3] = {NULL};
 
-        assert_int_equal(
-            tensor_init(&inputs[1], SPRY_DTYPE_I64, 1, (int64_t[]){1}, &class, NULL), SPRY_OK);
+        assert_int_equal(tensor_init(&inputs[1], SPRY_DTYPE_I64, 1, (int64_t[]){1}, &class, NULL),
+                         SPRY_OK);
         gradient_check_execute(n.g, 1, inputs, made);
         convert_read_f64(&made[1]->tensor, 0, CLASSES, p);
         convert_read_f64(&made[2]->tensor, 0, HIDDEN, t);
