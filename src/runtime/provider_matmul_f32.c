@@ -207,6 +207,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     if (b != NULL && s->b_step == 0) {
         status = pack_constant(s, b, error);
         step->packed_bytes = (size_t)s->packed_size * sizeof(float);
+        step->spent = 1U << 1;
     } else {
         s->b_floats = gemm_f32_workspace(&s->gemm, s->k, s->column_slice);
     }
