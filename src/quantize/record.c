@@ -23,6 +23,13 @@ spry_status record_cut(weight_record *r, int64_t row_block, int64_t column_block
                : alloc_failed(error, (size_t)weight_count(&r->w));
 }
 
+double record_bits_per_weight(const weight_record *r)
+{
+    int per_block = 32 + (r->symmetric ? 0 : r->bits);
+
+    return r->bits + (double)per_block * (double)record_blocks(r) / (double)weight_count(&r->w);
+}
+
 double record_sqnr(const weight_record *r, const float *dense)
 {
     const int8_t *code = r->codes;
