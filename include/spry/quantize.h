@@ -92,6 +92,18 @@ SPRY_API const spry_quantize_choice *spry_quantize_method_at(int32_t index);
 /* Format `index`, how the file says it; NULL behind the last. */
 SPRY_API const spry_quantize_choice *spry_quantize_format_at(int32_t index);
 
+/* The block of a weight tensor that suffers most: what shares a step and a zero point. */
+enum { SPRY_QUANTIZE_BINS = 48 };
+typedef struct spry_quantize_block {
+    int64_t output, input; /* its first channels */
+    int64_t weights;
+    double sqnr_db;
+    float step;
+    int32_t zero, low, high;            /* value = (code - zero) * step, low <= code <= high */
+    float least, most;                  /* of its weights */
+    int64_t counts[SPRY_QUANTIZE_BINS]; /* weights in equal parts of [least, most] */
+} spry_quantize_block;
+
 /* What became of one weight tensor. Strings live as long as the facts. */
 typedef struct spry_quantize_row {
     const char *node;   /* label of the first operator that uses it */
@@ -104,6 +116,9 @@ typedef struct spry_quantize_row {
     double kernel_error_before, kernel_error_after; /* mean |sum of errors| of kernels, in steps */
     double channel_error_before, channel_error_after; /* of output channels */
     double milliseconds;
+    double bits_per_weight;     /* codes, steps of 32 bits and zero points */
+    int64_t macs, integer_macs; /* of one sample: all, and those of integers; 0 when unknown */
+    const spry_quantize_block *worst;
 } spry_quantize_row;
 
 /* An operator with weights that stays f32, and why. */
@@ -133,6 +148,10 @@ SPRY_API int32_t spry_quantization_skipped(const spry_quantization *facts,
                                            const spry_quantize_skip **skipped);
 /* Number of activations with a grid of their own. */
 SPRY_API int32_t spry_quantization_activations(const spry_quantization *facts);
+
+/* MACs of one sample; *of_integers are those whose factors both are integers. */
+SPRY_API void spry_quantization_macs(const spry_quantization *facts, int64_t *all,
+                                     int64_t *of_integers);
 
 #ifdef __cplusplus
 }

@@ -110,6 +110,29 @@ const cli_option quantize_option_table[] = {
      .lowest = 0,
      .highest = 9007199254740992.0,
      .help = "samples of --data to use, 0 for all"},
+    {.name = "mixed",
+     .kind = CLI_FLAG,
+     .help = "choose bits per operator within --max-drop or --max-ms; activations get 8"},
+    {.name = "max-ms",
+     .kind = CLI_NUMBER,
+     .value = "MS",
+     .lowest = 1e-6,
+     .highest = 1e9,
+     .help = "choose bits per operator so that one run takes no longer; as --mixed"},
+    {.name = "trials",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "24",
+     .lowest = 1,
+     .highest = 10000,
+     .help = "whole models that --mixed tries, at most"},
+    {.name = "sensitivity",
+     .kind = CLI_FLAG,
+     .help = "measure what every layer costs when it alone is quantized, on --calibrate"},
+    {.name = "save-recipe",
+     .kind = CLI_PATH,
+     .value = "FILE",
+     .help = "write the bits that --mixed chose, for --recipe"},
     {.name = "max-drop",
      .kind = CLI_NUMBER,
      .value = "POINTS",
@@ -213,8 +236,10 @@ spry_status quantize_read_options(quantize_state *q, spry_error *error)
     o->group = cli_integer(call, "group");
     o->format = cli_text(call, "format");
     o->activation_bits = (int)cli_integer(call, "activation-bits");
-    o->group = cli_integer(call, "group");
-    o->format = cli_text(call, "format");
+    if (quantize_is_mixed(call)) { /* f32, 8 bits or --weight-bits: the search says who gets what */
+        o->weight_bits = 8;
+        o->activation_bits = cli_given(call, "activation-bits") ? o->activation_bits : 8;
+    }
     o->stages = cli_text(call, "stages");
     o->recipe = &q->recipe;
     o->samples = cli_integer(call, "samples");
@@ -238,21 +263,47 @@ spry_status quantize_read_options(quantize_state *q, spry_error *error)
     return status;
 }
 
-spry_status quantize_check_usage(const quantize_state *q, spry_error *error)
+static spry_status check_combination(const cli_call *call, spry_error *error)
 {
-    const cli_call *call = q->call;
-    const char *output = cli_text(call, "output");
-    const char *report = cli_text(call, "report");
-    spry_status status;
+    bool has_data = cli_text(call, "data") != NULL;
+    bool has_samples = cli_text(call, "calibrate") != NULL;
+    bool is_bounded = cli_given(call, "max-drop") || cli_given(call, "max-ms");
 
-    if (output == NULL) {
-        return spry_fail(error, SPRY_USAGE, "--output", "for example -o small.onnx",
-                         "no place for the result given");
-    }
-    if (cli_given(call, "max-drop") && cli_text(call, "data") == NULL) {
+    if (cli_given(call, "max-drop") && !has_data) {
         return spry_fail(error, SPRY_USAGE, "--max-drop", "give labelled samples with --data",
                          "accuracy cannot be measured without data");
     }
-    status = output_check_free(call, output, error);
-    return status == SPRY_OK && report != NULL ? output_check_free(call, report, error) : status;
+    if (quantize_is_mixed(call) && !is_bounded) {
+        return spry_fail(error, SPRY_USAGE, "--mixed", "--max-drop POINTS or --max-ms MS",
+                         "without a bound there is nothing to choose");
+    }
+    if ((quantize_is_mixed(call) || cli_given(call, "sensitivity")) && !has_samples) {
+        return spry_fail(error, SPRY_USAGE, quantize_is_mixed(call) ? "--mixed" : "--sensitivity",
+                         "for example --calibrate cifar10:train.bin",
+                         "what layers cost is measured on samples; none are given");
+    }
+    if (cli_given(call, "save-recipe") && !quantize_is_mixed(call)) {
+        return spry_fail(error, SPRY_USAGE, "--save-recipe", "add --mixed",
+                         "no bits are searched for that could be written");
+    }
+    return SPRY_OK;
+}
+
+spry_status quantize_check_usage(const quantize_state *q, spry_error *error)
+{
+    static const char *const files[] = {"output", "report", "save-recipe"};
+    const cli_call *call = q->call;
+    spry_status status;
+
+    if (cli_text(call, "output") == NULL) {
+        return spry_fail(error, SPRY_USAGE, "--output", "for example -o small.onnx",
+                         "no place for the result given");
+    }
+    status = check_combination(call, error);
+    for (size_t i = 0; status == SPRY_OK && i < sizeof files / sizeof files[0]; i++) {
+        if (cli_text(call, files[i]) != NULL) {
+            status = output_check_free(call, cli_text(call, files[i]), error);
+        }
+    }
+    return status;
 }

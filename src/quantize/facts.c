@@ -46,13 +46,17 @@ spry_status facts_add_row(spry_quantization *f, const graph *g, const weight_rec
                                .kernel_error_after = report->kernel_error_after,
                                .channel_error_before = report->channel_error_before,
                                .channel_error_after = report->channel_error_after,
-                               .milliseconds = (double)(clock_ns() - begun) * 1e-6};
+                               .milliseconds = (double)(clock_ns() - begun) * 1e-6,
+                               .bits_per_weight = record_bits_per_weight(r)};
     for (int64_t i = 1; i < record_blocks(r); i++) {
         row->least_step = r->steps[i] < row->least_step ? r->steps[i] : row->least_step;
         row->most_step = r->steps[i] > row->most_step ? r->steps[i] : row->most_step;
     }
     f->row_count++;
-    return row->node != NULL && row->weight != NULL ? SPRY_OK : alloc_failed(error, sizeof *row);
+    if (row->node == NULL || row->weight == NULL) {
+        return alloc_failed(error, sizeof *row);
+    }
+    return facts_find_worst(f, r, dense, &row->worst, error);
 }
 
 spry_status facts_add_skip(spry_quantization *f, const graph *g, int32_t node, const char *reason,
@@ -88,6 +92,12 @@ int32_t spry_quantization_skipped(const spry_quantization *facts,
 {
     *skipped = facts->skips;
     return facts->skip_count;
+}
+
+void spry_quantization_macs(const spry_quantization *facts, int64_t *all, int64_t *of_integers)
+{
+    *all = facts->macs;
+    *of_integers = facts->integer_macs;
 }
 
 int32_t spry_quantization_activations(const spry_quantization *facts)

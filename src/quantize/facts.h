@@ -16,6 +16,7 @@ struct spry_quantization {
     spry_quantize_skip *skips;
     int32_t skip_count;
     int32_t activations;
+    int64_t macs, integer_macs;
 };
 
 /* Room for a row and a skip per node of `g`. Fails with SPRY_LIMIT (memory). */
@@ -28,6 +29,11 @@ SPRY_MUST_USE spry_status facts_add_row(spry_quantization *f, const graph *g,
                                         const weight_record *r, const float *dense,
                                         const squant_report *report, int64_t begun,
                                         spry_error *error);
+
+/* The block with the lowest ratio of signal to noise. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status facts_find_worst(spry_quantization *f, const weight_record *r,
+                                           const float *dense, const spry_quantize_block **worst,
+                                           spry_error *error);
 
 /* An operator that stays f32; `reason` is not copied. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status facts_add_skip(spry_quantization *f, const graph *g, int32_t node,

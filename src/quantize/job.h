@@ -47,4 +47,15 @@ static inline int64_t job_group(const quantize_job *job, const weight_record *r)
     return group > 0 && group < r->w.inputs && weight_is_matrix(&r->w) ? group : r->w.inputs;
 }
 
+/* Checks the options and copies the model. Undo with job_close, also after a failure. Fails with
+ * SPRY_USAGE, SPRY_LIMIT. */
+SPRY_MUST_USE spry_status job_open(quantize_job *job, const spry_model *source,
+                                   const spry_quantize_options *options, spry_error *error);
+/* All steps but the last: afterwards records hold grids and codes, and job->m still computes in
+ * f32. Fails as spry_quantize. */
+SPRY_MUST_USE spry_status job_decide(quantize_job *job, spry_error *error);
+/* What was decided becomes part of job->m. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status job_write(quantize_job *job, spry_error *error);
+void job_close(quantize_job *job);
+
 #endif

@@ -13,6 +13,7 @@
 #include "quantize/format.h"
 #include "quantize/intake.h"
 #include "quantize/method.h"
+#include "quantize/work.h"
 
 spry_quantize_options spry_quantize_options_default(void)
 {
@@ -202,11 +203,37 @@ static spry_status finish(quantize_job *job, spry_error *error)
     return status == SPRY_OK ? pass_dead(job->m->main, &context, error) : status;
 }
 
-static spry_status run(quantize_job *job, spry_error *error)
+spry_status job_open(quantize_job *job, const spry_model *source,
+                     const spry_quantize_options *options, spry_error *error)
+{
+    spry_status status;
+
+    *job = (quantize_job){.options = options};
+    status = check_options(job, error);
+    if (status == SPRY_OK) {
+        status = threads_create(&source->allocator, options->threads, &job->team, error);
+    }
+    if (status == SPRY_OK) {
+        status = model_copy(source, &job->m, error);
+    }
+    if (status == SPRY_OK) {
+        job->memory = &job->m->memory;
+    }
+    return status;
+}
+
+void job_close(quantize_job *job)
+{
+    threads_destroy(job->team);
+    spry_quantization_destroy(job->facts);
+    spry_model_destroy(job->m);
+}
+
+spry_status job_decide(quantize_job *job, spry_error *error)
 {
     static spry_status (*const steps[])(quantize_job *, spry_error *) = {
-        assignment_prepare, intake,      choose_weights, choose_activations,
-        calibrate,          cut_weights, check_format,   round_weights};
+        assignment_prepare, intake,       choose_weights, choose_activations, calibrate,
+        cut_weights,        check_format, round_weights,  work_count};
     spry_status status = SPRY_OK;
 
     for (size_t i = 0; status == SPRY_OK && i < sizeof steps / sizeof steps[0]; i++) {
@@ -214,36 +241,37 @@ static spry_status run(quantize_job *job, spry_error *error)
     }
     if (status == SPRY_OK) {
         job->facts->activations = job->activation_count;
-        status = job->format->write(job, error);
     }
+    return status;
+}
+
+spry_status job_write(quantize_job *job, spry_error *error)
+{
+    spry_status status = job->format->write(job, error);
+
     return status == SPRY_OK ? finish(job, error) : status;
 }
 
 spry_status spry_quantize(const spry_model *source, const spry_quantize_options *options,
                           spry_model **quantized, spry_quantization **facts, spry_error *error)
 {
-    quantize_job job = {.options = options};
-    spry_status status = check_options(&job, error);
+    quantize_job job;
+    spry_status status = job_open(&job, source, options, error);
 
     *quantized = NULL;
     *facts = NULL;
     if (status == SPRY_OK) {
-        status = threads_create(&source->allocator, options->threads, &job.team, error);
+        status = job_decide(&job, error);
     }
     if (status == SPRY_OK) {
-        status = model_copy(source, &job.m, error);
+        status = job_write(&job, error);
     }
     if (status == SPRY_OK) {
-        job.memory = &job.m->memory;
-        status = run(&job, error);
+        *quantized = job.m;
+        *facts = job.facts;
+        job.m = NULL;
+        job.facts = NULL;
     }
-    threads_destroy(job.team);
-    if (status != SPRY_OK) {
-        spry_quantization_destroy(job.facts);
-        spry_model_destroy(job.m);
-        return status;
-    }
-    *quantized = job.m;
-    *facts = job.facts;
-    return SPRY_OK;
+    job_close(&job);
+    return status;
 }

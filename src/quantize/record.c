@@ -40,6 +40,13 @@ static int64_t run_length(const weight_record *r, int64_t output, int64_t input)
     return end - input;
 }
 
+double record_bits_per_weight(const weight_record *r)
+{
+    int per_block = 32 + (r->symmetric ? 0 : r->bits);
+
+    return r->bits + (double)per_block * (double)record_blocks(r) / (double)weight_count(&r->w);
+}
+
 double record_sqnr(const weight_record *r, const float *dense)
 {
     const round_f32_kernel *kernel = round_f32_select();

@@ -79,6 +79,9 @@ SPRY_MUST_USE spry_status record_cut(weight_record *r, int64_t row_block, int64_
  * equal. */
 double record_sqnr(const weight_record *r, const float *dense);
 
+/* Bits of codes, steps (32 each) and zero points, over the number of weights. */
+double record_bits_per_weight(const weight_record *r);
+
 /* An activation as integers of one step per tensor. */
 typedef struct activation_record {
     int32_t value;
