@@ -201,109 +201,24 @@ double blocks_error(const weight_record *r, const float *dense)
     return sum;
 }
 
-/* ---- flips ---- */
-
-/* The part of an output channel in one block, its kernels side by side. */
-typedef struct segment {
-    const int32_t *inputs; /* [count] */
-    int64_t count;
-    float *positions;
-    int8_t *codes;
-    squant_entry *scratch;
-} segment;
-
-static double sum_positions(const segment *s, int64_t begin, int64_t end)
-{
-    double sum = 0.0;
-
-    for (int64_t i = begin; i < end; i++) {
-        sum += (double)((float)s->codes[i] - s->positions[i]);
-    }
-    return sum;
-}
-
-static void add_report(const segment *s, int64_t taps, double share, double *kernel_error,
-                       double *channel_error)
-{
-    double sum = 0.0;
-
-    for (int64_t i = 0; i < s->count; i++) {
-        sum += fabs(sum_positions(s, i * taps, (i + 1) * taps));
-    }
-    *kernel_error += sum * share / (double)s->count;
-    *channel_error += fabs(sum_positions(s, 0, s->count * taps)) * share;
-}
-
-static void flip_segment(weight_record *r, const float *dense, int64_t output, const segment *s,
-                         squant_stages stages, squant_report *report)
-{
-    int64_t taps = r->w.taps;
-    double share = 1.0 / (double)(r->w.outputs * r->column_blocks);
-    float step = r->steps[record_block(r, output, s->inputs[0])];
-    squant_channel c = {s->positions, s->count, taps, blocks_codes(r), s->codes};
-    int64_t kernel_flips;
-    int64_t channel_flips;
-
-    for (int64_t i = 0; i < s->count; i++) {
-        int64_t from = (output * r->w.inputs + s->inputs[i]) * taps;
-
-        for (int64_t tap = 0; tap < taps; tap++) {
-            s->positions[i * taps + tap] = dense[from + tap] / step;
-        }
-        memcpy(s->codes + i * taps, r->codes + from, (size_t)taps);
-    }
-    add_report(s, taps, share, &report->kernel_error_before, &report->channel_error_before);
-    squant_flip_channel(&c, stages, s->scratch, &kernel_flips, &channel_flips);
-    report->kernel_flips += kernel_flips;
-    report->channel_flips += channel_flips;
-    add_report(s, taps, share, &report->kernel_error_after, &report->channel_error_after);
-    for (int64_t i = 0; i < s->count; i++) {
-        memcpy(r->codes + (output * r->w.inputs + s->inputs[i]) * taps, s->codes + i * taps,
-               (size_t)taps);
-    }
-}
-
-/* Inputs of one block after the other. */
-static void flip_output(weight_record *r, const float *dense, int64_t output, const int32_t *order,
-                        const segment *room, squant_stages stages, squant_report *report)
-{
-    int64_t begin = 0;
-
-    while (begin < r->w.inputs) {
-        int64_t block = record_block(r, output, order[begin]);
-        segment s = *room;
-
-        s.inputs = order + begin;
-        for (s.count = 1; begin + s.count < r->w.inputs &&
-                          record_block(r, output, order[begin + s.count]) == block;) {
-            s.count++;
-        }
-        flip_segment(r, dense, output, &s, stages, report);
-        begin += s.count;
-    }
-}
-
 spry_status blocks_flip(weight_record *r, const float *dense, squant_stages stages,
-                        const spry_allocator *allocator, squant_report *report, spry_error *error)
+                        const spry_allocator *allocator, threads *team, squant_report *report,
+                        spry_error *error)
 {
-    size_t size = (size_t)(r->w.inputs * r->w.taps);
-    size_t inputs = (size_t)r->w.inputs;
-    segment room = {NULL, 0, alloc_bytes(allocator, size * sizeof(float)),
-                    alloc_bytes(allocator, size),
-                    alloc_bytes(allocator, size * sizeof(squant_entry))};
-    int32_t *order = alloc_bytes(allocator, inputs * sizeof *order);
-    bool fits =
-        room.positions != NULL && room.codes != NULL && room.scratch != NULL && order != NULL;
+    grid_options grid = {.bits = r->bits}; /* all codes; zero points are given */
+    squant_tensor t = {.weights = dense,
+                       .outputs = r->w.outputs,
+                       .inputs = r->w.inputs,
+                       .taps = r->w.taps,
+                       .codes = r->codes,
+                       .steps = r->steps,
+                       .zeros = r->zeros,
+                       .has_grid = true,
+                       .row_block = r->row_block,
+                       .column_block = r->column_block,
+                       .column_blocks = r->column_blocks,
+                       .row_map = r->row_map,
+                       .column_map = r->column_map};
 
-    if (fits) {
-        blocks_order(r->column_map, r->w.inputs, r->column_blocks, order);
-        for (int64_t m = 0; m < r->w.outputs; m++) {
-            flip_output(r, dense, m, order, &room, stages, report);
-        }
-    }
-    alloc_release(allocator, room.positions, size * sizeof(float));
-    alloc_release(allocator, room.codes, size);
-    alloc_release(allocator, room.scratch, size * sizeof(squant_entry));
-    alloc_release(allocator, order, inputs * sizeof *order);
-    return fits ? SPRY_OK : alloc_failed(error, size * sizeof(squant_entry));
+    return squant_round(&t, &grid, stages, allocator, team, report, error);
 }

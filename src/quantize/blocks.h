@@ -49,12 +49,11 @@ SPRY_MUST_USE spry_status blocks_least_error(weight_record *r, const float *dens
 /* Codes nearest to the weights. */
 void blocks_round(weight_record *r, const float *dense);
 
-/* Turns roundings round until errors cancel, by SQuant's stages: of kernels (K), and of the part of
- * an output channel that lies in one block (C). The codes must be the nearest. Adds to the report.
- * Fails with SPRY_LIMIT (memory). */
+/* The nearest codes, but some roundings turned round so that errors cancel, by SQuant's stages
+ * (squant.h). `report` may be NULL. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status blocks_flip(weight_record *r, const float *dense, squant_stages stages,
-                                      const spry_allocator *allocator, squant_report *report,
-                                      spry_error *error);
+                                      const spry_allocator *allocator, threads *team,
+                                      squant_report *report, spry_error *error);
 
 /* What the codes stand for, [outputs][inputs][taps]. */
 void blocks_values(const weight_record *r, float *values);
