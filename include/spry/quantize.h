@@ -57,6 +57,12 @@ typedef struct spry_quantize_options {
     int32_t assignment_count;
     int64_t group; /* inputs of a matrix that share a step: 0 for all, or a power of two from 16 on;
                       convolutions have a step per output channel */
+    /* Of the method ptq-sl: */
+    int64_t block_outputs, block_inputs; /* channels that share a step; 0: all */
+    int64_t blocks_down, blocks_across;  /* instead: how many blocks of outputs, of inputs; or 0 */
+    const char *reorder;                 /* before blocks are cut: "off", "sort", "search" */
+    const char *metric;                  /* of the search: "l2", "cosine", "weight" */
+    int rounds;                          /* of the search, at most */
 } spry_quantize_options;
 
 SPRY_API spry_quantize_options spry_quantize_options_default(void);
@@ -119,6 +125,12 @@ typedef struct spry_quantize_row {
     double bits_per_weight;     /* codes, steps of 32 bits and zero points */
     int64_t macs, integer_macs; /* of one sample: all, and those of integers; 0 when unknown */
     const spry_quantize_block *worst;
+    int64_t blocks; /* that have a step of their own */
+    /* Of the method ptq-sl; 0 where there is nothing to tell. What makes blocks uneven, before and
+     * after channels were sorted, and searched; the squared error of outputs over the samples with
+     * the first steps, and at the end. */
+    double order_before, order_sorted, order_after;
+    double output_error_before, output_error_after;
 } spry_quantize_row;
 
 /* An operator with weights that stays f32, and why. */

@@ -9,6 +9,9 @@
 
 static const char *const stage_choices[] = {"e", "ek", "ec", "ekc", NULL};
 
+static const char *const reorder_choices[] = {"off", "sort", "search", "search-mse", NULL};
+static const char *const metric_choices[] = {"l2", "cosine", "weight", NULL};
+
 const cli_option quantize_option_table[] = {
     {.name = "output",
      .letter = 'o',
@@ -68,6 +71,33 @@ const cli_option quantize_option_table[] = {
      .lowest = 0,
      .highest = 65536,
      .help = "inputs of a matrix that share a step: 16, 32, 64, ..., or 0 for all"},
+    {.name = "block-size",
+     .kind = CLI_TEXT,
+     .value = "RxC",
+     .help = "ptq-sl: output x input channels that share a step, 8x64 unless told; 0 is all"},
+    {.name = "blocks",
+     .kind = CLI_TEXT,
+     .value = "VxH",
+     .help = "ptq-sl, instead: how many blocks of output x input channels"},
+    {.name = "reorder",
+     .kind = CLI_CHOICE,
+     .value = "EFFORT",
+     .fallback = "off",
+     .choices = reorder_choices,
+     .help = "ptq-sl: channels of similar size into one block, by sorting or by a search"},
+    {.name = "metric",
+     .kind = CLI_CHOICE,
+     .value = "METRIC",
+     .fallback = "l2",
+     .choices = metric_choices,
+     .help = "ptq-sl: what steps are searched by: errors or cosines of outputs, or weights"},
+    {.name = "rounds",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "2",
+     .lowest = 1,
+     .highest = 1000,
+     .help = "ptq-sl: how often the search goes over all blocks, at most"},
     {.name = "format",
      .kind = CLI_TEXT,
      .value = "NAME",
@@ -183,6 +213,53 @@ static spry_status read_bits(quantize_state *q, const char *said, spry_quantize_
     return a->node != NULL ? SPRY_OK : alloc_failed(error, strlen(said));
 }
 
+/* "8x64". */
+static spry_status read_pair(const cli_call *call, const char *option, int64_t pair[2],
+                             spry_error *error)
+{
+    const char *said = cli_text(call, option);
+    char *end = NULL;
+
+    if (said == NULL) {
+        return SPRY_OK;
+    }
+    if (isdigit((unsigned char)said[0])) {
+        pair[0] = strtol(said, &end, 10);
+    }
+    if (end != NULL && *end == 'x' && isdigit((unsigned char)end[1])) {
+        pair[1] = strtol(end + 1, &end, 10);
+        if (*end == '\0' && pair[0] <= INT32_MAX && pair[1] <= INT32_MAX) {
+            return SPRY_OK;
+        }
+    }
+    return spry_fail(error, SPRY_USAGE, option, "two numbers, for example 8x64",
+                     "\"%s\" is no number of outputs x inputs", said);
+}
+
+static spry_status read_blocks(const cli_call *call, spry_quantize_options *o, spry_error *error)
+{
+    int64_t size[2] = {o->block_outputs, o->block_inputs};
+    int64_t count[2] = {0, 0};
+    spry_status status = read_pair(call, "block-size", size, error);
+
+    if (status == SPRY_OK) {
+        status = read_pair(call, "blocks", count, error);
+    }
+    if (status == SPRY_OK && cli_text(call, "blocks") != NULL &&
+        cli_text(call, "block-size") != NULL) {
+        status = spry_fail(error, SPRY_USAGE, "blocks", "give one of the two",
+                           "both a size and a number of blocks");
+    }
+    o->block_outputs = size[0];
+    o->block_inputs = size[1];
+    o->blocks_down = count[0];
+    o->blocks_across = count[1];
+    o->reorder = cli_text(call, "reorder");
+    o->metric = cli_text(call, "metric");
+    o->rounds = (int)cli_integer(call, "rounds");
+    return status;
+}
+
 /* The recipe's rules, then what --bits says. */
 static spry_status read_assignments(quantize_state *q, spry_error *error)
 {
@@ -251,6 +328,9 @@ spry_status quantize_read_options(quantize_state *q, spry_error *error)
     }
     if (status == SPRY_OK) {
         status = read_assignments(q, error);
+    }
+    if (status == SPRY_OK) {
+        status = read_blocks(call, o, error);
     }
     /* Integer convolutions add no products of zero points when weights have none. */
     o->symmetric = cli_given(call, "symmetric") || any_activations(o);

@@ -21,7 +21,12 @@ spry_quantize_options spry_quantize_options_default(void)
                                    .method = "squant",
                                    .weight_bits = 8,
                                    .stages = "ekc",
-                                   .format = "qdq"};
+                                   .format = "qdq",
+                                   .block_outputs = 8,
+                                   .block_inputs = 64,
+                                   .reorder = "off",
+                                   .metric = "l2",
+                                   .rounds = 2};
 }
 
 /* ---- what is asked for ---- */
