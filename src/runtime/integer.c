@@ -332,6 +332,17 @@ static bool match_product(match *m)
     return true;
 }
 
+/* An f32 bias of an f32 result is added as it is: steps would round it, and what reads the result
+ * may round again. */
+static bool keeps_bias(const match *m)
+{
+    const tensor *bias = m->bias != GRAPH_NONE ? graph_constant(m->g, m->bias) : NULL;
+
+    return bias != NULL && bias->dtype == SPRY_DTYPE_F32 && bias->rank > 0 &&
+           bias->shape[bias->rank - 1] == tensor_count(bias) &&
+           m->ports[INTEGER_Y_SCALE] == GRAPH_NONE;
+}
+
 static spry_status rewrite_product(match *m)
 {
     bool made = true;
@@ -340,7 +351,9 @@ static spry_status rewrite_product(match *m)
     if (!match_product(m)) {
         return SPRY_OK;
     }
-    if (m->bias != GRAPH_NONE) {
+    if (keeps_bias(m)) {
+        m->ports[INTEGER_BIAS] = m->bias;
+    } else if (m->bias != GRAPH_NONE) {
         status = add_bias(m, &made);
     }
     return status == SPRY_OK && made && is_executable(m) ? rewrite(m) : status;
