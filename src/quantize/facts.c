@@ -51,6 +51,14 @@ spry_status facts_add_row(spry_quantization *f, const graph *g, const weight_rec
         row->least_step = r->steps[i] < row->least_step ? r->steps[i] : row->least_step;
         row->most_step = r->steps[i] > row->most_step ? r->steps[i] : row->most_step;
     }
+    row->blocks = record_blocks(r);
+    if (r->story != NULL) {
+        row->order_before = r->story->order_before;
+        row->order_sorted = r->story->order_sorted;
+        row->order_after = r->story->order_after;
+        row->output_error_before = r->story->error_before;
+        row->output_error_after = r->story->error_after;
+    }
     f->row_count++;
     return row->node != NULL && row->weight != NULL ? SPRY_OK : alloc_failed(error, sizeof *row);
 }

@@ -26,6 +26,7 @@ struct method {
 
 extern const method method_nearest;
 extern const method method_squant;
+extern const method method_ptq_sl;
 
 /* Rounds per output channel, or per group of inputs of one, SQuant's stages one after the other:
  * what most methods end with. Fails with SPRY_LIMIT (memory). */

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/progress.h"
 #include "model/pass.h"
+#include "quantize/assignment.h"
 #include "quantize/calibrate.h"
 #include "quantize/choose.h"
 #include "quantize/format.h"
@@ -19,7 +20,12 @@ spry_quantize_options spry_quantize_options_default(void)
                                    .method = "squant",
                                    .weight_bits = 8,
                                    .stages = "ekc",
-                                   .format = "qdq"};
+                                   .format = "qdq",
+                                   .block_outputs = 8,
+                                   .block_inputs = 64,
+                                   .reorder = "off",
+                                   .metric = "l2",
+                                   .rounds = 2};
 }
 
 /* ---- what is asked for ---- */
@@ -73,7 +79,11 @@ static spry_status check_options(quantize_job *job, spry_error *error)
         return spry_fail(error, SPRY_USAGE, "group", "0, 16, 32, 64, 128, ...",
                          "groups of %lld inputs", (long long)o->group);
     }
-    if (o->activation_bits != 0 && o->calibration == NULL) {
+    status = assignment_check(o, error);
+    if (status != SPRY_OK) {
+        return status;
+    }
+    if (assignment_wants_activations(o) && o->calibration == NULL) {
         return spry_fail(error, SPRY_USAGE, "activation bits",
                          "for example --calibrate cifar10:train.bin",
                          "activations are quantized by what they are on samples; none are given");
@@ -99,22 +109,27 @@ static spry_status round_weight(quantize_job *job, weight_record *r, float *dens
 {
     int64_t begun = clock_ns();
     squant_report report = {0};
-    method_call call = {dense, r, job, &report};
+    const float *in_place = weight_dense(&r->w);
+    method_call call = {in_place != NULL ? in_place : dense, r, job, &report};
     spry_status status;
 
-    weight_gather(&r->w, dense);
+    if (in_place == NULL) {
+        weight_gather(&r->w, dense);
+    }
     status = job->method->round(&call, error);
     return status == SPRY_OK
-               ? facts_add_row(job->facts, job->m->main, r, dense, &report, begun, error)
+               ? facts_add_row(job->facts, job->m->main, r, call.dense, &report, begun, error)
                : status;
 }
 
+/* Of the weights that must be gathered. */
 static int64_t most_weights(const quantize_job *job)
 {
     int64_t most = 0;
 
     for (int32_t i = 0; i < job->weight_count; i++) {
-        int64_t count = weight_count(&job->weights[i].w);
+        const weight *w = &job->weights[i].w;
+        int64_t count = weight_dense(w) == NULL ? weight_count(w) : 0;
 
         most = count > most ? count : most;
     }
@@ -129,6 +144,7 @@ static spry_status round_weights(quantize_job *job, spry_error *error)
     spry_status status = dense != NULL ? SPRY_OK : alloc_failed(error, bytes);
     char label[256];
 
+    threads_engage(job->team);
     for (int32_t i = 0; status == SPRY_OK && i < job->weight_count; i++) {
         weight_record *r = &job->weights[i];
         const graph *g = job->m->main;
@@ -139,6 +155,7 @@ static spry_status round_weights(quantize_job *job, spry_error *error)
             status = round_weight(job, r, dense, error);
         }
     }
+    threads_rest(job->team);
     alloc_release(a, dense, bytes);
     return status;
 }
@@ -192,8 +209,8 @@ static spry_status finish(quantize_job *job, spry_error *error)
 static spry_status run(quantize_job *job, spry_error *error)
 {
     static spry_status (*const steps[])(quantize_job *, spry_error *) = {
-        intake,      choose_weights, choose_activations, calibrate,
-        cut_weights, check_format,   round_weights};
+        assignment_prepare, intake,      choose_weights, choose_activations,
+        calibrate,          cut_weights, check_format,   round_weights};
     spry_status status = SPRY_OK;
 
     for (size_t i = 0; status == SPRY_OK && i < sizeof steps / sizeof steps[0]; i++) {

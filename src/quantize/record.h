@@ -3,7 +3,18 @@
 #define QUANTIZE_RECORD_H
 
 #include "quantize/grid.h"
+#include "quantize/squant.h"
 #include "quantize/weights.h"
+
+/* How the steps of blocks came about; see spry_quantize_row. */
+typedef struct block_story {
+    double order_before, order_sorted, order_after;
+    double error_before, error_after;
+    int rounds;
+    bool searched;
+    int64_t flipped_outputs; /* whose flips were kept */
+    squant_report flips;
+} block_story;
 
 /* A weight tensor [outputs][inputs][taps] as integers. It is cut into blocks of outputs x inputs
  * that share a step and a zero point:
@@ -27,6 +38,7 @@ typedef struct weight_record {
     float *real_zeros;         /* likewise, instead of `zeros`, where a method wants zero points
                                   between codes; NULL: it does not */
     int8_t *codes;             /* [outputs][inputs][taps], in the weight's own order */
+    block_story *story;        /* of methods that search; NULL: none */
 } weight_record;
 
 static inline int64_t record_block(const weight_record *r, int64_t output, int64_t input)

@@ -33,6 +33,8 @@ static inline bool weight_is_matrix(const weight *w)
 
 /* Copies the weights to dense[outputs][inputs][taps]. */
 void weight_gather(const weight *w, float *dense);
+/* The weights where they lie, when that is dense[outputs][inputs][taps]; else NULL. */
+const float *weight_dense(const weight *w);
 /* Copies codes[outputs][inputs][taps] to the initializer's order. */
 void weight_scatter(const weight *w, const int8_t *codes, int8_t *to);
 
