@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "quantize/emit.h"
 #include "quantize/format.h"
 #include "quantize/format_qdq.h"
+#include "quantize/insert.h"
 #include "quantize/qdq.h"
 #include "runtime/chain.h"
 
@@ -165,7 +165,7 @@ static spry_status set_node(rewriting *r, const char *type, const int32_t *input
     n->op = NULL;
     n->input_count = 0;
     for (int32_t i = count - 1; status == SPRY_OK && i >= 0; i--) {
-        status = emit_input(r->g, r->node, i, inputs[i], r->error);
+        status = insert_input(r->g, r->node, i, inputs[i], r->error);
     }
     return status;
 }
@@ -184,8 +184,8 @@ static spry_status zeros_of_weights(rewriting *r, int32_t *zeros)
     if (bytes == NULL) {
         return alloc_failed(r->error, (size_t)r->channels);
     }
-    return emit_constant(r->g, r->name, "weight_zero_point", SPRY_DTYPE_I8, scale->rank,
-                         scale->shape, bytes, zeros, r->error);
+    return insert_constant(r->g, r->name, "weight_zero_point", SPRY_DTYPE_I8, scale->rank,
+                           scale->shape, bytes, zeros, r->error);
 }
 
 /* The codes of a Gemm with transB as MatMul reads them, [k][n]. */
@@ -209,8 +209,8 @@ static spry_status turn_weights(rewriting *r)
             turned[k * shape[1] + i] = ((const int8_t *)t->data)[i * shape[0] + k];
         }
     }
-    return emit_constant(r->g, r->name, "weight_turned", t->dtype, 2, shape, turned, &r->w.data,
-                         r->error);
+    return insert_constant(r->g, r->name, "weight_turned", t->dtype, 2, shape, turned, &r->w.data,
+                           r->error);
 }
 
 /* From codes to codes: `quantize` and the clamp before it are gone. */
@@ -251,14 +251,14 @@ static int channel_shape(const rewriting *r, int64_t shape[SPRY_TENSOR_MAX_RANK]
 static spry_status add_after(rewriting *r, const char *type, const char *suffix, int32_t other,
                              int32_t *sums)
 {
-    emit_node_of what = {.type = type,
-                         .opset = r->opset,
-                         .base = r->name,
-                         .suffix = suffix,
-                         .inputs = {*sums, other},
-                         .input_count = other != GRAPH_NONE ? 2 : 1};
+    insert_node_of what = {.type = type,
+                           .opset = r->opset,
+                           .base = r->name,
+                           .suffix = suffix,
+                           .inputs = {*sums, other},
+                           .input_count = other != GRAPH_NONE ? 2 : 1};
     int32_t node;
-    spry_status status = emit_node(r->g, &what, &node, sums, r->error);
+    spry_status status = insert_node(r->g, &what, &node, sums, r->error);
 
     return status == SPRY_OK && other == GRAPH_NONE
                ? graph_set_int(r->g, node, "to", SPRY_DTYPE_F32, r->error)
@@ -280,8 +280,8 @@ static spry_status multiply_steps(rewriting *r, int32_t *steps)
     for (int64_t i = 0; i < r->channels; i++) {
         products[i] = x * w[i];
     }
-    return emit_constant(r->g, r->name, "step", SPRY_DTYPE_F32, rank, shape, products, steps,
-                         r->error);
+    return insert_constant(r->g, r->name, "step", SPRY_DTYPE_F32, rank, shape, products, steps,
+                           r->error);
 }
 
 /* From codes to f32. */
@@ -307,8 +307,8 @@ static spry_status write_sums(rewriting *r)
     if (r->bias != GRAPH_NONE) {
         int rank = channel_shape(r, shape);
 
-        status = emit_constant(g, r->name, "bias", SPRY_DTYPE_I32, rank, shape,
-                               graph_constant(g, r->bias)->data, &biases, r->error);
+        status = insert_constant(g, r->name, "bias", SPRY_DTYPE_I32, rank, shape,
+                                 graph_constant(g, r->bias)->data, &biases, r->error);
         if (status == SPRY_OK) {
             status = add_after(r, "Add", "sum", biases, &sums);
         }
