@@ -32,7 +32,8 @@ const char *format_qdq_refuses(const quantize_job *job, const weight_record *r)
     }
     return job->opset >= QDQ_BLOCK_OPSET || format_blocks_per_output(r)
                ? NULL
-               : "has blocks of inputs from operator set 21 on, in which operators of this model mean "
+               : "has blocks of inputs from operator set 21 on, in which operators of this model "
+                 "mean "
                  "something else";
 }
 
