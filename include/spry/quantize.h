@@ -57,6 +57,10 @@ typedef struct spry_quantize_options {
     int32_t assignment_count;
     int64_t group; /* inputs of a matrix that share a step: 0 for all, or a power of two from 16 on;
                       convolutions have a step per output channel */
+    const char *prepare;  /* preparations before anything is chosen, names between commas; NULL or
+                             "": none. See spry_quantize_preparation_at */
+    bool bias_correction; /* biases move the means of rounded layers back, by calibration samples */
+    bool weighted;        /* squant: errors count by the mean inputs on calibration samples */
 } spry_quantize_options;
 
 SPRY_API spry_quantize_options spry_quantize_options_default(void);
@@ -89,6 +93,8 @@ typedef struct spry_quantize_choice {
 
 /* Method `index`, how weights are rounded; NULL behind the last. */
 SPRY_API const spry_quantize_choice *spry_quantize_method_at(int32_t index);
+/* Preparation `index`, what may be done to the float model; NULL behind the last. */
+SPRY_API const spry_quantize_choice *spry_quantize_preparation_at(int32_t index);
 /* Format `index`, how the file says it; NULL behind the last. */
 SPRY_API const spry_quantize_choice *spry_quantize_format_at(int32_t index);
 

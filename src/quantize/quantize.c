@@ -8,11 +8,13 @@
 #include "base/progress.h"
 #include "model/pass.h"
 #include "quantize/assignment.h"
+#include "quantize/bias_correction.h"
 #include "quantize/calibrate.h"
 #include "quantize/choose.h"
 #include "quantize/format.h"
 #include "quantize/intake.h"
 #include "quantize/method.h"
+#include "quantize/preparation.h"
 
 spry_quantize_options spry_quantize_options_default(void)
 {
@@ -89,6 +91,14 @@ static spry_status check_options(quantize_job *job, spry_error *error)
     }
     if (status == SPRY_OK) {
         status = check_format_options(job, error);
+    }
+    if (status == SPRY_OK) {
+        status = preparation_check(o, error);
+    }
+    if (status == SPRY_OK && (o->bias_correction || o->weighted) && o->calibration == NULL) {
+        status = spry_fail(error, SPRY_USAGE, o->weighted ? "weighted" : "bias correction",
+                           "for example --calibrate cifar10:train.bin",
+                           "means are taken over samples; none are given");
     }
     if (status == SPRY_OK && job->method->needs_data && o->calibration == NULL) {
         status = spry_fail(error, SPRY_USAGE, "method", "for example --calibrate cifar10:train.bin",
@@ -204,8 +214,8 @@ static spry_status finish(quantize_job *job, spry_error *error)
 static spry_status run(quantize_job *job, spry_error *error)
 {
     static spry_status (*const steps[])(quantize_job *, spry_error *) = {
-        assignment_prepare, intake,      choose_weights, choose_activations,
-        calibrate,          cut_weights, check_format,   round_weights};
+        assignment_prepare, intake,      prepare,      choose_weights, choose_activations,
+        calibrate,          cut_weights, check_format, round_weights,  correct_biases};
     spry_status status = SPRY_OK;
 
     for (size_t i = 0; status == SPRY_OK && i < sizeof steps / sizeof steps[0]; i++) {
