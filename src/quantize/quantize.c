@@ -186,20 +186,9 @@ static spry_status check_format(quantize_job *job, spry_error *error)
     return SPRY_OK;
 }
 
-/* A block per output channel, of matrices per group of inputs; unless the method knows better. */
 static spry_status cut_weights(quantize_job *job, spry_error *error)
 {
-    spry_status status = SPRY_OK;
-
-    if (job->method->search != NULL) {
-        return job->method->search(job, error);
-    }
-    for (int32_t i = 0; status == SPRY_OK && i < job->weight_count; i++) {
-        weight_record *r = &job->weights[i];
-
-        status = record_cut(r, 1, job_group(job, r), job->memory, error);
-    }
-    return status;
+    return job->method->search != NULL ? job->method->search(job, error) : method_cut(job, error);
 }
 
 /* The float weights are no longer read. */
