@@ -63,6 +63,10 @@ typedef struct spry_quantize_options {
     const char *reorder;                 /* before blocks are cut: "off", "sort", "search" */
     const char *metric;                  /* of the search: "l2", "cosine", "weight" */
     int rounds;                          /* of the search, at most */
+    const char *prepare;  /* preparations before anything is chosen, names between commas; NULL or
+                             "": none. See spry_quantize_preparation_at */
+    bool bias_correction; /* biases move the means of rounded layers back, by calibration samples */
+    bool weighted;        /* squant: errors count by the mean inputs on calibration samples */
 } spry_quantize_options;
 
 SPRY_API spry_quantize_options spry_quantize_options_default(void);
@@ -95,6 +99,8 @@ typedef struct spry_quantize_choice {
 
 /* Method `index`, how weights are rounded; NULL behind the last. */
 SPRY_API const spry_quantize_choice *spry_quantize_method_at(int32_t index);
+/* Preparation `index`, what may be done to the float model; NULL behind the last. */
+SPRY_API const spry_quantize_choice *spry_quantize_preparation_at(int32_t index);
 /* Format `index`, how the file says it; NULL behind the last. */
 SPRY_API const spry_quantize_choice *spry_quantize_format_at(int32_t index);
 

@@ -3,7 +3,8 @@
 
 #include "quantize/choice.h"
 
-static const method *const methods[] = {&method_squant, &method_nearest, &method_ptq_sl};
+static const method *const methods[] = {&method_squant, &method_nearest, &method_ptq_sl,
+                                        &method_adaround};
 
 enum { METHODS = sizeof methods / sizeof methods[0] };
 
@@ -18,6 +19,18 @@ spry_status method_find(const char *name, const method **found, spry_error *erro
     spry_status status = choice_find("method", name, spry_quantize_method_at, &index, error);
 
     *found = status == SPRY_OK ? methods[index] : NULL;
+    return status;
+}
+
+spry_status method_cut(quantize_job *job, spry_error *error)
+{
+    spry_status status = SPRY_OK;
+
+    for (int32_t i = 0; status == SPRY_OK && i < job->weight_count; i++) {
+        weight_record *r = &job->weights[i];
+
+        status = record_cut(r, 1, job_group(job, r), job->memory, error);
+    }
     return status;
 }
 

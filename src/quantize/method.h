@@ -17,13 +17,14 @@ struct method {
     spry_quantize_choice facts;
     bool needs_data; /* samples, even when activations stay f32 */
     /* Looks at the whole model before any weight is rounded: cuts job->weights into blocks and may
-     * change job->activations. NULL: a block per output channel, activations as calibrated. Fails
+     * change job->activations. NULL: method_cut, activations as calibrated. Fails
      * as running the model does. */
     spry_status (*search)(quantize_job *job, spry_error *error);
     /* Fills steps, zero points and codes of one weight. Fails with SPRY_LIMIT (memory). */
     spry_status (*round)(const method_call *call, spry_error *error);
 };
 
+extern const method method_adaround;
 extern const method method_nearest;
 extern const method method_squant;
 extern const method method_ptq_sl;
@@ -32,6 +33,10 @@ extern const method method_ptq_sl;
  * what most methods end with. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status method_round(const method_call *call, squant_stages stages,
                                        spry_error *error);
+
+/* A block per output channel, of matrices per group of inputs: what `search` does that has nothing
+ * better. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status method_cut(quantize_job *job, spry_error *error);
 
 /* The method of that name. Fails with SPRY_USAGE, naming all. */
 SPRY_MUST_USE spry_status method_find(const char *name, const method **found, spry_error *error);

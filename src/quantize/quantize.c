@@ -8,11 +8,13 @@
 #include "base/progress.h"
 #include "model/pass.h"
 #include "quantize/assignment.h"
+#include "quantize/bias_correction.h"
 #include "quantize/calibrate.h"
 #include "quantize/choose.h"
 #include "quantize/format.h"
 #include "quantize/intake.h"
 #include "quantize/method.h"
+#include "quantize/preparation.h"
 #include "quantize/work.h"
 
 spry_quantize_options spry_quantize_options_default(void)
@@ -96,6 +98,14 @@ static spry_status check_options(quantize_job *job, spry_error *error)
     }
     if (status == SPRY_OK) {
         status = check_format_options(job, error);
+    }
+    if (status == SPRY_OK) {
+        status = preparation_check(o, error);
+    }
+    if (status == SPRY_OK && (o->bias_correction || o->weighted) && o->calibration == NULL) {
+        status = spry_fail(error, SPRY_USAGE, o->weighted ? "weighted" : "bias correction",
+                           "for example --calibrate cifar10:train.bin",
+                           "means are taken over samples; none are given");
     }
     if (status == SPRY_OK && job->method->needs_data && o->calibration == NULL) {
         status = spry_fail(error, SPRY_USAGE, "method", "for example --calibrate cifar10:train.bin",
@@ -183,20 +193,9 @@ static spry_status check_format(quantize_job *job, spry_error *error)
     return SPRY_OK;
 }
 
-/* A block per output channel, of matrices per group of inputs; unless the method knows better. */
 static spry_status cut_weights(quantize_job *job, spry_error *error)
 {
-    spry_status status = SPRY_OK;
-
-    if (job->method->search != NULL) {
-        return job->method->search(job, error);
-    }
-    for (int32_t i = 0; status == SPRY_OK && i < job->weight_count; i++) {
-        weight_record *r = &job->weights[i];
-
-        status = record_cut(r, 1, job_group(job, r), job->memory, error);
-    }
-    return status;
+    return job->method->search != NULL ? job->method->search(job, error) : method_cut(job, error);
 }
 
 /* The float weights are no longer read. */
@@ -237,8 +236,9 @@ void job_close(quantize_job *job)
 spry_status job_decide(quantize_job *job, spry_error *error)
 {
     static spry_status (*const steps[])(quantize_job *, spry_error *) = {
-        assignment_prepare, intake,       choose_weights, choose_activations, calibrate,
-        cut_weights,        check_format, round_weights,  work_count};
+        assignment_prepare, intake,      prepare,      choose_weights, choose_activations,
+        calibrate,          cut_weights, check_format, round_weights,  correct_biases,
+        work_count};
     spry_status status = SPRY_OK;
 
     for (size_t i = 0; status == SPRY_OK && i < sizeof steps / sizeof steps[0]; i++) {
