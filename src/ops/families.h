@@ -18,6 +18,8 @@ extern const op ops_deform_conv[];
 extern const op ops_einsum[];
 extern const op ops_fill[];
 extern const op ops_gather[];
+extern const op ops_gradient[];
+extern const op ops_gradient_window[];
 extern const op ops_layer_norm[];
 extern const op ops_layout[];
 extern const op ops_loss[];

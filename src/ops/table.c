@@ -21,6 +21,8 @@ static const op *const tables[] = {
     ops_einsum,
     ops_fill,
     ops_gather,
+    ops_gradient,
+    ops_gradient_window,
     ops_layer_norm,
     ops_layout,
     ops_loss,
