@@ -26,6 +26,18 @@
 extern "C" {
 #endif
 
+enum { SPRY_QUANTIZE_AS_ASKED = -1 };
+
+/* Bits of some operators. Of the assignments that match an operator, the last that says something
+ * decides. */
+typedef struct spry_quantize_assignment {
+    const char *node; /* name, or label such as "Conv #3", where '*' stands for any characters and
+                            '?' for one; NULL: any */
+    const char *type; /* operator, for example "Gemm"; NULL: any */
+    int weight_bits;  /* 2 to 8; 0: the operator stays f32; SPRY_QUANTIZE_AS_ASKED: not said */
+    int activation_bits; /* 8; 0: it reads f32; SPRY_QUANTIZE_AS_ASKED: not said */
+} spry_quantize_assignment;
+
 typedef struct spry_quantize_options {
     size_t struct_size;         /* sizeof(spry_quantize_options): lets the struct grow */
     const char *method;         /* name of a method, see spry_quantize_method_at */
@@ -34,16 +46,40 @@ typedef struct spry_quantize_options {
     const char *stages;         /* of squant: "e", "ek", "ec" or "ekc" */
     const char *format;         /* name of a format, see spry_quantize_format_at */
     int activation_bits;        /* 0: activations stay f32; else 2 to 8 */
-    const char *const *exclude; /* nodes that stay f32: names, or labels such as "Conv #3" */
+    const char *const *exclude; /* nodes that stay f32: as assignment.node */
     int32_t exclude_count;
     spry_dataset *calibration; /* samples that activations are measured on; with activation_bits */
-    const spry_preprocess *recipe; /* how samples become inputs; NULL: raw */
-    int64_t samples;               /* of calibration at most; 0: all */
-    int threads;                   /* 0: as many as the process may use */
-    const spry_progress *progress; /* NULL: nobody listens */
+    const spry_preprocess *recipe;               /* how samples become inputs; NULL: raw */
+    int64_t samples;                             /* of calibration at most; 0: all */
+    int threads;                                 /* 0: as many as the process may use */
+    const spry_progress *progress;               /* NULL: nobody listens */
+    const spry_quantize_assignment *assignments; /* what differs from the bits above */
+    int32_t assignment_count;
+    int64_t group; /* inputs of a matrix that share a step: 0 for all, or a power of two from 16 on;
+                      convolutions have a step per output channel */
 } spry_quantize_options;
 
 SPRY_API spry_quantize_options spry_quantize_options_default(void);
+
+/* Assignments kept in a JSON file, in their order:
+ *
+ *     {"rules": [{"weight_bits": 4},
+ *                {"type": "Gemm", "weight_bits": 8, "activation_bits": 0},
+ *                {"name": "Conv #3", "excluded": true}]}
+ *
+ * A rule without name and type is about all operators. Rules live as long as the recipe. */
+typedef struct spry_quantize_recipe spry_quantize_recipe;
+
+/* Fails with SPRY_BAD_INPUT (naming the place in the file), SPRY_IO, SPRY_LIMIT. */
+SPRY_API SPRY_MUST_USE spry_status spry_quantize_recipe_load(const spry_allocator *allocator,
+                                                             const char *path,
+                                                             spry_quantize_recipe **recipe,
+                                                             spry_error *error);
+/* NULL is allowed. */
+SPRY_API void spry_quantize_recipe_destroy(spry_quantize_recipe *recipe);
+/* Returns how many. */
+SPRY_API int32_t spry_quantize_recipe_rules(const spry_quantize_recipe *recipe,
+                                            const spry_quantize_assignment **rules);
 
 /* A method, or another thing that is chosen by name. */
 typedef struct spry_quantize_choice {
@@ -78,9 +114,9 @@ typedef struct spry_quantize_skip {
 
 typedef struct spry_quantization spry_quantization;
 
-/* `source` must outlive *quantized. Nothing is changed in `source`.
- * Fails with SPRY_USAGE (unknown method, bits or stages out of range, no calibration data where it
- * is needed), SPRY_BAD_INPUT (a weight that is infinite or not a number: the error names tensor and
+/* `source` must outlive *quantized. Nothing is changed in `source`. Fails with SPRY_USAGE (unknown
+ * method, bits or stages out of range, a name that no operator has, no calibration data where it is
+ * needed), SPRY_BAD_INPUT (a weight that is infinite or not a number: the error names tensor and
  * index; a model that is quantized already), SPRY_UNSUPPORTED (nothing to quantize, operators too
  * old to be mixed with per-channel weights), SPRY_LIMIT (memory), and as running the model does. */
 SPRY_API SPRY_MUST_USE spry_status spry_quantize(const spry_model *source,

@@ -4,12 +4,17 @@
 
 #include "base/alloc.h"
 #include "model/infer.h"
+#include "quantize/assignment.h"
 #include "quantize/choose.h"
 
 typedef struct chooser {
     const graph *g;
     const bool *is_integer;
-    bool *wanted; /* per value */
+    bool *reads_integers; /* per node: its bits allow it */
+    bool *wanted;         /* per value */
+    const graph_uses *uses;
+    bool *seen;     /* per node, for one walk */
+    int32_t *stack; /* likewise */
 } chooser;
 
 static bool is_one_of(const graph_node *n, const char *const *types)
@@ -64,6 +69,86 @@ static bool is_product_of_activations(const graph *g, const graph_node *n)
     return is_one_of(n, types) && is_activation(g, n->inputs[0]) && is_activation(g, n->inputs[1]);
 }
 
+/* ---- what stands around a node ---- */
+
+static bool is_layer(const graph *g, int32_t node)
+{
+    const graph_node *n = &g->nodes[node];
+    const char *reason;
+    weight w;
+
+    return weight_of_node(g, node, &w, &reason) ||
+           (n->input_count > 1 && is_product_of_activations(g, n));
+}
+
+typedef struct walk {
+    const chooser *c;
+    int32_t *stack;
+    int32_t depth;
+    bool found; /* a layer that reads integers */
+} walk;
+
+static void step_to(walk *w, int32_t node)
+{
+    const chooser *c = w->c;
+
+    if (c->seen[node] || c->g->nodes[node].removed) {
+        return;
+    }
+    c->seen[node] = true;
+    if (!is_layer(c->g, node)) {
+        w->stack[w->depth++] = node;
+    } else if (c->reads_integers[node]) {
+        w->found = true;
+    }
+}
+
+static void step_up(walk *w, const graph_node *n)
+{
+    for (int32_t i = 0; i < n->input_count; i++) {
+        int32_t id = n->inputs[i];
+
+        if (id != GRAPH_NONE && w->c->g->values[id].producer != GRAPH_NONE) {
+            step_to(w, w->c->g->values[id].producer);
+        }
+    }
+}
+
+static void step_down(walk *w, const graph_node *n)
+{
+    const graph_uses *uses = w->c->uses;
+
+    for (int32_t i = 0; i < n->output_count; i++) {
+        int32_t id = n->outputs[i];
+
+        for (int32_t k = id != GRAPH_NONE ? uses->offsets[id] : 0;
+             id != GRAPH_NONE && k < uses->offsets[id + 1]; k++) {
+            step_to(w, uses->users[k]);
+        }
+    }
+}
+
+/* Is one of the next layers, before or behind, one of integers? Between layers that stay f32 a sum
+ * of integers would only be rounded twice. */
+static bool touches_integers(const chooser *c, int32_t node)
+{
+    walk w = {.c = c, .stack = c->stack};
+
+    for (int way = 0; way < 2 && !w.found; way++) {
+        memset(c->seen, 0, (size_t)c->g->node_count * sizeof *c->seen);
+        w.stack[w.depth++] = node;
+        while (w.depth > 0 && !w.found) {
+            const graph_node *n = &c->g->nodes[w.stack[--w.depth]];
+
+            (way == 0 ? step_up : step_down)(&w, n);
+        }
+        w.depth = 0;
+    }
+    return w.found;
+}
+
+/* ---- wishes ---- */
+
 static void want(chooser *c, int32_t id)
 {
     if (is_activation(c->g, id)) {
@@ -76,9 +161,10 @@ static void ask(chooser *c, int32_t node)
     const graph_node *n = &c->g->nodes[node];
     bool passes_on = only_moves(n) && n->outputs[0] != GRAPH_NONE && c->wanted[n->outputs[0]];
 
-    if (c->is_integer[node] || passes_on) {
+    if (passes_on || (c->is_integer[node] && c->reads_integers[node])) {
         want(c, n->inputs[0]);
-    } else if (is_product_of_activations(c->g, n) || joins_images(c->g, n)) {
+    } else if (c->reads_integers[node] && (is_product_of_activations(c->g, n) ||
+                                           (joins_images(c->g, n) && touches_integers(c, node)))) {
         for (int32_t i = 0; i < n->input_count; i++) {
             want(c, n->inputs[i]);
         }
@@ -130,32 +216,57 @@ static void add_wanted(quantize_job *job, const bool *wanted, int32_t *place)
     }
 }
 
+/* Room for all that is noted of nodes and values. */
+static spry_status make_room(quantize_job *job, chooser *c, int32_t **place, spry_error *error)
+{
+    const graph *g = job->m->main;
+    size_t values = (size_t)g->value_count + 1;
+    size_t nodes = (size_t)g->node_count + 1;
+
+    c->wanted = arena_array(job->memory, values, sizeof *c->wanted);
+    c->reads_integers = arena_array(job->memory, nodes, sizeof *c->reads_integers);
+    c->seen = arena_array(job->memory, nodes, sizeof *c->seen);
+    c->stack = arena_array(job->memory, nodes, sizeof *c->stack);
+    *place = arena_array(job->memory, values, sizeof **place);
+    job->activations = arena_array(job->memory, values, sizeof *job->activations);
+    if (c->wanted == NULL || c->reads_integers == NULL || c->seen == NULL || c->stack == NULL ||
+        *place == NULL || job->activations == NULL) {
+        return alloc_failed(error, values * sizeof *job->activations);
+    }
+    memset(*place, 0xff, values * sizeof **place);
+    return SPRY_OK;
+}
+
 spry_status choose_activations(quantize_job *job, spry_error *error)
 {
     graph *g = job->m->main;
-    spry_status status = SPRY_OK;
+    chooser c = {.g = g, .is_integer = job->is_integer};
+    graph_uses uses;
+    int32_t *place = NULL;
+    spry_status status;
 
-    if (job->options->activation_bits == 0) {
+    if (!assignment_wants_activations(job->options)) {
         return SPRY_OK;
     }
     status = infer_graph(g, error);
+    if (status == SPRY_OK) {
+        status = make_room(job, &c, &place, error);
+    }
+    if (status == SPRY_OK) {
+        status = graph_find_uses(g, job->memory, &uses, error);
+    }
     if (status != SPRY_OK) {
         return status;
     }
-    size_t count = (size_t)g->value_count + 1;
-    chooser c = {g, job->is_integer, arena_array(job->memory, count, sizeof *c.wanted)};
-    int32_t *place = arena_array(job->memory, count, sizeof *place);
-
-    job->activations = arena_array(job->memory, count, sizeof *job->activations);
-    if (c.wanted == NULL || place == NULL || job->activations == NULL) {
-        return alloc_failed(error, count * sizeof *place);
+    c.uses = &uses;
+    for (int32_t i = 0; i < g->node_count; i++) {
+        c.reads_integers[i] = assignment_of(job, &g->nodes[i]).activations != 0;
     }
     for (int32_t i = g->node_count - 1; i >= 0; i--) { /* users first */
         if (!g->nodes[i].removed && g->nodes[i].input_count > 0) {
             ask(&c, i);
         }
     }
-    memset(place, 0xff, count * sizeof *place);
     add_wanted(job, c.wanted, place);
     return SPRY_OK;
 }

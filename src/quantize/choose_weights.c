@@ -1,22 +1,7 @@
 /* Which weights become integers. */
-#include <string.h>
-
 #include "base/alloc.h"
+#include "quantize/assignment.h"
 #include "quantize/choose.h"
-
-static bool is_excluded(const quantize_job *job, const graph_node *n)
-{
-    char label[256];
-
-    (void)graph_node_label(job->m->main, n, label, sizeof label);
-    for (int32_t i = 0; i < job->options->exclude_count; i++) {
-        if (strcmp(job->options->exclude[i], n->name) == 0 ||
-            strcmp(job->options->exclude[i], label) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
 
 /* An initializer may be the weights of several operators. */
 static bool is_known(const quantize_job *job, const weight *w)
@@ -30,14 +15,45 @@ static bool is_known(const quantize_job *job, const weight *w)
     return false;
 }
 
-static spry_status add_weight(quantize_job *job, const weight *w, spry_error *error)
+static spry_status add_weight(quantize_job *job, const weight *w, int bits, spry_error *error)
 {
     if (is_known(job, w)) {
         return SPRY_OK;
     }
-    job->weights[job->weight_count++] = (weight_record){
-        .w = *w, .bits = job->options->weight_bits, .symmetric = job->options->symmetric};
+    job->weights[job->weight_count++] =
+        (weight_record){.w = *w, .bits = bits, .symmetric = job->options->symmetric};
     return weight_check(job->m->main, w, error);
+}
+
+/* An initializer that operators share, but not its bits, becomes one initializer for each number of
+ * bits. */
+static spry_status unshare(quantize_job *job, weight *w, int bits, spry_error *error)
+{
+    graph *g = job->m->main;
+    bool is_shared = false;
+    spry_status status = SPRY_OK;
+
+    for (int32_t i = 0; i < w->node; i++) {
+        const char *reason;
+        weight other;
+
+        if (!weight_of_node(g, i, &other, &reason) || other.source != w->source) {
+            continue;
+        }
+        if (assignment_of(job, &g->nodes[i]).weights == bits) {
+            w->value = other.value;
+            is_shared = false;
+            break;
+        }
+        is_shared = is_shared || other.value == w->value;
+    }
+    if (is_shared) {
+        status = graph_add_constant(g, g->values[w->value].name, w->source, &w->value, error);
+    }
+    if (status == SPRY_OK) {
+        graph_set_input(g, w->node, WEIGHTS_PORT, w->value);
+    }
+    return status;
 }
 
 static spry_status make_room(quantize_job *job, spry_error *error)
@@ -55,27 +71,36 @@ static spry_status make_room(quantize_job *job, spry_error *error)
     return status;
 }
 
-spry_status choose_weights(quantize_job *job, spry_error *error)
+static spry_status choose_weight(quantize_job *job, int32_t node, spry_error *error)
 {
     graph *g = job->m->main;
+    operator_bits bits = assignment_of(job, &g->nodes[node]);
+    const char *reason = NULL;
+    weight w;
+    spry_status status;
+
+    if (!weight_of_node(g, node, &w, &reason)) {
+        return reason != NULL ? facts_add_skip(job->facts, g, node, reason, error) : SPRY_OK;
+    }
+    status = unshare(job, &w, bits.weights, error);
+    if (status != SPRY_OK) {
+        return status;
+    }
+    if (bits.weights == 0) {
+        reason = bits.excluded ? "excluded" : "assigned to f32";
+        return facts_add_skip(job->facts, g, node, reason, error);
+    }
+    job->is_integer[node] = true;
+    return add_weight(job, &w, bits.weights, error);
+}
+
+spry_status choose_weights(quantize_job *job, spry_error *error)
+{
     spry_status status = make_room(job, error);
 
-    job->node_count = g->node_count;
-    for (int32_t i = 0; status == SPRY_OK && i < g->node_count; i++) {
-        const char *reason = NULL;
-        weight w;
-        bool fits = weight_of_node(g, i, &w, &reason);
-
-        if (fits && is_excluded(job, &g->nodes[i])) {
-            fits = false;
-            reason = "excluded";
-        }
-        job->is_integer[i] = fits;
-        if (fits) {
-            status = add_weight(job, &w, error);
-        } else if (reason != NULL) {
-            status = facts_add_skip(job->facts, g, i, reason, error);
-        }
+    job->node_count = job->m->main->node_count;
+    for (int32_t i = 0; status == SPRY_OK && i < job->node_count; i++) {
+        status = choose_weight(job, i, error);
     }
     if (status == SPRY_OK && job->weight_count == 0) {
         status = spry_fail(error, SPRY_UNSUPPORTED, job->m->path, NULL,

@@ -29,10 +29,9 @@ typedef struct grid_codes {
 
 grid_codes grid_codes_of(const grid_options *options);
 
-/* Step and zero point of one channel of `count` >= 1 finite weights, from their range. A channel of
- * zeros has step 1. The step is computed in double and rounded once. */
-void grid_of_channel(const float *weights, int64_t count, const grid_options *options, float *step,
-                     int32_t *zero);
+/* Step and zero point for weights in [low, high]. Both 0: step 1. The step is computed in double
+ * and rounded once. */
+void grid_of_bounds(float low, float high, const grid_options *options, float *step, int32_t *zero);
 
 /* The grid of a whole tensor: value = (code - zero) * step. Codes of fewer than 8 bits lie in bytes
  * as well: [-2^(bits-1), 2^(bits-1) - 1] in I8, [0, 2^bits - 1] in U8. */

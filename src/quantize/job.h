@@ -38,4 +38,13 @@ typedef struct quantize_job {
     int32_t activation_count;
 } quantize_job;
 
+/* Inputs that share a step in the weights of `r`, as the options have it: matrices alone have
+ * groups. */
+static inline int64_t job_group(const quantize_job *job, const weight_record *r)
+{
+    int64_t group = job->options->group;
+
+    return group > 0 && group < r->w.inputs && weight_is_matrix(&r->w) ? group : r->w.inputs;
+}
+
 #endif

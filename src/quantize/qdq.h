@@ -5,13 +5,22 @@
 #include "quantize/grid.h"
 #include "quantize/weights.h"
 
-enum { QDQ_LEAST_OPSET = 13 }; /* the first with a step per channel */
+enum {
+    QDQ_LEAST_OPSET = 13, /* the first with a step per channel */
+    QDQ_BLOCK_OPSET = 21  /* the first with blocks, and with codes of four bits */
+};
 
-/* Codes of a weight in the initializer's order, with their grid per output channel. */
+/* Codes of a weight in the initializer's order, with their grid: steps per channel of `axis`, or
+ * per block of `block` elements along it. */
 typedef struct qdq_codes {
+    spry_dtype dtype; /* I8 or I4; `codes` is a byte each */
     const int8_t *codes;
+    int axis;
+    int64_t block; /* 0: per channel */
+    int grid_rank;
+    int64_t grid_shape[2];
     const float *steps;
-    const int32_t *zeros; /* each within int8 */
+    const int32_t *zeros; /* each a code of the type */
     bool symmetric;       /* zeros are all 0 and need not be written */
 } qdq_codes;
 

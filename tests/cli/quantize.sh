@@ -41,6 +41,27 @@ json out 'any("s8" in o["kernel"] for o in d["ops"])'
 expect 0 quantize "$model" -o timed.onnx -w 8 --json
 json out 'd["speed_up"] > 0 and d["before"]["median_ms"] > 0'
 
+# Bits per operator, one by one or from a file; the later wins.
+calibrate=(-c "npz:$glyphs/test.npz" --preprocess unit --samples 64)
+expect 0 quantize "$model" -o bits.onnx -a 8 "${calibrate[@]}" --no-bench --json \
+    --bits '/residual/*=4' --bits '*/Gemm=0' --bits '/residual/second/conv/Conv=6/8'
+json out '{l["node"]: l["bits"] for l in d["layers"]}["Conv '"'/residual/second/conv/Conv'"'"] == 6'
+json out 'sorted(l["bits"] for l in d["layers"]) == [4, 6] + 6 * [8]'
+json out '[s["reason"] for s in d["skipped"]] == ["assigned to f32"] and d["activations"] > 4'
+printf '{"rules": [{"weight_bits": 3}, {"type": "Gemm", "excluded": true}]}' >recipe.json
+expect 0 quantize "$model" -o recipe.onnx --recipe recipe.json --no-bench --json --bits '/stem*=8'
+json out 'sorted(l["bits"] for l in d["layers"]) == 7 * [3] + [8] and len(d["skipped"]) == 1'
+expect 2 quantize "$model" -o no.onnx --bits 4
+contains err "NODE=4"
+expect 2 quantize "$model" -o no.onnx --bits '*=1'
+contains err "2 to 8"
+expect 2 quantize "$model" -o no.onnx --bits 'nobody=4'
+contains err "called so"
+expect 2 quantize "$model" -o no.onnx --exclude nobody
+printf '{"rules": [{"bits": 3}]}' >wrong.json
+expect 3 quantize "$model" -o no.onnx --recipe wrong.json
+contains err "bits"
+
 # What does not work says why, and leaves nothing behind.
 expect 2 quantize "$model"
 contains err "--output"

@@ -151,9 +151,9 @@ static void build_old_slice(gradient_check *c)
 static void test_slices(void **state)
 {
     static const slice cases[] = {
-        {{1, 0}, {5, 3}, {1, 2}, {1, 1}},      {{-4, 1}, {99, -1}, {-2, 2}, {1, 1}},
-        {{0, 0}, {6, 5}, {1, 2}, {2, 3}},      {{5, 4}, {-99, 0}, {1, 2}, {-1, -2}},
-        {{1, 4}, {4, 0}, {1, 2}, {1, -1}},     {{3, 0}, {3, 5}, {1, 2}, {1, 1}},
+        {{1, 0}, {5, 3}, {1, 2}, {1, 1}},  {{-4, 1}, {99, -1}, {-2, 2}, {1, 1}},
+        {{0, 0}, {6, 5}, {1, 2}, {2, 3}},  {{5, 4}, {-99, 0}, {1, 2}, {-1, -2}},
+        {{1, 4}, {4, 0}, {1, 2}, {1, -1}}, {{3, 0}, {3, 5}, {1, 2}, {1, 1}},
     };
 
     (void)state;
@@ -277,9 +277,14 @@ static void build_scatter(gradient_check *c)
 static void test_choices(void **state)
 {
     static const choice cases[] = {
-        {"Gather", 0, 1, {4}},    {"Gather", 1, 2, {2, 3}},         {"Gather", -1, 0, {0}},
-        {"Gather", 2, 1, {12}},   {"GatherElements", 1, 3, {2, 2, 3}},
-        {"GatherElements", 0, 3, {3, 2, 2}}, {"GatherND", 0, 2, {3, 2}}, {"GatherND", 0, 1, {3}},
+        {"Gather", 0, 1, {4}},
+        {"Gather", 1, 2, {2, 3}},
+        {"Gather", -1, 0, {0}},
+        {"Gather", 2, 1, {12}},
+        {"GatherElements", 1, 3, {2, 2, 3}},
+        {"GatherElements", 0, 3, {3, 2, 2}},
+        {"GatherND", 0, 2, {3, 2}},
+        {"GatherND", 0, 1, {3}},
     };
 
     (void)state;
@@ -386,8 +391,8 @@ static void test_reductions(void **state)
         "ReduceSum", "ReduceMean", "ReduceMax",       "ReduceMin",    "ReduceL1",
         "ReduceL2",  "ReduceProd", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"};
     static const reduction forms[] = {
-        {NULL, -1, {0}, true},     {NULL, -1, {0}, false}, {NULL, 1, {1}, true},
-        {NULL, 1, {-1}, false},    {NULL, 2, {0, 2}, true}, {NULL, 2, {-1, 1}, false},
+        {NULL, -1, {0}, true},      {NULL, -1, {0}, false},  {NULL, 1, {1}, true},
+        {NULL, 1, {-1}, false},     {NULL, 2, {0, 2}, true}, {NULL, 2, {-1, 1}, false},
         {NULL, 3, {2, 0, 1}, true},
     };
 
@@ -551,10 +556,10 @@ static void test_grid(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shapes),       cmocka_unit_test(test_slices),
-        cmocka_unit_test(test_pads),         cmocka_unit_test(test_choices),
-        cmocka_unit_test(test_resize),       cmocka_unit_test(test_reductions),
-        cmocka_unit_test(test_pools),        cmocka_unit_test(test_global_pools),
+        cmocka_unit_test(test_shapes), cmocka_unit_test(test_slices),
+        cmocka_unit_test(test_pads),   cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_resize), cmocka_unit_test(test_reductions),
+        cmocka_unit_test(test_pools),  cmocka_unit_test(test_global_pools),
         cmocka_unit_test(test_grid),
     };
 

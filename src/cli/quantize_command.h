@@ -1,0 +1,41 @@
+/* What the parts of spry quantize share: what is asked for, what was made, what is told. */
+#ifndef CLI_QUANTIZE_COMMAND_H
+#define CLI_QUANTIZE_COMMAND_H
+
+#include "base/arena.h"
+#include "cli/quantize_report.h"
+#include "spry/dataset.h"
+
+enum { QUANTIZE_MOST_EXCLUDED = 256 };
+
+typedef struct quantize_state {
+    const cli_call *call;
+    spry_quantize_options options;
+    spry_preprocess recipe;
+    const char *excluded[QUANTIZE_MOST_EXCLUDED];
+    spry_quantize_recipe *rules; /* of --recipe */
+    arena memory;                /* assignments */
+    spry_model *source;
+    spry_model *made;
+    spry_quantization *facts;
+    spry_dataset *data; /* of --data */
+    quantize_result result;
+} quantize_state;
+
+/* The command's table (quantize_options.c). */
+extern const cli_option quantize_option_table[];
+
+/* What can be refused before anything is read. Fails with SPRY_USAGE. */
+SPRY_MUST_USE spry_status quantize_check_usage(const quantize_state *q, spry_error *error);
+/* Fills q->options from the command line and opens data sets. Fails as spry_preprocess_parse and
+ * spry_dataset_open. */
+SPRY_MUST_USE spry_status quantize_read_options(quantize_state *q, spry_error *error);
+
+/* Size, latency and accuracy of both files (quantize_sides.c). Fails as loading and running them
+ * does. */
+SPRY_MUST_USE spry_status quantize_compare_sides(quantize_state *q, spry_error *error);
+/* SPRY_NEGATIVE, with a warning for each reason, when the result is slower, or worse than
+ * allowed. */
+SPRY_MUST_USE spry_status quantize_judge(const quantize_state *q);
+
+#endif

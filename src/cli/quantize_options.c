@@ -1,0 +1,258 @@
+/* Options of spry quantize. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "cli/output.h"
+#include "cli/quantize_command.h"
+
+static const char *const stage_choices[] = {"e", "ek", "ec", "ekc", NULL};
+
+const cli_option quantize_option_table[] = {
+    {.name = "output",
+     .letter = 'o',
+     .kind = CLI_PATH,
+     .value = "FILE",
+     .help = "where the quantized model goes"},
+    {.name = "method",
+     .letter = 'm',
+     .kind = CLI_TEXT,
+     .value = "NAME",
+     .fallback = "squant",
+     .help = "how weights are rounded: squant or nearest"},
+    {.name = "weight-bits",
+     .letter = 'w',
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "8",
+     .lowest = 2,
+     .highest = 8,
+     .help = "bits of a weight"},
+    {.name = "activation-bits",
+     .letter = 'a',
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "0",
+     .lowest = 0,
+     .highest = 8,
+     .help = "bits of an activation: 2 to 8, or 0 to keep them f32"},
+    {.name = "calibrate",
+     .letter = 'c',
+     .kind = CLI_TEXT,
+     .value = "KIND:PATH",
+     .help = "samples on which activations are measured: cifar10, idx, folder, labels or npz"},
+    {.name = "preprocess",
+     .kind = CLI_TEXT,
+     .value = "RECIPE",
+     .fallback = "raw",
+     .help = "how pictures become inputs: raw, unit, imagenet, cifar, tf, tf128, or a .json file"},
+    {.name = "samples",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "128",
+     .lowest = 0,
+     .highest = 9007199254740992.0,
+     .help = "samples of --calibrate to use, 0 for all"},
+    {.name = "stages",
+     .kind = CLI_CHOICE,
+     .value = "STAGES",
+     .fallback = "ekc",
+     .choices = stage_choices,
+     .help = "squant: which sums of errors are bounded, of kernels (k) and output channels (c)"},
+    {.name = "group",
+     .letter = 'g',
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "0",
+     .lowest = 0,
+     .highest = 65536,
+     .help = "inputs of a matrix that share a step: 16, 32, 64, ..., or 0 for all"},
+    {.name = "format",
+     .kind = CLI_TEXT,
+     .value = "NAME",
+     .fallback = "qdq",
+     .help = "what the file says: qdq or matmulnbits"},
+    {.name = "symmetric",
+     .kind = CLI_FLAG,
+     .help = "weights without a zero point; always so with --activation-bits"},
+    {.name = "exclude",
+     .kind = CLI_TEXT,
+     .value = "NODE",
+     .repeats = true,
+     .help = "an operator that stays f32: its name, or a label such as \"Conv #3\""},
+    {.name = "bits",
+     .letter = 'b',
+     .kind = CLI_TEXT,
+     .value = "NODE=W[/A]",
+     .repeats = true,
+     .help = "an operator with bits of its own: weights (0 keeps it f32) and activations"},
+    {.name = "recipe",
+     .kind = CLI_PATH,
+     .value = "FILE",
+     .help = "bits by name and type of operators, as JSON; --bits comes after it"},
+    {.name = "data",
+     .letter = 'd',
+     .kind = CLI_TEXT,
+     .value = "KIND:PATH",
+     .help = "labelled samples on which both models are evaluated at the end"},
+    {.name = "class-offset",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "0",
+     .lowest = -1000000,
+     .highest = 1000000,
+     .help = "class c of --data is score c + N"},
+    {.name = "limit",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "0",
+     .lowest = 0,
+     .highest = 9007199254740992.0,
+     .help = "samples of --data to use, 0 for all"},
+    {.name = "max-drop",
+     .kind = CLI_NUMBER,
+     .value = "POINTS",
+     .lowest = 0,
+     .highest = 100,
+     .help = "exit with 1 when top-1 on --data falls by more percentage points"},
+    {.name = "no-bench", .kind = CLI_FLAG, .help = "do not measure latency before and after"},
+    {.name = "report", .kind = CLI_PATH, .value = "FILE", .help = "write the report as JSON"},
+    {.name = "force", .kind = CLI_FLAG, .help = "replace existing files"},
+    {.name = "threads",
+     .letter = 't',
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "0",
+     .lowest = 0,
+     .highest = 1024,
+     .help = "threads to use, 0 for as many as the process may use"},
+    {0},
+};
+/* ---- what is asked for ---- */
+
+/* NODE=W or NODE=W/A. */
+static spry_status read_bits(quantize_state *q, const char *said, spry_quantize_assignment *a,
+                             spry_error *error)
+{
+    const char *equals = strrchr(said, '=');
+    char *end = NULL;
+    long bits[2] = {-1, SPRY_QUANTIZE_AS_ASKED};
+
+    if (equals != NULL && isdigit((unsigned char)equals[1])) {
+        bits[0] = strtol(equals + 1, &end, 10);
+        if (*end == '/' && isdigit((unsigned char)end[1])) {
+            bits[1] = strtol(end + 1, &end, 10);
+        }
+    }
+    if (end == NULL || *end != '\0' || equals == said || bits[0] > 8 || bits[1] > 8) {
+        return spry_fail(
+            error, SPRY_USAGE, "--bits",
+            "NODE=4 for weights of 4 bits, NODE=8/8 with activations of 8 bits, NODE=0 "
+            "to keep it f32",
+            "\"%s\" does not say which operator gets how many bits", said);
+    }
+    *a = (spry_quantize_assignment){
+        .node = arena_text(&q->memory, said, (size_t)(equals - said)),
+        .weight_bits = (int)bits[0],
+        .activation_bits = (int)bits[1],
+    };
+    return a->node != NULL ? SPRY_OK : alloc_failed(error, strlen(said));
+}
+
+/* The recipe's rules, then what --bits says. */
+static spry_status read_assignments(quantize_state *q, spry_error *error)
+{
+    const char *path = cli_text(q->call, "recipe");
+    const spry_quantize_assignment *rules = NULL;
+    spry_quantize_assignment *all;
+    const char *said;
+    int32_t count = 0;
+    int bits = 0;
+    spry_status status = SPRY_OK;
+
+    if (path != NULL) {
+        status = spry_quantize_recipe_load(NULL, path, &q->rules, error);
+        count = status == SPRY_OK ? spry_quantize_recipe_rules(q->rules, &rules) : 0;
+    }
+    all = arena_array(&q->memory, (size_t)count + CLI_MOST_VALUES, sizeof *all);
+    if (all == NULL) {
+        return alloc_failed(error, (size_t)count * sizeof *all);
+    }
+    for (int32_t i = 0; i < count; i++) {
+        all[i] = rules[i];
+    }
+    while (status == SPRY_OK && (said = cli_value(q->call, "bits", bits++)) != NULL) {
+        status = read_bits(q, said, &all[count++], error);
+    }
+    q->options.assignments = all;
+    q->options.assignment_count = count;
+    return status;
+}
+
+static bool any_activations(const spry_quantize_options *o)
+{
+    bool any = o->activation_bits != 0;
+
+    for (int32_t i = 0; i < o->assignment_count; i++) {
+        any = any || o->assignments[i].activation_bits > 0;
+    }
+    return any;
+}
+
+spry_status quantize_read_options(quantize_state *q, spry_error *error)
+{
+    const cli_call *call = q->call;
+    spry_quantize_options *o = &q->options;
+    const char *name;
+    spry_status status = spry_preprocess_parse(cli_text(call, "preprocess"), &q->recipe, error);
+
+    *o = spry_quantize_options_default();
+    o->method = cli_text(call, "method");
+    o->weight_bits = (int)cli_integer(call, "weight-bits");
+    o->group = cli_integer(call, "group");
+    o->format = cli_text(call, "format");
+    o->activation_bits = (int)cli_integer(call, "activation-bits");
+    o->group = cli_integer(call, "group");
+    o->format = cli_text(call, "format");
+    o->stages = cli_text(call, "stages");
+    o->recipe = &q->recipe;
+    o->samples = cli_integer(call, "samples");
+    o->threads = (int)cli_integer(call, "threads");
+    o->exclude = q->excluded;
+    while (o->exclude_count < QUANTIZE_MOST_EXCLUDED &&
+           (name = cli_value(call, "exclude", o->exclude_count)) != NULL) {
+        q->excluded[o->exclude_count++] = name;
+    }
+    if (status == SPRY_OK) {
+        status = read_assignments(q, error);
+    }
+    /* Integer convolutions add no products of zero points when weights have none. */
+    o->symmetric = cli_given(call, "symmetric") || any_activations(o);
+    if (status == SPRY_OK && cli_text(call, "calibrate") != NULL) {
+        status = spry_dataset_open(NULL, cli_text(call, "calibrate"), &o->calibration, error);
+    }
+    if (status == SPRY_OK && cli_text(call, "data") != NULL) {
+        status = spry_dataset_open(NULL, cli_text(call, "data"), &q->data, error);
+    }
+    return status;
+}
+
+spry_status quantize_check_usage(const quantize_state *q, spry_error *error)
+{
+    const cli_call *call = q->call;
+    const char *output = cli_text(call, "output");
+    const char *report = cli_text(call, "report");
+    spry_status status;
+
+    if (output == NULL) {
+        return spry_fail(error, SPRY_USAGE, "--output", "for example -o small.onnx",
+                         "no place for the result given");
+    }
+    if (cli_given(call, "max-drop") && cli_text(call, "data") == NULL) {
+        return spry_fail(error, SPRY_USAGE, "--max-drop", "give labelled samples with --data",
+                         "accuracy cannot be measured without data");
+    }
+    status = output_check_free(call, output, error);
+    return status == SPRY_OK && report != NULL ? output_check_free(call, report, error) : status;
+}

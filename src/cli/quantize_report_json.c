@@ -1,0 +1,106 @@
+/* The report of spry quantize as JSON. */
+#include <math.h>
+
+#include "cli/output.h"
+#include "cli/quantize_report.h"
+
+static void write_side(json_writer *json, const char *name, const quantize_side *s)
+{
+    json_write_object(json, name);
+    json_write_i64(json, "bytes", s->bytes);
+    if (s->median_ms > 0.0) {
+        json_write_f64(json, "median_ms", s->median_ms);
+    }
+    if (s->top1 >= 0.0) {
+        json_write_f64(json, "top1", s->top1);
+    }
+    json_write_end(json);
+}
+
+static void write_layers(json_writer *json, const spry_quantization *facts)
+{
+    const spry_quantize_row *rows;
+    const spry_quantize_skip *skips;
+    int32_t count = spry_quantization_rows(facts, &rows);
+    int32_t skipped = spry_quantization_skipped(facts, &skips);
+
+    json_write_array(json, "layers");
+    for (int32_t i = 0; i < count; i++) {
+        json_write_object(json, NULL);
+        json_write_string(json, "node", rows[i].node);
+        json_write_string(json, "weight", rows[i].weight);
+        json_write_i64(json, "weights", rows[i].weights);
+        json_write_i64(json, "bits", rows[i].bits);
+        json_write_f64(json, "least_step", (double)rows[i].least_step);
+        json_write_f64(json, "most_step", (double)rows[i].most_step);
+        if (isfinite(rows[i].sqnr_db)) {
+            json_write_f64(json, "sqnr_db", rows[i].sqnr_db);
+        }
+        json_write_i64(json, "kernel_flips", rows[i].kernel_flips);
+        json_write_i64(json, "channel_flips", rows[i].channel_flips);
+        json_write_f64(json, "kernel_error_before", rows[i].kernel_error_before);
+        json_write_f64(json, "kernel_error_after", rows[i].kernel_error_after);
+        json_write_f64(json, "channel_error_before", rows[i].channel_error_before);
+        json_write_f64(json, "channel_error_after", rows[i].channel_error_after);
+        json_write_f64(json, "milliseconds", rows[i].milliseconds);
+        json_write_end(json);
+    }
+    json_write_end(json);
+    json_write_array(json, "skipped");
+    for (int32_t i = 0; i < skipped; i++) {
+        json_write_object(json, NULL);
+        json_write_string(json, "node", skips[i].node);
+        json_write_string(json, "reason", skips[i].reason);
+        json_write_end(json);
+    }
+    json_write_end(json);
+}
+
+static spry_status write_document(json_writer *json, const quantize_result *r, spry_error *error)
+{
+    const output_record record = {.model = r->source, .threads = r->options->threads};
+
+    json_write_string(json, "method", r->options->method);
+    json_write_string(json, "output", r->output);
+    json_write_i64(json, "weight_bits", r->options->weight_bits);
+    json_write_i64(json, "activation_bits", r->options->activation_bits);
+    json_write_i64(json, "activations", spry_quantization_activations(r->facts));
+    json_write_f64(json, "seconds", r->seconds);
+    write_side(json, "before", &r->before);
+    write_side(json, "after", &r->after);
+    if (r->speed_up > 0.0) {
+        json_write_f64(json, "speed_up", r->speed_up);
+    }
+    write_layers(json, r->facts);
+    return output_write_record(json, &record, error);
+}
+
+static spry_status make_document(output_document *document, const cli_call *call,
+                                 const quantize_result *r, spry_error *error)
+{
+    spry_status status;
+
+    output_begin(document, call);
+    status = write_document(&document->json, r, error);
+    if (status != SPRY_OK) {
+        output_drop(document);
+    }
+    return status;
+}
+
+spry_status quantize_report_json(const cli_call *call, const quantize_result *r, spry_error *error)
+{
+    output_document document;
+    spry_status status = make_document(&document, call, r, error);
+
+    return status == SPRY_OK ? output_end(&document, call, error) : status;
+}
+
+spry_status quantize_report_file(const cli_call *call, const quantize_result *r, const char *path,
+                                 spry_error *error)
+{
+    output_document document;
+    spry_status status = make_document(&document, call, r, error);
+
+    return status == SPRY_OK ? output_save(&document, path, error) : status;
+}
