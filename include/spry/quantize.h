@@ -57,6 +57,12 @@ typedef struct spry_quantize_options {
     int32_t assignment_count;
     int64_t group; /* inputs of a matrix that share a step: 0 for all, or a power of two from 16 on;
                       convolutions have a step per output channel */
+    /* Of ptq4vit. */
+    const char *metric; /* what the search minimises: "fisher", "label", "l2" or "cosine" */
+    const char *twin; /* where two ranges share a code: "pow2", "free", "softmax", "gelu", "off" */
+    const char *ranges; /* of other activations: "best", "symmetric" or "affine" */
+    const char *units;  /* weights that share a step: "channel" or "tensor" */
+    int rounds;         /* steps of weights and of activations take turns: 1 to 100 */
 } spry_quantize_options;
 
 SPRY_API spry_quantize_options spry_quantize_options_default(void);
@@ -106,6 +112,20 @@ typedef struct spry_quantize_row {
     double milliseconds;
 } spry_quantize_row;
 
+/* What a search found for one product. Strings live as long as the facts. Errors are those of the
+ * search's metric, means over what was drawn of the samples. */
+typedef struct spry_quantize_layer {
+    const char *node;
+    const char *grid; /* of the first operand: "symmetric", "affine" or "twin" */
+    float step;       /* of the first head where heads have their own; twin: of the coarse range, or
+                         of positives */
+    float fine_step;  /* twin: of the fine range, or of negatives; else 0 */
+    int m;            /* twin: the ratio of both is 2^m (of step and fine_step), where it is so */
+    double error_before, error_after; /* with steps of the whole range; with those chosen */
+    double gradient;    /* mean squared gradient of the answer by the product; 0: none */
+    const char *remark; /* "" where there is nothing to say */
+} spry_quantize_layer;
+
 /* An operator with weights that stays f32, and why. */
 typedef struct spry_quantize_skip {
     const char *node;
@@ -131,6 +151,9 @@ SPRY_API int32_t spry_quantization_rows(const spry_quantization *facts,
                                         const spry_quantize_row **rows);
 SPRY_API int32_t spry_quantization_skipped(const spry_quantization *facts,
                                            const spry_quantize_skip **skipped);
+/* What a search found, in the order of the graph; none with methods that do not search. */
+SPRY_API int32_t spry_quantization_layers(const spry_quantization *facts,
+                                          const spry_quantize_layer **layers);
 /* Number of activations with a grid of their own. */
 SPRY_API int32_t spry_quantization_activations(const spry_quantization *facts);
 

@@ -15,6 +15,8 @@ struct spry_quantization {
     int32_t row_count;
     spry_quantize_skip *skips;
     int32_t skip_count;
+    spry_quantize_layer *layers;
+    int32_t layer_count;
     int32_t activations;
 };
 
@@ -32,5 +34,10 @@ SPRY_MUST_USE spry_status facts_add_row(spry_quantization *f, const graph *g,
 /* An operator that stays f32; `reason` is not copied. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status facts_add_skip(spry_quantization *f, const graph *g, int32_t node,
                                          const char *reason, spry_error *error);
+
+/* What a search found for the product `node`; the row's `node` is set here, its remark
+ * copied. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status facts_add_layer(spry_quantization *f, const graph *g, int32_t node,
+                                          const spry_quantize_layer *row, spry_error *error);
 
 #endif

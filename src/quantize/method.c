@@ -3,7 +3,7 @@
 
 #include "quantize/choice.h"
 
-static const method *const methods[] = {&method_squant, &method_nearest};
+static const method *const methods[] = {&method_squant, &method_nearest, &method_ptq4vit};
 
 enum { METHODS = sizeof methods / sizeof methods[0] };
 

@@ -25,6 +25,7 @@ struct method {
 };
 
 extern const method method_nearest;
+extern const method method_ptq4vit;
 extern const method method_squant;
 
 /* Rounds per output channel, or per group of inputs of one, SQuant's stages one after the other:

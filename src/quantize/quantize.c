@@ -20,7 +20,12 @@ spry_quantize_options spry_quantize_options_default(void)
                                    .method = "squant",
                                    .weight_bits = 8,
                                    .stages = "ekc",
-                                   .format = "qdq"};
+                                   .format = "qdq",
+                                   .metric = "fisher",
+                                   .twin = "pow2",
+                                   .ranges = "best",
+                                   .units = "channel",
+                                   .rounds = 3};
 }
 
 /* ---- what is asked for ---- */

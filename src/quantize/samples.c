@@ -5,7 +5,19 @@
 #include "base/progress.h"
 #include "spry/session.h"
 
-enum { BATCH = 16 };
+enum { BATCH = 16, BATCH_ELEMENTS = 1 << 18 };
+
+/* Of large samples fewer at a time: what is looked at in between is larger still. */
+static int64_t batch_for(const spry_port *input)
+{
+    int64_t size = 1;
+
+    for (int i = 1; i < input->rank; i++) {
+        size = input->shape[i] > 0 && size < BATCH_ELEMENTS ? size * input->shape[i] : size;
+    }
+    size = BATCH_ELEMENTS / size;
+    return size < 1 ? 1 : size < BATCH ? size : BATCH;
+}
 
 spry_status samples_open(const model *m, const spry_quantize_options *options, samples *s,
                          spry_error *error)
@@ -29,7 +41,8 @@ spry_status samples_open(const model *m, const spry_quantize_options *options, s
         return status;
     }
     s->count = options->samples > 0 && options->samples < available ? options->samples : available;
-    s->batch = s->count < BATCH ? s->count : BATCH;
+    s->batch = batch_for(&s->input);
+    s->batch = s->count < s->batch ? s->count : s->batch;
     if (s->input.shape[0] >= 0) {
         s->batch = s->input.shape[0];
     }
