@@ -61,12 +61,18 @@ typedef struct spry_quantize_options {
     int64_t block_outputs, block_inputs; /* channels that share a step; 0: all */
     int64_t blocks_down, blocks_across;  /* instead: how many blocks of outputs, of inputs; or 0 */
     const char *reorder;                 /* before blocks are cut: "off", "sort", "search" */
-    const char *metric;                  /* of the search: "l2", "cosine", "weight" */
-    int rounds;                          /* of the search, at most */
     const char *prepare;  /* preparations before anything is chosen, names between commas; NULL or
                              "": none. See spry_quantize_preparation_at */
     bool bias_correction; /* biases move the means of rounded layers back, by calibration samples */
     bool weighted;        /* squant: errors count by the mean inputs on calibration samples */
+    /* Of methods that search: what is minimised, and how many rounds at most; NULL and 0: as the
+     * method has it. ptq-sl: "l2", "cosine", "weight". ptq4vit: "fisher", "label", "l2", "cosine". */
+    const char *metric;
+    int rounds;
+    /* Of ptq4vit. */
+    const char *twin; /* where two ranges share a code: "pow2", "free", "softmax", "gelu", "off" */
+    const char *ranges; /* of other activations: "best", "symmetric" or "affine" */
+    const char *units;  /* weights that share a step: "channel" or "tensor" */
 } spry_quantize_options;
 
 SPRY_API spry_quantize_options spry_quantize_options_default(void);
@@ -139,6 +145,20 @@ typedef struct spry_quantize_row {
     double output_error_before, output_error_after;
 } spry_quantize_row;
 
+/* What a search found for one product. Strings live as long as the facts. Errors are those of the
+ * search's metric, means over what was drawn of the samples. */
+typedef struct spry_quantize_layer {
+    const char *node;
+    const char *grid; /* of the first operand: "symmetric", "affine" or "twin" */
+    float step;       /* of the first head where heads have their own; twin: of the coarse range, or
+                         of positives */
+    float fine_step;  /* twin: of the fine range, or of negatives; else 0 */
+    int m;            /* twin: the ratio of both is 2^m (of step and fine_step), where it is so */
+    double error_before, error_after; /* with steps of the whole range; with those chosen */
+    double gradient;    /* mean squared gradient of the answer by the product; 0: none */
+    const char *remark; /* "" where there is nothing to say */
+} spry_quantize_layer;
+
 /* An operator with weights that stays f32, and why. */
 typedef struct spry_quantize_skip {
     const char *node;
@@ -164,6 +184,9 @@ SPRY_API int32_t spry_quantization_rows(const spry_quantization *facts,
                                         const spry_quantize_row **rows);
 SPRY_API int32_t spry_quantization_skipped(const spry_quantization *facts,
                                            const spry_quantize_skip **skipped);
+/* What a search found, in the order of the graph; none with methods that do not search. */
+SPRY_API int32_t spry_quantization_layers(const spry_quantization *facts,
+                                          const spry_quantize_layer **layers);
 /* Number of activations with a grid of their own. */
 SPRY_API int32_t spry_quantization_activations(const spry_quantization *facts);
 

@@ -10,7 +10,6 @@
 static const char *const stage_choices[] = {"e", "ek", "ec", "ekc", NULL};
 
 static const char *const reorder_choices[] = {"off", "sort", "search", "search-mse", NULL};
-static const char *const metric_choices[] = {"l2", "cosine", "weight", NULL};
 
 const cli_option quantize_option_table[] = {
     {.name = "output",
@@ -23,7 +22,7 @@ const cli_option quantize_option_table[] = {
      .kind = CLI_TEXT,
      .value = "NAME",
      .fallback = "squant",
-     .help = "how weights are rounded: squant, nearest or adaround"},
+     .help = "how weights are rounded: squant, nearest, adaround, ptq-sl or ptq4vit"},
     {.name = "weight-bits",
      .letter = 'w',
      .kind = CLI_INTEGER,
@@ -63,6 +62,34 @@ const cli_option quantize_option_table[] = {
      .fallback = "ekc",
      .choices = stage_choices,
      .help = "squant: which sums of errors are bounded, of kernels (k) and output channels (c)"},
+    {.name = "metric",
+     .kind = CLI_TEXT,
+     .value = "NAME",
+     .help = "what a search minimises: ptq-sl l2 (default), cosine or weight; ptq4vit fisher "
+             "(default), label, l2 or cosine"},
+    {.name = "twin",
+     .kind = CLI_TEXT,
+     .value = "WHERE",
+     .fallback = "pow2",
+     .help = "ptq4vit: two ranges behind softmax, gelu, both (pow2, free) or nowhere (off)"},
+    {.name = "ranges",
+     .kind = CLI_TEXT,
+     .value = "KIND",
+     .fallback = "best",
+     .help = "ptq4vit: other activations are symmetric, affine, or what fits best"},
+    {.name = "units",
+     .kind = CLI_TEXT,
+     .value = "UNIT",
+     .fallback = "channel",
+     .help = "ptq4vit: weights that share a step: channel or tensor"},
+    {.name = "rounds",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "0",
+     .lowest = 0,
+     .highest = 1000,
+     .help = "rounds of a search at most: over all blocks (ptq-sl), over steps of weights and of "
+             "activations (ptq4vit); 0 for the method's own"},
     {.name = "group",
      .letter = 'g',
      .kind = CLI_INTEGER,
@@ -85,19 +112,6 @@ const cli_option quantize_option_table[] = {
      .fallback = "off",
      .choices = reorder_choices,
      .help = "ptq-sl: channels of similar size into one block, by sorting or by a search"},
-    {.name = "metric",
-     .kind = CLI_CHOICE,
-     .value = "METRIC",
-     .fallback = "l2",
-     .choices = metric_choices,
-     .help = "ptq-sl: what steps are searched by: errors or cosines of outputs, or weights"},
-    {.name = "rounds",
-     .kind = CLI_INTEGER,
-     .value = "N",
-     .fallback = "2",
-     .lowest = 1,
-     .highest = 1000,
-     .help = "ptq-sl: how often the search goes over all blocks, at most"},
     {.name = "format",
      .kind = CLI_TEXT,
      .value = "NAME",
@@ -265,8 +279,6 @@ static spry_status read_blocks(const cli_call *call, spry_quantize_options *o, s
     o->blocks_down = count[0];
     o->blocks_across = count[1];
     o->reorder = cli_text(call, "reorder");
-    o->metric = cli_text(call, "metric");
-    o->rounds = (int)cli_integer(call, "rounds");
     return status;
 }
 
@@ -327,6 +339,11 @@ spry_status quantize_read_options(quantize_state *q, spry_error *error)
         o->weight_bits = 8;
         o->activation_bits = cli_given(call, "activation-bits") ? o->activation_bits : 8;
     }
+    o->metric = cli_text(call, "metric");
+    o->twin = cli_text(call, "twin");
+    o->ranges = cli_text(call, "ranges");
+    o->units = cli_text(call, "units");
+    o->rounds = (int)cli_integer(call, "rounds");
     o->stages = cli_text(call, "stages");
     o->prepare = cli_text(call, "prepare");
     o->bias_correction = cli_given(call, "bias-correction");

@@ -228,7 +228,8 @@ static void print_head(const cli_call *call, const quantize_result *r)
     }
     (void)fprintf(call->out, "%d bits", most);
     if (activations > 0) {
-        (void)fprintf(call->out, ", %" PRId32 " activations of 8 bits", activations);
+        (void)fprintf(call->out, ", %" PRId32 " activations of %d bits", activations,
+                      r->options->activation_bits != 0 ? r->options->activation_bits : 8);
     }
     (void)fprintf(call->out, " in %.2f s\n\n", r->seconds);
 }

@@ -10,8 +10,8 @@
 
 enum { ROWS = 16 };
 
-static const float STRETCH = 1.2f;  /* of the sigmoid */
-static const float SHIFT = -0.1f;   /* likewise */
+static const float STRETCH = 1.2f; /* of the sigmoid */
+static const float SHIFT = -0.1f;  /* likewise */
 static const double BETAS[] = {20.0, 2.0};
 
 adaround_options adaround_options_default(void)
@@ -35,7 +35,7 @@ typedef struct rounding {
 
 /* Some rows on their way, [rows][size] each. */
 typedef struct state {
-    int64_t rows, first; /* first output */
+    int64_t rows, first;       /* first output */
     float *v, *speed, *spread; /* Adam's moments of v */
     float *floors, *positions, *steps;
     float *d;      /* W' - W */
@@ -177,8 +177,8 @@ static void step_down(const rounding *a, const state *s, int turn)
         slope = by_h * by_v;
         s->speed[i] = 0.9f * s->speed[i] + 0.1f * slope;
         s->spread[i] = 0.999f * s->spread[i] + 0.001f * slope * slope;
-        s->v[i] -= o->rate * s->speed[i] * speed_scale /
-                   (sqrtf(s->spread[i] * spread_scale) + 1e-8f);
+        s->v[i] -=
+            o->rate * s->speed[i] * speed_scale / (sqrtf(s->spread[i] * spread_scale) + 1e-8f);
     }
 }
 
@@ -262,10 +262,9 @@ spry_status adaround_weight(weight_record *r, const float *dense, const gram *su
 
     arena_init(&memory, allocator, SIZE_MAX);
     a.room = room_of(a.kernel, size);
-    a.packed = arena_bytes(
-        &memory, (size_t)gemm_f32_packed_size(size, size, a.kernel->nr) * sizeof(float));
-    a.rooms = arena_bytes(&memory,
-                          (size_t)(a.room * threads_count(team)) * sizeof(float));
+    a.packed = arena_bytes(&memory,
+                           (size_t)gemm_f32_packed_size(size, size, a.kernel->nr) * sizeof(float));
+    a.rooms = arena_bytes(&memory, (size_t)(a.room * threads_count(team)) * sizeof(float));
     plain = arena_bytes(&memory, bytes);
     if (a.packed == NULL || a.rooms == NULL || plain == NULL) {
         arena_fini(&memory);

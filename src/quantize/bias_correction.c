@@ -33,8 +33,8 @@ typedef struct corrector {
 /* Sums per channel over batches. */
 typedef struct summer {
     const layer *layers;
-    double **sums; /* [layer][channels] */
-    int64_t count; /* of layers */
+    double **sums;       /* [layer][channels] */
+    int64_t count;       /* of layers */
     double *per_channel; /* [layer]: numbers per channel */
 } summer;
 
@@ -61,8 +61,7 @@ static spry_status watch(void *context, const samples_view *view, spry_error *er
     (void)error;
     for (int64_t i = 0; i < s->count; i++) {
         add_up(view->tensors[i], &s->layers[i], s->sums[i]);
-        s->per_channel[i] +=
-            (double)tensor_count(view->tensors[i]) / (double)s->layers[i].channels;
+        s->per_channel[i] += (double)tensor_count(view->tensors[i]) / (double)s->layers[i].channels;
     }
     return SPRY_OK;
 }
@@ -84,8 +83,8 @@ static spry_status find_means(corrector *c, const model *m, const layer *layers,
         values[i] = layers[i].value;
         memset(means[i], 0, (size_t)layers[i].channels * sizeof *means[i]);
     }
-    status = samples_visit(m, c->job->options, values, count, "correcting biases", watch, &s,
-                           error);
+    status =
+        samples_visit(m, c->job->options, values, count, "correcting biases", watch, &s, error);
     for (int32_t i = 0; status == SPRY_OK && i < count; i++) {
         for (int64_t k = 0; k < layers[i].channels; k++) {
             means[i][k] /= per_channel[i];
@@ -103,8 +102,7 @@ static int32_t find_weights(const quantize_job *job, int32_t node)
 
     for (int32_t i = 0; weight_of_node(job->m->main, node, &w, &reason) && i < job->weight_count;
          i++) {
-        if (job->weights[i].w.value == w.value &&
-            job->weights[i].w.output_axis == w.output_axis) {
+        if (job->weights[i].w.value == w.value && job->weights[i].w.output_axis == w.output_axis) {
             return i;
         }
     }
@@ -125,20 +123,20 @@ static spry_status find_layers(corrector *c, spry_error *error)
         const graph_node *n = &g->nodes[i];
         int32_t index = job->is_integer[i] ? find_weights(job, i) : GRAPH_NONE;
 
-        if (index == GRAPH_NONE || (strcmp(n->type, "ConvTranspose") == 0 &&
-                                    graph_attribute_int(n, "group", 1) != 1)) {
+        if (index == GRAPH_NONE ||
+            (strcmp(n->type, "ConvTranspose") == 0 && graph_attribute_int(n, "group", 1) != 1)) {
             continue;
         }
         int64_t channels = job->weights[index].w.outputs;
         layer *l = &c->layers[c->count];
 
-        *l = (layer){.node = i,
-                     .value = bias_result(g, &c->uses, i, channels),
-                     .weights = index,
-                     .channels = channels,
-                     .channels_last = strcmp(n->type, "Gemm") == 0 ||
-                                      strcmp(n->type, "MatMul") == 0,
-                     .means = arena_array(&c->memory, (size_t)channels, sizeof(double))};
+        *l =
+            (layer){.node = i,
+                    .value = bias_result(g, &c->uses, i, channels),
+                    .weights = index,
+                    .channels = channels,
+                    .channels_last = strcmp(n->type, "Gemm") == 0 || strcmp(n->type, "MatMul") == 0,
+                    .means = arena_array(&c->memory, (size_t)channels, sizeof(double))};
         if (l->means == NULL) {
             return alloc_failed(error, (size_t)channels * sizeof(double));
         }
@@ -233,9 +231,8 @@ static spry_status correct_layer(corrector *c, const layer *l, spry_error *error
 {
     double *means = arena_array(&c->memory, (size_t)l->channels, sizeof *means);
     model *rounded = NULL;
-    spry_status status = means != NULL
-                             ? SPRY_OK
-                             : alloc_failed(error, (size_t)l->channels * sizeof *means);
+    spry_status status =
+        means != NULL ? SPRY_OK : alloc_failed(error, (size_t)l->channels * sizeof *means);
 
     if (status == SPRY_OK) {
         status = make_rounded(c, l->value, &rounded, error);

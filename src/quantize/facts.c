@@ -20,8 +20,10 @@ spry_status facts_create(const spry_allocator *allocator, const graph *g, spry_q
     *facts = f;
     f->rows = arena_array(&f->memory, nodes, sizeof *f->rows);
     f->skips = arena_array(&f->memory, nodes, sizeof *f->skips);
-    return f->rows != NULL && f->skips != NULL ? SPRY_OK
-                                               : alloc_failed(error, nodes * sizeof *f->rows);
+    f->layers = arena_array(&f->memory, nodes, sizeof *f->layers);
+    return f->rows != NULL && f->skips != NULL && f->layers != NULL
+               ? SPRY_OK
+               : alloc_failed(error, nodes * sizeof *f->rows);
 }
 
 spry_status facts_add_row(spry_quantization *f, const graph *g, const weight_record *r,
@@ -79,6 +81,20 @@ spry_status facts_add_skip(spry_quantization *f, const graph *g, int32_t node, c
     return skip->node != NULL ? SPRY_OK : alloc_failed(error, sizeof label);
 }
 
+spry_status facts_add_layer(spry_quantization *f, const graph *g, int32_t node,
+                            const spry_quantize_layer *row, spry_error *error)
+{
+    spry_quantize_layer *to = &f->layers[f->layer_count];
+    char label[256];
+
+    (void)graph_node_label(g, &g->nodes[node], label, sizeof label);
+    *to = *row;
+    to->node = arena_text(&f->memory, label, strlen(label));
+    to->remark = arena_text(&f->memory, row->remark, strlen(row->remark));
+    f->layer_count++;
+    return to->node != NULL && to->remark != NULL ? SPRY_OK : alloc_failed(error, sizeof label);
+}
+
 void spry_quantization_destroy(spry_quantization *facts)
 {
     if (facts != NULL) {
@@ -106,6 +122,12 @@ void spry_quantization_macs(const spry_quantization *facts, int64_t *all, int64_
 {
     *all = facts->macs;
     *of_integers = facts->integer_macs;
+}
+
+int32_t spry_quantization_layers(const spry_quantization *facts, const spry_quantize_layer **layers)
+{
+    *layers = facts->layers;
+    return facts->layer_count;
 }
 
 int32_t spry_quantization_activations(const spry_quantization *facts)

@@ -15,6 +15,8 @@ struct spry_quantization {
     int32_t row_count;
     spry_quantize_skip *skips;
     int32_t skip_count;
+    spry_quantize_layer *layers;
+    int32_t layer_count;
     int32_t activations;
     int64_t macs, integer_macs;
 };
@@ -38,5 +40,10 @@ SPRY_MUST_USE spry_status facts_find_worst(spry_quantization *f, const weight_re
 /* An operator that stays f32; `reason` is not copied. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status facts_add_skip(spry_quantization *f, const graph *g, int32_t node,
                                          const char *reason, spry_error *error);
+
+/* What a search found for the product `node`; the row's `node` is set here, its remark
+ * copied. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status facts_add_layer(spry_quantization *f, const graph *g, int32_t node,
+                                          const spry_quantize_layer *row, spry_error *error);
 
 #endif

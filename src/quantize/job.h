@@ -23,6 +23,8 @@ typedef struct format format;
 typedef struct quantize_job {
     const spry_quantize_options *options;
     const method *method;
+    const char *metric; /* of the method's search, and its rounds */
+    int rounds;
     const format *format;
     squant_stages stages;
     model *m; /* the result */

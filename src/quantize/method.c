@@ -3,8 +3,8 @@
 
 #include "quantize/choice.h"
 
-static const method *const methods[] = {&method_squant, &method_nearest, &method_ptq_sl,
-                                        &method_adaround};
+static const method *const methods[] = {&method_squant, &method_nearest, &method_adaround,
+                                        &method_ptq_sl, &method_ptq4vit};
 
 enum { METHODS = sizeof methods / sizeof methods[0] };
 

@@ -15,7 +15,9 @@ typedef struct method_call {
 
 struct method {
     spry_quantize_choice facts;
-    bool needs_data; /* samples, even when activations stay f32 */
+    bool needs_data;    /* samples, even when activations stay f32 */
+    const char *metric; /* of a search, where none is asked for */
+    int rounds;         /* likewise */
     /* Looks at the whole model before any weight is rounded: cuts job->weights into blocks and may
      * change job->activations. NULL: method_cut, activations as calibrated. Fails
      * as running the model does. */
@@ -26,6 +28,7 @@ struct method {
 
 extern const method method_adaround;
 extern const method method_nearest;
+extern const method method_ptq4vit;
 extern const method method_squant;
 extern const method method_ptq_sl;
 

@@ -27,8 +27,9 @@ spry_quantize_options spry_quantize_options_default(void)
                                    .block_outputs = 8,
                                    .block_inputs = 64,
                                    .reorder = "off",
-                                   .metric = "l2",
-                                   .rounds = 2};
+                                   .twin = "pow2",
+                                   .ranges = "best",
+                                   .units = "channel"};
 }
 
 /* ---- what is asked for ---- */
@@ -93,6 +94,13 @@ static spry_status check_options(quantize_job *job, spry_error *error)
                          "activations are quantized by what they are on samples; none are given");
     }
     status = method_find(o->method, &job->method, error);
+    if (status == SPRY_OK) {
+        job->metric = o->metric != NULL ? o->metric : job->method->metric;
+        job->rounds = o->rounds != 0 ? o->rounds : job->method->rounds;
+        status = o->rounds >= 0
+                     ? SPRY_OK
+                     : spry_fail(error, SPRY_USAGE, "rounds", "at least 1", "%d rounds", o->rounds);
+    }
     if (status == SPRY_OK) {
         status = format_find(o->format, &job->format, error);
     }
@@ -236,9 +244,9 @@ void job_close(quantize_job *job)
 spry_status job_decide(quantize_job *job, spry_error *error)
 {
     static spry_status (*const steps[])(quantize_job *, spry_error *) = {
-        assignment_prepare, intake,      prepare,      choose_weights, choose_activations,
-        calibrate,          cut_weights, check_format, round_weights,  correct_biases,
-        work_count};
+        assignment_prepare, intake,         prepare,     choose_weights,
+        choose_activations, calibrate,      cut_weights, check_format,
+        round_weights,      correct_biases, work_count};
     spry_status status = SPRY_OK;
 
     for (size_t i = 0; status == SPRY_OK && i < sizeof steps / sizeof steps[0]; i++) {
