@@ -35,7 +35,7 @@ typedef struct spry_quantize_assignment {
                             '?' for one; NULL: any */
     const char *type; /* operator, for example "Gemm"; NULL: any */
     int weight_bits;  /* 2 to 8; 0: the operator stays f32; SPRY_QUANTIZE_AS_ASKED: not said */
-    int activation_bits; /* 8; 0: it reads f32; SPRY_QUANTIZE_AS_ASKED: not said */
+    int activation_bits; /* 2 to 8; 0: it reads f32; SPRY_QUANTIZE_AS_ASKED: not said */
 } spry_quantize_assignment;
 
 typedef struct spry_quantize_options {
@@ -45,7 +45,7 @@ typedef struct spry_quantize_options {
     bool symmetric;             /* weights: zero point 0 */
     const char *stages;         /* of squant: "e", "ek", "ec" or "ekc" */
     const char *format;         /* name of a format, see spry_quantize_format_at */
-    int activation_bits;        /* 0: activations stay f32; else 8 */
+    int activation_bits;        /* 0: activations stay f32; else 2 to 8 */
     const char *const *exclude; /* nodes that stay f32: as assignment.node */
     int32_t exclude_count;
     spry_dataset *calibration; /* samples that activations are measured on; with activation_bits */
@@ -55,6 +55,8 @@ typedef struct spry_quantize_options {
     const spry_progress *progress;               /* NULL: nobody listens */
     const spry_quantize_assignment *assignments; /* what differs from the bits above */
     int32_t assignment_count;
+    int64_t group; /* inputs of a matrix that share a step: 0 for all, or a power of two from 16 on;
+                      convolutions have a step per output channel */
 } spry_quantize_options;
 
 SPRY_API spry_quantize_options spry_quantize_options_default(void);
@@ -96,8 +98,8 @@ typedef struct spry_quantize_block {
     int64_t output, input; /* its first channels */
     int64_t weights;
     double sqnr_db;
-    float step;
-    int32_t zero, low, high;            /* value = (code - zero) * step, low <= code <= high */
+    float step, zero;
+    int32_t low, high;                  /* value = (code - zero) * step, low <= code <= high */
     float least, most;                  /* of its weights */
     int64_t counts[SPRY_QUANTIZE_BINS]; /* weights in equal parts of [least, most] */
 } spry_quantize_block;
@@ -127,9 +129,9 @@ typedef struct spry_quantize_skip {
 
 typedef struct spry_quantization spry_quantization;
 
-/* `source` must outlive *quantized. Nothing is changed in `source`.
- * Fails with SPRY_USAGE (unknown method, bits or stages out of range, a name that no operator has, no
- * calibration data where it is needed), SPRY_BAD_INPUT (a weight that is infinite or not a number: the error names tensor and
+/* `source` must outlive *quantized. Nothing is changed in `source`. Fails with SPRY_USAGE (unknown
+ * method, bits or stages out of range, a name that no operator has, no calibration data where it is
+ * needed), SPRY_BAD_INPUT (a weight that is infinite or not a number: the error names tensor and
  * index; a model that is quantized already), SPRY_UNSUPPORTED (nothing to quantize, operators too
  * old to be mixed with per-channel weights), SPRY_LIMIT (memory), and as running the model does. */
 SPRY_API SPRY_MUST_USE spry_status spry_quantize(const spry_model *source,

@@ -1,13 +1,49 @@
 /* QDQ: QuantizeLinear and DequantizeLinear around unchanged operators. */
+#include "quantize/format_qdq.h"
 #include "base/alloc.h"
 #include "quantize/choose.h"
 #include "quantize/format.h"
 #include "quantize/qdq.h"
 
-static const char *refuses(const quantize_job *job, const weight_record *r)
+enum { NARROW_BITS = 4 };
+
+/* Codes of four bits and fewer, where the operator does not compute in integers of eight. */
+static bool is_narrow(const quantize_job *job, const weight_record *r)
 {
-    (void)job;
-    return record_is_per_channel(r) ? NULL : "has one step per output channel";
+    return job->opset >= QDQ_BLOCK_OPSET && r->bits <= NARROW_BITS &&
+           job_input_record(job, r->w.node) == NULL;
+}
+
+int32_t format_qdq_best_opset(const quantize_job *job)
+{
+    const spry_quantize_options *o = job->options;
+    bool is_narrow = o->activation_bits == 0 && o->weight_bits <= NARROW_BITS;
+
+    for (int32_t i = 0; i < o->assignment_count; i++) {
+        const spry_quantize_assignment *a = &o->assignments[i];
+        bool reads_f32 = a->activation_bits == SPRY_QUANTIZE_AS_ASKED ? o->activation_bits == 0
+                                                                      : a->activation_bits == 0;
+
+        is_narrow = is_narrow || (reads_f32 && a->weight_bits > 0 && a->weight_bits <= NARROW_BITS);
+    }
+    return is_narrow || job->options->group != 0 ? QDQ_BLOCK_OPSET : QDQ_LEAST_OPSET;
+}
+
+const char *format_qdq_refuses(const quantize_job *job, const weight_record *r)
+{
+    if (r->real_zeros != NULL) {
+        return "has zero points that are codes";
+    }
+    if (record_is_per_channel(r)) {
+        return NULL;
+    }
+    if (!record_is_grouped(r) || !weight_is_matrix(&r->w)) {
+        return "has one step per output channel, or per group of inputs of a matrix";
+    }
+    return job->opset >= QDQ_BLOCK_OPSET
+               ? NULL
+               : "has groups from operator set 21 on, in which operators of this model mean "
+                 "something else";
 }
 
 /* Biases first: their users are found by the weights that they still have. */
@@ -21,8 +57,8 @@ static spry_status write_biases(quantize_job *job, const weight_record *r, spry_
         const char *reason;
         weight other;
 
-        if (input != NULL && weight_of_node(g, i, &other, &reason) && other.value == r->w.value &&
-            other.output_axis == r->w.output_axis) {
+        if (input != NULL && record_is_per_channel(r) && weight_of_node(g, i, &other, &reason) &&
+            other.value == r->w.value && other.output_axis == r->w.output_axis) {
             status =
                 qdq_replace_bias(g, i, input->grid.step, r->steps, r->w.outputs, job->opset, error);
         }
@@ -30,32 +66,76 @@ static spry_status write_biases(quantize_job *job, const weight_record *r, spry_
     return status;
 }
 
-static spry_status write_weight(quantize_job *job, const weight_record *r, spry_error *error)
+/* Steps [outputs][column_blocks] as the axes of the initializer have them. */
+static void turn_grid(const weight_record *r, float *steps, int32_t *zeros)
+{
+    bool turned = r->w.output_axis == 1;
+    int64_t n = r->w.outputs;
+    int64_t blocks = r->column_blocks;
+
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t k = 0; k < blocks; k++) {
+            int64_t to = turned ? k * n + i : i * blocks + k;
+
+            steps[to] = r->steps[i * blocks + k];
+            zeros[to] = r->zeros[i * blocks + k];
+        }
+    }
+}
+
+static void describe(const quantize_job *job, const weight_record *r, qdq_codes *c)
+{
+    bool is_per_channel = record_is_per_channel(r);
+    int k_axis = 1 - r->w.output_axis;
+
+    c->dtype = is_narrow(job, r) ? SPRY_DTYPE_I4 : SPRY_DTYPE_I8;
+    c->symmetric = r->symmetric;
+    c->axis = is_per_channel ? r->w.output_axis : k_axis;
+    c->block = is_per_channel ? 0 : r->column_block;
+    c->grid_rank = is_per_channel ? 1 : 2;
+    c->grid_shape[0] = r->w.outputs;
+    if (!is_per_channel) {
+        c->grid_shape[r->w.output_axis] = r->w.outputs;
+        c->grid_shape[k_axis] = r->column_blocks;
+    }
+}
+
+spry_status format_qdq_weight(quantize_job *job, const weight_record *r, spry_error *error)
 {
     const spry_allocator *a = &job->m->allocator;
     size_t count = (size_t)weight_count(&r->w);
-    int8_t *ordered = alloc_bytes(a, count); /* as the initializer */
-    qdq_codes codes = {ordered, r->steps, r->zeros, r->symmetric};
+    size_t blocks = (size_t)record_blocks(r);
+    size_t bytes = blocks * (sizeof(float) + sizeof(int32_t)) + count;
+    float *steps = alloc_bytes(a, bytes);
+    qdq_codes c = {0};
     spry_status status;
 
-    if (ordered == NULL) {
-        return alloc_failed(error, count);
+    if (steps == NULL) {
+        return alloc_failed(error, bytes);
     }
+    int32_t *zeros = (int32_t *)(steps + blocks);
+    int8_t *ordered = (int8_t *)(zeros + blocks); /* as the initializer */
+
+    turn_grid(r, steps, zeros);
     weight_scatter(&r->w, r->codes, ordered);
+    describe(job, r, &c);
+    c.codes = ordered;
+    c.steps = steps;
+    c.zeros = zeros;
     status = write_biases(job, r, error);
     if (status == SPRY_OK) {
-        status = qdq_replace_weight(job->m->main, &r->w, &codes, job->opset, error);
+        status = qdq_replace_weight(job->m->main, &r->w, &c, job->opset, error);
     }
-    alloc_release(a, ordered, count);
+    alloc_release(a, steps, bytes);
     return status;
 }
 
-static spry_status write(quantize_job *job, spry_error *error)
+spry_status format_qdq_write(quantize_job *job, spry_error *error)
 {
     spry_status status = SPRY_OK;
 
     for (int32_t i = 0; status == SPRY_OK && i < job->weight_count; i++) {
-        status = write_weight(job, &job->weights[i], error);
+        status = format_qdq_weight(job, &job->weights[i], error);
     }
     for (int32_t i = 0; status == SPRY_OK && i < job->activation_count; i++) {
         const activation_record *a = &job->activations[i];
@@ -67,5 +147,6 @@ static spry_status write(quantize_job *job, spry_error *error)
 
 const format format_qdq = {
     .facts = {"qdq", "QuantizeLinear and DequantizeLinear around unchanged operators"},
-    .refuses = refuses,
-    .write = write};
+    .best_opset = format_qdq_best_opset,
+    .refuses = format_qdq_refuses,
+    .write = format_qdq_write};

@@ -14,6 +14,14 @@ grid_codes grid_codes_of(const grid_options *options)
     return (grid_codes){options->symmetric ? 1 - half : -half, half - 1};
 }
 
+grid_codes tensor_grid_codes(const tensor_grid *grid)
+{
+    int32_t count = 1 << (grid->bits != 0 ? grid->bits : GRID_MOST_BITS);
+    int32_t low = grid->dtype == SPRY_DTYPE_I8 ? -count / 2 : 0;
+
+    return (grid_codes){low, low + count - 1};
+}
+
 static double round_to_step(double step)
 {
     return step > LEAST_STEP ? step : LEAST_STEP;
@@ -36,16 +44,8 @@ static void affine_grid(double low, double high, const grid_options *options, fl
     *zero = (int32_t)place;
 }
 
-void grid_of_channel(const float *weights, int64_t count, const grid_options *options, float *step,
-                     int32_t *zero)
+void grid_of_bounds(float low, float high, const grid_options *options, float *step, int32_t *zero)
 {
-    float low = weights[0];
-    float high = weights[0];
-
-    for (int64_t i = 1; i < count; i++) {
-        low = weights[i] < low ? weights[i] : low;
-        high = weights[i] > high ? weights[i] : high;
-    }
     *zero = 0;
     *step = 1.0f;
     if (low == 0.0f && high == 0.0f) {
@@ -56,6 +56,6 @@ void grid_of_channel(const float *weights, int64_t count, const grid_options *op
 
         *step = (float)round_to_step(most / grid_codes_of(options).high);
     } else {
-        affine_grid(low, high, options, step, zero);
+        affine_grid((double)low, (double)high, options, step, zero);
     }
 }

@@ -49,4 +49,13 @@ SPRY_MUST_USE spry_status job_decide(quantize_job *job, spry_error *error);
 SPRY_MUST_USE spry_status job_write(quantize_job *job, spry_error *error);
 void job_close(quantize_job *job);
 
+/* Inputs that share a step in the weights of `r`, as the options have it: matrices alone have
+ * groups. */
+static inline int64_t job_group(const quantize_job *job, const weight_record *r)
+{
+    int64_t group = job->options->group;
+
+    return group > 0 && group < r->w.inputs && weight_is_matrix(&r->w) ? group : r->w.inputs;
+}
+
 #endif

@@ -25,8 +25,18 @@ spry_status method_round(const method_call *call, squant_stages stages, spry_err
 {
     weight_record *r = call->record;
     grid_options grid = record_grid(r);
-    squant_tensor t = {call->dense, r->w.outputs, r->w.inputs, r->w.taps,
-                       r->codes,    r->steps,     r->zeros};
+    squant_tensor t = {.weights = call->dense,
+                       .outputs = r->w.outputs,
+                       .inputs = r->w.inputs,
+                       .taps = r->w.taps,
+                       .codes = r->codes,
+                       .steps = r->steps,
+                       .zeros = r->zeros,
+                       .row_block = r->row_block,
+                       .column_block = r->column_block,
+                       .column_blocks = r->column_blocks,
+                       .row_map = r->row_map,
+                       .column_map = r->column_map};
 
     return squant_round(&t, &grid, stages, &call->job->m->allocator, call->job->team, call->report,
                         error);

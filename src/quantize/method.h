@@ -27,8 +27,8 @@ struct method {
 extern const method method_nearest;
 extern const method method_squant;
 
-/* Rounds per output channel, SQuant's stages one after the other: what most methods end with. Fails
- * with SPRY_LIMIT (memory). */
+/* Rounds per output channel, or per group of inputs of one, SQuant's stages one after the other:
+ * what most methods end with. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status method_round(const method_call *call, squant_stages stages,
                                        spry_error *error);
 

@@ -2,113 +2,90 @@
 #include "quantize/qdq.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "quantize/insert.h"
 
-enum { NAME_SIZE = 512 };
-
-/* A constant with a copy of `data`, called BASE_SUFFIX or something like it. */
-static spry_status add_constant(graph *g, const char *base, const char *suffix, spry_dtype dtype,
-                                int rank, const int64_t *shape, const void *data, int32_t *value,
-                                spry_error *error)
-{
-    char name[NAME_SIZE];
-    tensor *t = arena_zeroed(g->memory, sizeof *t);
-    spry_status status;
-
-    if (t == NULL) {
-        return alloc_failed(error, sizeof *t);
-    }
-    status = tensor_init(t, dtype, rank, shape, NULL, error);
-    if (status != SPRY_OK) {
-        return status;
-    }
-    t->data = arena_bytes(g->memory, t->bytes != 0 ? t->bytes : 1);
-    if (t->data == NULL) {
-        return alloc_failed(error, t->bytes);
-    }
-    memcpy(t->data, data, t->bytes);
-    (void)snprintf(name, sizeof name, "%s_%s", base, suffix);
-    return graph_add_constant(g, name, t, value, error);
-}
-
-static spry_status add_node(graph *g, const char *type, const char *base, const char *suffix,
-                            int32_t opset, const int32_t inputs[3], int32_t *node, int32_t *result,
+/* The grid's constants into ports 1 and 2. */
+static spry_status add_grid(graph *g, const char *name, const qdq_codes *codes, int32_t inputs[3],
                             spry_error *error)
 {
-    char name[NAME_SIZE];
-    spry_status status = graph_add_node(g, type, "", opset, 3, 1, node, error);
-
-    (void)snprintf(name, sizeof name, "%s_%s", base, suffix);
-    if (status == SPRY_OK) {
-        status = graph_add_value(g, name, result, error);
-    }
-    if (status != SPRY_OK) {
-        return status;
-    }
-    for (int i = 0; i < 3; i++) {
-        graph_set_input(g, *node, i, inputs[i]);
-    }
-    graph_set_output(g, *node, 0, *result);
-    g->nodes[*node].name = graph_text(g, name);
-    return g->nodes[*node].name != NULL ? SPRY_OK : alloc_failed(error, strlen(name));
-}
-
-static spry_status copy_zeros(graph *g, const weight *w, const qdq_codes *codes, int32_t *value,
-                              spry_error *error)
-{
+    size_t count = 1;
     int8_t *zeros;
     spry_status status;
 
-    *value = GRAPH_NONE;
-    if (codes->symmetric) {
-        return SPRY_OK;
+    for (int i = 0; i < codes->grid_rank; i++) {
+        count *= (size_t)codes->grid_shape[i];
     }
-    zeros = arena_bytes(g->memory, (size_t)w->outputs);
+    status = insert_constant(g, name, "scale", SPRY_DTYPE_F32, codes->grid_rank, codes->grid_shape,
+                             codes->steps, &inputs[1], error);
+    if (status != SPRY_OK || codes->symmetric) {
+        return status;
+    }
+    zeros = arena_bytes(g->memory, count);
     if (zeros == NULL) {
-        return alloc_failed(error, (size_t)w->outputs);
+        return alloc_failed(error, count);
     }
-    for (int64_t i = 0; i < w->outputs; i++) {
+    for (size_t i = 0; i < count; i++) {
         zeros[i] = (int8_t)codes->zeros[i];
     }
-    status = add_constant(g, g->values[w->value].name, "zero_point", SPRY_DTYPE_I8, 1, &w->outputs,
-                          zeros, value, error);
-    return status;
+    return insert_codes(g, name, "zero_point", codes->dtype, codes->grid_rank, codes->grid_shape,
+                        zeros, &inputs[2], error);
+}
+
+static spry_status add_linear(graph *g, const char *type, const char *name, const char *suffix,
+                              int32_t opset, const int32_t inputs[3], int32_t *node,
+                              int32_t *result, spry_error *error)
+{
+    insert_node_of what = {.type = type,
+                           .opset = opset,
+                           .base = name,
+                           .suffix = suffix,
+                           .inputs = {inputs[0], inputs[1], inputs[2]},
+                           .input_count = 3};
+
+    return insert_node(g, &what, node, result, error);
+}
+
+static spry_status add_weight_dequantize(graph *g, const char *name, const qdq_codes *codes,
+                                         int32_t opset, const int32_t inputs[3], int32_t *result,
+                                         spry_error *error)
+{
+    int32_t node;
+    spry_status status =
+        add_linear(g, "DequantizeLinear", name, "dequantized", opset, inputs, &node, result, error);
+
+    if (status == SPRY_OK) {
+        status = graph_set_int(g, node, "axis", codes->axis, error);
+    }
+    return status == SPRY_OK && codes->block > 0
+               ? graph_set_int(g, node, "block_size", codes->block, error)
+               : status;
 }
 
 spry_status qdq_replace_weight(graph *g, const weight *w, const qdq_codes *codes, int32_t opset,
                                spry_error *error)
 {
     const char *name = g->values[w->value].name;
-    int32_t inputs[3];
+    int32_t inputs[3] = {GRAPH_NONE, GRAPH_NONE, GRAPH_NONE};
     int32_t node_count = g->node_count;
-    spry_status status = add_constant(g, name, "quantized", SPRY_DTYPE_I8, w->source->rank,
+    spry_status status = insert_codes(g, name, "quantized", codes->dtype, w->source->rank,
                                       w->source->shape, codes->codes, &inputs[0], error);
 
     if (status == SPRY_OK) {
-        status = add_constant(g, name, "scale", SPRY_DTYPE_F32, 1, &w->outputs, codes->steps,
-                              &inputs[1], error);
-    }
-    if (status == SPRY_OK) {
-        status = copy_zeros(g, w, codes, &inputs[2], error);
+        status = add_grid(g, name, codes, inputs, error);
     }
     for (int32_t i = 0; status == SPRY_OK && i < node_count; i++) {
         const char *reason;
         weight other;
-        int32_t node;
         int32_t result;
 
         if (!weight_of_node(g, i, &other, &reason) || other.value != w->value ||
             other.output_axis != w->output_axis) {
             continue;
         }
-        status = add_node(g, "DequantizeLinear", name, "dequantized", opset, inputs, &node, &result,
-                          error);
-        if (status == SPRY_OK) {
-            status = graph_set_int(g, node, "axis", w->output_axis, error);
-        }
+        status = add_weight_dequantize(g, name, codes, opset, inputs, &result, error);
         if (status == SPRY_OK) {
             graph_set_input(g, i, WEIGHTS_PORT, result);
         }
@@ -160,59 +137,21 @@ spry_status qdq_replace_bias(graph *g, int32_t node, float step, const float *st
     if (!round_bias(bias->data, step, steps, channels, codes, products)) {
         return SPRY_OK;
     }
-    status = add_constant(g, g->values[id].name, "quantized", SPRY_DTYPE_I32, 1, &channels, codes,
-                          &inputs[0], error);
+    status = insert_constant(g, g->values[id].name, "quantized", SPRY_DTYPE_I32, 1, &channels,
+                             codes, &inputs[0], error);
     if (status == SPRY_OK) {
-        status = add_constant(g, g->values[id].name, "scale", SPRY_DTYPE_F32, 1, &channels,
-                              products, &inputs[1], error);
+        status = insert_constant(g, g->values[id].name, "scale", SPRY_DTYPE_F32, 1, &channels,
+                                 products, &inputs[1], error);
     }
     if (status == SPRY_OK) {
-        status = add_node(g, "DequantizeLinear", g->values[id].name, "dequantized", opset, inputs,
-                          &made, &result, error);
+        status = add_linear(g, "DequantizeLinear", g->values[id].name, "dequantized", opset, inputs,
+                            &made, &result, error);
     }
     if (status == SPRY_OK) {
         status = graph_set_int(g, made, "axis", 0, error);
     }
     if (status == SPRY_OK) {
         graph_set_input(g, node, BIAS_PORT, result);
-    }
-    return status;
-}
-
-spry_status qdq_replace_activation(graph *g, int32_t id, const tensor_grid *grid, int32_t opset,
-                                   spry_error *error)
-{
-    const char *name = g->values[id].name;
-    int8_t zero = (int8_t)(uint8_t)grid->zero; /* the byte, of either type */
-    int32_t node_count = g->node_count;
-    int32_t inputs[3] = {id};
-    int32_t node;
-    int32_t codes = GRAPH_NONE;
-    spry_status status =
-        add_constant(g, name, "scale", SPRY_DTYPE_F32, 0, NULL, &grid->step, &inputs[1], error);
-
-    if (status == SPRY_OK) {
-        status =
-            add_constant(g, name, "zero_point", grid->dtype, 0, NULL, &zero, &inputs[2], error);
-    }
-    if (status == SPRY_OK) {
-        status =
-            add_node(g, "QuantizeLinear", name, "quantized", opset, inputs, &node, &codes, error);
-    }
-    inputs[0] = codes;
-    for (int32_t i = 0; status == SPRY_OK && i < node_count; i++) {
-        for (int32_t port = 0; status == SPRY_OK && port < g->nodes[i].input_count; port++) {
-            int32_t result;
-
-            if (g->nodes[i].removed || g->nodes[i].inputs[port] != id) {
-                continue;
-            }
-            status = add_node(g, "DequantizeLinear", name, "dequantized", opset, inputs, &node,
-                              &result, error);
-            if (status == SPRY_OK) {
-                graph_set_input(g, i, port, result);
-            }
-        }
     }
     return status;
 }

@@ -43,6 +43,18 @@ static spry_status read_stages(const char *text, squant_stages *stages, spry_err
                      text);
 }
 
+enum { LEAST_GROUP = 16 }; /* as runtimes have it */
+
+/* The format agrees with the other options. */
+static spry_status check_format_options(const quantize_job *job, spry_error *error)
+{
+    const char *reason = job->format->forbids != NULL ? job->format->forbids(job) : NULL;
+
+    return reason == NULL ? SPRY_OK
+                          : spry_fail(error, SPRY_USAGE, "format", "choose another format",
+                                      "the format %s %s", job->format->facts.name, reason);
+}
+
 static spry_status check_options(quantize_job *job, spry_error *error)
 {
     const spry_quantize_options *o = job->options;
@@ -55,9 +67,14 @@ static spry_status check_options(quantize_job *job, spry_error *error)
     if (o->weight_bits < GRID_LEAST_BITS || o->weight_bits > GRID_MOST_BITS) {
         return spry_fail(error, SPRY_USAGE, "weight bits", "2 to 8", "%d bits", o->weight_bits);
     }
-    if (o->activation_bits != 0 && o->activation_bits != 8) {
-        return spry_fail(error, SPRY_USAGE, "activation bits", "8, or 0 to keep them f32",
+    if (o->activation_bits != 0 &&
+        (o->activation_bits < GRID_LEAST_BITS || o->activation_bits > GRID_MOST_BITS)) {
+        return spry_fail(error, SPRY_USAGE, "activation bits", "2 to 8, or 0 to keep them f32",
                          "%d bits", o->activation_bits);
+    }
+    if (o->group != 0 && (o->group < LEAST_GROUP || (o->group & (o->group - 1)) != 0)) {
+        return spry_fail(error, SPRY_USAGE, "group", "0, 16, 32, 64, 128, ...",
+                         "groups of %lld inputs", (long long)o->group);
     }
     status = assignment_check(o, error);
     if (status != SPRY_OK) {
@@ -71,6 +88,9 @@ static spry_status check_options(quantize_job *job, spry_error *error)
     status = method_find(o->method, &job->method, error);
     if (status == SPRY_OK) {
         status = format_find(o->format, &job->format, error);
+    }
+    if (status == SPRY_OK) {
+        status = check_format_options(job, error);
     }
     if (status == SPRY_OK && job->method->needs_data && o->calibration == NULL) {
         status = spry_fail(error, SPRY_USAGE, "method", "for example --calibrate cifar10:train.bin",
@@ -86,22 +106,27 @@ static spry_status round_weight(quantize_job *job, weight_record *r, float *dens
 {
     int64_t begun = clock_ns();
     squant_report report = {0};
-    method_call call = {dense, r, job, &report};
+    const float *in_place = weight_dense(&r->w);
+    method_call call = {in_place != NULL ? in_place : dense, r, job, &report};
     spry_status status;
 
-    weight_gather(&r->w, dense);
+    if (in_place == NULL) {
+        weight_gather(&r->w, dense);
+    }
     status = job->method->round(&call, error);
     return status == SPRY_OK
-               ? facts_add_row(job->facts, job->m->main, r, dense, &report, begun, error)
+               ? facts_add_row(job->facts, job->m->main, r, call.dense, &report, begun, error)
                : status;
 }
 
+/* Of the weights that must be gathered. */
 static int64_t most_weights(const quantize_job *job)
 {
     int64_t most = 0;
 
     for (int32_t i = 0; i < job->weight_count; i++) {
-        int64_t count = weight_count(&job->weights[i].w);
+        const weight *w = &job->weights[i].w;
+        int64_t count = weight_dense(w) == NULL ? weight_count(w) : 0;
 
         most = count > most ? count : most;
     }
@@ -116,6 +141,7 @@ static spry_status round_weights(quantize_job *job, spry_error *error)
     spry_status status = dense != NULL ? SPRY_OK : alloc_failed(error, bytes);
     char label[256];
 
+    threads_engage(job->team);
     for (int32_t i = 0; status == SPRY_OK && i < job->weight_count; i++) {
         weight_record *r = &job->weights[i];
         const graph *g = job->m->main;
@@ -126,6 +152,7 @@ static spry_status round_weights(quantize_job *job, spry_error *error)
             status = round_weight(job, r, dense, error);
         }
     }
+    threads_rest(job->team);
     alloc_release(a, dense, bytes);
     return status;
 }
@@ -151,7 +178,7 @@ static spry_status check_format(quantize_job *job, spry_error *error)
     return SPRY_OK;
 }
 
-/* A block per output channel, unless the method knows better. */
+/* A block per output channel, of matrices per group of inputs; unless the method knows better. */
 static spry_status cut_weights(quantize_job *job, spry_error *error)
 {
     spry_status status = SPRY_OK;
@@ -162,7 +189,7 @@ static spry_status cut_weights(quantize_job *job, spry_error *error)
     for (int32_t i = 0; status == SPRY_OK && i < job->weight_count; i++) {
         weight_record *r = &job->weights[i];
 
-        status = record_cut(r, 1, r->w.inputs, job->memory, error);
+        status = record_cut(r, 1, job_group(job, r), job->memory, error);
     }
     return status;
 }

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/alloc.h"
+#include "kernels/quantize/round_f32.h"
 
 spry_status record_cut(weight_record *r, int64_t row_block, int64_t column_block, arena *memory,
                        spry_error *error)
@@ -25,28 +26,45 @@ spry_status record_cut(weight_record *r, int64_t row_block, int64_t column_block
 
 double record_bits_per_weight(const weight_record *r)
 {
-    int per_block = 32 + (r->symmetric ? 0 : r->bits);
+    int per_zero = r->real_zeros != NULL ? 32 : r->symmetric ? 0 : r->bits;
+    int per_block = 32 + per_zero;
 
     return r->bits + (double)per_block * (double)record_blocks(r) / (double)weight_count(&r->w);
 }
 
+/* Weights of the same block that lie one after the other. */
+static int64_t run_length(const weight_record *r, int64_t output, int64_t input)
+{
+    int64_t block = record_block(r, output, input);
+    int64_t end = input + 1;
+
+    if (r->column_map == NULL) {
+        end = (input / r->column_block + 1) * r->column_block;
+        return end < r->w.inputs ? end - input : r->w.inputs - input;
+    }
+    while (end < r->w.inputs && record_block(r, output, end) == block) {
+        end++;
+    }
+    return end - input;
+}
+
 double record_sqnr(const weight_record *r, const float *dense)
 {
-    const int8_t *code = r->codes;
+    const round_f32_kernel *kernel = round_f32_select();
     double signal = 0.0;
     double noise = 0.0;
 
     for (int64_t m = 0; m < r->w.outputs; m++) {
-        for (int64_t n = 0; n < r->w.inputs; n++) {
+        int64_t run;
+
+        for (int64_t n = 0; n < r->w.inputs; n += run) {
             int64_t block = record_block(r, m, n);
+            int64_t place = (m * r->w.inputs + n) * r->w.taps;
 
-            for (int64_t tap = 0; tap < r->w.taps; tap++) {
-                double x = (double)*dense++;
-                double d = (double)grid_value(*code++, r->steps[block], r->zeros[block]) - x;
-
-                signal += x * x;
-                noise += d * d;
-            }
+            run = run_length(r, m, n);
+            kernel->noise(&(round_f32_codes){dense + place, r->codes + place, run * r->w.taps,
+                                             r->steps[block], record_zero(r, block)},
+                          &signal, &noise);
         }
     }
     return noise > 0.0 ? 10.0 * log10(signal / noise) : INFINITY;

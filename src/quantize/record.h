@@ -24,6 +24,8 @@ typedef struct weight_record {
     const int32_t *column_map; /* [inputs]: likewise */
     float *steps;              /* [row_blocks][column_blocks] */
     int32_t *zeros;            /* likewise */
+    float *real_zeros;         /* likewise, instead of `zeros`, where a method wants zero points
+                                  between codes; NULL: it does not */
     int8_t *codes;             /* [outputs][inputs][taps], in the weight's own order */
 } weight_record;
 
@@ -44,6 +46,23 @@ static inline int64_t record_blocks(const weight_record *r)
 static inline bool record_is_per_channel(const weight_record *r)
 {
     return r->row_block == 1 && r->column_blocks == 1 && r->row_map == NULL;
+}
+
+/* A step per output channel or per group of consecutive inputs of one. */
+static inline bool record_is_grouped(const weight_record *r)
+{
+    return r->row_block == 1 && r->row_map == NULL && r->column_map == NULL;
+}
+
+static inline float record_zero(const weight_record *r, int64_t block)
+{
+    return r->real_zeros != NULL ? r->real_zeros[block] : (float)r->zeros[block];
+}
+
+/* The number that a code of that block stands for. */
+static inline float record_value(const weight_record *r, int64_t block, int32_t code)
+{
+    return ((float)code - record_zero(r, block)) * r->steps[block];
 }
 
 static inline grid_options record_grid(const weight_record *r)
@@ -68,6 +87,7 @@ typedef struct activation_record {
     int32_t value;
     int32_t like; /* index of the record whose grid it shares (MaxPool, Reshape and others only move
                      numbers), or its own index */
+    int bits;     /* the most that an operator that reads it is given */
     tensor_grid grid;
 } activation_record;
 

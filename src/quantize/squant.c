@@ -1,293 +1,272 @@
-/* Flipping roundings until the errors of kernels and channels cancel. */
+/* Cutting a tensor into channels, and their grids. */
 #include "quantize/squant.h"
 
-#include <math.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "base/alloc.h"
-
-/* ---- one unit: a kernel, or a channel ---- */
-
-/* |error| first, then the lower index: a total order, the same on every machine. The bits of a
- * positive float order as the number does. */
-static uint64_t priority(float error, int64_t index)
-{
-    float size = fabsf(error);
-    uint32_t bits;
-
-    memcpy(&bits, &size, sizeof bits);
-    return (uint64_t)bits << 32 | (uint32_t) ~(uint32_t)index;
-}
-
-static void swap(squant_entry *a, squant_entry *b)
-{
-    squant_entry t = *a;
-
-    *a = *b;
-    *b = t;
-}
-
-/* Moves the `wanted` entries of highest priority to the front, in any order (quickselect). */
-static void select_first(squant_entry *e, int64_t count, int64_t wanted)
-{
-    int64_t begin = 0;
-    int64_t end = count;
-
-    while (wanted > begin && wanted < end) {
-        uint64_t pivot = e[begin + (end - begin) / 2].key;
-        int64_t i = begin;
-        int64_t j = end - 1;
-
-        while (i <= j) {
-            while (e[i].key > pivot) {
-                i++;
-            }
-            while (e[j].key < pivot) {
-                j--;
-            }
-            if (i <= j) {
-                swap(&e[i++], &e[j--]);
-            }
-        }
-        if (wanted <= j + 1) {
-            end = j + 1;
-        } else if (wanted >= i) {
-            begin = i;
-        } else {
-            return; /* between both lie entries equal to the pivot */
-        }
-    }
-}
-
-static int64_t extreme(const squant_entry *e, int64_t begin, int64_t end, bool highest)
-{
-    int64_t best = begin;
-
-    for (int64_t i = begin + 1; i < end; i++) {
-        if (highest ? e[i].key > e[best].key : e[i].key < e[best].key) {
-            best = i;
-        }
-    }
-    return best;
-}
-
-/* How many of `pool` flips bring a sum of that size nearest to zero; of two, the smaller. */
-static int64_t flips_for(double sum, int64_t pool)
-{
-    double wanted = ceil(fabs(sum) - 0.5);
-
-    return wanted < (double)pool ? (int64_t)fmax(wanted, 0.0) : pool;
-}
-
-/* Error of element `i` as it is now. */
-static float error_of(const squant_channel *c, int64_t i)
-{
-    return (float)c->codes[i] - c->positions[i];
-}
-
-static double error_sum(const squant_channel *c, int64_t begin, int64_t end)
-{
-    double sum = 0.0;
-
-    for (int64_t i = begin; i < end; i++) {
-        sum += (double)error_of(c, i);
-    }
-    return sum;
-}
-
-/* Elements of [begin, end) that were rounded against `step` and have a code on the other side. */
-static int64_t gather_rounded(const squant_channel *c, int64_t begin, int64_t end, int step,
-                              squant_entry *pool)
-{
-    int64_t count = 0;
-
-    for (int64_t i = begin; i < end; i++) {
-        float error = error_of(c, i);
-        float x = c->positions[i];
-        bool fits = step > 0 ? (error < 0.0f) & (x < (float)c->limits.high)
-                             : (error > 0.0f) & (x > (float)c->limits.low);
-
-        /* Written in any case: whether an element fits is a coin's throw that no branch predicts.
-         */
-        pool[count] = (squant_entry){priority(error, i), (int32_t)i, step};
-        count += fits;
-    }
-    return count;
-}
-
-/* Performs the first `flips` of the pool. */
-static void apply(const squant_channel *c, squant_entry *pool, int64_t count, int64_t flips)
-{
-    select_first(pool, count, flips);
-    for (int64_t i = 0; i < flips; i++) {
-        c->codes[pool[i].index] = (int8_t)(c->codes[pool[i].index] + pool[i].step);
-    }
-}
-
-/* Stage K on one kernel. *next is the one element that stage C may move, with step 0 when none:
- * the last flip is taken back when the sum went past zero, else one more is made. */
-static int64_t flip_kernel(const squant_channel *c, int64_t begin, squant_entry *pool,
-                           squant_entry *next)
-{
-    double sum = error_sum(c, begin, begin + c->taps);
-    int step = sum < 0.0 ? 1 : -1;
-    int64_t count;
-    int64_t flips;
-
-    next->step = 0;
-    if (sum == 0.0) {
-        return 0;
-    }
-    count = gather_rounded(c, begin, begin + c->taps, step, pool);
-    flips = flips_for(sum, count);
-    apply(c, pool, count, flips);
-    if (flips > 0 && (double)flips >= fabs(sum)) {
-        *next = pool[extreme(pool, 0, flips, false)];
-        next->step = -step;
-    } else if (flips < count) {
-        *next = pool[extreme(pool, flips, count, true)];
-    }
-    return flips;
-}
-
-/* ---- a channel ---- */
-
-/* Stage K on every kernel; leaves the candidates of stage C at the front of `scratch`. Each kernel
- * works at its end, which the candidates of those before never reach. */
-static int64_t flip_kernels(const squant_channel *c, squant_entry *scratch, int64_t *candidates)
-{
-    squant_entry *pool = scratch + (c->inputs - 1) * c->taps;
-    int64_t flips = 0;
-
-    *candidates = 0;
-    for (int64_t n = 0; n < c->inputs; n++) {
-        squant_entry next;
-
-        flips += flip_kernel(c, n * c->taps, pool, &next);
-        if (next.step != 0) {
-            scratch[(*candidates)++] = next;
-        }
-    }
-    return flips;
-}
-
-/* Keeps the candidates that move in that direction, ordered by their error as it is now. */
-static int64_t keep_direction(const squant_channel *c, squant_entry *pool, int64_t count, int step)
-{
-    int64_t kept = 0;
-
-    for (int64_t i = 0; i < count; i++) {
-        if (pool[i].step == step) {
-            pool[kept] = pool[i];
-            pool[kept].key = priority(error_of(c, pool[i].index), pool[i].index);
-            kept++;
-        }
-    }
-    return kept;
-}
-
-void squant_flip_channel(const squant_channel *c, squant_stages stages, squant_entry *scratch,
-                         int64_t *kernel_flips, int64_t *channel_flips)
-{
-    bool by_kernel = (stages & SQUANT_K) != 0 && c->taps > 1;
-    int64_t size = c->inputs * c->taps;
-    int64_t count = 0;
-    double sum;
-
-    *kernel_flips = 0;
-    *channel_flips = 0;
-    if (by_kernel) {
-        *kernel_flips = flip_kernels(c, scratch, &count);
-    }
-    if ((stages & SQUANT_C) == 0) {
-        return;
-    }
-    sum = error_sum(c, 0, size);
-    if (sum == 0.0) {
-        return;
-    }
-    if (by_kernel) {
-        count = keep_direction(c, scratch, count, sum < 0.0 ? 1 : -1);
-    } else {
-        count = gather_rounded(c, 0, size, sum < 0.0 ? 1 : -1, scratch);
-    }
-    *channel_flips = flips_for(sum, count);
-    apply(c, scratch, count, *channel_flips);
-}
-
-/* ---- a tensor ---- */
+#include "base/arena.h"
+#include "quantize/squant_row.h"
 
 typedef struct tensor_run {
     const squant_tensor *t;
     const grid_options *grid;
-    squant_stages stages;
-    float *positions;       /* [workers][inputs x taps] */
-    squant_entry *scratch;  /* [workers][inputs x taps] */
+    squant_layout layout;
+    arena memory;
+    squant_room *rooms; /* [workers] */
+    float **weights;    /* [workers][size]: a channel in the order worked in; NULL without order */
+    int8_t **codes;     /* likewise */
+    float *low, *high;  /* [outputs][blocks], where blocks span several outputs */
+    int64_t row_block;
     squant_report *reports; /* [outputs] */
 } tensor_run;
 
-static void round_to_nearest(const squant_tensor *t, int64_t channel, grid_codes limits,
-                             float *positions)
+static int64_t row_block_of(const tensor_run *r, int64_t output)
 {
-    int64_t size = t->inputs * t->taps;
-    const float *weights = t->weights + channel * size;
-    int8_t *codes = t->codes + channel * size;
-    float step = t->steps[channel];
-    int32_t zero = t->zeros[channel];
+    return r->t->row_map != NULL ? r->t->row_map[output] : output / r->row_block;
+}
 
-    for (int64_t i = 0; i < size; i++) {
-        float x = grid_position(weights[i], step, zero);
-        float code = rintf(x);
+/* ---- room ---- */
 
-        code = code < (float)limits.low ? (float)limits.low : code;
-        code = code > (float)limits.high ? (float)limits.high : code;
-        positions[i] = x;
-        codes[i] = (int8_t)code;
+/* Where groups of inputs begin, and their order where a map puts them elsewhere. */
+static bool lay_out_inputs(tensor_run *r)
+{
+    const squant_tensor *t = r->t;
+    squant_layout *l = &r->layout;
+    int64_t column_block = t->column_block != 0 ? t->column_block : t->inputs;
+
+    l->blocks =
+        t->column_blocks != 0 ? t->column_blocks : (t->inputs + column_block - 1) / column_block;
+    l->spans = arena_array(&r->memory, (size_t)l->blocks + 1, sizeof *l->spans);
+    if (l->spans == NULL) {
+        return false;
+    }
+    if (t->column_map == NULL) {
+        for (int64_t b = 0; b <= l->blocks; b++) {
+            l->spans[b] = b * column_block < t->inputs ? b * column_block : t->inputs;
+        }
+        return true;
+    }
+    l->order = arena_array(&r->memory, (size_t)t->inputs + 1, sizeof *l->order);
+    if (l->order == NULL) {
+        return false;
+    }
+    for (int64_t b = 0, place = 0; b < l->blocks; b++) {
+        for (int64_t n = 0; n < t->inputs; n++) {
+            if (t->column_map[n] == b) {
+                l->order[place++] = (int32_t)n;
+            }
+        }
+        l->spans[b + 1] = place;
+    }
+    return true;
+}
+
+static bool lay_out(tensor_run *r, squant_stages stages)
+{
+    const squant_tensor *t = r->t;
+    squant_layout *l = &r->layout;
+    float *means = NULL;
+
+    *l = (squant_layout){.kernel = round_f32_select(),
+                         .stages = stages,
+                         .limits = grid_codes_of(r->grid),
+                         .taps = t->taps,
+                         .size = t->inputs * t->taps};
+    r->row_block = t->row_block != 0 ? t->row_block : 1;
+    if (!lay_out_inputs(r)) {
+        return false;
+    }
+    l->units = t->taps == 1 && l->blocks > 1 ? l->blocks : t->inputs;
+    l->by_unit = (stages & SQUANT_K) != 0 && (t->taps > 1 || l->blocks > 1);
+    l->means = t->means;
+    if (t->means != NULL && l->order != NULL) {
+        means = arena_array(&r->memory, (size_t)t->inputs, sizeof *means);
+        l->means = means;
+        for (int64_t n = 0; means != NULL && n < t->inputs; n++) {
+            means[n] = t->means[l->order[n]];
+        }
+        return means != NULL;
+    }
+    return true;
+}
+
+static int64_t largest_unit(const squant_layout *l)
+{
+    int64_t most = l->taps;
+
+    for (int64_t b = 0; l->taps == 1 && b < l->blocks; b++) {
+        int64_t size = l->spans[b + 1] - l->spans[b];
+
+        most = size > most ? size : most;
+    }
+    return most;
+}
+
+static bool make_room(tensor_run *r, squant_room *room)
+{
+    const squant_layout *l = &r->layout;
+    bool is_weighted = l->blocks > 1 || l->means != NULL;
+    size_t size = (size_t)l->size;
+    size_t sums = (size_t)(l->units > l->blocks ? l->units : l->blocks) + 1;
+    size_t units = l->by_unit ? (size_t)l->units : 1;
+    size_t scratch = l->by_unit ? (size_t)round_f32_scratch(largest_unit(l)) : 1;
+    arena *m = &r->memory;
+
+    *room = (squant_room){.errors = arena_bytes(m, size * sizeof(float)),
+                          .keys = arena_bytes(m, size * sizeof(int32_t)),
+                          .before = arena_array(m, sums, sizeof(double)),
+                          .after = arena_array(m, sums, sizeof(double)),
+                          .flips = arena_array(m, units, sizeof(int32_t)),
+                          .next_element = arena_array(m, units, sizeof(int32_t)),
+                          .unit_steps = arena_array(m, units, sizeof(float)),
+                          .unit_zeros = arena_array(m, units, sizeof(int32_t)),
+                          .scratch = arena_bytes(m, scratch * sizeof(int32_t)),
+                          .candidates =
+                              arena_bytes(m, is_weighted ? size * sizeof(squant_candidate) : 1)};
+    return room->errors != NULL && room->keys != NULL && room->before != NULL &&
+           room->after != NULL && room->flips != NULL && room->next_element != NULL &&
+           room->unit_steps != NULL && room->unit_zeros != NULL && room->scratch != NULL &&
+           room->candidates != NULL;
+}
+
+static bool make_rooms(tensor_run *r, int workers)
+{
+    size_t size = (size_t)r->layout.size;
+    size_t ranges = (size_t)r->t->outputs * (size_t)r->layout.blocks;
+    bool fits = true;
+
+    r->rooms = arena_array(&r->memory, (size_t)workers, sizeof *r->rooms);
+    r->weights = arena_array(&r->memory, (size_t)workers, sizeof *r->weights);
+    r->codes = arena_array(&r->memory, (size_t)workers, sizeof *r->codes);
+    r->reports = arena_array(&r->memory, (size_t)r->t->outputs, sizeof *r->reports);
+    if (r->rooms == NULL || r->weights == NULL || r->codes == NULL || r->reports == NULL) {
+        return false;
+    }
+    for (int i = 0; fits && i < workers; i++) {
+        fits = make_room(r, &r->rooms[i]);
+        if (fits && r->layout.order != NULL) {
+            r->weights[i] = arena_bytes(&r->memory, size * sizeof(float));
+            r->codes[i] = arena_bytes(&r->memory, size);
+            fits = r->weights[i] != NULL && r->codes[i] != NULL;
+        }
+    }
+    if (fits && !r->t->has_grid && (r->row_block > 1 || r->t->row_map != NULL)) {
+        r->low = arena_array(&r->memory, ranges, sizeof *r->low);
+        r->high = arena_array(&r->memory, ranges, sizeof *r->high);
+        fits = r->low != NULL && r->high != NULL;
+    }
+    return fits;
+}
+
+/* ---- channels ---- */
+
+/* The channel's weights in the order worked in. */
+static const float *weights_of(const tensor_run *r, int64_t output, int worker)
+{
+    const squant_layout *l = &r->layout;
+    const float *weights = r->t->weights + output * l->size;
+    float *to = r->weights[worker];
+
+    if (l->order == NULL) {
+        return weights;
+    }
+    for (int64_t n = 0; n < r->t->inputs; n++) {
+        memcpy(to + n * l->taps, weights + l->order[n] * l->taps, (size_t)l->taps * sizeof *to);
+    }
+    return to;
+}
+
+static void find_range(const tensor_run *r, const float *weights, int64_t block, float *low,
+                       float *high)
+{
+    const squant_layout *l = &r->layout;
+    int64_t begin = l->spans[block] * l->taps;
+    int64_t count = l->spans[block + 1] * l->taps - begin;
+
+    *low = 0.0f;
+    *high = 0.0f;
+    if (count > 0) {
+        l->kernel->range(weights + begin, count, low, high);
     }
 }
 
-/* Mean |sum| of kernels, and |sum| of the channel. */
-static void measure(const squant_channel *c, double *kernels, double *channel)
+static void find_ranges(void *context, int64_t begin, int64_t end, int worker)
 {
-    double sum = 0.0;
+    const tensor_run *r = context;
+    int64_t blocks = r->layout.blocks;
 
-    *kernels = 0.0;
-    for (int64_t n = 0; n < c->inputs; n++) {
-        double kernel = error_sum(c, n * c->taps, (n + 1) * c->taps);
+    for (int64_t m = begin; m < end; m++) {
+        const float *weights = weights_of(r, m, worker);
 
-        *kernels += fabs(kernel);
-        sum += kernel;
+        for (int64_t b = 0; b < blocks; b++) {
+            find_range(r, weights, b, &r->low[m * blocks + b], &r->high[m * blocks + b]);
+        }
     }
-    *kernels /= (double)c->inputs;
-    *channel = fabs(sum);
+}
+
+/* Grids of blocks that span several outputs: the first output of each collects what the others
+ * found. */
+static void merge_ranges(const tensor_run *r)
+{
+    int64_t blocks = r->layout.blocks;
+
+    for (int64_t m = 0; m < r->t->outputs; m++) {
+        int64_t first = 0;
+
+        while (row_block_of(r, first) != row_block_of(r, m)) {
+            first++;
+        }
+        for (int64_t b = 0; b < blocks; b++) {
+            float *low = &r->low[first * blocks + b];
+            float *high = &r->high[first * blocks + b];
+            int64_t place = row_block_of(r, m) * blocks + b;
+
+            *low = r->low[m * blocks + b] < *low ? r->low[m * blocks + b] : *low;
+            *high = r->high[m * blocks + b] > *high ? r->high[m * blocks + b] : *high;
+            grid_of_bounds(*low, *high, r->grid, &r->t->steps[place], &r->t->zeros[place]);
+        }
+    }
+}
+
+static void round_channel(const tensor_run *r, int64_t output, int worker)
+{
+    const squant_tensor *t = r->t;
+    const squant_layout *l = &r->layout;
+    int64_t place = row_block_of(r, output) * l->blocks;
+    int8_t *codes = t->codes + output * l->size;
+    squant_row row = {.layout = l,
+                      .room = &r->rooms[worker],
+                      .weights = weights_of(r, output, worker),
+                      .codes = l->order != NULL ? r->codes[worker] : codes,
+                      .steps = t->steps + place,
+                      .zeros = t->zeros + place};
+
+    for (int64_t b = 0; !t->has_grid && r->low == NULL && b < l->blocks; b++) {
+        float low;
+        float high;
+
+        find_range(r, row.weights, b, &low, &high);
+        grid_of_bounds(low, high, r->grid, &t->steps[place + b], &t->zeros[place + b]);
+    }
+    squant_round_row(&row, &r->reports[output]);
+    for (int64_t n = 0; l->order != NULL && n < t->inputs; n++) {
+        memcpy(codes + l->order[n] * l->taps, row.codes + n * l->taps, (size_t)l->taps);
+    }
 }
 
 static void round_channels(void *context, int64_t begin, int64_t end, int worker)
 {
-    const tensor_run *r = context;
-    const squant_tensor *t = r->t;
-    int64_t size = t->inputs * t->taps;
-
     for (int64_t m = begin; m < end; m++) {
-        squant_report *report = &r->reports[m];
-        squant_channel c = {r->positions + worker * size, t->inputs, t->taps,
-                            grid_codes_of(r->grid), t->codes + m * size};
-
-        grid_of_channel(t->weights + m * size, size, r->grid, &t->steps[m], &t->zeros[m]);
-        round_to_nearest(t, m, c.limits, r->positions + worker * size);
-        measure(&c, &report->kernel_error_before, &report->channel_error_before);
-        squant_flip_channel(&c, r->stages, r->scratch + worker * size, &report->kernel_flips,
-                            &report->channel_flips);
-        measure(&c, &report->kernel_error_after, &report->channel_error_after);
+        round_channel(context, m, worker);
     }
 }
+
+/* ---- a tensor ---- */
 
 static void sum_reports(const squant_report *reports, int64_t count, squant_report *total)
 {
     double share = 1.0 / (double)count;
 
-    memset(total, 0, sizeof *total);
     for (int64_t i = 0; i < count; i++) {
         total->kernel_flips += reports[i].kernel_flips;
         total->channel_flips += reports[i].channel_flips;
@@ -303,29 +282,29 @@ spry_status squant_round(const squant_tensor *t, const grid_options *grid, squan
                          spry_error *error)
 {
     enum { WEIGHTS_PER_PIECE = 16384 };
-    size_t size = (size_t)(t->inputs * t->taps);
-    size_t rooms = size * (size_t)threads_count(team);
-    tensor_run r = {t, grid, stages, NULL, NULL, NULL};
+    tensor_run r = {.t = t, .grid = grid};
+    bool fits;
 
-    if (t->outputs == 0 || size == 0) {
-        if (report != NULL) {
-            memset(report, 0, sizeof *report);
-        }
+    if (report != NULL) {
+        *report = (squant_report){0};
+    }
+    if (t->outputs == 0 || t->inputs == 0 || t->taps == 0) {
         return SPRY_OK;
     }
-    r.positions = alloc_bytes(allocator, rooms * sizeof *r.positions);
-    r.scratch = alloc_bytes(allocator, rooms * sizeof *r.scratch);
-    r.reports = alloc_array(allocator, (size_t)t->outputs, sizeof *r.reports);
-    if (r.positions != NULL && r.scratch != NULL && r.reports != NULL) {
-        threads_for(team, t->outputs, WEIGHTS_PER_PIECE / (int64_t)size + 1, round_channels, &r);
+    arena_init(&r.memory, allocator, SIZE_MAX);
+    fits = lay_out(&r, stages) && make_rooms(&r, threads_count(team));
+    if (fits) {
+        int64_t grain = WEIGHTS_PER_PIECE / r.layout.size + 1;
+
+        if (r.low != NULL) {
+            threads_for(team, t->outputs, grain, find_ranges, &r);
+            merge_ranges(&r);
+        }
+        threads_for(team, t->outputs, grain, round_channels, &r);
         if (report != NULL) {
             sum_reports(r.reports, t->outputs, report);
         }
     }
-    alloc_release(allocator, r.positions, rooms * sizeof *r.positions);
-    alloc_release(allocator, r.scratch, rooms * sizeof *r.scratch);
-    alloc_release(allocator, r.reports, (size_t)t->outputs * sizeof *r.reports);
-    return r.positions != NULL && r.scratch != NULL && r.reports != NULL
-               ? SPRY_OK
-               : alloc_failed(error, rooms * sizeof *r.scratch);
+    arena_fini(&r.memory);
+    return fits ? SPRY_OK : alloc_failed(error, (size_t)t->outputs * (size_t)r.layout.size);
 }

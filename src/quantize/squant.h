@@ -3,7 +3,12 @@
  * Rounding every weight to the nearest code leaves an error per kernel and per output channel that
  * adds up over pixels and channels. SQuant rounds some weights the other way, so that the errors of
  * each kernel (stage K) and of each output channel (stage C) sum to at most half a step, at the
- * least possible squared error. It needs neither data nor gradients. */
+ * least possible squared error. It needs neither data nor gradients.
+ *
+ * Where groups of inputs have steps of their own, a group of a product takes the place of the
+ * kernel, and the sum of an output channel is one of real numbers: errors times steps. The same
+ * holds when mean inputs are known: errors then count as they move the mean output, which is bias
+ * correction by rounding. Flips are made, largest errors first, while such a sum falls. */
 #ifndef QUANTIZE_SQUANT_H
 #define QUANTIZE_SQUANT_H
 
@@ -20,20 +25,27 @@ typedef enum squant_stages {
     SQUANT_EKC = SQUANT_K | SQUANT_C
 } squant_stages;
 
-/* What was done, summed over the channels of a tensor. Errors are in steps. */
+/* What was done, summed over the channels of a tensor. Errors are in steps, those of channels with
+ * several steps or mean inputs in their mean. */
 typedef struct squant_report {
     int64_t kernel_flips, channel_flips;
     double kernel_error_before, kernel_error_after;   /* mean |sum| over kernels */
     double channel_error_before, channel_error_after; /* mean |sum| over output channels */
 } squant_report;
 
-/* A weight tensor and where its codes go. */
+/* A weight tensor, how it is cut into blocks of one step (as weight_record), and where its codes
+ * go. */
 typedef struct squant_tensor {
     const float *weights; /* [outputs][inputs][taps], finite */
     int64_t outputs, inputs, taps;
-    int8_t *codes;  /* [outputs][inputs][taps] */
-    float *steps;   /* [outputs] */
-    int32_t *zeros; /* [outputs] */
+    int8_t *codes;                   /* [outputs][inputs][taps] */
+    float *steps;                    /* [row blocks][column blocks] */
+    int32_t *zeros;                  /* likewise */
+    bool has_grid;                   /* steps and zeros are given */
+    int64_t row_block, column_block; /* outputs and inputs of a block; 0: one output, all inputs */
+    int64_t column_blocks;           /* 0: counted from column_block */
+    const int32_t *row_map, *column_map; /* block of an output, of an input; or NULL */
+    const float *means;                  /* [inputs]: of what the weights meet; NULL: all equal */
 } squant_tensor;
 
 /* Fills codes, steps and zero points. The result does not depend on the team or instruction set.
@@ -41,22 +53,5 @@ typedef struct squant_tensor {
 SPRY_MUST_USE spry_status squant_round(const squant_tensor *t, const grid_options *grid,
                                        squant_stages stages, const spry_allocator *allocator,
                                        threads *team, squant_report *report, spry_error *error);
-
-/* One channel of `inputs` kernels x `taps` whose positions on the grid are given: the heart of
- * squant_round. `scratch` has room for inputs x taps entries. */
-typedef struct squant_entry {
-    uint64_t key; /* larger: flipped earlier */
-    int32_t index;
-    int32_t step; /* +1 or -1 */
-} squant_entry;
-
-typedef struct squant_channel {
-    const float *positions;
-    int64_t inputs, taps;
-    grid_codes limits;
-    int8_t *codes;
-} squant_channel;
-void squant_flip_channel(const squant_channel *c, squant_stages stages, squant_entry *scratch,
-                         int64_t *kernel_flips, int64_t *channel_flips);
 
 #endif

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/quantize/round_f32.h"
+
 static bool is_standard(const graph_node *n, const char *type)
 {
     return n->domain[0] == '\0' && strcmp(n->type, type) == 0;
@@ -68,6 +70,13 @@ void weight_gather(const weight *w, float *dense)
     }
 }
 
+const float *weight_dense(const weight *w)
+{
+    bool is_dense = w->input_stride == w->taps && w->output_stride == w->inputs * w->taps;
+
+    return is_dense ? w->source->data : NULL;
+}
+
 void weight_scatter(const weight *w, const int8_t *codes, int8_t *to)
 {
     for (int64_t m = 0; m < w->outputs; m++) {
@@ -83,7 +92,7 @@ spry_status weight_check(const graph *g, const weight *w, spry_error *error)
     const float *x = w->source->data;
     int64_t count = weight_count(w);
 
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = round_f32_select()->is_finite(x, count) ? count : 0; i < count; i++) {
         if (!isfinite(x[i])) {
             return spry_fail(error, SPRY_BAD_INPUT, g->values[w->value].name,
                              "repair the weights, or exclude the operator",

@@ -25,8 +25,16 @@ static inline int64_t weight_count(const weight *w)
     return w->outputs * w->inputs * w->taps;
 }
 
+/* The weights of a product, not of a convolution. */
+static inline bool weight_is_matrix(const weight *w)
+{
+    return w->source->rank == 2;
+}
+
 /* Copies the weights to dense[outputs][inputs][taps]. */
 void weight_gather(const weight *w, float *dense);
+/* The weights where they lie, when that is dense[outputs][inputs][taps]; else NULL. */
+const float *weight_dense(const weight *w);
 /* Copies codes[outputs][inputs][taps] to the initializer's order. */
 void weight_scatter(const weight *w, const int8_t *codes, int8_t *to);
 

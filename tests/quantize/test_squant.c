@@ -15,29 +15,25 @@
 
 enum { MOST = 4096 };
 
-static const grid_codes four_bits = {-8, 7};
-
-static void nearest(const float *x, int64_t n, grid_codes limits, int8_t *codes)
-{
-    for (int64_t i = 0; i < n; i++) {
-        float code = rintf(x[i]);
-
-        code = code < (float)limits.low ? (float)limits.low : code;
-        codes[i] = (int8_t)(code > (float)limits.high ? (float)limits.high : code);
-    }
-}
-
 static void check_channel(const float *x, int64_t inputs, int64_t taps, squant_stages stages,
                           const int8_t *expected)
 {
+    static const grid_options four_bits = {.bits = 4};
+    spry_allocator allocator = alloc_resolve(NULL);
     int8_t codes[64];
-    squant_entry scratch[64];
-    squant_channel c = {x, inputs, taps, four_bits, codes};
-    int64_t kernel_flips;
-    int64_t channel_flips;
+    float step = 1.0f;
+    int32_t zero = 0;
+    squant_tensor t = {.weights = x,
+                       .outputs = 1,
+                       .inputs = inputs,
+                       .taps = taps,
+                       .codes = codes,
+                       .steps = &step,
+                       .zeros = &zero,
+                       .has_grid = true};
 
-    nearest(x, inputs * taps, four_bits, codes);
-    squant_flip_channel(&c, stages, scratch, &kernel_flips, &channel_flips);
+    assert_int_equal(squant_round(&t, &four_bits, stages, &allocator, threads_single(), NULL, NULL),
+                     SPRY_OK);
     assert_memory_equal(codes, expected, (size_t)(inputs * taps));
 }
 
@@ -66,7 +62,13 @@ static void grid_of_four_weights(void **state)
     int8_t codes[4];
     float step;
     int32_t zero;
-    squant_tensor t = {w, 1, 4, 1, codes, &step, &zero};
+    squant_tensor t = {.weights = w,
+                       .outputs = 1,
+                       .inputs = 4,
+                       .taps = 1,
+                       .codes = codes,
+                       .steps = &step,
+                       .zeros = &zero};
 
     (void)state;
     assert_int_equal(squant_round(&t, &affine, SQUANT_E, &allocator, threads_single(), NULL, NULL),
@@ -87,6 +89,17 @@ typedef struct sample {
     grid_options grid;
 } sample;
 
+static squant_tensor tensor_of(sample *s, int64_t outputs, int64_t inputs, int64_t taps)
+{
+    return (squant_tensor){.weights = s->weights,
+                           .outputs = outputs,
+                           .inputs = inputs,
+                           .taps = taps,
+                           .codes = s->codes,
+                           .steps = s->steps,
+                           .zeros = s->zeros};
+}
+
 static void draw(spry_random *r, sample *s)
 {
     static const int64_t taps[] = {1, 1, 2, 3, 9, 9, 25, 49};
@@ -102,7 +115,7 @@ static void draw(spry_random *r, sample *s)
     s->grid = (grid_options){.bits = 2 + (int)spry_random_below(r, 7),
                              .symmetric = spry_random_below(r, 2) == 0,
                              .exact_range = spry_random_below(r, 2) == 0};
-    s->t = (squant_tensor){s->weights, m, n, k, s->codes, s->steps, s->zeros};
+    s->t = tensor_of(s, m, n, k);
 }
 
 static void round_sample(sample *s, squant_stages stages, threads *team)
@@ -353,7 +366,7 @@ static void flat_channels(void **state)
                 s->weights[i] = values[v];
             }
             s->grid = (grid_options){.bits = 4, .symmetric = symmetric != 0};
-            s->t = (squant_tensor){s->weights, 1, 2, 9, s->codes, s->steps, s->zeros};
+            s->t = tensor_of(s, 1, 2, 9);
             round_sample(s, SQUANT_EKC, threads_single());
             for (int i = 0; i < 18; i++) {
                 float back = grid_value(s->codes[i], s->steps[0], s->zeros[0]);
