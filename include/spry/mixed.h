@@ -15,7 +15,8 @@
  *     ...
  *     spry_mixed_destroy(mixed);
  *
- * Every layer may stay f32, become 8 bits, or fewer (fewest_bits). What a step down costs is what it
+ * Every layer may stay f32, become integers of 8 bits (weights, and activations where they are
+ * asked for), or weights alone of fewer bits (fewest_bits). What a step down costs is what it
  * does to the scores when the layer is quantized alone (spry/sensitivity.h); what it gains is time,
  * by the operator's measured share in the latency on this machine, and bytes. Steps are taken in
  * the order of cost over gain (the greedy solution of a multiple-choice knapsack) as far as
@@ -45,7 +46,7 @@ typedef struct spry_mixed_options {
 /* Neither bound, 4 bits at the fewest, 24 trials. */
 SPRY_API spry_mixed_options spry_mixed_options_default(void);
 
-enum { SPRY_MIXED_LEVELS = 3 }; /* f32, 8 bits, fewest_bits */
+enum { SPRY_MIXED_LEVELS = 3 }; /* f32, 8 bits, weights of fewest_bits */
 
 typedef struct spry_mixed_row {
     const char *node; /* label; with name, lives as long as the result */
@@ -55,6 +56,7 @@ typedef struct spry_mixed_row {
     double divergence[SPRY_MIXED_LEVELS]; /* of the scores when quantized alone; 0 for f32 */
     double ms[SPRY_MIXED_LEVELS];         /* of the operator in a model all of this level; 0 where
                                              it could not be told apart */
+    int64_t bytes[SPRY_MIXED_LEVELS];     /* of its constants in the file */
     bool is_slowed; /* integers would make it slower: left alone unless the whole gains */
 } spry_mixed_row;
 

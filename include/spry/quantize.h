@@ -35,7 +35,7 @@ typedef struct spry_quantize_assignment {
                             '?' for one; NULL: any */
     const char *type; /* operator, for example "Gemm"; NULL: any */
     int weight_bits;  /* 2 to 8; 0: the operator stays f32; SPRY_QUANTIZE_AS_ASKED: not said */
-    int activation_bits; /* 8; 0: it reads f32; SPRY_QUANTIZE_AS_ASKED: not said */
+    int activation_bits; /* 2 to 8; 0: it reads f32; SPRY_QUANTIZE_AS_ASKED: not said */
 } spry_quantize_assignment;
 
 typedef struct spry_quantize_options {
@@ -116,8 +116,8 @@ typedef struct spry_quantize_block {
     int64_t output, input; /* its first channels */
     int64_t weights;
     double sqnr_db;
-    float step;
-    int32_t zero, low, high;            /* value = (code - zero) * step, low <= code <= high */
+    float step, zero;
+    int32_t low, high;                  /* value = (code - zero) * step, low <= code <= high */
     float least, most;                  /* of its weights */
     int64_t counts[SPRY_QUANTIZE_BINS]; /* weights in equal parts of [least, most] */
 } spry_quantize_block;

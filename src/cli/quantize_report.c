@@ -228,8 +228,10 @@ static void print_head(const cli_call *call, const quantize_result *r)
     }
     (void)fprintf(call->out, "%d bits", most);
     if (activations > 0) {
-        (void)fprintf(call->out, ", %" PRId32 " activations of %d bits", activations,
-                      r->options->activation_bits != 0 ? r->options->activation_bits : 8);
+        (void)fprintf(call->out, ", %" PRId32 " activations", activations);
+    }
+    if (r->options->activation_bits != 0) {
+        (void)fprintf(call->out, " of %d bits", r->options->activation_bits);
     }
     (void)fprintf(call->out, " in %.2f s\n\n", r->seconds);
 }

@@ -129,6 +129,11 @@ static void write_mixed(json_writer *json, const spry_mixed *mixed)
         json_write_i64(json, "bits", rows[i].bits);
         write_levels(json, "divergence", rows[i].divergence);
         write_levels(json, "ms", rows[i].ms);
+        json_write_array(json, "bytes");
+        for (int level = 0; level < SPRY_MIXED_LEVELS; level++) {
+            json_write_i64(json, NULL, rows[i].bytes[level]);
+        }
+        json_write_end(json);
         json_write_bool(json, "slowed", rows[i].is_slowed);
         json_write_end(json);
     }

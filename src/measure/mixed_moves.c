@@ -10,7 +10,7 @@ static bool find_step(const mixed_point *points, int from, mixed_move *move)
     double best_gain = 0.0;
 
     move->ratio = INFINITY;
-    for (int level = from + 1; level < SPRY_MIXED_LEVELS; level++) {
+    for (int level = 1; level < SPRY_MIXED_LEVELS; level++) {
         double gain = points[level].gain - points[from].gain;
         double damage = points[level].damage - points[from].damage;
         double ratio = damage > 0.0 ? damage / gain : 0.0;
@@ -35,8 +35,7 @@ static int compare_moves(const void *a, const void *b)
     if (x->ratio != y->ratio) {
         return x->ratio < y->ratio ? -1 : 1;
     }
-    return x->layer != y->layer ? (x->layer > y->layer) - (x->layer < y->layer)
-                                : (x->level > y->level) - (x->level < y->level);
+    return (x->index > y->index) - (x->index < y->index);
 }
 
 int32_t mixed_list_moves(const mixed_point (*points)[SPRY_MIXED_LEVELS], int32_t layers,
@@ -49,6 +48,7 @@ int32_t mixed_list_moves(const mixed_point (*points)[SPRY_MIXED_LEVELS], int32_t
         int level = 0;
 
         while (find_step(points[i], level, &move)) {
+            move.index = count;
             moves[count++] = move;
             level = move.level;
         }

@@ -14,8 +14,9 @@ typedef struct mixed_point {
 
 typedef struct mixed_move {
     int32_t layer;
-    int level;    /* that the layer gets; it had a higher precision before */
-    double ratio; /* damage per gain of this step, >= 0 */
+    int level;     /* that the layer gets; it gained less before */
+    int32_t index; /* before sorting: a layer's steps stay in their order */
+    double ratio;  /* damage per gain of this step, >= 0 */
 } mixed_move;
 
 /* Fills `moves` (room for layers x (SPRY_MIXED_LEVELS - 1)): per layer the steps along the lower

@@ -63,7 +63,21 @@ static spry_status measure_level(search *s, int level, spry_sensitivity **sensit
     spry_quantize_options o = s->quantize;
 
     o.weight_bits = level == EIGHT ? 8 : s->options->fewest_bits;
+    o.activation_bits = level == EIGHT ? o.activation_bits : 0;
     return spry_sensitivity_measure(s->source, &o, s->options->class_offset, sensitivity, error);
+}
+
+static const spry_sensitivity_row *find_row(const spry_sensitivity *s, const char *name)
+{
+    const spry_sensitivity_row *rows;
+    int32_t count = s != NULL ? spry_sensitivity_rows(s, &rows) : 0;
+
+    for (int32_t i = 0; i < count; i++) {
+        if (strcmp(rows[i].name, name) == 0) {
+            return &rows[i];
+        }
+    }
+    return NULL;
 }
 
 /* One row per layer of the search; those whose bits the caller has fixed are left out. */
@@ -72,13 +86,9 @@ static spry_status list_rows(search *s, const spry_sensitivity *eight, const spr
 {
     spry_mixed *r = s->result;
     const spry_sensitivity_row *rows;
-    const spry_sensitivity_row *others = NULL;
     int32_t count = spry_sensitivity_rows(eight, &rows);
     size_t room = (size_t)count + 1;
 
-    if (low != NULL) {
-        (void)spry_sensitivity_rows(low, &others);
-    }
     r->rows = arena_array(&r->memory, room, sizeof *r->rows);
     s->points = arena_zeroed(&r->memory, room * sizeof *s->points);
     s->levels = arena_array(&r->memory, room, sizeof *s->levels);
@@ -91,8 +101,9 @@ static spry_status list_rows(search *s, const spry_sensitivity *eight, const spr
     for (int32_t i = 0; i < count; i++) {
         const char *node = arena_text(&r->memory, rows[i].node, strlen(rows[i].node));
         const char *name = arena_text(&r->memory, rows[i].name, strlen(rows[i].name));
-        bool is_fixed = rows[i].weights > 0 && (rows[i].weight_bits != 8 ||
-                                                (others != NULL && others[i].weight_bits == 8));
+        const spry_sensitivity_row *other = find_row(low, rows[i].name);
+        bool is_fixed = rows[i].weights > 0 &&
+                        (rows[i].weight_bits != 8 || (other != NULL && other->weight_bits == 8));
 
         if (node == NULL || name == NULL) {
             return alloc_failed(error, strlen(rows[i].node));
@@ -103,7 +114,7 @@ static spry_status list_rows(search *s, const spry_sensitivity *eight, const spr
                                  .name = name,
                                  .weights = rows[i].weights,
                                  .divergence = {0.0, rows[i].divergence,
-                                                others != NULL ? others[i].divergence : INFINITY}};
+                                                other != NULL ? other->divergence : INFINITY}};
         }
     }
     return SPRY_OK;
@@ -135,11 +146,13 @@ static void assign(search *s, const int *levels)
 
     for (int32_t i = 0; i < r->row_count; i++) {
         const int bits[SPRY_MIXED_LEVELS] = {0, 8, s->options->fewest_bits};
+        bool reads_integers = levels[i] == EIGHT;
 
         r->rows[i].bits = bits[levels[i]];
-        r->assignments[i] = (spry_quantize_assignment){.node = r->rows[i].name,
-                                                       .weight_bits = r->rows[i].bits,
-                                                       .activation_bits = SPRY_QUANTIZE_AS_ASKED};
+        r->assignments[i] = (spry_quantize_assignment){
+            .node = r->rows[i].name,
+            .weight_bits = r->rows[i].bits,
+            .activation_bits = reads_integers ? s->quantize.activation_bits : 0};
     }
 }
 
@@ -267,7 +280,53 @@ static void keep(search *s, spry_mixed_trial *trial)
 static void set_all(const search *s, int level)
 {
     for (int32_t i = 0; i < s->result->row_count; i++) {
-        s->levels[i] = s->result->rows[i].weights > 0 || level == F32 ? level : EIGHT;
+        s->levels[i] = s->result->rows[i].weights > 0 || level == EIGHT ? level : F32;
+    }
+}
+
+static int64_t constant_bytes(const graph *g, int32_t id)
+{
+    const tensor *t = id != GRAPH_NONE ? graph_constant(g, id) : NULL;
+
+    return t != NULL ? (int64_t)t->bytes : 0;
+}
+
+/* Bytes of what `n` reads besides its first input, as they are stored: codes, steps and zero points
+ * where they come through a DequantizeLinear. */
+static int64_t stored_bytes(const graph *g, const graph_node *n)
+{
+    int64_t bytes = 0;
+
+    for (int32_t i = 1; i < n->input_count; i++) {
+        int32_t id = n->inputs[i];
+        int32_t producer = id != GRAPH_NONE ? g->values[id].producer : GRAPH_NONE;
+        const graph_node *source = producer != GRAPH_NONE ? &g->nodes[producer] : NULL;
+
+        bytes += constant_bytes(g, id);
+        for (int32_t k = 0; source != NULL && strcmp(source->type, "DequantizeLinear") == 0 &&
+                            k < source->input_count;
+             k++) {
+            bytes += constant_bytes(g, source->inputs[k]);
+        }
+    }
+    return bytes;
+}
+
+/* What a format turns into another operator is taken by its bits. */
+static void weigh(const search *s, const spry_model *m, int level)
+{
+    const double bits[SPRY_MIXED_LEVELS] = {32.0, 8.0, s->options->fewest_bits};
+    spry_mixed *r = s->result;
+
+    for (int32_t i = 0; i < r->row_count; i++) {
+        r->rows[i].bytes[level] = (int64_t)((double)r->rows[i].weights * bits[level] / 8.0);
+        for (int32_t n = 0; n < m->main->node_count; n++) {
+            const graph_node *node = &m->main->nodes[n];
+
+            if (r->rows[i].weights > 0 && strcmp(node->name, r->rows[i].name) == 0) {
+                r->rows[i].bytes[level] = stored_bytes(m->main, node);
+            }
+        }
     }
 }
 
@@ -284,6 +343,7 @@ static spry_status time_level(search *s, int level, const char *const *names, do
         status = make(s, s->levels, &made, error);
     }
     if (status == SPRY_OK) {
+        weigh(s, made != NULL ? made : s->named, level);
         status = mixed_time_operators(made != NULL ? made : s->named, s->quantize.threads, names,
                                       r->row_count, ms, &total, error);
     }
@@ -324,24 +384,17 @@ static spry_status find_latencies(search *s, spry_error *error)
 
 /* ---- moves ---- */
 
-static double bits_of(const search *s, int level)
-{
-    const double bits[SPRY_MIXED_LEVELS] = {32.0, 8.0, s->options->fewest_bits};
-
-    return bits[level];
-}
-
-/* Shares of the model's time and of its bits that a level saves. Where only latency is bounded,
+/* Shares of the model's time and of its bytes that a level saves. Where only latency is bounded,
  * bytes count for nothing but to tell equals apart. */
 static void find_points(search *s)
 {
     spry_mixed *r = s->result;
     bool for_speed = s->options->max_ms > 0.0 && !(s->options->max_drop >= 0.0);
-    double weights = 0.0;
+    double bytes = 0.0;
     double ms = 0.0;
 
     for (int32_t i = 0; i < r->row_count; i++) {
-        weights += (double)r->rows[i].weights;
+        bytes += (double)r->rows[i].bytes[F32];
         ms += r->rows[i].ms[F32];
     }
     for (int32_t i = 0; i < r->row_count; i++) {
@@ -353,9 +406,7 @@ static void find_points(search *s)
             mixed_point *p = &s->points[i][level];
             bool is_timed = s->in_integers && row->ms[F32] > 0.0 && row->ms[level] > 0.0;
             double time = is_timed ? (row->ms[F32] - row->ms[level]) / ms : 0.0;
-            double size = weights > 0.0
-                              ? (double)row->weights * (32.0 - bits_of(s, level)) / (32.0 * weights)
-                              : 0.0;
+            double size = bytes > 0.0 ? (double)(row->bytes[F32] - row->bytes[level]) / bytes : 0.0;
 
             *p = (mixed_point){.is_allowed = level == F32 || (level == EIGHT && !row->is_slowed) ||
                                              (level == FEWEST && !row->is_slowed && s->has_low &&
@@ -416,7 +467,8 @@ static spry_status refine_drop(search *s, int32_t steps, spry_error *error)
         spry_status status;
 
         memcpy(s->levels, s->best, (size_t)s->result->row_count * sizeof *s->best);
-        if (s->levels[move->layer] >= move->level) {
+        if (s->points[move->layer][s->levels[move->layer]].gain >=
+            s->points[move->layer][move->level].gain) {
             continue;
         }
         s->levels[move->layer] = move->level;

@@ -97,8 +97,8 @@ spry_status assignment_check(const spry_quantize_options *options, spry_error *e
                              "%d bits for its weights", a->weight_bits);
         }
         if (a->activation_bits != SPRY_QUANTIZE_AS_ASKED && a->activation_bits != 0 &&
-            a->activation_bits != 8) {
-            return spry_fail(error, SPRY_USAGE, where, "8, or 0 to keep them f32",
+            (a->activation_bits < GRID_LEAST_BITS || a->activation_bits > GRID_MOST_BITS)) {
+            return spry_fail(error, SPRY_USAGE, where, "2 to 8, or 0 to keep them f32",
                              "%d bits for its activations", a->activation_bits);
         }
     }

@@ -39,7 +39,7 @@ static void add(void *context, int64_t block, int64_t output, int64_t input, flo
 {
     const summing *s = context;
     block_sums *sums = &s->sums[block];
-    double d = (double)grid_value(code, s->r->steps[block], s->r->zeros[block]) - (double)x;
+    double d = (double)record_value(s->r, block, code) - (double)x;
 
     if (sums->count == 0) {
         *sums = (block_sums){.least = x, .most = x, .output = output, .input = input};
@@ -104,7 +104,7 @@ spry_status facts_find_worst(spry_quantization *f, const weight_record *r, const
         .weights = sums->count,
         .sqnr_db = sums->noise > 0.0 ? 10.0 * log10(sums->signal / sums->noise) : INFINITY,
         .step = r->steps[index],
-        .zero = r->zeros[index],
+        .zero = record_zero(r, index),
         .low = codes.low,
         .high = codes.high,
         .least = sums->least,

@@ -9,20 +9,27 @@
 
 enum { NARROW_BITS = 4 };
 
-/* Codes of four bits and fewer, where nothing is computed in integers of eight. */
+/* Codes of four bits and fewer, where the operator does not compute in integers of eight. */
 static bool is_narrow(const quantize_job *job, const weight_record *r)
 {
     return job->opset >= QDQ_BLOCK_OPSET && r->bits <= NARROW_BITS &&
-           job->options->activation_bits == 0;
+           job_input_record(job, r->w.node) == NULL;
 }
 
 int32_t format_qdq_best_opset(const quantize_job *job)
 {
-    bool is_narrow = job->options->activation_bits == 0 && job->options->weight_bits <= NARROW_BITS;
+    const spry_quantize_options *o = job->options;
+    bool is_narrow = o->activation_bits == 0 && o->weight_bits <= NARROW_BITS;
 
-    bool has_blocks = job->options->group != 0 || job->method == &method_ptq_sl;
+    for (int32_t i = 0; i < o->assignment_count; i++) {
+        const spry_quantize_assignment *a = &o->assignments[i];
+        bool reads_f32 = a->activation_bits == SPRY_QUANTIZE_AS_ASKED ? o->activation_bits == 0
+                                                                      : a->activation_bits == 0;
 
-    return is_narrow || has_blocks ? QDQ_BLOCK_OPSET : QDQ_LEAST_OPSET;
+        is_narrow = is_narrow || (reads_f32 && a->weight_bits > 0 && a->weight_bits <= NARROW_BITS);
+    }
+    return is_narrow || o->group != 0 || job->method == &method_ptq_sl ? QDQ_BLOCK_OPSET
+                                                                         : QDQ_LEAST_OPSET;
 }
 
 const char *format_qdq_refuses(const quantize_job *job, const weight_record *r)

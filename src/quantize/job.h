@@ -40,15 +40,6 @@ typedef struct quantize_job {
     int32_t activation_count;
 } quantize_job;
 
-/* Inputs that share a step in the weights of `r`, as the options have it: matrices alone have
- * groups. */
-static inline int64_t job_group(const quantize_job *job, const weight_record *r)
-{
-    int64_t group = job->options->group;
-
-    return group > 0 && group < r->w.inputs && weight_is_matrix(&r->w) ? group : r->w.inputs;
-}
-
 /* Checks the options and copies the model. Undo with job_close, also after a failure. Fails with
  * SPRY_USAGE, SPRY_LIMIT. */
 SPRY_MUST_USE spry_status job_open(quantize_job *job, const spry_model *source,
@@ -59,5 +50,14 @@ SPRY_MUST_USE spry_status job_decide(quantize_job *job, spry_error *error);
 /* What was decided becomes part of job->m. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status job_write(quantize_job *job, spry_error *error);
 void job_close(quantize_job *job);
+
+/* Inputs that share a step in the weights of `r`, as the options have it: matrices alone have
+ * groups. */
+static inline int64_t job_group(const quantize_job *job, const weight_record *r)
+{
+    int64_t group = job->options->group;
+
+    return group > 0 && group < r->w.inputs && weight_is_matrix(&r->w) ? group : r->w.inputs;
+}
 
 #endif

@@ -99,6 +99,7 @@ typedef struct activation_record {
     int32_t value;
     int32_t like; /* index of the record whose grid it shares (MaxPool, Reshape and others only move
                      numbers), or its own index */
+    int bits;     /* the most that an operator that reads it is given */
     tensor_grid grid;
 } activation_record;
 

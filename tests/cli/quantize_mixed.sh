@@ -7,13 +7,13 @@ model=$glyphs/glyphs.onnx
 calibrate=(-c "npz:$glyphs/test.npz" --preprocess unit --samples 32)
 
 # Times vary; the bounds, and that the recipe repeats the choice, do not.
-expect 0 quantize "$model" -o mixed.onnx --mixed --max-drop 0.2 "${calibrate[@]}" --trials 4 \
+expect 0 quantize "$model" -o mixed.onnx --mixed --max-drop 1 "${calibrate[@]}" --trials 4 \
     --data "npz:$glyphs/test.npz" --limit 300 --save-recipe chosen.json --sensitivity --json --no-bench
-json out 'd["mixed"]["met"] and len(d["mixed"]["choice"]) == 9 and len(d["sensitivity"]) == 9'
-json out 'd["before"]["top1"] - d["after"]["top1"] <= 0.002'
+json out 'd["mixed"]["met"] and len(d["mixed"]["choice"]) == 9 and len(d["sensitivity"]) == len(d["layers"])'
+json out 'd["before"]["top1"] - d["after"]["top1"] <= 0.01'
 json out '{l["node"]: l["bits"] for l in d["layers"]} == {c["node"]: c["bits"] for c in d["mixed"]["choice"] if c["bits"]}'
 json out 'sum(t["kept"] for t in d["mixed"]["trials"]) >= 1 and len(d["mixed"]["trials"]) <= 6'
-json out 'all(c["divergence"][1] <= c["divergence"][2] for c in d["mixed"]["choice"])'
+json out 'all(b[0] > b[1] and b[0] > b[2] for b in [c["bytes"] for c in d["mixed"]["choice"]])'
 expect 0 quantize "$model" -o again.onnx --recipe chosen.json "${calibrate[@]}" --no-bench
 cmp mixed.onnx again.onnx || fail "the recipe does not repeat the choice"
 expect 0 quantize "$model" -o swift.onnx --max-ms 1000 "${calibrate[@]}" --trials 2 --no-bench -w 8
