@@ -3,7 +3,8 @@
 
 #include "quantize/choice.h"
 
-static const method *const methods[] = {&method_squant, &method_nearest, &method_ptq_sl};
+static const method *const methods[] = {&method_squant, &method_nearest, &method_ptq_sl,
+                                        &method_hqq, &method_gptq};
 
 enum { METHODS = sizeof methods / sizeof methods[0] };
 
@@ -19,6 +20,11 @@ spry_status method_find(const char *name, const method **found, spry_error *erro
 
     *found = status == SPRY_OK ? methods[index] : NULL;
     return status;
+}
+
+spry_status method_cut(quantize_job *job, weight_record *r, spry_error *error)
+{
+    return record_cut(r, 1, job_group(job, r), job->memory, error);
 }
 
 spry_status method_round(const method_call *call, squant_stages stages, spry_error *error)

@@ -16,6 +16,9 @@ typedef struct method_call {
 struct method {
     spry_quantize_choice facts;
     bool needs_data; /* samples, even when activations stay f32 */
+    /* Why the job's options make no sense for this method, in words that follow "the method"; NULL
+     * when they do, or for every job. */
+    const char *(*forbids)(const quantize_job *job);
     /* Looks at the whole model before any weight is rounded: cuts job->weights into blocks and may
      * change job->activations. NULL: a block per output channel, activations as calibrated. Fails
      * as running the model does. */
@@ -27,6 +30,12 @@ struct method {
 extern const method method_nearest;
 extern const method method_squant;
 extern const method method_ptq_sl;
+extern const method method_hqq;
+extern const method method_gptq;
+
+/* Cuts a weight as the options have it: a block per output channel, of matrices per group of inputs.
+ * What methods without a search of their own get. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status method_cut(quantize_job *job, weight_record *r, spry_error *error);
 
 /* Rounds per output channel, or per group of inputs of one, SQuant's stages one after the other:
  * what most methods end with. Fails with SPRY_LIMIT (memory). */
