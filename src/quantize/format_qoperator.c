@@ -58,6 +58,13 @@ static bool read_dequantized(const graph *g, int32_t id, dequantized *d)
     return true;
 }
 
+static bool is_one_number(const graph *g, int32_t id)
+{
+    const tensor *t = graph_constant(g, id);
+
+    return t != NULL && tensor_count(t) == 1;
+}
+
 /* Steps of the operator's second factor are its channels', or one. */
 static bool read_factors(rewriting *r)
 {
@@ -71,8 +78,8 @@ static bool read_factors(rewriting *r)
     }
     scale = graph_constant(g, r->w.scale);
     r->channels = scale != NULL ? tensor_count(scale) : 0;
-    return r->channels > 0 && graph_constant(g, r->x.scale) != NULL &&
-           (graph_constant(g, r->w.data) != NULL || r->w.zero != GRAPH_NONE);
+    return r->channels > 0 && is_one_number(g, r->x.scale) &&
+           (graph_constant(g, r->w.data) != NULL || (r->w.zero != GRAPH_NONE && r->channels == 1));
 }
 
 static bool read_bias(rewriting *r)

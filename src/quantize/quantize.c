@@ -53,14 +53,19 @@ static spry_status read_stages(const char *text, squant_stages *stages, spry_err
 
 enum { LEAST_GROUP = 16 }; /* as runtimes have it */
 
-/* The format agrees with the other options. */
-static spry_status check_format_options(const quantize_job *job, spry_error *error)
+/* Format and method agree with the other options. */
+static spry_status check_choices(const quantize_job *job, spry_error *error)
 {
     const char *reason = job->format->forbids != NULL ? job->format->forbids(job) : NULL;
 
+    if (reason != NULL) {
+        return spry_fail(error, SPRY_USAGE, "format", "choose another format", "the format %s %s",
+                         job->format->facts.name, reason);
+    }
+    reason = job->method->forbids != NULL ? job->method->forbids(job) : NULL;
     return reason == NULL ? SPRY_OK
-                          : spry_fail(error, SPRY_USAGE, "format", "choose another format",
-                                      "the format %s %s", job->format->facts.name, reason);
+                          : spry_fail(error, SPRY_USAGE, "method", "choose another method",
+                                      "the method %s %s", job->method->facts.name, reason);
 }
 
 static spry_status check_options(quantize_job *job, spry_error *error)
@@ -105,7 +110,7 @@ static spry_status check_options(quantize_job *job, spry_error *error)
         status = format_find(o->format, &job->format, error);
     }
     if (status == SPRY_OK) {
-        status = check_format_options(job, error);
+        status = check_choices(job, error);
     }
     if (status == SPRY_OK) {
         status = preparation_check(o, error);
