@@ -27,6 +27,7 @@ typedef struct weight_record {
     float *real_zeros;         /* likewise, instead of `zeros`, where a method wants zero points
                                   between codes; NULL: it does not */
     int8_t *codes;             /* [outputs][inputs][taps], in the weight's own order */
+    const float *input_means;  /* [inputs]: of what the weights meet; NULL: not known */
 } weight_record;
 
 static inline int64_t record_block(const weight_record *r, int64_t output, int64_t input)
