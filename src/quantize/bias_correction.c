@@ -6,17 +6,13 @@
 #include "base/alloc.h"
 #include "model/pass.h"
 #include "quantize/bias.h"
+#include "quantize/channel_means.h"
 #include "quantize/qdq.h"
-#include "quantize/samples.h"
 
 /* An operator with integer weights, in the order of the graph. */
 typedef struct layer {
     int32_t node;
-    int32_t value;   /* its outputs, bias included */
     int32_t weights; /* of job->weights */
-    int64_t channels;
-    bool channels_last;
-    double *means; /* [channels], of the float model */
 } layer;
 
 typedef struct corrector {
@@ -24,74 +20,10 @@ typedef struct corrector {
     arena memory;
     graph_uses uses;
     layer *layers;
+    channel_means *means; /* of the outputs of each, bias included, in the float model */
     int32_t count;
     tensor *rounded; /* [job->weight_count]: what the codes stand for */
 } corrector;
-
-/* ---- means ---- */
-
-/* Sums per channel over batches. */
-typedef struct summer {
-    const layer *layers;
-    double **sums;       /* [layer][channels] */
-    int64_t count;       /* of layers */
-    double *per_channel; /* [layer]: numbers per channel */
-} summer;
-
-static void add_up(const spry_tensor *t, const layer *l, double *sums)
-{
-    const float *x = t->data;
-    int64_t count = tensor_count(t);
-    int64_t inner = l->channels_last ? 1 : tensor_span(t, 2, t->rank);
-
-    for (int64_t i = 0; i < count; i += inner) {
-        double sum = 0.0;
-
-        for (int64_t k = 0; k < inner; k++) {
-            sum += (double)x[i + k];
-        }
-        sums[i / inner % l->channels] += sum;
-    }
-}
-
-static spry_status watch(void *context, const samples_view *view, spry_error *error)
-{
-    summer *s = context;
-
-    (void)error;
-    for (int64_t i = 0; i < s->count; i++) {
-        add_up(view->tensors[i], &s->layers[i], s->sums[i]);
-        s->per_channel[i] += (double)tensor_count(view->tensors[i]) / (double)s->layers[i].channels;
-    }
-    return SPRY_OK;
-}
-
-/* Fills means[layer][channels] by running `m`. */
-static spry_status find_means(corrector *c, const model *m, const layer *layers, int32_t count,
-                              double **means, spry_error *error)
-{
-    size_t room = (size_t)count + 1;
-    int32_t *values = arena_array(&c->memory, room, sizeof *values);
-    double *per_channel = arena_array(&c->memory, room, sizeof *per_channel);
-    summer s = {.layers = layers, .sums = means, .count = count, .per_channel = per_channel};
-    spry_status status;
-
-    if (values == NULL || per_channel == NULL) {
-        return alloc_failed(error, room * sizeof *per_channel);
-    }
-    for (int32_t i = 0; i < count; i++) {
-        values[i] = layers[i].value;
-        memset(means[i], 0, (size_t)layers[i].channels * sizeof *means[i]);
-    }
-    status =
-        samples_visit(m, c->job->options, values, count, "correcting biases", watch, &s, error);
-    for (int32_t i = 0; status == SPRY_OK && i < count; i++) {
-        for (int64_t k = 0; k < layers[i].channels; k++) {
-            means[i][k] /= per_channel[i];
-        }
-    }
-    return status;
-}
 
 /* ---- layers ---- */
 
@@ -116,7 +48,8 @@ static spry_status find_layers(corrector *c, spry_error *error)
     spry_status status = graph_find_uses(g, &c->memory, &c->uses, error);
 
     c->layers = arena_array(&c->memory, (size_t)job->node_count + 1, sizeof *c->layers);
-    if (status == SPRY_OK && c->layers == NULL) {
+    c->means = arena_array(&c->memory, (size_t)job->node_count + 1, sizeof *c->means);
+    if (status == SPRY_OK && (c->layers == NULL || c->means == NULL)) {
         status = alloc_failed(error, (size_t)job->node_count * sizeof *c->layers);
     }
     for (int32_t i = 0; status == SPRY_OK && i < job->node_count; i++) {
@@ -128,16 +61,14 @@ static spry_status find_layers(corrector *c, spry_error *error)
             continue;
         }
         int64_t channels = job->weights[index].w.outputs;
-        layer *l = &c->layers[c->count];
+        channel_means *means = &c->means[c->count];
 
-        *l =
-            (layer){.node = i,
-                    .value = bias_result(g, &c->uses, i, channels),
-                    .weights = index,
-                    .channels = channels,
-                    .channels_last = strcmp(n->type, "Gemm") == 0 || strcmp(n->type, "MatMul") == 0,
-                    .means = arena_array(&c->memory, (size_t)channels, sizeof(double))};
-        if (l->means == NULL) {
+        c->layers[c->count] = (layer){i, index};
+        *means = (channel_means){.value = bias_result(g, &c->uses, i, channels),
+                                 .channels = channels,
+                                 .channels_last = channel_means_last(n),
+                                 .means = arena_array(&c->memory, (size_t)channels, sizeof(double))};
+        if (means->means == NULL) {
             return alloc_failed(error, (size_t)channels * sizeof(double));
         }
         c->count++;
@@ -227,45 +158,40 @@ static spry_status make_rounded(const corrector *c, int32_t value, model **made,
     return status == SPRY_OK ? keep_only(g, value, error) : status;
 }
 
-static spry_status correct_layer(corrector *c, const layer *l, spry_error *error)
+static spry_status correct_layer(corrector *c, int32_t index, spry_error *error)
 {
-    double *means = arena_array(&c->memory, (size_t)l->channels, sizeof *means);
+    const channel_means *exact = &c->means[index];
+    channel_means found = *exact;
     model *rounded = NULL;
-    spry_status status =
-        means != NULL ? SPRY_OK : alloc_failed(error, (size_t)l->channels * sizeof *means);
+    spry_status status;
 
-    if (status == SPRY_OK) {
-        status = make_rounded(c, l->value, &rounded, error);
+    found.means = arena_array(&c->memory, (size_t)found.channels, sizeof *found.means);
+    if (found.means == NULL) {
+        return alloc_failed(error, (size_t)found.channels * sizeof *found.means);
     }
+    status = make_rounded(c, found.value, &rounded, error);
     if (status == SPRY_OK) {
-        status = find_means(c, rounded, l, 1, &means, error);
+        status = channel_means_find(rounded, c->job->options, &found, 1, "correcting biases", error);
     }
     spry_model_destroy(rounded);
-    for (int64_t k = 0; status == SPRY_OK && k < l->channels; k++) {
-        means[k] = l->means[k] - means[k];
+    for (int64_t k = 0; status == SPRY_OK && k < found.channels; k++) {
+        found.means[k] = exact->means[k] - found.means[k];
     }
-    return status == SPRY_OK
-               ? bias_add(c->job->m->main, &c->uses, l->node, l->channels, means, error)
-               : status;
+    return status == SPRY_OK ? bias_add(c->job->m->main, &c->uses, c->layers[index].node,
+                                        found.channels, found.means, error)
+                             : status;
 }
 
 static spry_status correct_layers(corrector *c, spry_error *error)
 {
-    double **means = arena_array(&c->memory, (size_t)c->count + 1, sizeof *means);
-    spry_status status;
+    spry_status status = channel_means_find(c->job->m, c->job->options, c->means, c->count,
+                                            "correcting biases", error);
 
-    if (means == NULL) {
-        return alloc_failed(error, (size_t)c->count * sizeof *means);
-    }
-    for (int32_t i = 0; i < c->count; i++) {
-        means[i] = c->layers[i].means;
-    }
-    status = find_means(c, c->job->m, c->layers, c->count, means, error);
     if (status == SPRY_OK) {
         status = dequantise(c, error);
     }
     for (int32_t i = 0; status == SPRY_OK && i < c->count; i++) {
-        status = correct_layer(c, &c->layers[i], error);
+        status = correct_layer(c, i, error);
     }
     return status;
 }

@@ -53,7 +53,8 @@ spry_status method_round(const method_call *call, squant_stages stages, spry_err
                        .column_block = r->column_block,
                        .column_blocks = r->column_blocks,
                        .row_map = r->row_map,
-                       .column_map = r->column_map};
+                       .column_map = r->column_map,
+                       .means = r->input_means};
 
     return squant_round(&t, &grid, stages, &call->job->m->allocator, call->job->team, call->report,
                         error);

@@ -39,6 +39,7 @@ typedef struct weight_record {
                                   between codes; NULL: it does not */
     int8_t *codes;             /* [outputs][inputs][taps], in the weight's own order */
     block_story *story;        /* of methods that search; NULL: none */
+    const float *input_means;  /* [inputs]: of what the weights meet; NULL: not known */
 } weight_record;
 
 static inline int64_t record_block(const weight_record *r, int64_t output, int64_t input)
