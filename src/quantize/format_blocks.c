@@ -13,8 +13,8 @@ typedef struct blocks_file {
     const char *name; /* of the weight */
     const weight_record *r;
     bool is_matrix;
-    int k_axis;         /* of the matrix that is stored */
-    int64_t block;      /* elements along it */
+    int k_axis;    /* of the matrix that is stored */
+    int64_t block; /* elements along it */
     int32_t codes, steps;
     int32_t shape;   /* of Reshape, or GRAPH_NONE */
     int32_t indices; /* of Gather, or GRAPH_NONE */
@@ -59,7 +59,8 @@ static spry_status add_arrays(blocks_file *f, const int32_t *order, spry_dtype d
     int64_t shape[2] = {weight_count(&r->w) / across, across};
     int64_t grid[2] = {r->w.outputs, r->w.outputs};
     int8_t *codes = arena_bytes(f->g->memory, (size_t)weight_count(&r->w));
-    float *steps = arena_array(f->g->memory, (size_t)(r->w.outputs * r->column_blocks), sizeof *steps);
+    float *steps =
+        arena_array(f->g->memory, (size_t)(r->w.outputs * r->column_blocks), sizeof *steps);
     spry_status status;
 
     if (codes == NULL || steps == NULL) {
@@ -167,8 +168,8 @@ static spry_status add_nodes(const blocks_file *f, int32_t user, spry_error *err
 {
     int32_t value = f->codes;
     int32_t node;
-    spry_status status = add_step(f, "DequantizeLinear", "dequantized", f->steps, GRAPH_NONE, &node,
-                                  &value, error);
+    spry_status status =
+        add_step(f, "DequantizeLinear", "dequantized", f->steps, GRAPH_NONE, &node, &value, error);
 
     if (status == SPRY_OK) {
         status = graph_set_int(f->g, node, "axis", f->k_axis, error);

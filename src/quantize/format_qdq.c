@@ -32,7 +32,8 @@ const char *format_qdq_refuses(const quantize_job *job, const weight_record *r)
     }
     return job->opset >= QDQ_BLOCK_OPSET || format_blocks_per_output(r)
                ? NULL
-               : "has blocks of inputs from operator set 21 on, in which operators of this model mean "
+               : "has blocks of inputs from operator set 21 on, in which operators of this model "
+                 "mean "
                  "something else";
 }
 
@@ -98,6 +99,7 @@ static spry_status spread_steps(quantize_job *job, const weight_record *r, weigh
 
     *to = *r;
     to->row_map = NULL;
+    to->column_map = NULL;
     to->row_block = 1;
     to->row_blocks = r->w.outputs;
     to->steps = arena_array(job->memory, outputs, sizeof *to->steps);

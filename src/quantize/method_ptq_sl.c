@@ -94,8 +94,8 @@ static void order_layers(void *context, int64_t begin, int64_t end, int worker)
             status = gather(c->job, &r->w, &dense, &c->errors[i]);
         }
         if (status == SPRY_OK) {
-            reorder_weights w = {dense, r->w.outputs, r->w.inputs, r->w.taps, rows, columns,
-                                 r->bits};
+            reorder_weights w = {dense, r->w.outputs, r->w.inputs, r->w.taps,
+                                 rows,  columns,      r->bits};
 
             status = reorder_channels(&w, &options, &c->job->m->allocator, c->orders[0][i],
                                       c->orders[1][i], &c->reports[i], &c->errors[i]);
@@ -167,11 +167,10 @@ static spry_status make_orders(cut_layers *c, arena *room, spry_error *error)
 static spry_status cut_all(quantize_job *job, spry_error *error)
 {
     const char *effort = job->options->reorder;
-    cut_layers c = {.job = job,
-                    .options = {.effort = strncmp(effort, "search", 6) == 0 ? REORDER_SEARCH
-                                                                            : REORDER_SORT,
-                                .objective = strcmp(effort, "search-mse") == 0 ? REORDER_MSE
-                                                                               : REORDER_RANGE}};
+    cut_layers c = {
+        .job = job,
+        .options = {.effort = strncmp(effort, "search", 6) == 0 ? REORDER_SEARCH : REORDER_SORT,
+                    .objective = strcmp(effort, "search-mse") == 0 ? REORDER_MSE : REORDER_RANGE}};
     arena room;
     spry_status status = SPRY_OK;
 
@@ -191,9 +190,8 @@ static spry_status cut_all(quantize_job *job, spry_error *error)
 static const struct {
     const char *name;
     block_metric metric;
-} metrics[] = {{"l2", BLOCK_METRIC_L2},
-               {"cosine", BLOCK_METRIC_COSINE},
-               {"weight", BLOCK_METRIC_WEIGHT}};
+} metrics[] = {
+    {"l2", BLOCK_METRIC_L2}, {"cosine", BLOCK_METRIC_COSINE}, {"weight", BLOCK_METRIC_WEIGHT}};
 
 enum { METRICS = sizeof metrics / sizeof metrics[0] };
 
@@ -289,8 +287,8 @@ static spry_status search_layer(void *context, int32_t index, const gram *sums, 
     spry_status status = gather(job, &r->w, &dense, error);
 
     if (status == SPRY_OK) {
-        status = block_search(r, dense, sums, &options, &job->m->allocator, job->team, &report,
-                              error);
+        status =
+            block_search(r, dense, sums, &options, &job->m->allocator, job->team, &report, error);
     }
     if (status == SPRY_OK) {
         r->story->searched = true;

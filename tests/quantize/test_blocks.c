@@ -203,9 +203,9 @@ static void flips_cancel_errors(void **state)
         shuffle(&random, inputs, c.r.w.inputs);
         cut(&c, 2, 4, NULL, inputs);
         blocks_absmax(&c.r, c.dense);
-        assert_int_equal(blocks_flip(&c.r, c.dense, SQUANT_EKC, &allocator, threads_single(),
-                                     &report, NULL),
-                         SPRY_OK);
+        assert_int_equal(
+            blocks_flip(&c.r, c.dense, SQUANT_EKC, &allocator, threads_single(), &report, NULL),
+            SPRY_OK);
         blocks_values(&c.r, c.values);
         for (int64_t i = 0; i < weight_count(&c.r.w); i++) {
             int64_t channel = i / c.r.w.taps;
