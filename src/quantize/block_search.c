@@ -88,6 +88,23 @@ static double form(const double *matrix, int64_t size, const float *a, const flo
     return sum;
 }
 
+/* (w - v) G (w - v)^T */
+static double error_form(const double *matrix, int64_t size, const float *w, const float *v)
+{
+    double sum = 0.0;
+
+    for (int64_t i = 0; i < size; i++) {
+        double d = (double)w[i] - (double)v[i];
+        double line = 0.0;
+
+        for (int64_t j = 0; d != 0.0 && j < size; j++) {
+            line += matrix[i * size + j] * ((double)w[j] - (double)v[j]);
+        }
+        sum += d * line;
+    }
+    return sum;
+}
+
 double block_search_error(const gram *sums, int64_t outputs, int64_t output, const float *w,
                           const float *v)
 {
@@ -95,6 +112,9 @@ double block_search_error(const gram *sums, int64_t outputs, int64_t output, con
     const double *f = sums->xq != NULL ? sums->xq : sums->xx;
     const double *h = sums->qq != NULL ? sums->qq : sums->xx;
 
+    if (f == sums->xx) {
+        return error_form(f + at, sums->size, w, v);
+    }
     return form(sums->xx + at, sums->size, w, w) - 2.0 * form(f + at, sums->size, w, v) +
            form(h + at, sums->size, v, v);
 }

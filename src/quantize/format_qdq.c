@@ -126,6 +126,7 @@ static spry_status spread_steps(quantize_job *job, const weight_record *r, weigh
 
     *to = *r;
     to->row_map = NULL;
+    to->column_map = NULL;
     to->row_block = 1;
     to->row_blocks = r->w.outputs;
     to->steps = arena_array(job->memory, outputs, sizeof *to->steps);
