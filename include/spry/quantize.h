@@ -66,7 +66,8 @@ typedef struct spry_quantize_options {
     bool bias_correction; /* biases move the means of rounded layers back, by calibration samples */
     bool weighted;        /* squant: errors count by the mean inputs on calibration samples */
     /* Of methods that search: what is minimised, and how many rounds at most; NULL and 0: as the
-     * method has it. ptq-sl: "l2", "cosine", "weight". ptq4vit: "fisher", "label", "l2", "cosine". */
+     * method has it. ptq-sl: "l2", "cosine", "weight". ptq4vit: "fisher", "label", "l2",
+     * "cosine". */
     const char *metric;
     int rounds;
     /* Of ptq4vit. */

@@ -64,10 +64,11 @@ static spry_status find_layers(corrector *c, spry_error *error)
         channel_means *means = &c->means[c->count];
 
         c->layers[c->count] = (layer){i, index};
-        *means = (channel_means){.value = bias_result(g, &c->uses, i, channels),
-                                 .channels = channels,
-                                 .channels_last = channel_means_last(n),
-                                 .means = arena_array(&c->memory, (size_t)channels, sizeof(double))};
+        *means =
+            (channel_means){.value = bias_result(g, &c->uses, i, channels),
+                            .channels = channels,
+                            .channels_last = channel_means_last(n),
+                            .means = arena_array(&c->memory, (size_t)channels, sizeof(double))};
         if (means->means == NULL) {
             return alloc_failed(error, (size_t)channels * sizeof(double));
         }
@@ -171,7 +172,8 @@ static spry_status correct_layer(corrector *c, int32_t index, spry_error *error)
     }
     status = make_rounded(c, found.value, &rounded, error);
     if (status == SPRY_OK) {
-        status = channel_means_find(rounded, c->job->options, &found, 1, "correcting biases", error);
+        status =
+            channel_means_find(rounded, c->job->options, &found, 1, "correcting biases", error);
     }
     spry_model_destroy(rounded);
     for (int64_t k = 0; status == SPRY_OK && k < found.channels; k++) {

@@ -39,8 +39,7 @@ extern const method method_gptq;
 
 /* Cuts a weight as the options have it: a block per output channel, of matrices per group of
  * inputs. Fails with SPRY_LIMIT (memory). */
-SPRY_MUST_USE spry_status method_cut_weight(quantize_job *job, weight_record *r,
-                                            spry_error *error);
+SPRY_MUST_USE spry_status method_cut_weight(quantize_job *job, weight_record *r, spry_error *error);
 
 /* Rounds per output channel, or per group of inputs of one, SQuant's stages one after the other:
  * what most methods end with. Fails with SPRY_LIMIT (memory). */

@@ -14,118 +14,9 @@
 #include "quantize/format.h"
 #include "quantize/intake.h"
 #include "quantize/method.h"
+#include "quantize/options.h"
 #include "quantize/preparation.h"
 #include "quantize/work.h"
-
-spry_quantize_options spry_quantize_options_default(void)
-{
-    return (spry_quantize_options){.struct_size = sizeof(spry_quantize_options),
-                                   .method = "squant",
-                                   .weight_bits = 8,
-                                   .stages = "ekc",
-                                   .format = "qdq",
-                                   .block_outputs = 8,
-                                   .block_inputs = 64,
-                                   .reorder = "off",
-                                   .twin = "pow2",
-                                   .ranges = "best",
-                                   .units = "channel"};
-}
-
-/* ---- what is asked for ---- */
-
-static spry_status read_stages(const char *text, squant_stages *stages, spry_error *error)
-{
-    static const struct {
-        const char *name;
-        squant_stages stages;
-    } known[] = {{"e", SQUANT_E}, {"ek", SQUANT_K}, {"ec", SQUANT_C}, {"ekc", SQUANT_EKC}};
-
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (strcmp(text, known[i].name) == 0) {
-            *stages = known[i].stages;
-            return SPRY_OK;
-        }
-    }
-    return spry_fail(error, SPRY_USAGE, "stages", "e, ek, ec or ekc", "there are no stages \"%s\"",
-                     text);
-}
-
-enum { LEAST_GROUP = 16 }; /* as runtimes have it */
-
-/* Format and method agree with the other options. */
-static spry_status check_choices(const quantize_job *job, spry_error *error)
-{
-    const char *reason = job->format->forbids != NULL ? job->format->forbids(job) : NULL;
-
-    if (reason != NULL) {
-        return spry_fail(error, SPRY_USAGE, "format", "choose another format", "the format %s %s",
-                         job->format->facts.name, reason);
-    }
-    reason = job->method->forbids != NULL ? job->method->forbids(job) : NULL;
-    return reason == NULL ? SPRY_OK
-                          : spry_fail(error, SPRY_USAGE, "method", "choose another method",
-                                      "the method %s %s", job->method->facts.name, reason);
-}
-
-static spry_status check_options(quantize_job *job, spry_error *error)
-{
-    const spry_quantize_options *o = job->options;
-    spry_status status;
-
-    if (o->struct_size != sizeof *o) {
-        return spry_fail(error, SPRY_USAGE, "options", "start from spry_quantize_options_default()",
-                         "not initialised");
-    }
-    if (o->weight_bits < GRID_LEAST_BITS || o->weight_bits > GRID_MOST_BITS) {
-        return spry_fail(error, SPRY_USAGE, "weight bits", "2 to 8", "%d bits", o->weight_bits);
-    }
-    if (o->activation_bits != 0 &&
-        (o->activation_bits < GRID_LEAST_BITS || o->activation_bits > GRID_MOST_BITS)) {
-        return spry_fail(error, SPRY_USAGE, "activation bits", "2 to 8, or 0 to keep them f32",
-                         "%d bits", o->activation_bits);
-    }
-    if (o->group != 0 && (o->group < LEAST_GROUP || (o->group & (o->group - 1)) != 0)) {
-        return spry_fail(error, SPRY_USAGE, "group", "0, 16, 32, 64, 128, ...",
-                         "groups of %lld inputs", (long long)o->group);
-    }
-    status = assignment_check(o, error);
-    if (status != SPRY_OK) {
-        return status;
-    }
-    if (assignment_wants_activations(o) && o->calibration == NULL) {
-        return spry_fail(error, SPRY_USAGE, "activation bits",
-                         "for example --calibrate cifar10:train.bin",
-                         "activations are quantized by what they are on samples; none are given");
-    }
-    status = method_find(o->method, &job->method, error);
-    if (status == SPRY_OK) {
-        job->metric = o->metric != NULL ? o->metric : job->method->metric;
-        job->rounds = o->rounds != 0 ? o->rounds : job->method->rounds;
-        status = o->rounds >= 0
-                     ? SPRY_OK
-                     : spry_fail(error, SPRY_USAGE, "rounds", "at least 1", "%d rounds", o->rounds);
-    }
-    if (status == SPRY_OK) {
-        status = format_find(o->format, &job->format, error);
-    }
-    if (status == SPRY_OK) {
-        status = check_choices(job, error);
-    }
-    if (status == SPRY_OK) {
-        status = preparation_check(o, error);
-    }
-    if (status == SPRY_OK && (o->bias_correction || o->weighted) && o->calibration == NULL) {
-        status = spry_fail(error, SPRY_USAGE, o->weighted ? "weighted" : "bias correction",
-                           "for example --calibrate cifar10:train.bin",
-                           "means are taken over samples; none are given");
-    }
-    if (status == SPRY_OK && job->method->needs_data && o->calibration == NULL) {
-        status = spry_fail(error, SPRY_USAGE, "method", "for example --calibrate cifar10:train.bin",
-                           "the method %s looks at samples; none are given", o->method);
-    }
-    return status == SPRY_OK ? read_stages(o->stages, &job->stages, error) : status;
-}
 
 /* ---- codes ---- */
 
@@ -226,7 +117,7 @@ spry_status job_open(quantize_job *job, const spry_model *source,
     spry_status status;
 
     *job = (quantize_job){.options = options};
-    status = check_options(job, error);
+    status = options_read(job, error);
     if (status == SPRY_OK) {
         status = threads_create(&source->allocator, options->threads, &job->team, error);
     }

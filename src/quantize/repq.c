@@ -5,7 +5,8 @@
  *     y'_c = y_c / r_c - b_c        r_c = d_c / d        b_c = (z - z_c) d
  *
  * have the codes of y_c with d_c and z_c. The normalization's own factors and offsets give y'; the
- * weights of the layers behind it, W_c r_c, and their biases, plus sum W_c r_c b_c, take it back. */
+ * weights of the layers behind it, W_c r_c, and their biases, plus sum W_c r_c b_c, take it
+ * back. */
 #include <math.h>
 #include <string.h>
 

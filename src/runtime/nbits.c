@@ -139,10 +139,13 @@ static bool read_operator(const graph *g, const graph_node *n, nbits_weights *w,
                           const tensor **bias)
 {
     const tensor *t[NBITS_BIAS + 1] = {NULL};
-    const graph_type *a = n->inputs[NBITS_A] != GRAPH_NONE ? type_at(g, n->inputs[NBITS_A]) : NULL;
+    const graph_type *a;
 
-    if (strcmp(n->domain, "com.microsoft") != 0 || strcmp(n->type, "MatMulNBits") != 0 ||
-        a == NULL || a->dtype != SPRY_DTYPE_F32 || !nbits_read(n, &w->sizes)) {
+    if (strcmp(n->domain, "com.microsoft") != 0 || strcmp(n->type, "MatMulNBits") != 0) {
+        return false;
+    }
+    a = type_at(g, n->inputs[NBITS_A]);
+    if (a == NULL || a->dtype != SPRY_DTYPE_F32 || !nbits_read(n, &w->sizes)) {
         return false;
     }
     for (int32_t i = NBITS_CODES; i < n->input_count && i <= NBITS_BIAS; i++) {
