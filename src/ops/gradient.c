@@ -2,6 +2,7 @@
  *
  *     SumTo(x, shape)                      what broadcasting from `shape` to x repeated, added up
  *     GatherGradient(dy, indices, size)    dx of Gather(x, indices) along an axis of `size`
+ *     GateGradient(x, dy)                  dy where `low` < x < `high` (with both, where `closed`)
  *     NormalizationGradient(x, g)          dx and n(x), where g is the derivative by n(x)
  *
  * Graphs that hold them are made by train/gradient.c and are run, not written. Sums run in the
@@ -244,6 +245,93 @@ static spry_status run_gather_gradient(op_call *call)
     return SPRY_OK;
 }
 
+/* ---- GateGradient ---- */
+
+typedef struct gate {
+    const tensor *x, *dy;
+    tensor *to;
+    double low, high;
+    bool closed;
+} gate;
+
+/* The open range of floats that holds the same numbers as a closed one. */
+static void widen_f32(const gate *t, float *low, float *high)
+{
+    *low = (float)t->low;
+    *high = (float)t->high;
+    if (t->closed) {
+        *low = nextafterf(*low, -INFINITY);
+        *high = nextafterf(*high, INFINITY);
+    }
+}
+
+/* A block at a time through memory of its own: loops of a known length without aliases become
+ * vector code, and the result may overwrite an input. */
+static void gate_f32(const gate *t, int64_t start, int64_t n, float low, float high)
+{
+    float x[CONVERT_BLOCK] = {0};
+    float dy[CONVERT_BLOCK] = {0};
+
+    memcpy(x, (const float *)t->x->data + start, (size_t)n * sizeof *x);
+    memcpy(dy, (const float *)t->dy->data + start, (size_t)n * sizeof *dy);
+    for (int i = 0; i < CONVERT_BLOCK; i++) {
+        dy[i] = x[i] > low && x[i] < high ? dy[i] : 0.0f;
+    }
+    memcpy((float *)t->to->data + start, dy, (size_t)n * sizeof *dy);
+}
+
+static void gate_f64(const gate *t, int64_t start, int64_t n)
+{
+    const double *x = (const double *)t->x->data + start;
+    const double *dy = (const double *)t->dy->data + start;
+    double *to = (double *)t->to->data + start;
+
+    for (int64_t i = 0; i < n; i++) {
+        bool inside =
+            t->closed ? x[i] >= t->low && x[i] <= t->high : x[i] > t->low && x[i] < t->high;
+
+        to[i] = inside ? dy[i] : 0.0;
+    }
+}
+
+static void gate_piece(void *context, int64_t begin, int64_t end, int worker)
+{
+    const gate *t = context;
+    float low;
+    float high;
+
+    (void)worker;
+    widen_f32(t, &low, &high);
+    for (int64_t start = begin; start < end; start += CONVERT_BLOCK) {
+        int64_t n = end - start < CONVERT_BLOCK ? end - start : CONVERT_BLOCK;
+
+        if (t->x->dtype == SPRY_DTYPE_F32) {
+            gate_f32(t, start, n, low, high);
+        } else {
+            gate_f64(t, start, n);
+        }
+    }
+}
+
+static spry_status run_gate_gradient(op_call *call)
+{
+    gate t = {.x = op_call_input(call, 0),
+              .dy = op_call_input(call, 1),
+              .low = (double)graph_attribute_float(call->node, "low", -INFINITY),
+              .high = (double)graph_attribute_float(call->node, "high", INFINITY),
+              .closed = graph_attribute_int(call->node, "closed", 0) != 0};
+    spry_status status;
+
+    if (t.x == NULL || t.dy == NULL || !tensor_same_shape(t.x, t.dy) || t.x->dtype != t.dy->dtype) {
+        return op_call_fail(call, SPRY_BAD_INPUT, "the inputs differ in shape or type");
+    }
+    status = op_call_output_like(call, 0, t.x->dtype, t.x, &t.to);
+    if (status == SPRY_OK && t.to != NULL) {
+        threads_for(call->team, tensor_count(t.x), BROADCAST_GRAIN, gate_piece, &t);
+    }
+    return status;
+}
+
 /* ---- NormalizationGradient ---- */
 
 static spry_status infer_normalization_gradient(op_shapes *s)
@@ -356,6 +444,9 @@ static void normalization_cost(const op_work *w, int64_t *macs, int64_t *flops)
 
 /* clang-format off */
 const op ops_gradient[] = {
+    {.name = "GateGradient", .domain = "ai.spry", .since = 1, .min_inputs = 2, .max_inputs = 2,
+     .min_outputs = 1, .max_outputs = 1, .flags = OP_IN_PLACE, .types = {REAL, REAL},
+     .infer = op_infer_same, .run = run_gate_gradient, .cost = broadcast_cost},
     {.name = "GatherGradient", .domain = "ai.spry", .since = 1, .min_inputs = 3, .max_inputs = 3,
      .min_outputs = 1, .max_outputs = 1, .types = {REAL, OP_INDEX, OP_INDEX},
      .infer = infer_gather_gradient, .run = run_gather_gradient},

@@ -228,10 +228,22 @@ static int32_t slope_atanh(gradient_step *s, int32_t x, int32_t y, int32_t dy)
     return div(s, dy, complement(s, mul(s, x, x)));
 }
 
+/* dy where low < x < high (or at the ends too, where closed), 0 elsewhere. */
+static int32_t gate(gradient_step *s, int32_t x, int32_t dy, double low, double high, bool closed)
+{
+    int32_t to;
+
+    (void)emit_own(&s->e, "GateGradient", 2, (const int32_t[]){x, dy}, 1, &to);
+    emit_set_float(&s->e, to, "low", (float)low);
+    emit_set_float(&s->e, to, "high", (float)high);
+    emit_set_int(&s->e, to, "closed", closed);
+    return to;
+}
+
 static int32_t slope_relu(gradient_step *s, int32_t x, int32_t y, int32_t dy)
 {
     (void)x; /* y tells, and x need not be kept */
-    return choose(s, "Greater", y, 0.0, dy, number(s, 0.0));
+    return gate(s, y, dy, 0.0, (double)INFINITY, false);
 }
 
 static int32_t slope_leaky_relu(gradient_step *s, int32_t x, int32_t y, int32_t dy)
@@ -243,7 +255,7 @@ static int32_t slope_leaky_relu(gradient_step *s, int32_t x, int32_t y, int32_t 
 static int32_t slope_thresholded_relu(gradient_step *s, int32_t x, int32_t y, int32_t dy)
 {
     (void)y;
-    return choose(s, "Greater", x, attribute(s, "alpha", 1.0f), dy, number(s, 0.0));
+    return gate(s, x, dy, attribute(s, "alpha", 1.0f), (double)INFINITY, false);
 }
 
 static int32_t slope_shrink(gradient_step *s, int32_t x, int32_t y, int32_t dy)
@@ -276,24 +288,20 @@ static int32_t slope_celu(gradient_step *s, int32_t x, int32_t y, int32_t dy)
     return choose(s, "Less", x, 0.0, mul(s, dy, plus(s, times(s, y, 1.0 / alpha), 1.0)), dy);
 }
 
-/* `inside` where low < x < high, else `outside`, a number times dy. */
-static int32_t between(gradient_step *s, int32_t x, double low, double high, int32_t inside,
-                       int32_t above)
-{
-    return choose(s, "Greater", x, low, choose(s, "Less", x, high, inside, above), number(s, 0.0));
-}
-
 static int32_t slope_hard_sigmoid(gradient_step *s, int32_t x, int32_t y, int32_t dy)
 {
     (void)x;
-    return between(s, y, 0.0, 1.0, times(s, dy, attribute(s, "alpha", 0.2f)), number(s, 0.0));
+    return gate(s, y, times(s, dy, attribute(s, "alpha", 0.2f)), 0.0, 1.0, false);
 }
 
-/* x (x + 3) / 6 between -3 and 3 */
+/* x (x + 3) / 6 between -3 and 3, x above */
 static int32_t slope_hard_swish(gradient_step *s, int32_t x, int32_t y, int32_t dy)
 {
+    int32_t bent = mul(s, dy, plus(s, times(s, x, 1.0 / 3.0), 0.5));
+
     (void)y;
-    return between(s, x, -3.0, 3.0, mul(s, dy, plus(s, times(s, x, 1.0 / 3.0), 0.5)), dy);
+    return emit_binary(&s->e, "Add", gate(s, x, bent, -3.0, 3.0, false),
+                       gate(s, x, dy, 3.0, (double)INFINITY, true));
 }
 
 /* y = x g(alpha x), g the logistic function: g + alpha y (1 - g) */
@@ -477,26 +485,38 @@ static void give_extreme(gradient_step *s)
     }
 }
 
+/* A constant that an attribute holds exactly. */
+static bool constant_float(const gradient_step *s, int32_t id, double *value)
+{
+    double found;
+
+    if (!constant_number(s, id, &found) || found != (double)(float)found) {
+        return false;
+    }
+    *value = found;
+    return true;
+}
+
 /* The ends of the range belong to it. */
 static void give_clip(gradient_step *s)
 {
     static const char *const outside[] = {"Less", "Greater"};
     static const char *const names[] = {"min", "max"};
+    double ends[] = {-(double)INFINITY, (double)INFINITY};
     int32_t x = s->node.inputs[0];
     int32_t share = s->dy[0];
 
     for (int i = 0; i < 2; i++) {
         int32_t bound = gradient_input(s, 1 + i);
 
-        if (s->node.opset < 11 && graph_attribute_find(&s->node, names[i]) != NULL) {
-            bound = number(s, attribute(s, names[i], 0.0f));
-        }
-        if (bound != GRAPH_NONE) {
+        if (s->node.opset < 11) {
+            ends[i] = attribute(s, names[i], (float)ends[i]);
+        } else if (bound != GRAPH_NONE && !constant_float(s, bound, &ends[i])) {
             share =
                 emit_where(&s->e, emit_binary(&s->e, outside[i], x, bound), number(s, 0.0), share);
         }
     }
-    gradient_give(s, 0, share);
+    gradient_give(s, 0, gate(s, x, share, ends[0], ends[1], true));
 }
 
 static void give_where(gradient_step *s)
