@@ -7,6 +7,10 @@
 #include "runtime/layout.h"
 #include "runtime/providers.h"
 
+/* Of an image in a global pool: enough to keep a thread busy, few enough for parts to stay with the
+ * thread that made their pixels. */
+enum { PIXELS_PER_PART = 64, BYTES_PER_PIECE = 1 << 18, BYTES_PER_GLOBAL_PIECE = 1 << 15 };
+
 typedef struct pool_state {
     spry_allocator allocator;
     conv_f32_shape shape;
@@ -14,8 +18,10 @@ typedef struct pool_state {
     void (*image)(const pool_nhwc_image *p); /* global pools; the other one is NULL */
     bool count_padding;
     int64_t end_h, end_w;
+    int64_t batch;
     int64_t pixels;  /* of an input image */
     int64_t element; /* bytes */
+    int64_t parts;   /* of an image in a global pool, which are pooled first: 1 is the whole */
 } pool_state;
 
 static bool is_global(const provider_site *site)
@@ -84,8 +90,13 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
         s->end_w = w.pad_end[w.rank - 1];
     }
     s->shape.channels = x->dims[x->rank - 1].size;
-    s->pixels = op_work_count(x) / x->dims[0].size / s->shape.channels;
+    s->batch = x->dims[0].size;
+    s->pixels = op_work_count(x) / s->batch / s->shape.channels;
     s->element = is_bytes(x->dtype) ? 1 : 4;
+    s->parts = provider_pieces(s->pixels, PIXELS_PER_PART);
+    if (s->image != NULL && s->parts > 1) {
+        step->workspace_bytes = (size_t)(s->batch * s->parts * s->shape.channels) * sizeof(float);
+    }
     step->state = s;
     step->kernel = kernel->name;
     return SPRY_OK;
@@ -103,7 +114,7 @@ typedef struct pool_run {
     const pool_state *s;
     const void *x;
     void *y;
-    int64_t slice; /* channels per piece of a global pool */
+    float *parts; /* [batch][parts][channels] of a global pool: results of parts of images */
 } pool_run;
 
 static void run_rows(void *context, int64_t begin, int64_t end, int worker)
@@ -122,55 +133,85 @@ static void run_rows(void *context, int64_t begin, int64_t end, int worker)
     r->s->rows(&p);
 }
 
-/* A piece is a slice of the channels of one image. */
-static void run_images(void *context, int64_t begin, int64_t end, int worker)
+/* Parts [begin, end) of all images: some of their pixels, all of their channels. Threads have the
+ * pixels that they made, which are in their caches and will be wanted there again. */
+static void run_parts(void *context, int64_t begin, int64_t end, int worker)
 {
     const pool_run *r = context;
     const pool_state *s = r->s;
-    int64_t slices = provider_pieces(s->shape.channels, r->slice);
+    int64_t channels = s->shape.channels;
 
     (void)worker;
     for (int64_t i = begin; i < end; i++) {
-        int64_t channel = i % slices * r->slice;
-        int64_t image = i / slices;
-        pool_nhwc_image p = {.in = (const float *)r->x + image * s->pixels * s->shape.channels +
-                                   channel,
-                             .pixels = s->pixels,
-                             .channels = s->shape.channels,
-                             .count = provider_least(s->shape.channels - channel, r->slice),
-                             .out = (float *)r->y + image * s->shape.channels + channel};
+        int64_t first = i % s->parts * PIXELS_PER_PART;
+        pool_nhwc_image p = {.in = (const float *)r->x +
+                                   (i / s->parts * s->pixels + first) * channels,
+                             .pixels = provider_least(s->pixels - first, PIXELS_PER_PART),
+                             .channels = channels,
+                             .count = channels,
+                             .divisor = 1,
+                             .out = r->parts + i * channels};
 
         s->image(&p);
     }
 }
 
+/* Images [begin, end), from their parts where there are several. */
+static void run_images(void *context, int64_t begin, int64_t end, int worker)
+{
+    const pool_run *r = context;
+    const pool_state *s = r->s;
+    int64_t channels = s->shape.channels;
+    bool is_whole = s->parts == 1;
+
+    (void)worker;
+    for (int64_t i = begin; i < end; i++) {
+        pool_nhwc_image p = {.in = is_whole ? (const float *)r->x + i * s->pixels * channels
+                                            : r->parts + i * s->parts * channels,
+                             .pixels = is_whole ? s->pixels : s->parts,
+                             .channels = channels,
+                             .count = channels,
+                             .divisor = s->pixels,
+                             .out = (float *)r->y + i * channels};
+
+        s->image(&p);
+    }
+}
+
+/* How many things of `bytes` each make a piece of work. */
+static int64_t grain_of(int64_t most, int64_t bytes)
+{
+    return most / (bytes + 1) + 1;
+}
+
 static spry_status run(void *state, op_call *call, void *workspace)
 {
-    enum { BYTES_PER_PIECE = 1 << 18, CHANNELS_PER_PIECE = 64 };
     const pool_state *s = state;
     const tensor *x = op_call_input(call, 0);
-    pool_run r = {.s = s, .x = x->data, .slice = s->shape.channels};
-    int64_t image_bytes = s->pixels * s->shape.channels * s->element;
+    pool_run r = {.s = s, .x = x->data, .parts = workspace};
+    int64_t pixel_bytes = s->shape.channels * s->element;
     tensor *y;
     spry_status status;
 
-    (void)workspace;
     status = provider_output(call, x->dtype, &y);
     if (status != SPRY_OK || y == NULL) {
         return status;
     }
     r.y = y->data;
     if (s->rows != NULL) {
-        threads_for(call->team, x->shape[0] * s->shape.out_h,
-                    BYTES_PER_PIECE / (image_bytes / s->shape.out_h + 1) + 1, run_rows, &r);
+        threads_for(call->team, s->batch * s->shape.out_h,
+                    grain_of(BYTES_PER_PIECE, s->pixels * pixel_bytes / s->shape.out_h), run_rows,
+                    &r);
         return SPRY_OK;
     }
-    if (threads_count(call->team) > 1 && image_bytes > BYTES_PER_PIECE) {
-        r.slice = CHANNELS_PER_PIECE;
+    if (s->parts > 1) {
+        threads_for(call->team, s->batch * s->parts,
+                    grain_of(BYTES_PER_GLOBAL_PIECE, PIXELS_PER_PART * pixel_bytes), run_parts, &r);
     }
-    threads_for(call->team, x->shape[0] * provider_pieces(s->shape.channels, r.slice),
-                BYTES_PER_PIECE / (image_bytes / s->shape.channels * r.slice + 1) + 1, run_images,
-                &r);
+    threads_for(call->team, s->batch,
+                grain_of(BYTES_PER_GLOBAL_PIECE,
+                         provider_least(s->pixels, s->parts + PIXELS_PER_PART) * pixel_bytes),
+                run_images, &r);
     return SPRY_OK;
 }
 

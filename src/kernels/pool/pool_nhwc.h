@@ -26,7 +26,8 @@ typedef struct pool_nhwc_image {
     int64_t pixels;   /* at least one */
     int64_t channels; /* from pixel to pixel of the input */
     int64_t count;
-    float *out; /* [count] */
+    int64_t divisor; /* of the sums: the number of pixels; 1 for those of a part of an image */
+    float *out;      /* [count] */
 } pool_nhwc_image;
 
 /* Every window must hold at least one pixel of the image. */

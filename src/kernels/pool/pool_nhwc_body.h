@@ -214,7 +214,7 @@ static void run_max_s8(const pool_nhwc_rows *p)
 VEC_INLINE void pool_nhwc_global_block(pool_nhwc_kind kind, const pool_nhwc_image *p, int64_t start,
                                        int64_t end, int64_t first, int vectors, int64_t part)
 {
-    const float divisor = end == p->pixels && kind == POOL_NHWC_SUM ? (float)p->pixels : 1.0f;
+    const float divisor = end == p->pixels && kind == POOL_NHWC_SUM ? (float)p->divisor : 1.0f;
     vec_f32 joined[POOL_NHWC_VECTORS];
 
     for (int v = 0; v < vectors; v++) {
