@@ -26,8 +26,8 @@ SPRY_MUST_USE spry_status assignment_check(const spry_quantize_options *options,
  * with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status assignment_name_nodes(graph *g, spry_error *error);
 
-/* Before the graph changes: names nodes; names that are asked for must exist. Fails with SPRY_USAGE (no operator of
- * that name), SPRY_LIMIT (memory). */
+/* Before the graph changes: names nodes; names that are asked for must exist. Fails with SPRY_USAGE
+ * (no operator of that name), SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status assignment_prepare(quantize_job *job, spry_error *error);
 
 #endif
