@@ -55,6 +55,8 @@ typedef struct spry_quantize_options {
     const spry_progress *progress;               /* NULL: nobody listens */
     const spry_quantize_assignment *assignments; /* what differs from the bits above */
     int32_t assignment_count;
+    bool keep_first_last; /* the first and the last operator with weights stay f32 */
+    bool requantize;      /* a quantized model is made float again first */
     int64_t group; /* inputs of a matrix that share a step: 0 for all, or a power of two from 16 on;
                       convolutions have a step per output channel */
     /* Of the method ptq-sl: */

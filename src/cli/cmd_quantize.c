@@ -1,6 +1,9 @@
 /* spry quantize: a smaller, faster model, and what it costs. */
+#include <unistd.h>
+
 #include "base/clock.h"
 #include "cli/commands.h"
+#include "cli/interrupt.h"
 #include "cli/progress_bar.h"
 #include "cli/quantize_command.h"
 
@@ -22,7 +25,23 @@ static spry_status make(quantize_state *q, spry_error *error)
     status = spry_quantize(q->source, &q->options, &q->made, &q->facts, error);
     progress_bar_end(&bar);
     q->result.seconds = (double)(clock_ns() - begun) * 1e-9;
-    return status == SPRY_OK ? spry_model_save(q->made, q->result.output, error) : status;
+    return status;
+}
+
+static spry_status save(quantize_state *q, spry_error *error)
+{
+    spry_status status = SPRY_OK;
+
+    if (!cli_given(q->call, "dry-run")) {
+        status = spry_model_save(q->made, q->result.output, error);
+        q->is_written = status == SPRY_OK;
+    }
+    return status;
+}
+
+static spry_status compare_sides(quantize_state *q, spry_error *error)
+{
+    return q->is_written ? quantize_compare_sides(q, error) : SPRY_OK;
 }
 
 static spry_status tell(quantize_state *q, spry_error *error)
@@ -45,9 +64,12 @@ static spry_status tell(quantize_state *q, spry_error *error)
 
 static spry_status run(const cli_call *call, spry_error *error)
 {
+    static spry_status (*const steps[])(quantize_state *, spry_error *) = {
+        quantize_read_options, make, save, compare_sides, tell};
     quantize_state q = {.call = call};
     spry_status status;
 
+    interrupt_begin();
     arena_init(&q.memory, NULL, SIZE_MAX);
     q.result = (quantize_result){.source = call->arguments[0],
                                  .output = cli_text(call, "output"),
@@ -55,17 +77,12 @@ static spry_status run(const cli_call *call, spry_error *error)
                                  .before = {.top1 = -1.0},
                                  .after = {.top1 = -1.0}};
     status = quantize_check_usage(&q, error);
-    if (status == SPRY_OK) {
-        status = quantize_read_options(&q, error);
+    for (size_t i = 0; status == SPRY_OK && i < sizeof steps / sizeof steps[0]; i++) {
+        status = interrupt_seen() ? spry_fail(error, SPRY_CANCELLED, NULL, NULL, "interrupted")
+                                  : steps[i](&q, error);
     }
-    if (status == SPRY_OK) {
-        status = make(&q, error);
-    }
-    if (status == SPRY_OK) {
-        status = quantize_compare_sides(&q, error);
-    }
-    if (status == SPRY_OK) {
-        status = tell(&q, error);
+    if (interrupt_seen() && q.is_written) {
+        (void)unlink(q.result.output); /* it was not judged */
     }
     spry_quantization_destroy(q.facts);
     spry_mixed_destroy(q.mixed);
@@ -76,6 +93,7 @@ static spry_status run(const cli_call *call, spry_error *error)
     spry_dataset_close(q.options.calibration);
     spry_quantize_recipe_destroy(q.rules);
     arena_fini(&q.memory);
+    interrupt_end();
     return status;
 }
 

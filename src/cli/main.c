@@ -1,4 +1,5 @@
 /* The program: finds the command, parses, runs, and turns the status into the exit code. */
+#include <signal.h>
 #include <string.h>
 
 #include "cli/command.h"
@@ -50,6 +51,7 @@ int main(int argc, char **argv)
     spry_error error = {0};
     spry_status status;
 
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error of that write */
     call = (cli_call){.out = stdout};
     status = run_words(argc - 1, argv + 1, &call, &error);
     if (status != SPRY_OK && status != SPRY_NEGATIVE) {

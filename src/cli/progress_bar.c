@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cli/interrupt.h"
 
 #define TERMINAL_PERIOD_NS ((int64_t)100 * 1000 * 1000)
 #define PLAIN_PERIOD_NS ((int64_t)10 * 1000 * 1000 * 1000)
@@ -43,7 +44,7 @@ static bool report(void *context, const char *task, double done, double total)
         draw(bar, done, total);
         bar->next_ns = now + period(bar);
     }
-    return true;
+    return !interrupt_seen();
 }
 
 void progress_bar_begin(progress_bar *bar, const cli_call *call)

@@ -23,6 +23,7 @@ typedef struct quantize_state {
     spry_model *made;
     spry_quantization *facts;
     spry_dataset *data; /* of --data */
+    bool is_written;    /* the output */
     quantize_result result;
 } quantize_state;
 

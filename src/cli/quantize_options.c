@@ -164,6 +164,15 @@ const cli_option quantize_option_table[] = {
      .lowest = 0,
      .highest = 9007199254740992.0,
      .help = "samples of --data to use, 0 for all"},
+    {.name = "requantize",
+     .kind = CLI_FLAG,
+     .help = "take a quantized model as float, with what its rounding has lost"},
+    {.name = "keep-first-last",
+     .kind = CLI_FLAG,
+     .help = "the first and the last operator with weights stay f32"},
+    {.name = "dry-run",
+     .kind = CLI_FLAG,
+     .help = "tell what would become of each layer, and write nothing"},
     {.name = "mixed",
      .kind = CLI_FLAG,
      .help = "choose bits per operator within --max-drop or --max-ms; activations get 8"},
@@ -348,6 +357,8 @@ spry_status quantize_read_options(quantize_state *q, spry_error *error)
     o->prepare = cli_text(call, "prepare");
     o->bias_correction = cli_given(call, "bias-correction");
     o->weighted = cli_given(call, "weighted");
+    o->requantize = cli_given(call, "requantize");
+    o->keep_first_last = cli_given(call, "keep-first-last");
     o->recipe = &q->recipe;
     o->samples = cli_integer(call, "samples");
     o->threads = (int)cli_integer(call, "threads");
@@ -405,7 +416,7 @@ spry_status quantize_check_usage(const quantize_state *q, spry_error *error)
     const cli_call *call = q->call;
     spry_status status;
 
-    if (cli_text(call, "output") == NULL) {
+    if (cli_text(call, "output") == NULL && !cli_given(call, "dry-run")) {
         return spry_fail(error, SPRY_USAGE, "--output", "for example -o small.onnx",
                          "no place for the result given");
     }

@@ -32,18 +32,23 @@ static int32_t worst_rows(const spry_quantize_row *rows, int32_t count, int32_t 
 
 static spry_status print_layers(const cli_call *call, const quantize_result *r, spry_error *error)
 {
-    static const table_column columns[] = {
-        {"worst layers", false}, {"weights", true},     {"bits", true}, {"SQNR dB", true},
-        {"kernel sum", true},    {"channel sum", true}, {NULL, false}};
+    const table_column columns[] = {{cli_given(call, "dry-run") ? "layers" : "worst layers", false},
+                                    {"weights", true},
+                                    {"bits", true},
+                                    {"SQNR dB", true},
+                                    {"kernel sum", true},
+                                    {"channel sum", true},
+                                    {NULL, false}};
     const spry_quantize_row *rows;
     int32_t count = spry_quantization_rows(r->facts, &rows);
+    bool all = cli_given(call, "dry-run");
     int32_t worst[WORST_LAYERS];
-    int32_t kept = worst_rows(rows, count, worst);
+    int32_t kept = all ? count : worst_rows(rows, count, worst);
     table t;
 
     table_init(&t, columns);
     for (int32_t i = 0; i < kept; i++) {
-        const spry_quantize_row *row = &rows[worst[i]];
+        const spry_quantize_row *row = &rows[all ? i : worst[i]];
 
         table_cell(&t, "%s", row->node);
         table_cell(&t, "%" PRId64, row->weights);
@@ -57,6 +62,15 @@ static spry_status print_layers(const cli_call *call, const quantize_result *r, 
     return status;
 }
 
+static bool has_integers(const quantize_result *r)
+{
+    int64_t macs;
+    int64_t of_integers;
+
+    spry_quantization_macs(r->facts, &macs, &of_integers);
+    return of_integers > 0 && !r->options->requantize;
+}
+
 static spry_status print_sides(const cli_call *call, const quantize_result *r, spry_error *error)
 {
     static const table_column columns[] = {
@@ -66,12 +80,14 @@ static spry_status print_sides(const cli_call *call, const quantize_result *r, s
     table t;
 
     table_init(&t, columns);
-    table_cell(&t, "file, MB");
-    table_cell(&t, "%.2f", (double)r->before.bytes * 1e-6);
-    table_cell(&t, "%.2f", (double)r->after.bytes * 1e-6);
-    table_cell(&t, "%.2f x smaller", (double)r->before.bytes / (double)r->after.bytes);
+    if (r->after.bytes > 0) {
+        table_cell(&t, "file, MB");
+        table_cell(&t, "%.2f", (double)r->before.bytes * 1e-6);
+        table_cell(&t, "%.2f", (double)r->after.bytes * 1e-6);
+        table_cell(&t, "%.2f x smaller", (double)r->before.bytes / (double)r->after.bytes);
+    }
     spry_quantization_macs(r->facts, &macs, &of_integers);
-    if (of_integers > 0) {
+    if (has_integers(r)) {
         table_cell(&t, "%s", "integer MACs, %");
         table_cell(&t, "0");
         table_cell(&t, "%.1f", 100.0 * (double)of_integers / (double)macs);
@@ -246,7 +262,7 @@ spry_status quantize_report_text(const cli_call *call, const quantize_result *r,
     if (status == SPRY_OK) {
         status = print_layers(call, r, error);
     }
-    if (status == SPRY_OK) {
+    if (status == SPRY_OK && (r->after.bytes > 0 || has_integers(r))) {
         (void)fputc('\n', call->out);
         status = print_sides(call, r, error);
     }

@@ -191,6 +191,7 @@ static spry_status find_top1(const search *s, const spry_model *m, double *top1,
     spry_status status;
 
     options.threads = s->quantize.threads;
+    asked.progress = s->quantize.progress;
     asked.recipe = s->quantize.recipe;
     asked.limit = s->options->limit;
     asked.class_offset = s->options->class_offset;

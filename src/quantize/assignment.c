@@ -71,6 +71,11 @@ operator_bits assignment_of(const quantize_job *job, const graph_node *n)
             bits.excluded = true;
         }
     }
+    if (o->keep_first_last &&
+        (n == &job->m->main->nodes[job->first] || n == &job->m->main->nodes[job->last])) {
+        bits.weights = 0;
+        bits.excluded = true;
+    }
     bits.activations = bits.weights != 0 ? bits.activations : 0;
     return bits;
 }

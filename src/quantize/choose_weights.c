@@ -71,6 +71,21 @@ static spry_status make_room(quantize_job *job, spry_error *error)
     return status;
 }
 
+static void find_ends(quantize_job *job)
+{
+    const graph *g = job->m->main;
+
+    for (int32_t i = 0; i < g->node_count; i++) {
+        const char *reason;
+        weight w;
+
+        if (weight_of_node(g, i, &w, &reason)) {
+            job->first = job->first == GRAPH_NONE ? i : job->first;
+            job->last = i;
+        }
+    }
+}
+
 static spry_status choose_weight(quantize_job *job, int32_t node, spry_error *error)
 {
     graph *g = job->m->main;
@@ -99,6 +114,7 @@ spry_status choose_weights(quantize_job *job, spry_error *error)
     spry_status status = make_room(job, error);
 
     job->node_count = job->m->main->node_count;
+    find_ends(job);
     for (int32_t i = 0; status == SPRY_OK && i < job->node_count; i++) {
         status = choose_weight(job, i, error);
     }

@@ -7,6 +7,7 @@
 #include "quantize/format.h"
 #include "quantize/qdq.h"
 #include "quantize/raise.h"
+#include "quantize/requantize.h"
 
 static bool is_integer_operator(const graph_node *n)
 {
@@ -30,7 +31,8 @@ static spry_status check_is_float(const graph *g, spry_error *error)
         if (!g->nodes[i].removed && is_integer_operator(&g->nodes[i])) {
             return spry_fail(
                 error, SPRY_BAD_INPUT, graph_node_label(g, &g->nodes[i], label, sizeof label),
-                "start from the float model it was made of", "the model is quantized already");
+                "start from the float model it was made of, or give up on it with --requantize",
+                "the model is quantized already");
         }
     }
     return SPRY_OK;
@@ -52,8 +54,11 @@ static spry_status raise_model(quantize_job *job, spry_error *error)
 spry_status intake(quantize_job *job, spry_error *error)
 {
     pass_context context = {.m = job->m, .team = job->team, .for_file = true};
-    spry_status status = check_is_float(job->m->main, error);
+    spry_status status = job->options->requantize ? requantize(job, error) : SPRY_OK;
 
+    if (status == SPRY_OK) {
+        status = check_is_float(job->m->main, error);
+    }
     if (status == SPRY_OK) {
         status = pass_run_all(job->m->main, &context, error);
     }

@@ -31,9 +31,10 @@ typedef struct quantize_job {
     int32_t opset;
     threads *team;
     spry_quantization *facts;
-    arena *memory;      /* lives as long as the result: records, codes */
-    int32_t node_count; /* before nodes were added */
-    bool *is_integer;   /* [node_count]: its weights are to be quantised */
+    arena *memory;       /* lives as long as the result: records, codes */
+    int32_t node_count;  /* before nodes were added */
+    int32_t first, last; /* operators with weights; GRAPH_NONE before they are chosen */
+    bool *is_integer;    /* [node_count]: its weights are to be quantised */
     weight_record *weights;
     int32_t weight_count;
     activation_record *activations; /* none without activation_bits */

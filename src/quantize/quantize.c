@@ -116,7 +116,7 @@ spry_status job_open(quantize_job *job, const spry_model *source,
 {
     spry_status status;
 
-    *job = (quantize_job){.options = options};
+    *job = (quantize_job){.options = options, .first = GRAPH_NONE, .last = GRAPH_NONE};
     status = options_read(job, error);
     if (status == SPRY_OK) {
         status = threads_create(&source->allocator, options->threads, &job->team, error);

@@ -62,6 +62,68 @@ printf '{"rules": [{"bits": 3}]}' >wrong.json
 expect 3 quantize "$model" -o no.onnx --recipe wrong.json
 contains err "bits"
 
+# Nothing is written: all layers are told.
+expect 0 quantize "$model" --dry-run -w 4 --keep-first-last
+[ "$(grep -c "^Conv '" out)" -eq 7 ] || fail "not all layers"
+lacks out "Gemm"
+contains err "'/classify/Gemm' stays f32: excluded"
+expect 0 quantize "$model" --dry-run -o nothing.onnx
+[ ! -e nothing.onnx ] || fail "a dry run writes"
+
+# Weights that are computed stay; those that operators share are quantized once.
+expect 0 quantize "$models/computed.onnx" -o computed.onnx --no-bench
+contains err "'computed' stays f32: its weights are computed"
+expect 0 quantize "$models/shared.onnx" -o shared.onnx --no-bench --json
+json out '[(l["weight"], l["weights"]) for l in d["layers"]] == [("w", 64), ("w", 64)]'
+expect 0 compare shared.onnx "$models/shared.onnx" --tolerance 0.02
+expect 0 quantize "$models/shared.onnx" -o shared2.onnx --no-bench --json --exclude second --bits first=4
+json out '[l["bits"] for l in d["layers"]] == [4, 8]'
+expect 0 run shared2.onnx
+
+# Weights that are no numbers: tensor and place are named, unless the operator stays f32.
+expect 3 quantize "$models/spoiled.onnx" -o no.onnx
+contains err "v: element 21 is not a number"
+expect 0 quantize "$models/spoiled.onnx" -o spoiled.onnx --exclude spoiled --no-bench
+
+# A quantized model is refused, or made float first; either way it still works.
+expect 3 quantize w8a8.onnx -o no.onnx -w 4
+contains err "--requantize"
+expect 0 quantize w8a8.onnx -o again4.onnx -w 4 --requantize --no-bench "${data[@]}" --json
+json out 'd["after"]["top1"] > 0.97 and len(d["layers"]) == 9'
+expect 0 quantize w8a8.onnx -o again8.onnx -a 8 -c "npz:$glyphs/test.npz" --samples 64 --requantize \
+    --no-bench "${data[@]}" --json
+json out 'd["after"]["top1"] > 0.97 and d["integer_macs"] == d["macs"]'
+
+# Samples that do not fit.
+mkdir -p empty holes/class
+printf 'no picture' >holes/class/broken.png
+expect 3 quantize "$model" -o no.onnx -a 8 -c folder:empty
+expect 3 quantize "$model" -o no.onnx -a 8 -c folder:holes
+contains err "broken.png"
+expect 6 quantize "$model" -o no.onnx -a 8 -c npz:nowhere.npz
+contains err "nowhere.npz"
+expect 2 quantize "$models/shared.onnx" -o no.onnx -a 8 -c "npz:$glyphs/test.npz"
+contains err "1024 values but the model takes 8"
+expect 2 quantize "$models/computed.onnx" -o no.onnx -a 8 -c "npz:$glyphs/test.npz"
+contains err "feeds one input"
+
+# No room: nothing is left behind. The limit is in KiB.
+mkdir narrow
+(ulimit -f 4 && "$spry" quantize "$model" -o narrow/no.onnx --no-bench 2>err) && fail "no room is no error"
+contains err "free some disk space"
+[ -z "$(ls -A narrow)" ] || fail "a part was left behind"
+
+# Interrupted: nothing is left behind, and the exit code is the signal's.
+"$spry" quantize "$model" -o narrow/no.onnx --mixed --max-drop 0.5 "${calibrate[@]}" \
+    "${data[@]}" 2>err >out &
+pid=$!
+sleep 0.1
+kill -TERM "$pid"
+code=0
+wait "$pid" || code=$?
+[ "$code" -eq 143 ] || fail "interrupted: exit code $code"
+[ -z "$(ls -A narrow)" ] || fail "an interrupted run leaves files behind"
+
 # What does not work says why, and leaves nothing behind.
 expect 2 quantize "$model"
 contains err "--output"

@@ -43,6 +43,23 @@ def main():
           [("a", TensorProto.BFLOAT16, ["batch", 2])], [("b", TensorProto.BFLOAT16, ["batch", 2])])
     write("pieces", [helper.make_node("SplitToSequence", ["a"], ["parts"], "split", axis=1)],
           [("a", F32, [1, 3])], [("parts", F32, None)], sequences=("parts",))
+    kernel = np.linspace(-1, 1, 2 * 3 * 9, dtype=np.float32).reshape(2, 3, 3, 3)
+    write("computed", [helper.make_node("Mul", ["kernel", "gain"], ["made"], "make"),
+                       helper.make_node("Conv", ["image", "made"], ["edges"], "computed"),
+                       helper.make_node("Conv", ["image", "kernel"], ["plain"], "plain"),
+                       helper.make_node("Add", ["edges", "plain"], ["sum"], "sum")],
+          [("image", F32, [1, 3, 8, 8]), ("gain", F32, [1])], [("sum", F32, [1, 2, 6, 6])],
+          [("kernel", kernel)])
+    square = np.cos(np.arange(64, dtype=np.float32) ** 2).reshape(8, 8)
+    write("shared", [helper.make_node("MatMul", ["x", "w"], ["a"], "first"),
+                     helper.make_node("MatMul", ["a", "w"], ["b"], "second"),
+                     helper.make_node("Gemm", ["b", "w"], ["y"], "third", transB=1)],
+          [("x", F32, ["N", 8])], [("y", F32, ["N", 8])], [("w", square)])
+    spoiled = square.copy()
+    spoiled[2, 5] = np.nan
+    write("spoiled", [helper.make_node("MatMul", ["x", "w"], ["a"], "sound"),
+                      helper.make_node("MatMul", ["a", "v"], ["y"], "spoiled")],
+          [("x", F32, ["N", 8])], [("y", F32, ["N", 8])], [("w", square), ("v", spoiled)])
     write("unsupported", [helper.make_node("Teleport", ["a"], ["b"], "beam", domain="nowhere")],
           [("a", F32, [2])], [("b", F32, [2])], domains=(("", 13), ("nowhere", 1)))
 
