@@ -204,7 +204,7 @@ static void time_shape(int64_t m, int64_t n, int64_t k)
 
 /* ---- search ---- */
 
-enum { OUTPUTS = 32, INPUTS = 32, TAPS = 9, SIZE = INPUTS * TAPS, POINTS = 4096, GROUP = 8 };
+enum { OUTPUTS = 32, INPUTS = 32, TAPS = 9, SIZE = INPUTS * TAPS, POINTS = 16384, GROUP = 8 };
 
 typedef struct search_bench {
     weight_record r;

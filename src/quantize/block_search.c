@@ -53,6 +53,29 @@ static int64_t group_of(const search *s, int64_t output)
     return output / s->in_group;
 }
 
+typedef double two __attribute__((vector_size(2 * sizeof(double))));
+
+/* to += x * line */
+static void add_line(double x, const double *line, int64_t count, double *to)
+{
+    const two factor = {x, x};
+    int64_t j = 0;
+
+    for (; j + 4 <= count; j += 4) {
+        two sum[2];
+        two part[2];
+
+        memcpy(sum, to + j, sizeof sum);
+        memcpy(part, line + j, sizeof part);
+        sum[0] += factor * part[0];
+        sum[1] += factor * part[1];
+        memcpy(to + j, sum, sizeof sum);
+    }
+    for (; j < count; j++) {
+        to[j] += x * line[j];
+    }
+}
+
 /* to = row x matrix, of one group; the identity without one. */
 static void multiply_row(const double *matrix, int64_t size, const float *row, double *to)
 {
@@ -60,10 +83,8 @@ static void multiply_row(const double *matrix, int64_t size, const float *row, d
         to[j] = matrix == NULL ? (double)row[j] : 0.0;
     }
     for (int64_t i = 0; matrix != NULL && i < size; i++) {
-        double x = (double)row[i];
-
-        for (int64_t j = 0; x != 0.0 && j < size; j++) {
-            to[j] += x * matrix[i * size + j];
+        if (row[i] != 0.0f) {
+            add_line((double)row[i], matrix + i * size, size, to);
         }
     }
 }
@@ -128,7 +149,8 @@ static const double *matrix_of(const search *s, const double *matrices, int64_t 
 static void start_rows(void *context, int64_t begin, int64_t end, int worker)
 {
     search *s = context;
-    const double *f = s->sums == NULL ? NULL : s->sums->xq != NULL ? s->sums->xq : s->sums->xx;
+    const double *g = s->sums != NULL ? s->sums->xx : NULL;
+    const double *f = s->sums != NULL && s->sums->xq != NULL ? s->sums->xq : g;
 
     (void)worker;
     for (int64_t m = begin; m < end; m++) {
@@ -137,10 +159,13 @@ static void start_rows(void *context, int64_t begin, int64_t end, int worker)
         double *u = s->u + m * s->size;
         double *p = s->p + m * s->size;
 
-        multiply_row(matrix_of(s, s->sums != NULL ? s->sums->xx : NULL, m), s->size, w, u);
-        s->norms[m] = dot(u, w, s->size);
+        if (f != g) {
+            multiply_row(matrix_of(s, g, m), s->size, w, u);
+            s->norms[m] = dot(u, w, s->size);
+        }
         multiply_row(matrix_of(s, f, m), s->size, w, u);
         multiply_row(matrix_of(s, s->h, m), s->size, v, p);
+        s->norms[m] = f == g ? dot(u, w, s->size) : s->norms[m];
         s->crosses[m] = dot(u, v, s->size);
         s->squares[m] = dot(p, v, s->size);
     }
@@ -406,8 +431,8 @@ static void apply_rows(void *context, int64_t begin, int64_t end, int worker)
             if (h == NULL) {
                 p[e[i]] += d;
             }
-            for (int64_t j = 0; h != NULL && d != 0.0 && j < s->size; j++) {
-                p[j] += d * h[e[i] * s->size + j];
+            if (h != NULL && d != 0.0) {
+                add_line(d, h + e[i] * s->size, s->size, p);
             }
         }
     }
@@ -520,12 +545,34 @@ static spry_status make_room(search *s, int workers, arena *room, spry_error *er
     return fits ? SPRY_OK : alloc_failed(error, products * sizeof *s->products);
 }
 
-static double total_error(const search *s)
+/* Errors of outputs without what the sums have added up in rounding. */
+static void measure_errors(void *context, int64_t begin, int64_t end, int worker)
+{
+    search *s = context;
+
+    (void)worker;
+    for (int64_t m = begin; m < end; m++) {
+        const float *w = s->dense + m * s->size;
+        const float *v = s->values + m * s->size;
+
+        if (s->sums != NULL) {
+            s->norms[m] = block_search_error(s->sums, s->r->w.outputs, m, w, v);
+            continue;
+        }
+        s->norms[m] = 0.0;
+        for (int64_t i = 0; i < s->size; i++) {
+            s->norms[m] += ((double)v[i] - (double)w[i]) * ((double)v[i] - (double)w[i]);
+        }
+    }
+}
+
+static double total_error(search *s, threads *team)
 {
     double sum = 0.0;
 
+    threads_for(team, s->r->w.outputs, ROWS, measure_errors, s);
     for (int64_t m = 0; m < s->r->w.outputs; m++) {
-        sum += s->norms[m] - 2.0 * s->crosses[m] + s->squares[m];
+        sum += s->norms[m];
     }
     return sum;
 }
@@ -569,11 +616,10 @@ spry_status block_search(weight_record *r, const float *dense, const gram *sums,
         s.first = first;
         blocks_round(r, dense);
         blocks_values(r, s.values);
+        report->before = total_error(&s, team);
         threads_for(team, r->w.outputs, ROWS, start_rows, &s);
-        report->before = total_error(&s);
         descend(&s, team, report);
-        threads_for(team, r->w.outputs, ROWS, start_rows, &s); /* without what rounding added up */
-        report->after = total_error(&s);
+        report->after = total_error(&s, team);
         report->changes = 0;
         for (size_t i = 0; i < blocks; i++) {
             report->changes += first[i] != r->steps[i];

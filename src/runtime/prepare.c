@@ -4,6 +4,7 @@
 #include "model/infer.h"
 #include "model/pass.h"
 #include "model/support.h"
+#include "runtime/blocks.h"
 #include "runtime/integer.h"
 #include "runtime/nbits.h"
 #include "runtime/precision.h"
@@ -47,6 +48,9 @@ static spry_status clean_up(graph *g, const spry_session_options *options, threa
     }
     if (status == SPRY_OK) {
         status = nbits_graph(g, options, error);
+    }
+    if (status == SPRY_OK) {
+        status = blocks_graph(g, options, error);
     }
     return status == SPRY_OK ? pass_run_all(g, &plain, error) : status;
 }

@@ -9,6 +9,7 @@
 #include "runtime/provider.h"
 
 extern const provider provider_attention;
+extern const provider provider_blocks_s8;
 extern const provider provider_conv_3d;
 extern const provider provider_conv_depthwise;
 extern const provider provider_conv_f32;
