@@ -45,7 +45,7 @@ typedef struct spry_quantize_options {
     bool symmetric;             /* weights: zero point 0 */
     const char *stages;         /* of squant: "e", "ek", "ec" or "ekc" */
     const char *format;         /* name of a format, see spry_quantize_format_at */
-    int activation_bits;        /* 0: activations stay f32; else 8 */
+    int activation_bits;        /* 0: activations stay f32; else 2 to 8 */
     const char *const *exclude; /* nodes that stay f32: as assignment.node */
     int32_t exclude_count;
     spry_dataset *calibration; /* samples that activations are measured on; with activation_bits */
@@ -120,9 +120,9 @@ typedef struct spry_quantize_skip {
 
 typedef struct spry_quantization spry_quantization;
 
-/* `source` must outlive *quantized. Nothing is changed in `source`.
- * Fails with SPRY_USAGE (unknown method, bits or stages out of range, a name that no operator has, no
- * calibration data where it is needed), SPRY_BAD_INPUT (a weight that is infinite or not a number: the error names tensor and
+/* `source` must outlive *quantized. Nothing is changed in `source`. Fails with SPRY_USAGE (unknown
+ * method, bits or stages out of range, a name that no operator has, no calibration data where it is
+ * needed), SPRY_BAD_INPUT (a weight that is infinite or not a number: the error names tensor and
  * index; a model that is quantized already), SPRY_UNSUPPORTED (nothing to quantize, operators too
  * old to be mixed with per-channel weights), SPRY_LIMIT (memory), and as running the model does. */
 SPRY_API SPRY_MUST_USE spry_status spry_quantize(const spry_model *source,

@@ -36,7 +36,7 @@ const cli_option quantize_option_table[] = {
      .fallback = "0",
      .lowest = 0,
      .highest = 8,
-     .help = "bits of an activation: 8, or 0 to keep them f32"},
+     .help = "bits of an activation: 2 to 8, or 0 to keep them f32"},
     {.name = "calibrate",
      .letter = 'c',
      .kind = CLI_TEXT,
@@ -220,6 +220,8 @@ spry_status quantize_read_options(quantize_state *q, spry_error *error)
     *o = spry_quantize_options_default();
     o->method = cli_text(call, "method");
     o->weight_bits = (int)cli_integer(call, "weight-bits");
+    o->group = cli_integer(call, "group");
+    o->format = cli_text(call, "format");
     o->activation_bits = (int)cli_integer(call, "activation-bits");
     o->group = cli_integer(call, "group");
     o->format = cli_text(call, "format");

@@ -68,8 +68,9 @@ static spry_status check_options(quantize_job *job, spry_error *error)
     if (o->weight_bits < GRID_LEAST_BITS || o->weight_bits > GRID_MOST_BITS) {
         return spry_fail(error, SPRY_USAGE, "weight bits", "2 to 8", "%d bits", o->weight_bits);
     }
-    if (o->activation_bits != 0 && o->activation_bits != 8) {
-        return spry_fail(error, SPRY_USAGE, "activation bits", "8, or 0 to keep them f32",
+    if (o->activation_bits != 0 &&
+        (o->activation_bits < GRID_LEAST_BITS || o->activation_bits > GRID_MOST_BITS)) {
+        return spry_fail(error, SPRY_USAGE, "activation bits", "2 to 8, or 0 to keep them f32",
                          "%d bits", o->activation_bits);
     }
     if (o->group != 0 && (o->group < LEAST_GROUP || (o->group & (o->group - 1)) != 0)) {

@@ -34,8 +34,8 @@ static bool lay_out_inputs(tensor_run *r)
     squant_layout *l = &r->layout;
     int64_t column_block = t->column_block != 0 ? t->column_block : t->inputs;
 
-    l->blocks = t->column_blocks != 0 ? t->column_blocks
-                                      : (t->inputs + column_block - 1) / column_block;
+    l->blocks =
+        t->column_blocks != 0 ? t->column_blocks : (t->inputs + column_block - 1) / column_block;
     l->spans = arena_array(&r->memory, (size_t)l->blocks + 1, sizeof *l->spans);
     if (l->spans == NULL) {
         return false;
@@ -112,17 +112,17 @@ static bool make_room(tensor_run *r, squant_room *room)
     size_t scratch = l->by_unit ? (size_t)round_f32_scratch(largest_unit(l)) : 1;
     arena *m = &r->memory;
 
-    *room = (squant_room){
-        .errors = arena_bytes(m, size * sizeof(float)),
-        .keys = arena_bytes(m, size * sizeof(int32_t)),
-        .before = arena_array(m, sums, sizeof(double)),
-        .after = arena_array(m, sums, sizeof(double)),
-        .flips = arena_array(m, units, sizeof(int32_t)),
-        .next_element = arena_array(m, units, sizeof(int32_t)),
-        .unit_steps = arena_array(m, units, sizeof(float)),
-        .unit_zeros = arena_array(m, units, sizeof(int32_t)),
-        .scratch = arena_bytes(m, scratch * sizeof(int32_t)),
-        .candidates = arena_bytes(m, is_weighted ? size * sizeof(squant_candidate) : 1)};
+    *room = (squant_room){.errors = arena_bytes(m, size * sizeof(float)),
+                          .keys = arena_bytes(m, size * sizeof(int32_t)),
+                          .before = arena_array(m, sums, sizeof(double)),
+                          .after = arena_array(m, sums, sizeof(double)),
+                          .flips = arena_array(m, units, sizeof(int32_t)),
+                          .next_element = arena_array(m, units, sizeof(int32_t)),
+                          .unit_steps = arena_array(m, units, sizeof(float)),
+                          .unit_zeros = arena_array(m, units, sizeof(int32_t)),
+                          .scratch = arena_bytes(m, scratch * sizeof(int32_t)),
+                          .candidates =
+                              arena_bytes(m, is_weighted ? size * sizeof(squant_candidate) : 1)};
     return room->errors != NULL && room->keys != NULL && room->before != NULL &&
            room->after != NULL && room->flips != NULL && room->next_element != NULL &&
            room->unit_steps != NULL && room->unit_zeros != NULL && room->scratch != NULL &&

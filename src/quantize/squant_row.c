@@ -209,8 +209,7 @@ typedef struct place {
     int64_t block, input;
 } place;
 
-static place place_of(const squant_layout *l, const int32_t *next_element, int64_t i,
-                      int64_t block)
+static place place_of(const squant_layout *l, const int32_t *next_element, int64_t i, int64_t block)
 {
     bool is_group = l->by_unit && l->taps == 1;
     place p = {is_group ? i : block, l->by_unit ? i : i / l->taps};

@@ -189,8 +189,8 @@ static void check_row(spry_random *r, const round_f32_kernel *kernel, given *g, 
         float x = position(g, 0, i);
         float code = fminf(fmaxf(rintf(x), (float)g->low), (float)g->high);
         float error = code - x;
-        bool may = (error < 0.0f && code < (float)g->high) ||
-                   (error > 0.0f && code > (float)g->low);
+        bool may =
+            (error < 0.0f && code < (float)g->high) || (error > 0.0f && code > (float)g->low);
 
         assert_int_equal(o->codes[i], (int)code);
         assert_true(o->errors[i] == (may ? error : 0.0f));

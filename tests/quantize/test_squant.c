@@ -32,8 +32,8 @@ static void check_channel(const float *x, int64_t inputs, int64_t taps, squant_s
                        .zeros = &zero,
                        .has_grid = true};
 
-    assert_int_equal(
-        squant_round(&t, &four_bits, stages, &allocator, threads_single(), NULL, NULL), SPRY_OK);
+    assert_int_equal(squant_round(&t, &four_bits, stages, &allocator, threads_single(), NULL, NULL),
+                     SPRY_OK);
     assert_memory_equal(codes, expected, (size_t)(inputs * taps));
 }
 

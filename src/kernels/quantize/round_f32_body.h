@@ -28,9 +28,9 @@ typedef int8_t half_i8 __attribute__((vector_size(HALF_LANES)));
 
 #define ROUND_INLINE static inline __attribute__((always_inline))
 
-#define ROUND_F32_KERNEL(text)                                                                    \
-    {                                                                                             \
-        .name = (text), .range = run_range, .is_finite = run_is_finite, .row = run_row,           \
+#define ROUND_F32_KERNEL(text)                                                                   \
+    {                                                                                            \
+        .name = (text), .range = run_range, .is_finite = run_is_finite, .row = run_row,          \
         .units = run_units, .noise = run_noise, .keys = run_keys, .count_above = run_count_above \
     }
 
@@ -160,14 +160,14 @@ static void run_row(round_f32_row *r)
     for (int64_t i = 0; i < r->count; i += LANES) {
         int64_t here = r->count - i < LANES ? r->count - i : LANES;
         /* A weight of 0 has no error. */
-        block_f32 weights = here == LANES ? load(r->weights + i)
-                                          : load_part(r->weights + i, here, set(0.0f));
+        block_f32 weights =
+            here == LANES ? load(r->weights + i) : load_part(r->weights + i, here, set(0.0f));
         block_f32 position = weights / set(r->step) + set((float)r->zero);
         block_f32 code = code_of(position, low, high);
         block_f32 error = code - position;
         block_f32 eligible = choose(may_flip(error, code, low, high), error, set(0.0f));
-        block_i8 codes = __builtin_convertvector(__builtin_convertvector(code, block_i32),
-                                                 block_i8);
+        block_i8 codes =
+            __builtin_convertvector(__builtin_convertvector(code, block_i32), block_i8);
 
         if (here < LANES) { /* lanes without a weight */
             for (int64_t lane = here; lane < LANES; lane++) {
