@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "quantize/emit.h"
+#include "quantize/insert.h"
 
 enum { BIAS_PORT = 2 };
 
@@ -72,7 +72,7 @@ static spry_status add_behind(graph *g, int32_t node, int32_t bias, spry_error *
 {
     int32_t result = g->nodes[node].outputs[0];
     const char *base = g->nodes[node].name[0] != '\0' ? g->nodes[node].name : g->values[result].name;
-    emit_node_of add = {.type = "Add",
+    insert_node_of add = {.type = "Add",
                         .opset = g->nodes[node].opset,
                         .base = base,
                         .suffix = "corrected",
@@ -80,7 +80,7 @@ static spry_status add_behind(graph *g, int32_t node, int32_t bias, spry_error *
                         .input_count = 2};
     int32_t made;
     int32_t sum;
-    spry_status status = emit_node(g, &add, &made, &sum, error);
+    spry_status status = insert_node(g, &add, &made, &sum, error);
 
     if (status == SPRY_OK) { /* the new value becomes the product, the old one the sum */
         g->values[sum].type = g->values[result].type;
@@ -121,7 +121,7 @@ spry_status bias_add(graph *g, const graph_uses *uses, int32_t node, int64_t out
         sum[i] = (float)((old != NULL ? (double)((const float *)old->data)[i] : 0.0) +
                          delta[i] / share);
     }
-    status = emit_constant(g, base, "bias", SPRY_DTYPE_F32, 1, &outputs, sum, &value, error);
+    status = insert_constant(g, base, "bias", SPRY_DTYPE_F32, 1, &outputs, sum, &value, error);
     alloc_release(&g->memory->allocator, sum, bytes);
     if (status != SPRY_OK) {
         return status;
@@ -130,6 +130,6 @@ spry_status bias_add(graph *g, const graph_uses *uses, int32_t node, int64_t out
         graph_set_input(g, holder, port, value);
         return SPRY_OK;
     }
-    return is_input ? emit_input(g, node, BIAS_PORT, value, error)
+    return is_input ? insert_input(g, node, BIAS_PORT, value, error)
                     : add_behind(g, node, value, error);
 }

@@ -11,7 +11,7 @@
 
 #include "base/alloc.h"
 #include "quantize/bias.h"
-#include "quantize/emit.h"
+#include "quantize/insert.h"
 #include "quantize/preparation.h"
 #include "quantize/samples.h"
 
@@ -224,9 +224,9 @@ static spry_status replace_vector(graph *g, int32_t node, int32_t port, const ch
     const char *base = g->values[g->nodes[node].outputs[0]].name;
     int32_t value = GRAPH_NONE;
     spry_status status =
-        emit_constant(g, base, suffix, SPRY_DTYPE_F32, 1, &count, numbers, &value, error);
+        insert_constant(g, base, suffix, SPRY_DTYPE_F32, 1, &count, numbers, &value, error);
 
-    return status == SPRY_OK ? emit_input(g, node, port, value, error) : status;
+    return status == SPRY_OK ? insert_input(g, node, port, value, error) : status;
 }
 
 static spry_status move_norm(repq *q, const norm *n, const double *r, const double *b,
@@ -272,7 +272,7 @@ static spry_status move_layer(repq *q, int32_t node, const weight *w, const doub
             delta[m] += (double)to[at] * b[c];
         }
     }
-    status = emit_constant(g, g->values[w->value].name, "moved", SPRY_DTYPE_F32, w->source->rank,
+    status = insert_constant(g, g->values[w->value].name, "moved", SPRY_DTYPE_F32, w->source->rank,
                            w->source->shape, to, &value, error);
     if (status != SPRY_OK) {
         return status;
