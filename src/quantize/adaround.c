@@ -16,7 +16,7 @@ static const double BETAS[] = {20.0, 2.0};
 
 adaround_options adaround_options_default(void)
 {
-    return (adaround_options){.steps = 1000, .rate = 0.01f, .lambda = 0.01f, .warm_up = 0.2};
+    return (adaround_options){.steps = 500, .rate = 0.03f, .lambda = 15.0f, .warm_up = 0.2};
 }
 
 /* A group of outputs that share a Gram matrix. */
@@ -27,7 +27,6 @@ typedef struct rounding {
     const adaround_options *o;
     const gemm_f32_kernel *kernel;
     int64_t size, first, rows; /* of a row; outputs of the group */
-    double columns;
     float *packed; /* the Gram matrix */
     float *rooms;  /* [workers][room] */
     int64_t room;
@@ -40,12 +39,14 @@ typedef struct state {
     float *floors, *positions, *steps;
     float *d;      /* W' - W */
     float *slopes; /* of the error, by d */
+    float *h, *by_v; /* h and its slope by v */
     float *packed;
+    double nearest[ROWS]; /* error of the nearest codes */
 } state;
 
 static int64_t room_of(const gemm_f32_kernel *kernel, int64_t size)
 {
-    return 8 * ROWS * size + gemm_f32_packed_size(ROWS, size, kernel->mr);
+    return 10 * ROWS * size + gemm_f32_packed_size(ROWS, size, kernel->mr);
 }
 
 static state open_rows(const rounding *a, int64_t begin, int worker)
@@ -64,7 +65,9 @@ static state open_rows(const rounding *a, int64_t begin, int worker)
                    .steps = room + 5 * part,
                    .d = room + 6 * part,
                    .slopes = room + 7 * part,
-                   .packed = room + 8 * part};
+                   .h = room + 8 * part,
+                   .by_v = room + 9 * part,
+                   .packed = room + 10 * part};
 }
 
 /* h, and its slope by v. */
@@ -135,10 +138,8 @@ static void multiply(const rounding *a, const state *s)
 static void find_slopes(const rounding *a, const state *s)
 {
     for (int64_t i = 0; i < s->rows * a->size; i++) {
-        float slope;
-        float code = clamp_code(a, s->floors[i] + whole_part(s->v[i], &slope));
-
-        s->d[i] = (code - s->positions[i]) * s->steps[i];
+        s->h[i] = whole_part(s->v[i], &s->by_v[i]);
+        s->d[i] = (clamp_code(a, s->floors[i] + s->h[i]) - s->positions[i]) * s->steps[i];
     }
     multiply(a, s);
 }
@@ -160,25 +161,24 @@ static void step_down(const rounding *a, const state *s, int turn)
     bool is_driven = done >= o->warm_up;
     double fall = is_driven ? (done - o->warm_up) / (1.0 - o->warm_up) : 0.0;
     float beta = (float)(BETAS[1] + (BETAS[0] - BETAS[1]) * (1.0 - fall));
-    float share = (float)(2.0 / a->columns);
     float speed_scale = 1.0f / (1.0f - powf(0.9f, (float)turn + 1.0f));
     float spread_scale = 1.0f / (1.0f - powf(0.999f, (float)turn + 1.0f));
 
     for (int64_t i = 0; i < s->rows * a->size; i++) {
-        float by_v;
-        float h = whole_part(s->v[i], &by_v);
-        float code = s->floors[i] + h;
+        double nearest = s->nearest[i / a->size];
+        float share = nearest > 0.0 ? (float)(2.0 / nearest) : 0.0f;
+        float code = s->floors[i] + s->h[i];
         float by_h = clamp_code(a, code) == code ? s->slopes[i] * share * s->steps[i] : 0.0f;
         float slope;
 
         if (is_driven) {
-            by_h += slope_of_whole(h, o->lambda, beta);
+            by_h += slope_of_whole(s->h[i], o->lambda / (float)a->size, beta);
         }
-        slope = by_h * by_v;
+        slope = by_h * s->by_v[i];
         s->speed[i] = 0.9f * s->speed[i] + 0.1f * slope;
         s->spread[i] = 0.999f * s->spread[i] + 0.001f * slope * slope;
         s->v[i] -=
-            o->rate * s->speed[i] * speed_scale / (sqrtf(s->spread[i] * spread_scale) + 1e-8f);
+            o->rate * s->speed[i] * speed_scale / (sqrtf(s->spread[i] * spread_scale) + 1e-12f);
     }
 }
 
@@ -194,26 +194,30 @@ static void find_errors(const rounding *a, const state *s, double errors[ROWS])
     }
 }
 
-static void finish(const rounding *a, const state *s)
+static void measure_nearest(const rounding *a, state *s)
 {
-    int8_t *codes = a->r->codes + s->first * a->size;
-    double nearest[ROWS];
-    double learnt[ROWS];
+    const int8_t *codes = a->r->codes + s->first * a->size;
 
     for (int64_t i = 0; i < s->rows * a->size; i++) {
         s->d[i] = ((float)codes[i] - s->positions[i]) * s->steps[i];
     }
-    find_errors(a, s, nearest);
+    find_errors(a, s, s->nearest);
+}
+
+static void finish(const rounding *a, const state *s)
+{
+    int8_t *codes = a->r->codes + s->first * a->size;
+    double learnt[ROWS];
+
     for (int64_t i = 0; i < s->rows * a->size; i++) {
-        float slope;
-        bool is_up = whole_part(s->v[i], &slope) >= 0.5f;
+        bool is_up = whole_part(s->v[i], &s->by_v[i]) >= 0.5f;
 
         s->floors[i] = clamp_code(a, s->floors[i] + (is_up ? 1.0f : 0.0f));
         s->d[i] = (s->floors[i] - s->positions[i]) * s->steps[i];
     }
     find_errors(a, s, learnt);
     for (int64_t m = 0; m < s->rows; m++) {
-        for (int64_t i = m * a->size; learnt[m] < nearest[m] && i < (m + 1) * a->size; i++) {
+        for (int64_t i = m * a->size; learnt[m] < s->nearest[m] && i < (m + 1) * a->size; i++) {
             codes[i] = (int8_t)s->floors[i];
         }
     }
@@ -227,6 +231,7 @@ static void round_rows(void *context, int64_t begin, int64_t end, int worker)
         state s = open_rows(a, i * ROWS, worker);
 
         start(a, &s);
+        measure_nearest(a, &s);
         for (int turn = 0; turn < a->o->steps; turn++) {
             find_slopes(a, &s);
             step_down(a, &s, turn);
@@ -254,8 +259,7 @@ spry_status adaround_weight(weight_record *r, const float *dense, const gram *su
                   .o = options,
                   .kernel = gemm_f32_select(),
                   .size = size,
-                  .rows = rows,
-                  .columns = sums->columns > 0 ? (double)sums->columns : 1.0};
+                  .rows = rows};
     size_t bytes = (size_t)(size * size) * sizeof(float);
     arena memory;
     float *plain;

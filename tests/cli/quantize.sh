@@ -24,6 +24,25 @@ python3 -c 'import json,sys; s,n = (json.load(open(f))["after"]["top1"] for f in
 expect 0 quantize "$model" -o one.onnx -w 4 --no-bench --threads 1
 expect 0 quantize "$model" -o two.onnx -w 4 --no-bench --threads 2
 cmp one.onnx two.onnx || fail "threads change the result"
+expect 0 quantize "$model" -o seven.onnx -w 4 --no-bench --threads 7
+cmp one.onnx seven.onnx || fail "threads change the result"
+# And on every instruction set that is here.
+for isa in generic avx2 avx512; do
+    SPRY_ISA=$isa expect 0 quantize "$model" -o "$isa.onnx" -w 4 --no-bench
+    cmp one.onnx "$isa.onnx" || fail "$isa changes the result"
+done
+
+# Preparations, bias correction, mean inputs and learnt roundings keep the accuracy.
+samples=(--calibrate "npz:$glyphs/test.npz" --samples 64)
+for extra in "--prepare equalise" "--bias-correction" "--weighted" "-m adaround"; do
+    # shellcheck disable=SC2086
+    expect 0 quantize "$model" -o more.onnx --force -w 3 $extra --no-bench "${samples[@]}" \
+        "${data[@]}" --max-drop 5
+done
+expect 2 quantize "$model" -o no.onnx --prepare smooth
+contains err "equalise, repq"
+expect 2 quantize "$model" -o no.onnx --bias-correction
+contains err "--calibrate"
 
 # Weights and activations: runs in integers, the accuracy stays.
 expect 0 quantize "$model" -o w8a8.onnx -a 8 -c "npz:$glyphs/test.npz" --samples 64 --no-bench \
@@ -130,7 +149,7 @@ contains err "--output"
 expect 2 quantize "$model" -o w4.onnx
 contains err "--force"
 expect 2 quantize "$model" -o no.onnx --method best
-contains err "squant, nearest"
+contains err "squant, nearest, adaround"
 expect 2 quantize "$model" -o no.onnx --weight-bits 9
 expect 2 quantize "$model" -o no.onnx -a 8
 contains err "calibrate"

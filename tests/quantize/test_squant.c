@@ -378,6 +378,188 @@ static void flat_channels(void **state)
     free(s);
 }
 
+/* Mode E is rounding, as written in quantize/grid.h. */
+static void without_stages_all_is_nearest(void **state)
+{
+    spry_random r = spry_random_stream(31, 0);
+    sample *s = malloc(sizeof *s);
+
+    (void)state;
+    for (int c = 0; c < 100; c++) {
+        grid_codes limits;
+        int64_t size;
+
+        draw(&r, s);
+        limits = grid_codes_of(&s->grid);
+        size = s->t.inputs * s->t.taps;
+        round_sample(s, SQUANT_E, threads_single());
+        for (int64_t i = 0; i < s->t.outputs * size; i++) {
+            float x = grid_position(s->weights[i], s->steps[i / size], s->zeros[i / size]);
+
+            assert_int_equal(s->codes[i], (int)fminf(fmaxf(rintf(x), (float)limits.low),
+                                                     (float)limits.high));
+        }
+    }
+    free(s);
+}
+
+/* Reverses inputs and taps. */
+static void mirror(const sample *s, const float *from, float *to)
+{
+    int64_t size = s->t.inputs * s->t.taps;
+
+    for (int64_t i = 0; i < s->t.outputs * size; i++) {
+        to[i / size * size + (size - 1 - i % size)] = from[i];
+    }
+}
+
+static void order_and_sign_do_not_matter(void **state)
+{
+    spry_random r = spry_random_stream(37, 0);
+    sample *s = malloc(sizeof *s);
+    sample *other = malloc(sizeof *other);
+
+    (void)state;
+    for (int c = 0; c < 100; c++) {
+        int64_t size;
+
+        draw(&r, s);
+        size = s->t.inputs * s->t.taps;
+        s->grid.symmetric = true; /* an affine zero point may round the other way when mirrored */
+        round_sample(s, SQUANT_EKC, threads_single());
+        memcpy(other, s, sizeof *s);
+        other->t = tensor_of(other, s->t.outputs, s->t.inputs, s->t.taps);
+        mirror(s, s->weights, other->weights);
+        for (int64_t i = 0; i < s->t.outputs * size; i++) {
+            other->weights[i] = -other->weights[i];
+        }
+        round_sample(other, SQUANT_EKC, threads_single());
+        for (int64_t i = 0; i < s->t.outputs * size; i++) {
+            assert_int_equal(s->codes[i],
+                             -other->codes[i / size * size + (size - 1 - i % size)]);
+        }
+    }
+    free(other);
+    free(s);
+}
+
+/* ---- groups of inputs, blocks of outputs, mean inputs ---- */
+
+/* Errors of channel m times steps and means; *most is the largest weight of an error in it. */
+static double real_sum(const sample *s, int64_t m, int64_t blocks, double *most)
+{
+    double sum = 0.0;
+
+    *most = 0.0;
+    for (int64_t i = 0; i < s->t.inputs * s->t.taps; i++) {
+        int64_t input = i / s->t.taps;
+        int64_t place = m * blocks + input / s->t.column_block;
+        double weight = (double)s->steps[place];
+
+        weight *= s->t.means != NULL ? (double)s->t.means[input] : 1.0;
+        sum += weight * (double)((float)s->codes[m * s->t.inputs * s->t.taps + i] -
+                                 grid_position(s->weights[m * s->t.inputs * s->t.taps + i],
+                                               s->steps[place], s->zeros[place]));
+        *most = fmax(*most, fabs(weight));
+    }
+    return sum;
+}
+
+static void check_group_sums(const sample *s, int64_t m, int64_t blocks)
+{
+    for (int64_t b = 0; b < blocks && s->t.taps == 1; b++) {
+        int64_t end = (b + 1) * s->t.column_block;
+        double sum = 0.0;
+
+        for (int64_t i = b * s->t.column_block; i < end && i < s->t.inputs; i++) {
+            sum += (double)((float)s->codes[m * s->t.inputs + i] -
+                            grid_position(s->weights[m * s->t.inputs + i],
+                                          s->steps[m * blocks + b], s->zeros[m * blocks + b]));
+        }
+        assert_true(fabs(sum) <= 1.0 + 1e-6);
+    }
+}
+
+static void groups_cancel_in_real_numbers(void **state)
+{
+    spry_random r = spry_random_stream(41, 0);
+    sample *s = malloc(sizeof *s);
+    float means[64];
+    double before = 0.0;
+    double after = 0.0;
+
+    (void)state;
+    spry_random_fill_uniform(&r, means, 64, 0.1f, 2.0f);
+    for (int c = 0; c < 200; c++) {
+        int64_t blocks;
+
+        draw(&r, s);
+        s->t.column_block = 1 + (int64_t)spry_random_below(&r, (uint64_t)s->t.inputs);
+        s->grid.symmetric = true; /* nothing saturates */
+        blocks = (s->t.inputs + s->t.column_block - 1) / s->t.column_block;
+        for (int64_t i = 0; i < s->t.outputs * s->t.inputs * s->t.taps; i++) {
+            s->weights[i] *= 1.0f + (float)(i / s->t.taps % s->t.inputs / s->t.column_block);
+        }
+        s->t.means = c % 2 == 0 ? means : NULL;
+        for (int stage = 0; stage < 2; stage++) {
+            round_sample(s, stage == 0 ? SQUANT_E : SQUANT_EKC, threads_single());
+            for (int64_t m = 0; m < s->t.outputs; m++) {
+                double most;
+                double sum = real_sum(s, m, blocks, &most);
+
+                *(stage == 0 ? &before : &after) += fabs(sum) / most;
+                if (stage == 1) {
+                    check_group_sums(s, m, blocks);
+                }
+            }
+        }
+    }
+    assert_true(after < 0.25 * before);
+    free(s);
+}
+
+/* Blocks of rows and a map of columns give what rows and columns moved together give. */
+static void maps_are_orders(void **state)
+{
+    static const int32_t column_map[] = {1, 0, 1, 2, 0, 2, 1, 0, 2};
+    static const int order[] = {1, 4, 7, 0, 2, 6, 3, 5, 8};
+    static const int32_t row_map[] = {1, 0, 1, 0};
+    enum { OUTPUTS = 4, INPUTS = 9, TAPS = 4, ROW = INPUTS * TAPS };
+    spry_random r = spry_random_stream(43, 0);
+    sample *s = malloc(sizeof *s);
+    sample *moved = malloc(sizeof *moved);
+
+    (void)state;
+    s->grid = (grid_options){.bits = 3};
+    moved->grid = s->grid;
+    spry_random_fill_normal(&r, s->weights, (size_t)(OUTPUTS * ROW), 0.0f, 1.0f);
+    for (int m = 0; m < OUTPUTS; m++) {
+        for (int n = 0; n < INPUTS; n++) {
+            memcpy(moved->weights + m * ROW + n * TAPS, s->weights + m * ROW + order[n] * TAPS,
+                   TAPS * sizeof(float));
+        }
+    }
+    s->t = tensor_of(s, OUTPUTS, INPUTS, TAPS);
+    moved->t = tensor_of(moved, OUTPUTS, INPUTS, TAPS);
+    s->t.row_map = row_map;
+    s->t.column_map = column_map;
+    s->t.column_blocks = 3;
+    moved->t.row_map = row_map;
+    moved->t.column_block = 3;
+    round_sample(s, SQUANT_EKC, threads_single());
+    round_sample(moved, SQUANT_EKC, threads_single());
+    assert_memory_equal(s->steps, moved->steps, 6 * sizeof(float));
+    assert_memory_equal(s->zeros, moved->zeros, 6 * sizeof(int32_t));
+    for (int m = 0; m < OUTPUTS; m++) {
+        for (int n = 0; n < INPUTS; n++) {
+            assert_memory_equal(moved->codes + m * ROW + n * TAPS,
+                                s->codes + m * ROW + order[n] * TAPS, TAPS);
+        }
+    }
+    free(moved);
+    free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,6 +571,10 @@ int main(void)
         cmocka_unit_test(scale_and_threads_do_not_matter),
         cmocka_unit_test(codes_of_a_grid_stay),
         cmocka_unit_test(flat_channels),
+        cmocka_unit_test(without_stages_all_is_nearest),
+        cmocka_unit_test(order_and_sign_do_not_matter),
+        cmocka_unit_test(groups_cancel_in_real_numbers),
+        cmocka_unit_test(maps_are_orders),
     };
 
     return cmocka_run_group_tests_name("quantize/squant", tests, NULL, NULL);
