@@ -27,8 +27,8 @@ typedef struct rounding {
     const adaround_options *o;
     const gemm_f32_kernel *kernel;
     int64_t size, first, rows; /* of a row; outputs of the group */
-    float *packed; /* the Gram matrix */
-    float *rooms;  /* [workers][room] */
+    float *packed;             /* the Gram matrix */
+    float *rooms;              /* [workers][room] */
     int64_t room;
 } rounding;
 
@@ -37,8 +37,8 @@ typedef struct state {
     int64_t rows, first;       /* first output */
     float *v, *speed, *spread; /* Adam's moments of v */
     float *floors, *positions, *steps;
-    float *d;      /* W' - W */
-    float *slopes; /* of the error, by d */
+    float *d;        /* W' - W */
+    float *slopes;   /* of the error, by d */
     float *h, *by_v; /* h and its slope by v */
     float *packed;
     double nearest[ROWS]; /* error of the nearest codes */

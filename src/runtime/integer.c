@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "ops/twin.h"
 #include "runtime/chain.h"
 #include "runtime/fuse.h"
 #include "runtime/integer_match.h"
@@ -19,6 +20,8 @@ typedef struct match {
     int32_t bias; /* f32 or quantised constant, or GRAPH_NONE */
     int32_t ports[INTEGER_PORTS];
     chain_end end;
+    graph_attribute *attributes; /* instead of the node's; or NULL */
+    int32_t attribute_count;
     int32_t removed[8]; /* nodes after the first */
     int removed_count;
 } match;
@@ -259,6 +262,10 @@ static bool is_executable(const match *m)
     n.inputs = ports;
     n.input_count = INTEGER_PORTS;
     n.outputs = &result;
+    if (m->attributes != NULL) {
+        n.attributes = m->attributes;
+        n.attribute_count = m->attribute_count;
+    }
     return provider_find(&site) != NULL;
 }
 
@@ -287,6 +294,10 @@ static spry_status rewrite(match *m)
     n->op = &integer_op;
     n->inputs = ports;
     n->input_count = INTEGER_PORTS;
+    if (m->attributes != NULL) {
+        n->attributes = m->attributes;
+        n->attribute_count = m->attribute_count;
+    }
     if (m->end.is_clamped) {
         status = chain_set_clamp(g, m->node, &m->end, m->error);
     }
@@ -515,6 +526,86 @@ static bool match_dynamic(match *m)
     return m->type != NULL;
 }
 
+/* ---- twin operands, and heads ---- */
+
+/* Computed bytes with a step for each slice along the axis before the matrices: heads. */
+static bool read_heads(const graph *g, int32_t id, quantised *q)
+{
+    const graph_type *type = id != GRAPH_NONE ? &g->values[id].type : NULL;
+
+    return type != NULL && type->has_rank && type->rank > 2 && integer_read_quantised(g, id, q) &&
+           graph_constant(g, q->data) == NULL &&
+           (is_single_scale(g, q) || q->axis == type->rank - 3 || q->axis == -3);
+}
+
+/* The TwinQuantize that makes the value, or NULL. */
+static const graph_node *twin_of(const graph *g, int32_t id)
+{
+    int32_t producer = id != GRAPH_NONE ? g->values[id].producer : GRAPH_NONE;
+    const graph_node *n = producer != GRAPH_NONE ? &g->nodes[producer] : NULL;
+
+    return n != NULL && !n->removed && strcmp(n->domain, TWIN_DOMAIN) == 0 &&
+                   strcmp(n->type, TWIN_OP) == 0
+               ? n
+               : NULL;
+}
+
+/* Attributes of both nodes: those of the product lack those of the grid. */
+static spry_status join_attributes(match *m, const graph_node *twin)
+{
+    const graph_node *n = &m->g->nodes[m->node];
+    size_t count = (size_t)n->attribute_count + (size_t)twin->attribute_count;
+    graph_attribute *all = arena_array(m->g->memory, count + 1, sizeof *all);
+
+    if (all == NULL) {
+        return alloc_failed(m->error, count * sizeof *all);
+    }
+    if (n->attribute_count > 0) {
+        memcpy(all, n->attributes, (size_t)n->attribute_count * sizeof *all);
+    }
+    memcpy(all + n->attribute_count, twin->attributes, (size_t)twin->attribute_count * sizeof *all);
+    m->attributes = all;
+    m->attribute_count = (int32_t)count;
+    return SPRY_OK;
+}
+
+/* A product with a twin operand, or of heads with steps of their own; its result is f32. */
+static bool match_planes(match *m)
+{
+    const graph *g = m->g;
+    const graph_node *n = &g->nodes[m->node];
+    bool is_gemm = chain_is(n, "Gemm");
+    const graph_node *twin = twin_of(g, chain_input(n, 0));
+    int64_t axis = graph_attribute_int(n, "transB", 0) != 0 ? 0 : 1;
+
+    if ((!is_gemm && !chain_is(n, "MatMul")) || (is_gemm && !is_plain_gemm(n)) ||
+        (twin == NULL && !read_heads(g, chain_input(n, 0), &m->x)) ||
+        (!(twin != NULL && read_weights(g, chain_input(n, 1), axis, &m->w)) &&
+         !read_heads(g, chain_input(n, 1), &m->w))) {
+        return false;
+    }
+    if (twin != NULL) {
+        m->x = (quantised){.data = twin->inputs[0], .scale = GRAPH_NONE, .zero = GRAPH_NONE};
+    }
+    m->type = "QLinearMatMul";
+    m->bias = chain_input(n, 2);
+    set_ports(m);
+    m->ports[INTEGER_BIAS] = m->bias;
+    if (m->bias == GRAPH_NONE) {
+        follow_float_bias(m);
+    }
+    follow_clamp(m);
+    return m->type != NULL;
+}
+
+static spry_status rewrite_planes(match *m)
+{
+    const graph_node *twin = twin_of(m->g, chain_input(&m->g->nodes[m->node], 0));
+    spry_status status = twin != NULL ? join_attributes(m, twin) : SPRY_OK;
+
+    return status == SPRY_OK && is_executable(m) ? rewrite(m) : status;
+}
+
 /* ---- sums ---- */
 
 static bool match_sum(match *m)
@@ -555,15 +646,24 @@ spry_status integer_add_dequantize(integer_pass *p, int32_t like, const quantise
 
 /* ---- the pass ---- */
 
+static void begin(match *m, integer_pass *p, int32_t node)
+{
+    *m = (match){
+        .pass = p,
+        .g = p->g,
+        .error = p->error,
+        .node = node,
+        .bias = GRAPH_NONE,
+        .end = {.result = p->g->nodes[node].outputs[0], .lower = -INFINITY, .upper = INFINITY}};
+    for (int i = 0; i < INTEGER_PORTS; i++) {
+        m->ports[i] = GRAPH_NONE;
+    }
+}
+
 static spry_status rewrite_at(integer_pass *p, int32_t node)
 {
     graph *g = p->g;
-    match m = {.pass = p,
-               .g = g,
-               .error = p->error,
-               .node = node,
-               .bias = GRAPH_NONE,
-               .end = {.lower = -INFINITY, .upper = INFINITY}};
+    match m;
     const graph_node *n = &g->nodes[node];
     bool moved;
     spry_status status;
@@ -579,14 +679,17 @@ static spry_status rewrite_at(integer_pass *p, int32_t node)
     if (chain_is(n, "QuantizeLinear")) {
         return integer_bytes_at(p, node);
     }
-    for (int i = 0; i < INTEGER_PORTS; i++) {
-        m.ports[i] = GRAPH_NONE;
-    }
-    m.end.result = n->outputs[0];
+    begin(&m, p, node);
     if (match_dynamic(&m) || match_sum(&m)) {
         return is_executable(&m) ? rewrite(&m) : SPRY_OK;
     }
-    return rewrite_product(&m);
+    begin(&m, p, node);
+    status = rewrite_product(&m);
+    if (status != SPRY_OK || strcmp(g->nodes[node].domain, INTEGER_DOMAIN) == 0) {
+        return status;
+    }
+    begin(&m, p, node);
+    return match_planes(&m) ? rewrite_planes(&m) : SPRY_OK;
 }
 
 spry_status integer_graph(graph *g, const spry_session_options *options, spry_error *error)

@@ -14,6 +14,10 @@
  * computed; Softmax (with a factor before it) and LayerNormalization between them become
  * INTEGER_SOFTMAX and INTEGER_LAYER_NORM.
  *
+ * A product whose first operand comes from TwinQuantize (ops/twin.h) becomes a QLinearMatMul that
+ * reads the f32 numbers before it and has its attributes; one of heads with a step each becomes one
+ * whose scales are several. Results of both are f32.
+ *
  * MatMulInteger or ConvInteger [-> + integers per channel] -> Cast -> Mul by both scales, as
  * dynamic quantisation writes them (and static one, in operators of integers), become the same
  * nodes; a QuantizeLinear that follows is taken in where the scales are constant.
