@@ -20,6 +20,8 @@ IDLE_STEP_S = 0.002
 IDLE_STEPS = 2  # looks in a row at which no thread ran: the process is idle
 IDLE_LIMIT_S = 0.5
 LEAST_ROUNDS = 5  # turns that are taken however long they last
+QUIET_SPREAD = 0.05  # above this the machine was not quiet: measured again,
+AGAIN = 3  # at most so many times as long
 
 
 class PeerError(Exception):
@@ -129,6 +131,10 @@ class Comparison:
         """How many times faster left is: the median over pairs of right / left."""
         return statistics.median(r / l for l, r in zip(self.left, self.right))
 
+    def is_quiet(self):
+        """Whether the turns of both sides are alike."""
+        return max(spread(self.left), spread(self.right)) <= QUIET_SPREAD
+
 
 def spread(milliseconds):
     """Middle half of the turns as a share of their median: how quiet the machine was."""
@@ -153,15 +159,22 @@ def take_turn(peer, other, repeats):
 
 def compare(left, right, rounds, warm_up, seconds=math.inf):
     """Warms both up, then takes `rounds` turns on each side, alternately; after LEAST_ROUNDS no
-    more than fit into `seconds`."""
+    more than fit into `seconds`. Where they spread too much, up to AGAIN times as many."""
     for peer in (left, right):
         peer.run(warm_up)
     repeats = choose_repeats(left, right)
-    end = time.monotonic() + seconds
-    turns = []
-    while len(turns) < rounds and (len(turns) < LEAST_ROUNDS or time.monotonic() < end):
-        turns.append((take_turn(left, right, repeats), take_turn(right, left, repeats)))
-    return Comparison([turn[0] for turn in turns], [turn[1] for turn in turns])
+    start = time.monotonic()
+    turns = Comparison([], [])
+
+    def is_done(times):
+        taken = len(turns.left)
+        return taken >= times * rounds or (taken >= LEAST_ROUNDS and
+                                           time.monotonic() >= start + times * seconds)
+
+    while not is_done(AGAIN) and not (is_done(1) and turns.is_quiet()):
+        turns.left.append(take_turn(left, right, repeats))
+        turns.right.append(take_turn(right, left, repeats))
+    return turns
 
 
 def measure_alone(peer, rounds, warm_up):
