@@ -253,6 +253,50 @@ static void test_unknown_sizes(void **state)
     net_fini(&n);
 }
 
+/* ---- dropping out ---- */
+
+/* The backward pass drops what this very run dropped: y = x f means dx = seed f. */
+static void test_dropout(void **state)
+{
+    static const int64_t shape[] = {200};
+    static const bool yes = true;
+    double ratio = 0.25;
+    double x[200];
+    double seed[200];
+    tensor inputs[2] = {tensor_of(1, shape, x), tensor_of(1, shape, seed)};
+    spry_value *outputs[2] = {NULL};
+    int32_t made[2];
+    int kept = 0;
+    net n;
+
+    (void)state;
+    net_init(&n, 13);
+    (void)net_input(&n, "x", SPRY_DTYPE_F64, 1, shape);
+    (void)net_input(&n, "seed", SPRY_DTYPE_F64, 1, shape);
+    (void)net_constant(&n, "ratio", SPRY_DTYPE_F64, 0, NULL, &ratio);
+    (void)net_constant(&n, "training", SPRY_DTYPE_BOOL, 0, NULL, &yes);
+    (void)net_node(&n, "Dropout", "x ratio training", "y");
+    infer(&n);
+    assert_int_equal(differentiate(&n, "y", "seed", "x", &made[1], NULL), SPRY_OK);
+    made[0] = net_value(&n, "y");
+    set_outputs(&n, 2, made);
+    for (int i = 0; i < 200; i++) {
+        x[i] = 1.0 + i;
+        seed[i] = 3.0 - 0.125 * i;
+    }
+    gradient_check_execute(n.g, 1, inputs, outputs);
+    for (int i = 0; i < 200; i++) {
+        double factor = convert_get_f64(&outputs[0]->tensor, i) / x[i];
+
+        kept += factor != 0.0;
+        assert_true(fabs(convert_get_f64(&outputs[1]->tensor, i) - seed[i] * factor) < 1e-12);
+    }
+    assert_in_range(kept, 120, 180);
+    spry_value_destroy(outputs[0]);
+    spry_value_destroy(outputs[1]);
+    net_fini(&n);
+}
+
 /* ---- linear in the seed ---- */
 
 static void run_seeded(net *n, double *x, double *seed, double *to)
@@ -393,6 +437,7 @@ int main(void)
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_refuses_inputs_without_slope),
         cmocka_unit_test(test_unknown_sizes),
+        cmocka_unit_test(test_dropout),
         cmocka_unit_test(test_linear_in_the_seed),
         cmocka_unit_test(test_fisher),
     };

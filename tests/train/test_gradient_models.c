@@ -429,37 +429,37 @@ static void test_mlp(void **state)
 static void test_cnn(void **state)
 {
     (void)state;
-    check_model(small_path("small_cnn.onnx"), 4, 1e-8);
+    check_model(small_path("small_cnn.onnx"), 2, 1e-8);
 }
 
 static void test_depthwise(void **state)
 {
     (void)state;
-    check_model(small_path("small_depthwise.onnx"), 8, 1e-8);
+    check_model(small_path("small_depthwise.onnx"), 3, 1e-8);
 }
 
 static void test_decoder(void **state)
 {
     (void)state;
-    check_model(small_path("small_decoder.onnx"), 8, 1e-6);
+    check_model(small_path("small_decoder.onnx"), 3, 1e-6);
 }
 
 static void test_transformer(void **state)
 {
     (void)state;
-    check_model(small_path("small_vit.onnx"), 8, 1e-6);
+    check_model(small_path("small_vit.onnx"), 3, 1e-6);
 }
 
 static void test_bert(void **state)
 {
     (void)state;
-    check_model(small_path("small_bert.onnx"), 8, 1e-6);
+    check_model(small_path("small_bert.onnx"), 3, 1e-6);
 }
 
 static void test_real_transformer(void **state)
 {
     (void)state;
-    check_model(data_path("cifar10-vit/vit_d64_preln.onnx"), 2, 1e-6);
+    check_model(data_path("cifar10-vit/vit_d64_preln.onnx"), 1, 1e-6);
 }
 
 static void test_real_convolutions(void **state)
