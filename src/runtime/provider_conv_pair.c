@@ -16,8 +16,17 @@
 
 enum {
     STRIP_BYTES = 3 << 17, /* of the image in between */
-    PIECES_PER_WORKER = 2
+    PIECES_PER_WORKER = 4
 };
+
+/* The strip in a worker's memory: rows [first, end) of the image in between. A worker's pieces are
+ * neighbours, so that it goes on with the rows that it has. */
+typedef struct strip {
+    _Alignas(64) float *rows;
+    void *workspace; /* of the first convolution */
+    int64_t image;
+    int64_t first, end;
+} strip;
 
 typedef struct pair_state {
     spry_allocator allocator;
@@ -157,7 +166,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     s->first_packed = alloc_bytes(&s->allocator, (size_t)s->first.packed_bytes);
     s->second_packed = alloc_bytes(&s->allocator, (size_t)s->second.packed_bytes);
     if (s->first_packed == NULL || s->second_packed == NULL ||
-        !checked_mul((size_t)s->worker_bytes, (size_t)workers, &workspace)) {
+        !checked_mul((size_t)s->worker_bytes + sizeof(strip), (size_t)workers, &workspace)) {
         destroy(s);
         return alloc_failed(error, (size_t)s->first.packed_bytes);
     }
@@ -186,15 +195,8 @@ typedef struct pair_run {
     const float *x;
     const float *residual;
     float *y;
-    char *workspace;
+    strip *strips; /* [workers] */
 } pair_run;
-
-/* The strip in a worker's memory: rows [first, end) of the image in between. */
-typedef struct strip {
-    float *rows;
-    void *workspace; /* of the first convolution */
-    int64_t first, end;
-} strip;
 
 /* Makes the strip rows [first, end), keeping those that it has. */
 static void fill_strip(const pair_run *r, const float *image, strip *t, int64_t first, int64_t end)
@@ -255,23 +257,25 @@ static void run_pieces(void *context, int64_t begin, int64_t end, int worker)
     const pair_state *s = r->s;
     const conv_f32_shape *shape = &s->second.problem.shape;
     int64_t image_pieces = provider_pieces(shape->out_h, s->piece_rows);
-    float *room = (float *)(void *)(r->workspace + worker * s->worker_bytes);
+    strip *t = &r->strips[worker];
 
     for (int64_t piece = begin; piece < end; piece++) {
         int64_t image = piece / image_pieces;
         int64_t row = piece % image_pieces * s->piece_rows;
         int64_t last = provider_least(row + s->piece_rows, shape->out_h);
         const float *x = r->x + image * shape->in_h * shape->in_w * s->first.problem.shape.channels;
-        strip t = {.rows = room, .workspace = room + s->strip_floats};
 
+        if (t->image != image) {
+            *t = (strip){.rows = t->rows, .workspace = t->workspace, .image = image};
+        }
         for (; row < last; row += s->strip) {
             int64_t rows = provider_least(s->strip, last - row);
             int64_t top = row * shape->stride_h - shape->pad_h;
             int64_t first = provider_least(top > 0 ? top : 0, shape->in_h);
             int64_t until = provider_least(top + rows_between(shape, rows), shape->in_h);
 
-            fill_strip(r, x, &t, first, until > first ? until : first);
-            use_strip(r, &t, image, row, rows);
+            fill_strip(r, x, t, first, until > first ? until : first);
+            use_strip(r, t, image, row, rows);
         }
     }
 }
@@ -284,7 +288,8 @@ static spry_status run(void *state, op_call *call, void *workspace)
     pair_run r = {.s = s,
                   .x = op_call_input(call, 0)->data,
                   .residual = provider_residual(call),
-                  .workspace = workspace};
+                  .strips = workspace};
+    char *room = (char *)(r.strips + threads_count(call->team));
     tensor *y;
     spry_status status = op_call_output(call, 0, SPRY_DTYPE_F32, 4, shape, &y);
 
@@ -292,6 +297,11 @@ static spry_status run(void *state, op_call *call, void *workspace)
         return status;
     }
     r.y = y->data;
+    for (int i = 0; i < threads_count(call->team); i++, room += s->worker_bytes) {
+        float *rows = (float *)(void *)room;
+
+        r.strips[i] = (strip){.rows = rows, .workspace = rows + s->strip_floats, .image = -1};
+    }
     threads_for(call->team, p->batch * provider_pieces(p->shape.out_h, s->piece_rows), 1,
                 run_pieces, &r);
     return SPRY_OK;
