@@ -56,7 +56,8 @@ SPRY_API int32_t spry_comparison_rows(spry_comparison *comparison, const spry_di
 
 /* A model like `source`, which must outlive it, whose intermediate results that `other` computes
  * too, under the same names, are outputs behind its own. A value that QuantizeLinear and
- * DequantizeLinear round is given after the rounding, under its own name. Fails with SPRY_LIMIT (memory). */
+ * DequantizeLinear round is given after the rounding, under its own name. Fails with SPRY_LIMIT
+ * (memory). */
 SPRY_API SPRY_MUST_USE spry_status spry_model_expose(const spry_model *source,
                                                      const spry_model *other, spry_model **exposed,
                                                      spry_error *error);
