@@ -57,10 +57,33 @@ row "time per picture" "$(round 2 "$median") ms" "the median of $(number "$speed
 row "memory" "$(round 1 "$(number "$speed" peak_rss_mb)") MB" "the whole program at its largest"
 row "processor" "$(text "$speed" isa)" "the instruction set that was chosen"
 echo
+echo "The same network with weights of fewer bits; with 8, activations are integers too:"
+echo
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+printf '  %-8s %10s %16s %18s\n' bits file "read correctly" "time per picture"
+for bits in 8 4 3; do
+    integers=""
+    [ $bits -ne 8 ] || integers="--activation-bits 8 --calibrate npz:$folder/test.npz --samples 64"
+    # shellcheck disable=SC2086
+    report=$($spry quantize $model -o "$scratch/w$bits.onnx" --weight-bits $bits $integers \
+        --data npz:$folder/test.npz --preprocess unit --threads 1 --quiet --json 2>/dev/null) || true
+    after=$(printf '%s' "$report" | tr -d ' \n' | sed 's/.*"after"://')
+    [ $bits -ne 8 ] || before=$(printf '%s' "$report" | tr -d ' \n' | sed 's/.*"before"://')
+    [ $bits -ne 8 ] || printf '  %-8s %6s KiB %14s %% %15s ms\n' "f32" \
+        "$(($(number "$before" bytes) / 1024))" \
+        "$(round 2 "$(awk -v a="$(number "$before" top1)" 'BEGIN { print 100 * a }')")" \
+        "$(round 3 "$(number "$before" median_ms)")"
+    printf '  %-8s %6s KiB %14s %% %15s ms\n' "$bits" "$(($(number "$after" bytes) / 1024))" \
+        "$(round 2 "$(awk -v a="$(number "$after" top1)" 'BEGIN { print 100 * a }')")" \
+        "$(round 3 "$(number "$after" median_ms)")"
+done
+echo
 echo "Now your own model:"
 echo
 echo "  $spry inspect MODEL.onnx         what is inside, and what is unsupported"
 echo "  $spry run MODEL.onnx             run it once, on random inputs without -i FILE"
 echo "  $spry bench MODEL.onnx           how fast, and where the time goes"
+echo "  $spry quantize MODEL.onnx -o SMALL.onnx   smaller and faster, and what it costs"
 echo
 echo "docs/guide/first-steps.md goes on from here."

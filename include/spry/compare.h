@@ -9,6 +9,8 @@
 #ifndef SPRY_COMPARE_H
 #define SPRY_COMPARE_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "spry/model.h"
@@ -53,10 +55,20 @@ SPRY_API SPRY_MUST_USE spry_status spry_comparison_add(spry_comparison *comparis
 SPRY_API int32_t spry_comparison_rows(spry_comparison *comparison, const spry_difference **rows);
 
 /* A model like `source`, which must outlive it, whose intermediate results that `other` computes
- * too, under the same names, are outputs behind its own. Fails with SPRY_LIMIT (memory). */
+ * too, under the same names, are outputs behind its own. A value that QuantizeLinear and
+ * DequantizeLinear round is given after the rounding, under its own name. Fails with SPRY_LIMIT
+ * (memory). */
 SPRY_API SPRY_MUST_USE spry_status spry_model_expose(const spry_model *source,
                                                      const spry_model *other, spry_model **exposed,
                                                      spry_error *error);
+
+/* Does the model compute with quantized numbers? */
+SPRY_API bool spry_model_is_quantized(const spry_model *m);
+
+/* The label of the operator with weights that value `name`, or what a quantizer has made of it,
+ * comes from, along first inputs, into `label`; NULL when there is none. */
+SPRY_API const char *spry_model_find_layer(const spry_model *m, const char *name, char *label,
+                                           size_t size);
 
 #ifdef __cplusplus
 }

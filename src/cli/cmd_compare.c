@@ -67,6 +67,7 @@ typedef struct compare_state {
     spry_comparison *comparison;
     int32_t result_count; /* the first outputs are the models' own */
     int64_t runs;
+    bool is_turned; /* A is the reference: B is the quantized one */
     arena memory;
 } compare_state;
 
@@ -157,6 +158,8 @@ static spry_status open_all(compare_state *c, spry_error *error)
     c->s.model = NULL;
     c->result_count = spry_model_output_count(c->a.model);
     status = open_reference(c, error);
+    c->is_turned = status == SPRY_OK && c->b.model != NULL && spry_model_is_quantized(c->b.model) &&
+                   !spry_model_is_quantized(c->a.model);
     if (status == SPRY_OK && cli_given(c->call, "layers")) {
         status = expose_layers(c, error);
     }
@@ -335,7 +338,8 @@ static spry_status compare_output(compare_state *c, int32_t index, spry_error *e
         theirs = find_output(c, index, port.name);
     }
     if (status == SPRY_OK && mine != NULL && theirs != NULL) {
-        status = spry_comparison_add(c->comparison, port.name, theirs, mine, error);
+        status = c->is_turned ? spry_comparison_add(c->comparison, port.name, mine, theirs, error)
+                              : spry_comparison_add(c->comparison, port.name, theirs, mine, error);
         if (index >= c->result_count && (status == SPRY_USAGE || status == SPRY_UNSUPPORTED)) {
             output_detail(c->call, "%s is not compared: shapes or types differ", port.name);
             status = SPRY_OK;
@@ -492,6 +496,7 @@ static spry_status report(compare_state *c, spry_error *error)
                                .memory = &c->memory,
                                .path = c->s.path,
                                .options = &c->s.options,
+                               .layers = c->a.source,
                                .runs = c->runs};
 
     if (results == 0) {
@@ -549,7 +554,10 @@ const cli_command cmd_compare = {
         "B is a model, a folder of .npy files as spry run -o writes them, or an archive with "
         "outputs as NAME or out__NAME and, if it has them, inputs as in__NAME.\n\n"
         "With --layers all results in between that have the same name in both models are compared "
-        "in the order of their computation. Being asked for, they are not fused away.",
+        "in the order of their computation, then those at which precision falls, worst first, with "
+        "the operator to look at. Values that are quantized are compared after their rounding. "
+        "Being asked for, results are not fused away.\n\n"
+        "Where B is quantized and A is not, A is the reference.",
     .options = options,
     .run = run,
 };

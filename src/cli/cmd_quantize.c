@@ -47,6 +47,7 @@ static spry_status compare_sides(quantize_state *q, spry_error *error)
 static spry_status tell(quantize_state *q, spry_error *error)
 {
     const char *path = cli_text(q->call, "report");
+    const char *page = cli_text(q->call, "html");
     spry_status status = SPRY_OK;
 
     q->result.facts = q->facts;
@@ -54,6 +55,9 @@ static spry_status tell(quantize_state *q, spry_error *error)
     q->result.sensitivity = q->sensitivity;
     if (path != NULL) {
         status = quantize_report_file(q->call, &q->result, path, error);
+    }
+    if (status == SPRY_OK && page != NULL) {
+        status = quantize_report_html(&q->result, page, error);
     }
     if (status == SPRY_OK) {
         status = cli_given(q->call, "json") ? quantize_report_json(q->call, &q->result, error)

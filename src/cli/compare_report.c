@@ -10,15 +10,28 @@
 
 enum { MOST_SUSPECTS = 10 };
 
-static int compare_suspicion(const void *a, const void *b)
+/* Noise as part of signal and noise. */
+static double noise_part(double sqnr_db)
 {
-    const spry_difference *x = *(const spry_difference *const *)a;
-    const spry_difference *y = *(const spry_difference *const *)b;
-
-    return (x->suspicion < y->suspicion) - (x->suspicion > y->suspicion);
+    return 1.0 / (1.0 + pow(10.0, sqnr_db / 10.0));
 }
 
-/* The rows after which signal-to-noise falls most, worst first; returns how many. */
+/* By how much that part grows where precision falls: the first decibels below equality are many,
+ * and mean little. */
+static double noise_added(const spry_difference *d)
+{
+    return d->suspicion > 0 ? noise_part(d->sqnr_db) - noise_part(d->sqnr_db + d->suspicion) : 0.0;
+}
+
+static int compare_noise(const void *a, const void *b)
+{
+    double x = noise_added(*(const spry_difference *const *)a);
+    double y = noise_added(*(const spry_difference *const *)b);
+
+    return (x < y) - (x > y);
+}
+
+/* The rows at which signal-to-noise falls, those that add most noise first; returns how many. */
 static int find_suspects(arena *memory, const spry_difference *rows, int32_t count,
                          const spry_difference **suspects)
 {
@@ -31,7 +44,7 @@ static int find_suspects(arena *memory, const spry_difference *rows, int32_t cou
     for (int32_t i = 0; i < count; i++) {
         all[i] = &rows[i];
     }
-    qsort(all, (size_t)count, sizeof *all, compare_suspicion);
+    qsort(all, (size_t)count, sizeof *all, compare_noise);
     while (found < count && found < MOST_SUSPECTS && all[found]->suspicion > 0) {
         suspects[found] = all[found];
         found++;
@@ -74,6 +87,20 @@ static spry_status print_table(const compare_told *c, const char *title,
     return status;
 }
 
+/* What to do about the worst. */
+static void hint(const compare_told *c, const spry_difference *const *suspects, int found)
+{
+    char label[512];
+
+    if (found > 0 &&
+        spry_model_find_layer(c->layers, suspects[0]->name, label, sizeof label) != NULL) {
+        output_note(c->call,
+                    "look at %s first; spry quantize --bits NODE=8 or --exclude NODE keeps it more "
+                    "precise",
+                    label);
+    }
+}
+
 spry_status compare_print_text(const compare_told *c, const spry_difference *rows, int32_t count,
                                spry_error *error)
 {
@@ -91,6 +118,7 @@ spry_status compare_print_text(const compare_told *c, const spry_difference *row
         int found = find_suspects(c->memory, rows, count, suspects);
         (void)fputc('\n', c->call->out);
         status = print_table(c, "where precision falls", suspects, found, error);
+        hint(c, suspects, found);
     }
     return status;
 }
@@ -124,6 +152,7 @@ spry_status compare_print_json(const compare_told *c, const spry_difference *row
                                   .is_seeded = true,
                                   .seed = c->options->seed};
     const spry_difference *suspects[MOST_SUSPECTS];
+    char label[512];
     output_document document;
 
     output_begin(&document, c->call);
@@ -147,6 +176,10 @@ spry_status compare_print_json(const compare_told *c, const spry_difference *row
             json_write_string(json, NULL, suspects[i]->name);
         }
         json_write_end(json);
+        if (found > 0 &&
+            spry_model_find_layer(c->layers, suspects[0]->name, label, sizeof label) != NULL) {
+            json_write_string(json, "look_at", label);
+        }
     }
     spry_status status = output_write_record(json, &record, error);
     if (status != SPRY_OK) {

@@ -12,6 +12,7 @@ typedef struct compare_told {
     arena *memory;
     const char *path; /* of the first model */
     const spry_session_options *options;
+    const spry_model *layers; /* A, with --layers */
     int64_t runs;
 } compare_told;
 

@@ -204,6 +204,10 @@ const cli_option quantize_option_table[] = {
      .help = "exit with 1 when top-1 on --data falls by more percentage points"},
     {.name = "no-bench", .kind = CLI_FLAG, .help = "do not measure latency before and after"},
     {.name = "report", .kind = CLI_PATH, .value = "FILE", .help = "write the report as JSON"},
+    {.name = "html",
+     .kind = CLI_PATH,
+     .value = "FILE",
+     .help = "write the report as one page that opens without a network"},
     {.name = "force", .kind = CLI_FLAG, .help = "replace existing files"},
     {.name = "threads",
      .letter = 't',
@@ -412,7 +416,7 @@ static spry_status check_combination(const cli_call *call, spry_error *error)
 
 spry_status quantize_check_usage(const quantize_state *q, spry_error *error)
 {
-    static const char *const files[] = {"output", "report", "save-recipe"};
+    static const char *const files[] = {"output", "report", "html", "save-recipe"};
     const cli_call *call = q->call;
     spry_status status;
 

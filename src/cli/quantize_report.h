@@ -33,7 +33,10 @@ SPRY_MUST_USE spry_status quantize_report_text(const cli_call *call, const quant
                                                spry_error *error);
 SPRY_MUST_USE spry_status quantize_report_json(const cli_call *call, const quantize_result *r,
                                                spry_error *error);
-/* The same document into a file. */
+/* The same as a page. Fails with SPRY_IO, SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status quantize_report_html(const quantize_result *r, const char *path,
+                                               spry_error *error);
+/* The JSON document into a file. */
 SPRY_MUST_USE spry_status quantize_report_file(const cli_call *call, const quantize_result *r,
                                                const char *path, spry_error *error);
 

@@ -3,6 +3,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -177,13 +179,78 @@ static void test_memory_runs_out(void **state)
     proto_fini(&file);
 }
 
+/* Is there an output of that name behind the first? */
+static bool is_exposed(const spry_model *source, const spry_model *other, const char *name)
+{
+    spry_model *exposed = NULL;
+    bool found = false;
+
+    assert_int_equal(spry_model_expose(source, other, &exposed, NULL), SPRY_OK);
+    for (int32_t i = 1; i < spry_model_output_count(exposed); i++) {
+        spry_port port;
+
+        assert_int_equal(spry_model_output(exposed, i, &port, NULL), SPRY_OK);
+        found = found || strcmp(port.name, name) == 0;
+    }
+    spry_model_destroy(exposed);
+    return found;
+}
+
+/* x -> Relu -> middle -> Neg -> y; or rounded on the way, under the names of two quantizers. */
+static spry_model *parse_line(int kind)
+{
+    static const char *const before[] = {"middle", "middle", "other"};
+    static const char *const after[] = {"middle", "middle_dequantized",
+                                        "middle_DequantizeLinear_Output"};
+    const int64_t shape[] = {2, 2};
+    const float step = 0.5f;
+    const uint8_t zero = 3;
+    char names[64];
+    proto body = {0};
+    proto file = {0};
+    spry_model *m = NULL;
+
+    proto_node(&body, 1, "Relu", "x", before[kind]);
+    if (kind > 0) {
+        (void)snprintf(names, sizeof names, "%s step zero", before[kind]);
+        proto_node(&body, 1, "QuantizeLinear", names, "codes");
+        proto_node(&body, 1, "DequantizeLinear", "codes step zero", after[kind]);
+        proto_tensor(&body, 5, "step", SPRY_DTYPE_F32, 0, NULL, &step, sizeof step);
+        proto_tensor(&body, 5, "zero", SPRY_DTYPE_U8, 0, NULL, &zero, sizeof zero);
+    }
+    proto_node(&body, 1, "Neg", after[kind], "y");
+    proto_value_info(&body, 11, "x", SPRY_DTYPE_F32, 2, shape);
+    proto_value_info(&body, 12, "y", SPRY_DTYPE_F32, 2, shape);
+    proto_model(&file, 8, 13, &body);
+    assert_int_equal(spry_model_parse(NULL, file.data, file.size, NULL, &m, NULL), SPRY_OK);
+    proto_fini(&file);
+    return m;
+}
+
+static void test_rounded_names(void **state)
+{
+    spry_model *plain = parse_line(0);
+
+    (void)state;
+    assert_false(spry_model_is_quantized(plain));
+    for (int kind = 1; kind < 3; kind++) {
+        spry_model *rounded = parse_line(kind);
+
+        assert_true(spry_model_is_quantized(rounded));
+        assert_true(is_exposed(plain, rounded, "middle"));
+        assert_true(is_exposed(rounded, plain, "middle"));
+        assert_false(is_exposed(plain, rounded, "other"));
+        spry_model_destroy(rounded);
+    }
+    spry_model_destroy(plain);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_known_differences),
-        cmocka_unit_test(test_odd_elements),
-        cmocka_unit_test(test_runs_add_up),
-        cmocka_unit_test(test_memory_runs_out),
+        cmocka_unit_test(test_known_differences), cmocka_unit_test(test_odd_elements),
+        cmocka_unit_test(test_runs_add_up),       cmocka_unit_test(test_memory_runs_out),
+        cmocka_unit_test(test_rounded_names),
     };
 
     return cmocka_run_group_tests_name("compare", tests, NULL, NULL);
