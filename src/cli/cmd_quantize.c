@@ -1,6 +1,9 @@
 /* spry quantize: a smaller, faster model, and what it costs. */
+#include <string.h>
+
 #include "base/clock.h"
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "cli/quantize_command.h"
 
@@ -52,6 +55,10 @@ static spry_status run(const cli_call *call, spry_error *error)
     status = quantize_check_usage(&q, error);
     if (status == SPRY_OK) {
         status = quantize_read_options(&q, error);
+    }
+    if (status == SPRY_OK && strcmp(q.options.method, "ptq-sl") == 0 &&
+        q.options.calibration == NULL) {
+        output_warn(call, "without --calibrate steps follow from ranges alone, not from outputs");
     }
     if (status == SPRY_OK) {
         status = make(&q, error);

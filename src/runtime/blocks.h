@@ -4,9 +4,10 @@
  *     DequantizeLinear (bytes of one scale) ---------------------------------> Conv | MatMul | Gemm
  *     DequantizeLinear (constant codes, block_size) [-> Reshape] [-> Gather] -^
  *
- * becomes one node of the same name in the domain BLOCKS_DOMAIN, whose ports are below; attributes of
- * the operator stay. Reshape makes weights of convolutions of a matrix [outputs][inputs x taps]; Gather
- * puts reordered input channels back. A provider executes such nodes; they exist in plans alone. */
+ * becomes one node of the same name in the domain BLOCKS_DOMAIN, whose ports are below; attributes
+ * of the operator stay. Reshape makes weights of convolutions of a matrix [outputs][inputs x taps];
+ * Gather puts reordered input channels back. A provider executes such nodes; they exist in plans
+ * alone. */
 #ifndef RUNTIME_BLOCKS_H
 #define RUNTIME_BLOCKS_H
 

@@ -28,12 +28,15 @@ import inputs
 import interleave
 
 FORMATS = ("qdq", "qoperator", "matmulnbits")
+BLOCKED = "ptq-sl"  # has blocks and orders of its own
+SAMPLED = ("gptq", BLOCKED)  # methods that look at samples
 METHODS = ("nearest", "squant", "hqq", "gptq")
 WIDTHS = (8, 4, 3, 2)
 GROUP = 32
 BATCH = 16
 MOST_BYTES = 100e6  # of a model: the others would take minutes
 NOISE_SHARE = 0.2
+BLOCKED_SHARE = 0.5  # ONNX Runtime computes blocked weights in f32 whichever way it runs the file
 CLASS_SHARE = 0.99
 TIME_LIMIT_S = 600
 
@@ -42,6 +45,8 @@ def variants(methods, formats):
     """(format, method, weight bits, activation bits, group, extra options) of all files."""
     for form in formats:
         for method in methods:
+            if method == BLOCKED:
+                continue
             for bits in WIDTHS:
                 if form != "qoperator":
                     yield form, method, bits, 0, 0, ()
@@ -51,6 +56,11 @@ def variants(methods, formats):
         if form != "qoperator":
             yield form, "nearest", 4, 0, GROUP, ("--symmetric",)
             yield form, "nearest", 8, 0, 0, ("--symmetric",)
+        if form == "qdq" and BLOCKED in methods:
+            for order in ("off", "search"):
+                for bits, activations in ((4, 0), (8, 8), (4, 8)):
+                    yield (form, BLOCKED, bits, activations, 0,
+                           ("--block-size", "8x8", "--reorder", order))
 
 
 def known_names(spry, model, option):
@@ -58,7 +68,7 @@ def known_names(spry, model, option):
     done = subprocess.run([spry, "quantize", model, "-o", "missing.onnx", option, "?"],
                           capture_output=True, text=True)
     words = done.stderr.replace(",", " ").replace("\n", " ").split()
-    return [word for word in words if word.isalnum()]
+    return [word for word in words if word.replace("-", "").isalnum()]
 
 
 def quantize(arguments, model, made, variant, samples):
@@ -67,7 +77,7 @@ def quantize(arguments, model, made, variant, samples):
     command = [arguments.spry, "quantize", "-q", model, "-o", made, "--format", form,
                "--method", method, "--weight-bits", str(bits), "--group", str(group),
                "--activation-bits", str(activations), "--no-bench", "--force", *extra]
-    if activations or method == "gptq":
+    if activations or method in SAMPLED:
         command += ["--calibrate", f"npz:{samples}", "--preprocess", "raw"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT_S)
     if done.returncode not in (0, 1):
@@ -85,7 +95,7 @@ def distance(expected, actual):
     return float(np.sqrt(total / max(count, 1)))
 
 
-def judge_activations(references, actual, original):
+def judge_activations(references, actual, original, most):
     """(agrees, words) for a file that runs in integers."""
     best = (False, "")
     for expected in references:
@@ -93,14 +103,14 @@ def judge_activations(references, actual, original):
         share = distance(expected, actual) / max(cost, 1e-9)
         same = min(ort_agreement.same_class_share(array, actual[name], 1e-4 * np.ptp(array))
                    for name, array in expected.items())
-        verdict = (share <= NOISE_SHARE and same >= CLASS_SHARE,
+        verdict = (share <= most and same >= CLASS_SHARE,
                    f"{100 * share:.2f} % of the cost, class {100 * same:.1f} %")
         if not best[1] or (verdict[0] and not best[0]):
             best = verdict
     return best
 
 
-def check_file(arguments, made, options, original, activations):
+def check_file(arguments, made, options, original, activations, most):
     """(agrees, words) of one quantized file."""
     ways = ("disabled", "all")
     directory = tempfile.mkdtemp(dir=os.path.dirname(made))
@@ -115,7 +125,7 @@ def check_file(arguments, made, options, original, activations):
     except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
         return False, str(error)[:120]
     if activations:
-        return judge_activations(references, actual, original)
+        return judge_activations(references, actual, original, most)
     return ort_agreement.judge_float(references[0], actual)
 
 
@@ -150,12 +160,13 @@ def check_model(arguments, model, forms, methods):
             form, method, bits, activations, group, extra = variant
             words = f"{form} {method} w{bits}a{activations} g{group} {' '.join(extra)}".strip()
             if (arguments.only and arguments.only not in words) or \
-                    (not fed and (activations or method == "gptq")):
+                    (not fed and (activations or method in SAMPLED)):
                 continue
             made = os.path.join(directory, "made.onnx")
             try:
                 quantize(arguments, model, made, variant, samples)
-                agrees, told = check_file(arguments, made, options, original, activations)
+                agrees, told = check_file(arguments, made, options, original, activations,
+                                          BLOCKED_SHARE if method == BLOCKED else NOISE_SHARE)
             except RuntimeError as error:
                 agrees, told = False, str(error)[:120]
             if not agrees:
@@ -198,7 +209,7 @@ def main():
     known = {option: known_names(arguments.spry, models[0], option) if models else []
              for option in ("--format", "--method")}
     forms = [form for form in FORMATS if form in known["--format"]]
-    methods = [method for method in METHODS if method in known["--method"]]
+    methods = [method for method in (*METHODS, BLOCKED) if method in known["--method"]]
     rows = []
     for model in models:
         rows += check_model(arguments, model, forms, methods)

@@ -1,4 +1,5 @@
-/* Weights in blocks, in integers: the same results as operators as written, and a kernel for them. */
+/* Weights in blocks, in integers: the same results as operators as written, and a kernel for
+ * them. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
