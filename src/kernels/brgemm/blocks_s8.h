@@ -1,7 +1,7 @@
 /* Products of bytes with weights whose scale changes along k too:
  *
- *     C[row][column] = bias[column] + sum over blocks h of
- *                      factor[h][column] * (offset[h][column] + sum over k in h of A[row][k] * B[k][column])
+ *     sum[h]         = offset[h][column] + sum over k in block h of A[row][k] * B[k][column]
+ *     C[row][column] = bias[column] + sum over blocks h of factor[h][column] * sum[h]
  *
  * The inner sums are exact, in i32; each is scaled, rounded, and added in the order of the blocks,
  * by a product and a sum of their own: the same bits on every instruction set.
