@@ -7,10 +7,10 @@ build_preset = $(or $(PRESET),release)
 export CTEST_OUTPUT_ON_FAILURE = 1
 
 .DEFAULT_GOAL := build
-.PHONY: help setup build product demo test test-quick bench lint format fuzz docs install clean
+.PHONY: help setup build product demo test test-quick test-aarch64 bench lint format fuzz docs install clean
 
 help: ## print this list
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
 
 setup: ## install what is missing (Debian; root or sudo)
 	@tools/setup.sh
@@ -33,6 +33,10 @@ test: ## every test: release, then address and thread sanitizers (PRESET=... for
 test-quick: ## the release tests only
 	@tools/setup.sh build
 	@tools/test.sh $(JOBS) release
+
+test-aarch64: ## build for 64-bit Arm and test the kernels under emulation
+	@tools/setup.sh build aarch64
+	@tools/test.sh $(JOBS) aarch64
 
 bench: ## measure all that is promised about speed (QUICK=1, ROWS="f32 gemm", MARKDOWN=FILE)
 	@tools/bench.sh $(JOBS) $(if $(QUICK),--quick) $(if $(MARKDOWN),--markdown $(MARKDOWN)) $(ROWS)

@@ -11,7 +11,8 @@ set(SPRY_ISA_TABLE
     "avx512vnni|x86_64|${spry_avx512} -mavx512vnni"
     "avx512bf16|x86_64|${spry_avx512} -mavx512bf16"
     "amx|x86_64|${spry_avx512} -mamx-tile -mamx-int8 -mamx-bf16"
-    "neon|aarch64|")
+    "neon|aarch64|"
+    "neondot|aarch64|-march=armv8.2-a+dotprod")
 
 # SPRY_ISA_DEFINITIONS: SPRY_HAVE_<ISA>=1 for each row that this target and compiler can build.
 # Kernel tables and their headers name a variant only under its definition.

@@ -35,7 +35,7 @@ typedef struct spry_quantize_assignment {
                             '?' for one; NULL: any */
     const char *type; /* operator, for example "Gemm"; NULL: any */
     int weight_bits;  /* 2 to 8; 0: the operator stays f32; SPRY_QUANTIZE_AS_ASKED: not said */
-    int activation_bits; /* 8; 0: it reads f32; SPRY_QUANTIZE_AS_ASKED: not said */
+    int activation_bits; /* 2 to 8; 0: it reads f32; SPRY_QUANTIZE_AS_ASKED: not said */
 } spry_quantize_assignment;
 
 typedef struct spry_quantize_options {
@@ -45,7 +45,7 @@ typedef struct spry_quantize_options {
     bool symmetric;             /* weights: zero point 0 */
     const char *stages;         /* of squant: "e", "ek", "ec" or "ekc" */
     const char *format;         /* name of a format, see spry_quantize_format_at */
-    int activation_bits;        /* 0: activations stay f32; else 8 */
+    int activation_bits;        /* 0: activations stay f32; else 2 to 8 */
     const char *const *exclude; /* nodes that stay f32: as assignment.node */
     int32_t exclude_count;
     spry_dataset *calibration; /* samples that activations are measured on; with activation_bits */
@@ -61,8 +61,19 @@ typedef struct spry_quantize_options {
     int64_t block_outputs, block_inputs; /* channels that share a step; 0: all */
     int64_t blocks_down, blocks_across;  /* instead: how many blocks of outputs, of inputs; or 0 */
     const char *reorder;                 /* before blocks are cut: "off", "sort", "search" */
-    const char *metric;                  /* of the search: "l2", "cosine", "weight" */
-    int rounds;                          /* of the search, at most */
+    const char *prepare;  /* preparations before anything is chosen, names between commas; NULL or
+                             "": none. See spry_quantize_preparation_at */
+    bool bias_correction; /* biases move the means of rounded layers back, by calibration samples */
+    bool weighted;        /* squant: errors count by the mean inputs on calibration samples */
+    /* Of methods that search: what is minimised, and how many rounds at most; NULL and 0: as the
+     * method has it. ptq-sl: "l2", "cosine", "weight". ptq4vit: "fisher", "label", "l2",
+     * "cosine". */
+    const char *metric;
+    int rounds;
+    /* Of ptq4vit. */
+    const char *twin; /* where two ranges share a code: "pow2", "free", "softmax", "gelu", "off" */
+    const char *ranges; /* of other activations: "best", "symmetric" or "affine" */
+    const char *units;  /* weights that share a step: "channel" or "tensor" */
 } spry_quantize_options;
 
 SPRY_API spry_quantize_options spry_quantize_options_default(void);
@@ -95,8 +106,22 @@ typedef struct spry_quantize_choice {
 
 /* Method `index`, how weights are rounded; NULL behind the last. */
 SPRY_API const spry_quantize_choice *spry_quantize_method_at(int32_t index);
+/* Preparation `index`, what may be done to the float model; NULL behind the last. */
+SPRY_API const spry_quantize_choice *spry_quantize_preparation_at(int32_t index);
 /* Format `index`, how the file says it; NULL behind the last. */
 SPRY_API const spry_quantize_choice *spry_quantize_format_at(int32_t index);
+
+/* The block of a weight tensor that suffers most: what shares a step and a zero point. */
+enum { SPRY_QUANTIZE_BINS = 48 };
+typedef struct spry_quantize_block {
+    int64_t output, input; /* its first channels */
+    int64_t weights;
+    double sqnr_db;
+    float step, zero;
+    int32_t low, high;                  /* value = (code - zero) * step, low <= code <= high */
+    float least, most;                  /* of its weights */
+    int64_t counts[SPRY_QUANTIZE_BINS]; /* weights in equal parts of [least, most] */
+} spry_quantize_block;
 
 /* What became of one weight tensor. Strings live as long as the facts. */
 typedef struct spry_quantize_row {
@@ -110,6 +135,9 @@ typedef struct spry_quantize_row {
     double kernel_error_before, kernel_error_after; /* mean |sum of errors| of kernels, in steps */
     double channel_error_before, channel_error_after; /* of output channels */
     double milliseconds;
+    double bits_per_weight;     /* codes, steps of 32 bits and zero points */
+    int64_t macs, integer_macs; /* of one sample: all, and those of integers; 0 when unknown */
+    const spry_quantize_block *worst;
     int64_t blocks; /* that have a step of their own */
     /* Of the method ptq-sl; 0 where there is nothing to tell. What makes blocks uneven, before and
      * after channels were sorted, and searched; the squared error of outputs over the samples with
@@ -117,6 +145,20 @@ typedef struct spry_quantize_row {
     double order_before, order_sorted, order_after;
     double output_error_before, output_error_after;
 } spry_quantize_row;
+
+/* What a search found for one product. Strings live as long as the facts. Errors are those of the
+ * search's metric, means over what was drawn of the samples. */
+typedef struct spry_quantize_layer {
+    const char *node;
+    const char *grid; /* of the first operand: "symmetric", "affine" or "twin" */
+    float step;       /* of the first head where heads have their own; twin: of the coarse range, or
+                         of positives */
+    float fine_step;  /* twin: of the fine range, or of negatives; else 0 */
+    int m;            /* twin: the ratio of both is 2^m (of step and fine_step), where it is so */
+    double error_before, error_after; /* with steps of the whole range; with those chosen */
+    double gradient;    /* mean squared gradient of the answer by the product; 0: none */
+    const char *remark; /* "" where there is nothing to say */
+} spry_quantize_layer;
 
 /* An operator with weights that stays f32, and why. */
 typedef struct spry_quantize_skip {
@@ -126,9 +168,9 @@ typedef struct spry_quantize_skip {
 
 typedef struct spry_quantization spry_quantization;
 
-/* `source` must outlive *quantized. Nothing is changed in `source`.
- * Fails with SPRY_USAGE (unknown method, bits or stages out of range, a name that no operator has, no
- * calibration data where it is needed), SPRY_BAD_INPUT (a weight that is infinite or not a number: the error names tensor and
+/* `source` must outlive *quantized. Nothing is changed in `source`. Fails with SPRY_USAGE (unknown
+ * method, bits or stages out of range, a name that no operator has, no calibration data where it is
+ * needed), SPRY_BAD_INPUT (a weight that is infinite or not a number: the error names tensor and
  * index; a model that is quantized already), SPRY_UNSUPPORTED (nothing to quantize, operators too
  * old to be mixed with per-channel weights), SPRY_LIMIT (memory), and as running the model does. */
 SPRY_API SPRY_MUST_USE spry_status spry_quantize(const spry_model *source,
@@ -143,8 +185,15 @@ SPRY_API int32_t spry_quantization_rows(const spry_quantization *facts,
                                         const spry_quantize_row **rows);
 SPRY_API int32_t spry_quantization_skipped(const spry_quantization *facts,
                                            const spry_quantize_skip **skipped);
+/* What a search found, in the order of the graph; none with methods that do not search. */
+SPRY_API int32_t spry_quantization_layers(const spry_quantization *facts,
+                                          const spry_quantize_layer **layers);
 /* Number of activations with a grid of their own. */
 SPRY_API int32_t spry_quantization_activations(const spry_quantization *facts);
+
+/* MACs of one sample; *of_integers are those whose factors both are integers. */
+SPRY_API void spry_quantization_macs(const spry_quantization *facts, int64_t *all,
+                                     int64_t *of_integers);
 
 #ifdef __cplusplus
 }

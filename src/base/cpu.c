@@ -9,6 +9,9 @@
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 /* Bits of the state mask XCR0 that must all be set before registers of a width survive a task
@@ -176,6 +179,7 @@ static void probe(void)
     static const char unnamed[] = "AArch64";
 
     probed.features.neon = true; /* part of the architecture */
+    probed.features.dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
 #else
     static const char unnamed[] = "unknown";
 #endif

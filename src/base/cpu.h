@@ -27,6 +27,7 @@ typedef struct cpu_features {
     bool amx_int8;
     bool amx_bf16;
     bool neon;
+    bool dotprod; /* Armv8.2: dot products of bytes */
 } cpu_features;
 
 /* What an x86-64 processor and the kernel answer when asked: enough to decide without either. */

@@ -22,6 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/affinity.h"
 #include "base/alloc.h"
 #include "base/cgroup.h"
 #include "base/clock.h"
@@ -36,7 +37,7 @@ enum {
     SPIN_LEAST_NS = 100000,
     SPIN_MOST_NS = 300000,     /* below what a user notices */
     SPIN_ENGAGED_NS = 2000000, /* above the longest operator that runs alone in most networks */
-    CPU_SET_BYTES = 2048       /* 16384 CPUs */
+    CPU_UNKNOWN = -2           /* no thread is there */
 };
 
 /* The words of two members must not share a cache line. */
@@ -45,6 +46,8 @@ typedef struct threads_member {
     int worker;
     threads *team;
     bool spins;
+    _Atomic(int) number;         /* affinity_thread of the thread; 0 until it runs */
+    _Atomic(int) cpu;            /* where it was lately; CPU_UNKNOWN since it was woken or moved */
     _Atomic(bool) engaged;       /* loops follow each other closely: waits awake */
     struct threads_member *next; /* while on its way back to the parent team */
     pthread_t thread;
@@ -162,13 +165,20 @@ static void cut_shares(threads *team, int64_t pieces)
     }
 }
 
-/* Waits awake while the member is engaged; true when the state has changed. */
-static bool spin_engaged(threads_member *member, uint32_t state)
+/* Takes down where the member runs, for its caller to compare. */
+static void member_stamp(threads_member *member)
+{
+    atomic_store_explicit(&member->cpu, affinity_current(), memory_order_relaxed);
+}
+
+/* Waits awake for an offer while loops follow each other closely; true when the state changed. */
+static bool member_linger(threads_member *member)
 {
     int64_t end = clock_ns() + SPIN_ENGAGED_NS;
 
     while (atomic_load_explicit(&member->engaged, memory_order_relaxed) && clock_ns() < end) {
-        if (spin_while(&member->state, state, SPIN_STEP_NS)) {
+        member_stamp(member);
+        if (spin_while(&member->state, STATE_IDLE, SPIN_STEP_NS)) {
             return true;
         }
     }
@@ -182,13 +192,14 @@ static bool member_accept(threads_member *member, int64_t *budget)
     for (;;) {
         uint32_t state = STATE_POSTED;
 
+        member_stamp(member);
         if (atomic_compare_exchange_strong(&member->state, &state, STATE_RUNNING)) {
             return true;
         }
         if (state == STATE_EXIT) {
             return false;
         }
-        if (state == STATE_IDLE && member->spins && spin_engaged(member, state)) {
+        if (state == STATE_IDLE && member->spins && member_linger(member)) {
             continue;
         }
         if (state == STATE_IDLE && member->spins && spin_while(&member->state, state, *budget)) {
@@ -209,6 +220,7 @@ static void *member_main(void *argument)
     threads_member *member = argument;
     int64_t budget = SPIN_MOST_NS;
 
+    atomic_store(&member->number, affinity_thread());
     while (member_accept(member, &budget)) {
         run_pieces(member->team, member->worker);
         if (atomic_exchange(&member->state, STATE_IDLE) == STATE_AWAITED) {
@@ -218,12 +230,56 @@ static void *member_main(void *argument)
     return NULL;
 }
 
+/* Wakes a member that sleeps, elsewhere than on its caller's CPU: there it would push the caller
+ * aside, and they would take turns of milliseconds. */
+static void member_wake(threads_member *member)
+{
+    int thread = member->spins ? atomic_load(&member->number) : 0;
+    affinity_mask before;
+
+    atomic_store_explicit(&member->cpu, CPU_UNKNOWN, memory_order_relaxed);
+    if (thread != 0) {
+        affinity_exclude(thread, affinity_current(), &before);
+    }
+    futex_wake(&member->state);
+    if (thread != 0) {
+        affinity_restore(thread, &before);
+    }
+}
+
+/* Moves a member that has been pushed aside by its caller on the CPU of both. */
+static void member_part(threads_member *member)
+{
+    int cpu = affinity_current();
+    affinity_mask before;
+
+    if (member->spins && atomic_load_explicit(&member->cpu, memory_order_relaxed) == cpu) {
+        atomic_store_explicit(&member->cpu, CPU_UNKNOWN, memory_order_relaxed);
+        affinity_exclude(atomic_load(&member->number), cpu, &before);
+        affinity_restore(atomic_load(&member->number), &before);
+    }
+}
+
 /* Offers the team's loop, or the end (STATE_EXIT), to a member that is idle. */
 static void member_post(threads_member *member, uint32_t state)
 {
     if (atomic_exchange(&member->state, state) == STATE_PARKED) {
-        futex_wake(&member->state);
+        member_wake(member);
     }
+}
+
+/* Waits awake for the member to end its work; false when that takes long. */
+static bool await_member(threads_member *member)
+{
+    int64_t end = clock_ns() + (atomic_load(&member->engaged) ? SPIN_ENGAGED_NS : SPIN_MOST_NS);
+
+    while (clock_ns() < end) {
+        member_part(member);
+        if (spin_while(&member->state, STATE_RUNNING, SPIN_STEP_NS)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Returns when the member no longer works on the loop, taking the offer back if it never began. */
@@ -232,10 +288,10 @@ static void member_settle(threads_member *member)
     uint32_t state = STATE_POSTED;
 
     if (atomic_compare_exchange_strong(&member->state, &state, STATE_IDLE)) {
+        member_part(member);
         return;
     }
-    if (member->spins && (spin_engaged(member, STATE_RUNNING) ||
-                          spin_while(&member->state, STATE_RUNNING, SPIN_MOST_NS))) {
+    if (member->spins && await_member(member)) {
         return;
     }
     state = STATE_RUNNING;
@@ -316,53 +372,33 @@ void threads_for(threads *team, int64_t count, int64_t grain, threads_body body,
     }
 }
 
-static void set_engaged(threads *team, bool engaged)
-{
-    for (int i = 0; team->spins && i < team->span - 1; i++) {
-        threads_member *member = team->members[i];
-        uint32_t state = STATE_PARKED;
-
-        atomic_store(&member->engaged, engaged);
-        if (engaged && atomic_compare_exchange_strong(&member->state, &state, STATE_IDLE)) {
-            futex_wake(&member->state);
-        }
-    }
-}
-
 void threads_engage(threads *team)
 {
     if (team->capacity > 1) {
         take_in_returned(team);
-        set_engaged(team, true);
+    }
+    for (int i = 0; team->spins && i < team->span - 1; i++) {
+        threads_member *member = team->members[i];
+        uint32_t state = STATE_PARKED;
+
+        atomic_store(&member->engaged, true);
+        if (atomic_compare_exchange_strong(&member->state, &state, STATE_IDLE)) {
+            member_wake(member);
+        }
+        member_part(member);
     }
 }
 
 void threads_rest(threads *team)
 {
-    set_engaged(team, false);
-}
-
-/* CPUs in this process's affinity mask; the online ones where it cannot be read. */
-static int affinity_cpus(void)
-{
-    _Alignas(unsigned long) unsigned char mask[CPU_SET_BYTES] = {0};
-    long size = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
-    int cpus = 0;
-
-    if (size <= 0) {
-        long online = sysconf(_SC_NPROCESSORS_ONLN);
-
-        return online > 0 && online <= THREADS_MOST ? (int)online : 1;
+    for (int i = 0; team->spins && i < team->span - 1; i++) {
+        atomic_store(&team->members[i]->engaged, false);
     }
-    for (long i = 0; i < size; i++) {
-        cpus += __builtin_popcount(mask[i]);
-    }
-    return cpus > 0 ? cpus : 1;
 }
 
 int threads_available(void)
 {
-    int cpus = affinity_cpus();
+    int cpus = affinity_count();
     int quota = cgroup_cpus();
 
     return quota > 0 && quota < cpus ? quota : cpus;
@@ -416,6 +452,7 @@ static void start_members(threads *team)
         add_member(team, member);
         member->spins = team->spins;
         atomic_init(&member->state, STATE_IDLE);
+        atomic_init(&member->cpu, CPU_UNKNOWN);
         if (pthread_create(&member->thread, NULL, member_main, member) != 0) {
             team->helpers--;
             break;

@@ -171,7 +171,7 @@ typedef struct named_flag {
     bool on;
 } named_flag;
 
-enum { FLAGS = 16 };
+enum { FLAGS = 17 };
 
 static void list_flags(named_flag flags[FLAGS])
 {
@@ -193,6 +193,7 @@ static void list_flags(named_flag flags[FLAGS])
         {"amx-int8", f->amx_int8},
         {"amx-bf16", f->amx_bf16},
         {"neon", f->neon},
+        {"dotprod", f->dotprod},
     };
 
     memcpy(flags, all, sizeof all);

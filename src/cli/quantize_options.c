@@ -10,7 +10,6 @@
 static const char *const stage_choices[] = {"e", "ek", "ec", "ekc", NULL};
 
 static const char *const reorder_choices[] = {"off", "sort", "search", "search-mse", NULL};
-static const char *const metric_choices[] = {"l2", "cosine", "weight", NULL};
 
 const cli_option quantize_option_table[] = {
     {.name = "output",
@@ -23,7 +22,7 @@ const cli_option quantize_option_table[] = {
      .kind = CLI_TEXT,
      .value = "NAME",
      .fallback = "squant",
-     .help = "how weights are rounded: squant, nearest or ptq-sl"},
+     .help = "how weights are rounded: squant, nearest, adaround, ptq-sl or ptq4vit"},
     {.name = "weight-bits",
      .letter = 'w',
      .kind = CLI_INTEGER,
@@ -39,7 +38,7 @@ const cli_option quantize_option_table[] = {
      .fallback = "0",
      .lowest = 0,
      .highest = 8,
-     .help = "bits of an activation: 8, or 0 to keep them f32"},
+     .help = "bits of an activation: 2 to 8, or 0 to keep them f32"},
     {.name = "calibrate",
      .letter = 'c',
      .kind = CLI_TEXT,
@@ -63,6 +62,34 @@ const cli_option quantize_option_table[] = {
      .fallback = "ekc",
      .choices = stage_choices,
      .help = "squant: which sums of errors are bounded, of kernels (k) and output channels (c)"},
+    {.name = "metric",
+     .kind = CLI_TEXT,
+     .value = "NAME",
+     .help = "what a search minimises: ptq-sl l2 (default), cosine or weight; ptq4vit fisher "
+             "(default), label, l2 or cosine"},
+    {.name = "twin",
+     .kind = CLI_TEXT,
+     .value = "WHERE",
+     .fallback = "pow2",
+     .help = "ptq4vit: two ranges behind softmax, gelu, both (pow2, free) or nowhere (off)"},
+    {.name = "ranges",
+     .kind = CLI_TEXT,
+     .value = "KIND",
+     .fallback = "best",
+     .help = "ptq4vit: other activations are symmetric, affine, or what fits best"},
+    {.name = "units",
+     .kind = CLI_TEXT,
+     .value = "UNIT",
+     .fallback = "channel",
+     .help = "ptq4vit: weights that share a step: channel or tensor"},
+    {.name = "rounds",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "0",
+     .lowest = 0,
+     .highest = 1000,
+     .help = "rounds of a search at most: over all blocks (ptq-sl), over steps of weights and of "
+             "activations (ptq4vit); 0 for the method's own"},
     {.name = "group",
      .letter = 'g',
      .kind = CLI_INTEGER,
@@ -85,24 +112,21 @@ const cli_option quantize_option_table[] = {
      .fallback = "off",
      .choices = reorder_choices,
      .help = "ptq-sl: channels of similar size into one block, by sorting or by a search"},
-    {.name = "metric",
-     .kind = CLI_CHOICE,
-     .value = "METRIC",
-     .fallback = "l2",
-     .choices = metric_choices,
-     .help = "ptq-sl: what steps are searched by: errors or cosines of outputs, or weights"},
-    {.name = "rounds",
-     .kind = CLI_INTEGER,
-     .value = "N",
-     .fallback = "2",
-     .lowest = 1,
-     .highest = 1000,
-     .help = "ptq-sl: how often the search goes over all blocks, at most"},
     {.name = "format",
      .kind = CLI_TEXT,
      .value = "NAME",
      .fallback = "qdq",
-     .help = "what the file says: qdq or matmulnbits"},
+     .help = "what the file says: qdq, qoperator or matmulnbits"},
+    {.name = "prepare",
+     .kind = CLI_TEXT,
+     .value = "NAMES",
+     .help = "rewrites of the float model before: equalise, repq, or both with a comma between"},
+    {.name = "bias-correction",
+     .kind = CLI_FLAG,
+     .help = "let biases take back what rounding does to means, by --calibrate"},
+    {.name = "weighted",
+     .kind = CLI_FLAG,
+     .help = "squant: errors of output channels count by mean inputs, by --calibrate"},
     {.name = "symmetric",
      .kind = CLI_FLAG,
      .help = "weights without a zero point; always so with --activation-bits"},
@@ -140,6 +164,29 @@ const cli_option quantize_option_table[] = {
      .lowest = 0,
      .highest = 9007199254740992.0,
      .help = "samples of --data to use, 0 for all"},
+    {.name = "mixed",
+     .kind = CLI_FLAG,
+     .help = "choose bits per operator within --max-drop or --max-ms; activations get 8"},
+    {.name = "max-ms",
+     .kind = CLI_NUMBER,
+     .value = "MS",
+     .lowest = 1e-6,
+     .highest = 1e9,
+     .help = "choose bits per operator so that one run takes no longer; as --mixed"},
+    {.name = "trials",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "24",
+     .lowest = 1,
+     .highest = 10000,
+     .help = "whole models that --mixed tries, at most"},
+    {.name = "sensitivity",
+     .kind = CLI_FLAG,
+     .help = "measure what every layer costs when it alone is quantized, on --calibrate"},
+    {.name = "save-recipe",
+     .kind = CLI_PATH,
+     .value = "FILE",
+     .help = "write the bits that --mixed chose, for --recipe"},
     {.name = "max-drop",
      .kind = CLI_NUMBER,
      .value = "POINTS",
@@ -232,8 +279,6 @@ static spry_status read_blocks(const cli_call *call, spry_quantize_options *o, s
     o->blocks_down = count[0];
     o->blocks_across = count[1];
     o->reorder = cli_text(call, "reorder");
-    o->metric = cli_text(call, "metric");
-    o->rounds = (int)cli_integer(call, "rounds");
     return status;
 }
 
@@ -287,10 +332,22 @@ spry_status quantize_read_options(quantize_state *q, spry_error *error)
     *o = spry_quantize_options_default();
     o->method = cli_text(call, "method");
     o->weight_bits = (int)cli_integer(call, "weight-bits");
-    o->activation_bits = (int)cli_integer(call, "activation-bits");
     o->group = cli_integer(call, "group");
     o->format = cli_text(call, "format");
+    o->activation_bits = (int)cli_integer(call, "activation-bits");
+    if (quantize_is_mixed(call)) { /* f32, 8 bits or --weight-bits: the search says who gets what */
+        o->weight_bits = 8;
+        o->activation_bits = cli_given(call, "activation-bits") ? o->activation_bits : 8;
+    }
+    o->metric = cli_text(call, "metric");
+    o->twin = cli_text(call, "twin");
+    o->ranges = cli_text(call, "ranges");
+    o->units = cli_text(call, "units");
+    o->rounds = (int)cli_integer(call, "rounds");
     o->stages = cli_text(call, "stages");
+    o->prepare = cli_text(call, "prepare");
+    o->bias_correction = cli_given(call, "bias-correction");
+    o->weighted = cli_given(call, "weighted");
     o->recipe = &q->recipe;
     o->samples = cli_integer(call, "samples");
     o->threads = (int)cli_integer(call, "threads");
@@ -316,21 +373,47 @@ spry_status quantize_read_options(quantize_state *q, spry_error *error)
     return status;
 }
 
-spry_status quantize_check_usage(const quantize_state *q, spry_error *error)
+static spry_status check_combination(const cli_call *call, spry_error *error)
 {
-    const cli_call *call = q->call;
-    const char *output = cli_text(call, "output");
-    const char *report = cli_text(call, "report");
-    spry_status status;
+    bool has_data = cli_text(call, "data") != NULL;
+    bool has_samples = cli_text(call, "calibrate") != NULL;
+    bool is_bounded = cli_given(call, "max-drop") || cli_given(call, "max-ms");
 
-    if (output == NULL) {
-        return spry_fail(error, SPRY_USAGE, "--output", "for example -o small.onnx",
-                         "no place for the result given");
-    }
-    if (cli_given(call, "max-drop") && cli_text(call, "data") == NULL) {
+    if (cli_given(call, "max-drop") && !has_data) {
         return spry_fail(error, SPRY_USAGE, "--max-drop", "give labelled samples with --data",
                          "accuracy cannot be measured without data");
     }
-    status = output_check_free(call, output, error);
-    return status == SPRY_OK && report != NULL ? output_check_free(call, report, error) : status;
+    if (quantize_is_mixed(call) && !is_bounded) {
+        return spry_fail(error, SPRY_USAGE, "--mixed", "--max-drop POINTS or --max-ms MS",
+                         "without a bound there is nothing to choose");
+    }
+    if ((quantize_is_mixed(call) || cli_given(call, "sensitivity")) && !has_samples) {
+        return spry_fail(error, SPRY_USAGE, quantize_is_mixed(call) ? "--mixed" : "--sensitivity",
+                         "for example --calibrate cifar10:train.bin",
+                         "what layers cost is measured on samples; none are given");
+    }
+    if (cli_given(call, "save-recipe") && !quantize_is_mixed(call)) {
+        return spry_fail(error, SPRY_USAGE, "--save-recipe", "add --mixed",
+                         "no bits are searched for that could be written");
+    }
+    return SPRY_OK;
+}
+
+spry_status quantize_check_usage(const quantize_state *q, spry_error *error)
+{
+    static const char *const files[] = {"output", "report", "save-recipe"};
+    const cli_call *call = q->call;
+    spry_status status;
+
+    if (cli_text(call, "output") == NULL) {
+        return spry_fail(error, SPRY_USAGE, "--output", "for example -o small.onnx",
+                         "no place for the result given");
+    }
+    status = check_combination(call, error);
+    for (size_t i = 0; status == SPRY_OK && i < sizeof files / sizeof files[0]; i++) {
+        if (cli_text(call, files[i]) != NULL) {
+            status = output_check_free(call, cli_text(call, files[i]), error);
+        }
+    }
+    return status;
 }

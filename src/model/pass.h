@@ -13,6 +13,7 @@ typedef struct pass_context {
     threads *team;        /* for folding; NULL: one thread */
     bool fold_dequantize; /* also fold constants through DequantizeLinear, giving up on running them
                              as integers */
+    bool inline_all;      /* also functions that Spry has an operator for */
     bool for_file;        /* skip passes whose result must not be written to a file */
     int64_t changes;      /* rewrites made so far, summed over passes */
 } pass_context;

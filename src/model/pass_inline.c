@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "model/graph_walk.h"
 #include "model/pass.h"
+#include "model/twin_function.h"
 #include "ops/op.h"
 
 typedef struct inliner {
@@ -27,10 +28,15 @@ typedef struct call_site {
     int32_t *map; /* value of the body -> value of g */
 } call_site;
 
+/* The function that the node calls, if it is to be expanded: not one that Spry has an operator for,
+ * unless every operator is to run as written. */
 static const model_function *called(const inliner *x, const graph_node *n)
 {
-    return n->removed || x->m == NULL ? NULL
-                                      : model_find_function(x->m, n->domain, n->type, n->overload);
+    const model_function *f = n->removed || x->m == NULL
+                                  ? NULL
+                                  : model_find_function(x->m, n->domain, n->type, n->overload);
+
+    return f != NULL && !x->c->inline_all && twin_function_is(f) ? NULL : f;
 }
 
 static int64_t count_nodes(const graph *g)

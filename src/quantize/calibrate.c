@@ -46,7 +46,11 @@ spry_status calibrate(quantize_job *job, spry_error *error)
     for (size_t i = 0; status == SPRY_OK && i < count; i++) {
         activation_record *record = &job->activations[i];
 
-        record->grid = observe_grid(&c.observers[record->like], OBSERVE_MSE, SPRY_DTYPE_U8);
+        record->grid = observe_grid(&c.observers[record->like], OBSERVE_MSE, SPRY_DTYPE_U8,
+                                    job->activations[record->like].bits);
+        if (record->like != (int32_t)i) {
+            record->grid.bits = 0; /* its numbers are clamped where they come from */
+        }
     }
     alloc_release(a, c.observers, count * sizeof *c.observers);
     return status;

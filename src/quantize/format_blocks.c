@@ -3,7 +3,7 @@
 
 #include "base/alloc.h"
 #include "quantize/blocks.h"
-#include "quantize/emit.h"
+#include "quantize/insert.h"
 #include "quantize/qdq.h"
 
 /* The constants that all users of a weight share, and how they are put together. */
@@ -68,9 +68,9 @@ static spry_status add_arrays(blocks_file *f, const int32_t *order, spry_dtype d
     }
     grid[f->k_axis] = r->column_blocks;
     fill(f, order, codes, steps);
-    status = emit_codes(f->g, f->name, "quantized", dtype, 2, shape, codes, &f->codes, error);
-    return status == SPRY_OK ? emit_constant(f->g, f->name, "scale", SPRY_DTYPE_F32, 2, grid, steps,
-                                             &f->steps, error)
+    status = insert_codes(f->g, f->name, "quantized", dtype, 2, shape, codes, &f->codes, error);
+    return status == SPRY_OK ? insert_constant(f->g, f->name, "scale", SPRY_DTYPE_F32, 2, grid,
+                                               steps, &f->steps, error)
                              : status;
 }
 
@@ -84,7 +84,8 @@ static spry_status add_shape(blocks_file *f, spry_error *error)
     for (int i = 2; i < rank; i++) {
         shape[i] = w->source->shape[i];
     }
-    return emit_constant(f->g, f->name, "shape", SPRY_DTYPE_I64, 1, &rank, shape, &f->shape, error);
+    return insert_constant(f->g, f->name, "shape", SPRY_DTYPE_I64, 1, &rank, shape, &f->shape,
+                           error);
 }
 
 static spry_status add_indices(blocks_file *f, const int32_t *order, spry_error *error)
@@ -98,8 +99,8 @@ static spry_status add_indices(blocks_file *f, const int32_t *order, spry_error 
     for (int64_t place = 0; place < count; place++) {
         places[order[place]] = place;
     }
-    return emit_constant(f->g, f->name, "places", SPRY_DTYPE_I64, 1, &count, places, &f->indices,
-                         error);
+    return insert_constant(f->g, f->name, "places", SPRY_DTYPE_I64, 1, &count, places, &f->indices,
+                           error);
 }
 
 static spry_status add_constants(blocks_file *f, spry_dtype dtype, spry_error *error)
@@ -128,16 +129,16 @@ static spry_status add_step(const blocks_file *f, const char *type, const char *
                             int32_t second, int32_t third, int32_t *node, int32_t *value,
                             spry_error *error)
 {
-    emit_node_of what = {.type = type,
-                         .opset = f->opset,
-                         .base = f->name,
-                         .suffix = suffix,
-                         .inputs = {*value, second, third},
-                         .input_count = third != GRAPH_NONE    ? 3
-                                        : second != GRAPH_NONE ? 2
-                                                               : 1};
+    insert_node_of what = {.type = type,
+                           .opset = f->opset,
+                           .base = f->name,
+                           .suffix = suffix,
+                           .inputs = {*value, second, third},
+                           .input_count = third != GRAPH_NONE    ? 3
+                                          : second != GRAPH_NONE ? 2
+                                                                 : 1};
 
-    return emit_node(f->g, &what, node, value, error);
+    return insert_node(f->g, &what, node, value, error);
 }
 
 static spry_status add_reorder(const blocks_file *f, int32_t *value, spry_error *error)

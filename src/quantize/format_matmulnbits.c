@@ -4,9 +4,9 @@
 
 #include "base/alloc.h"
 #include "ops/nbits.h"
-#include "quantize/emit.h"
 #include "quantize/format.h"
 #include "quantize/format_qdq.h"
+#include "quantize/insert.h"
 #include "quantize/qdq.h"
 
 enum { BYTE = 8, LEAST_BLOCK = 16, MOST_BLOCK = 128, MICROSOFT_OPSET = 1 };
@@ -145,17 +145,18 @@ static spry_status add_constants(graph *g, const packing *p, nbits_constants *ma
     int64_t codes_shape[] = {n, p->blocks, p->block * p->bits / BYTE};
     int64_t scales_shape[] = {n, p->blocks};
     int64_t zeros_shape[] = {n, (p->blocks * p->bits + BYTE - 1) / BYTE};
-    spry_status status = emit_constant(g, name, "quantized", SPRY_DTYPE_U8, 3, codes_shape,
-                                       p->codes, &made->codes, error);
+    spry_status status = insert_constant(g, name, "quantized", SPRY_DTYPE_U8, 3, codes_shape,
+                                         p->codes, &made->codes, error);
 
     if (status == SPRY_OK) {
-        status = emit_constant(g, name, "scale", SPRY_DTYPE_F32, 2, scales_shape, p->scales,
-                               &made->scales, error);
+        status = insert_constant(g, name, "scale", SPRY_DTYPE_F32, 2, scales_shape, p->scales,
+                                 &made->scales, error);
     }
     made->zeros = GRAPH_NONE;
     if (status == SPRY_OK && (is_real || !p->r->symmetric)) {
-        status = emit_constant(g, name, "zero_point", is_real ? SPRY_DTYPE_F32 : SPRY_DTYPE_U8, 2,
-                               is_real ? scales_shape : zeros_shape, p->zeros, &made->zeros, error);
+        status =
+            insert_constant(g, name, "zero_point", is_real ? SPRY_DTYPE_F32 : SPRY_DTYPE_U8, 2,
+                            is_real ? scales_shape : zeros_shape, p->zeros, &made->zeros, error);
     }
     return status;
 }
@@ -210,7 +211,7 @@ static spry_status replace(quantize_job *job, int32_t node, const packing *p,
     n->attribute_count = 0;
     n->input_count = 0;
     for (int32_t i = count - 1; status == SPRY_OK && i >= 0; i--) {
-        status = emit_input(g, node, i, inputs[i], error);
+        status = insert_input(g, node, i, inputs[i], error);
     }
     for (size_t i = 0; status == SPRY_OK && i < sizeof attributes / sizeof *attributes; i++) {
         status = graph_set_int(g, node, attributes[i].name, attributes[i].number, error);

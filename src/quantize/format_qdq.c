@@ -9,20 +9,47 @@
 
 enum { NARROW_BITS = 4 };
 
+/* Does some operator that reads the weight read codes beside it? */
+static bool meets_codes(const quantize_job *job, const weight_record *r)
+{
+    for (int32_t i = 0; i < job->node_count; i++) {
+        const char *reason;
+        weight other;
+
+        if (job_input_record(job, i) != NULL && weight_of_node(job->m->main, i, &other, &reason) &&
+            other.value == r->w.value) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Codes of four bits and fewer, where nothing is computed in integers of eight. */
 static bool is_narrow(const quantize_job *job, const weight_record *r)
 {
-    return job->opset >= QDQ_BLOCK_OPSET && r->bits <= NARROW_BITS &&
-           job->options->activation_bits == 0;
+    return job->opset >= QDQ_BLOCK_OPSET && r->bits <= NARROW_BITS && !meets_codes(job, r);
+}
+
+/* May some weight be narrow? */
+static bool asks_for_narrow(const spry_quantize_options *o)
+{
+    bool narrow = o->weight_bits <= NARROW_BITS;
+    bool has_floats = o->activation_bits == 0;
+
+    for (int32_t i = 0; i < o->assignment_count; i++) {
+        int bits = o->assignments[i].weight_bits;
+
+        narrow = narrow || (bits > 0 && bits <= NARROW_BITS);
+        has_floats = has_floats || o->assignments[i].activation_bits == 0;
+    }
+    return narrow && has_floats;
 }
 
 int32_t format_qdq_best_opset(const quantize_job *job)
 {
-    bool is_narrow = job->options->activation_bits == 0 && job->options->weight_bits <= NARROW_BITS;
-
     bool has_blocks = job->options->group != 0 || job->method == &method_ptq_sl;
 
-    return is_narrow || has_blocks ? QDQ_BLOCK_OPSET : QDQ_LEAST_OPSET;
+    return asks_for_narrow(job->options) || has_blocks ? QDQ_BLOCK_OPSET : QDQ_LEAST_OPSET;
 }
 
 const char *format_qdq_refuses(const quantize_job *job, const weight_record *r)

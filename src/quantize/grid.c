@@ -14,6 +14,14 @@ grid_codes grid_codes_of(const grid_options *options)
     return (grid_codes){options->symmetric ? 1 - half : -half, half - 1};
 }
 
+grid_codes tensor_grid_codes(const tensor_grid *grid)
+{
+    int32_t count = 1 << (grid->bits != 0 ? grid->bits : GRID_MOST_BITS);
+    int32_t low = grid->dtype == SPRY_DTYPE_I8 ? -count / 2 : 0;
+
+    return (grid_codes){low, low + count - 1};
+}
+
 static double round_to_step(double step)
 {
     return step > LEAST_STEP ? step : LEAST_STEP;

@@ -200,11 +200,11 @@ static block_search_options search_options(const quantize_job *job)
     block_search_options options = block_search_options_default();
 
     for (int i = 0; i < METRICS; i++) {
-        if (strcmp(metrics[i].name, job->options->metric) == 0) {
+        if (strcmp(metrics[i].name, job->metric) == 0) {
             options.metric = metrics[i].metric;
         }
     }
-    options.rounds = job->options->rounds;
+    options.rounds = job->rounds;
     return options;
 }
 
@@ -348,7 +348,7 @@ static spry_status check(const quantize_job *job, spry_error *error)
         known[0] = known[0] || strcmp(efforts[i], o->reorder) == 0;
     }
     for (int i = 0; i < METRICS; i++) {
-        known[1] = known[1] || strcmp(metrics[i].name, o->metric) == 0;
+        known[1] = known[1] || strcmp(metrics[i].name, job->metric) == 0;
     }
     if (!known[0]) {
         return spry_fail(error, SPRY_USAGE, "reorder", "off, sort, search or search-mse",
@@ -356,10 +356,9 @@ static spry_status check(const quantize_job *job, spry_error *error)
     }
     if (!known[1]) {
         return spry_fail(error, SPRY_USAGE, "metric", "l2, cosine or weight",
-                         "there is no metric \"%s\"", o->metric);
+                         "there is no metric \"%s\"", job->metric);
     }
-    if (o->block_outputs < 0 || o->block_inputs < 0 || o->blocks_down < 0 || o->blocks_across < 0 ||
-        o->rounds < 1) {
+    if (o->block_outputs < 0 || o->block_inputs < 0 || o->blocks_down < 0 || o->blocks_across < 0) {
         return spry_fail(error, SPRY_USAGE, "blocks", "sizes of at least 1, or 0 for all channels",
                          "a block cannot be that size");
     }
@@ -375,5 +374,7 @@ static spry_status check_and_search(quantize_job *job, spry_error *error)
 
 const method method_ptq_sl = {
     .facts = {"ptq-sl", "steps per block of outputs x inputs, by errors of outputs on samples"},
+    .metric = "l2",
+    .rounds = 2,
     .search = check_and_search,
     .round = round_weights};

@@ -84,19 +84,20 @@ static void trim(const observer *o, double *low, double *high)
     *high = fmin(*high, ((double)last - HALF + 1) * (double)o->reach / HALF);
 }
 
-static tensor_grid grid_of_range(double low, double high, spry_dtype dtype)
+static tensor_grid grid_of_range(double low, double high, spry_dtype dtype, int bits)
 {
-    int32_t least = dtype == SPRY_DTYPE_I8 ? -128 : 0;
-    tensor_grid grid = {1.0f, least, dtype};
+    tensor_grid grid = {.step = 1.0f, .dtype = dtype, .bits = bits};
+    grid_codes codes = tensor_grid_codes(&grid);
 
+    grid.zero = codes.low;
     low = fmin(low, 0.0);
     high = fmax(high, 0.0);
     if (high - low > 0.0) {
         double place;
 
-        grid.step = (float)fmax((high - low) / 255.0, 1e-30);
-        place = rint((double)least - low / (double)grid.step);
-        grid.zero = (int32_t)fmin(fmax(place, (double)least), (double)least + 255.0);
+        grid.step = (float)fmax((high - low) / (codes.high - codes.low), 1e-30);
+        place = rint(codes.low - low / (double)grid.step);
+        grid.zero = (int32_t)fmin(fmax(place, codes.low), codes.high);
     }
     return grid;
 }
@@ -104,7 +105,7 @@ static tensor_grid grid_of_range(double low, double high, spry_dtype dtype)
 /* Squared error of the histogram on a grid. */
 static double squared_error(const observer *o, const tensor_grid *grid)
 {
-    double least = grid->dtype == SPRY_DTYPE_I8 ? -128.0 : 0.0;
+    grid_codes codes = tensor_grid_codes(grid);
     double sum = 0.0;
 
     for (int i = 0; i < OBSERVE_BINS; i++) {
@@ -113,7 +114,7 @@ static double squared_error(const observer *o, const tensor_grid *grid)
             double code = rint(x / (double)grid->step) + grid->zero;
             double d;
 
-            code = fmin(fmax(code, least), least + 255.0);
+            code = fmin(fmax(code, codes.low), codes.high);
             d = (code - grid->zero) * (double)grid->step - x;
             sum += d * d * (double)o->bins[i];
         }
@@ -121,7 +122,7 @@ static double squared_error(const observer *o, const tensor_grid *grid)
     return sum;
 }
 
-tensor_grid observe_grid(const observer *o, observe_range range, spry_dtype dtype)
+tensor_grid observe_grid(const observer *o, observe_range range, spry_dtype dtype, int bits)
 {
     double low = (double)o->low;
     double high = (double)o->high;
@@ -131,14 +132,14 @@ tensor_grid observe_grid(const observer *o, observe_range range, spry_dtype dtyp
     if (range == OBSERVE_PERCENTILE) {
         trim(o, &low, &high);
     }
-    best = grid_of_range(low, high, dtype);
+    best = grid_of_range(low, high, dtype, bits);
     if (range != OBSERVE_MSE) {
         return best;
     }
     least_error = squared_error(o, &best);
     for (int i = 1; i < CANDIDATES; i++) {
         double share = 1.0 - (double)i / CANDIDATES;
-        tensor_grid grid = grid_of_range(low * share, high * share, dtype);
+        tensor_grid grid = grid_of_range(low * share, high * share, dtype, bits);
         double error = squared_error(o, &grid);
 
         if (error < least_error) {

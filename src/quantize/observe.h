@@ -29,7 +29,7 @@ typedef enum observe_range {
     OBSERVE_MSE         /* the least squared error over 100 ranges */
 } observe_range;
 
-/* The grid of 8-bit codes for what was seen; 0 is always a value of it. */
-tensor_grid observe_grid(const observer *o, observe_range range, spry_dtype dtype);
+/* The grid of codes of 2 to 8 bits for what was seen; 0 is always a value of it. */
+tensor_grid observe_grid(const observer *o, observe_range range, spry_dtype dtype, int bits);
 
 #endif

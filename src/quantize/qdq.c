@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "quantize/emit.h"
+#include "quantize/insert.h"
 
 /* The grid's constants into ports 1 and 2. */
 static spry_status add_grid(graph *g, const char *name, const qdq_codes *codes, int32_t inputs[3],
@@ -18,8 +18,8 @@ static spry_status add_grid(graph *g, const char *name, const qdq_codes *codes, 
     for (int i = 0; i < codes->grid_rank; i++) {
         count *= (size_t)codes->grid_shape[i];
     }
-    status = emit_constant(g, name, "scale", SPRY_DTYPE_F32, codes->grid_rank, codes->grid_shape,
-                           codes->steps, &inputs[1], error);
+    status = insert_constant(g, name, "scale", SPRY_DTYPE_F32, codes->grid_rank, codes->grid_shape,
+                             codes->steps, &inputs[1], error);
     if (status != SPRY_OK || codes->symmetric) {
         return status;
     }
@@ -30,22 +30,22 @@ static spry_status add_grid(graph *g, const char *name, const qdq_codes *codes, 
     for (size_t i = 0; i < count; i++) {
         zeros[i] = (int8_t)codes->zeros[i];
     }
-    return emit_codes(g, name, "zero_point", codes->dtype, codes->grid_rank, codes->grid_shape,
-                      zeros, &inputs[2], error);
+    return insert_codes(g, name, "zero_point", codes->dtype, codes->grid_rank, codes->grid_shape,
+                        zeros, &inputs[2], error);
 }
 
 static spry_status add_linear(graph *g, const char *type, const char *name, const char *suffix,
                               int32_t opset, const int32_t inputs[3], int32_t *node,
                               int32_t *result, spry_error *error)
 {
-    emit_node_of what = {.type = type,
-                         .opset = opset,
-                         .base = name,
-                         .suffix = suffix,
-                         .inputs = {inputs[0], inputs[1], inputs[2]},
-                         .input_count = 3};
+    insert_node_of what = {.type = type,
+                           .opset = opset,
+                           .base = name,
+                           .suffix = suffix,
+                           .inputs = {inputs[0], inputs[1], inputs[2]},
+                           .input_count = 3};
 
-    return emit_node(g, &what, node, result, error);
+    return insert_node(g, &what, node, result, error);
 }
 
 static spry_status add_weight_dequantize(graph *g, const char *name, const qdq_codes *codes,
@@ -70,8 +70,8 @@ spry_status qdq_replace_weight(graph *g, const weight *w, const qdq_codes *codes
     const char *name = g->values[w->value].name;
     int32_t inputs[3] = {GRAPH_NONE, GRAPH_NONE, GRAPH_NONE};
     int32_t node_count = g->node_count;
-    spry_status status = emit_codes(g, name, "quantized", codes->dtype, w->source->rank,
-                                    w->source->shape, codes->codes, &inputs[0], error);
+    spry_status status = insert_codes(g, name, "quantized", codes->dtype, w->source->rank,
+                                      w->source->shape, codes->codes, &inputs[0], error);
 
     if (status == SPRY_OK) {
         status = add_grid(g, name, codes, inputs, error);
@@ -137,11 +137,11 @@ spry_status qdq_replace_bias(graph *g, int32_t node, float step, const float *st
     if (!round_bias(bias->data, step, steps, channels, codes, products)) {
         return SPRY_OK;
     }
-    status = emit_constant(g, g->values[id].name, "quantized", SPRY_DTYPE_I32, 1, &channels, codes,
-                           &inputs[0], error);
+    status = insert_constant(g, g->values[id].name, "quantized", SPRY_DTYPE_I32, 1, &channels,
+                             codes, &inputs[0], error);
     if (status == SPRY_OK) {
-        status = emit_constant(g, g->values[id].name, "scale", SPRY_DTYPE_F32, 1, &channels,
-                               products, &inputs[1], error);
+        status = insert_constant(g, g->values[id].name, "scale", SPRY_DTYPE_F32, 1, &channels,
+                                 products, &inputs[1], error);
     }
     if (status == SPRY_OK) {
         status = add_linear(g, "DequantizeLinear", g->values[id].name, "dequantized", opset, inputs,
@@ -152,44 +152,6 @@ spry_status qdq_replace_bias(graph *g, int32_t node, float step, const float *st
     }
     if (status == SPRY_OK) {
         graph_set_input(g, node, BIAS_PORT, result);
-    }
-    return status;
-}
-
-spry_status qdq_replace_activation(graph *g, int32_t id, const tensor_grid *grid, int32_t opset,
-                                   spry_error *error)
-{
-    const char *name = g->values[id].name;
-    int8_t zero = (int8_t)(uint8_t)grid->zero; /* the byte, of either type */
-    int32_t node_count = g->node_count;
-    int32_t inputs[3] = {id};
-    int32_t node;
-    int32_t codes = GRAPH_NONE;
-    spry_status status =
-        emit_constant(g, name, "scale", SPRY_DTYPE_F32, 0, NULL, &grid->step, &inputs[1], error);
-
-    if (status == SPRY_OK) {
-        status =
-            emit_constant(g, name, "zero_point", grid->dtype, 0, NULL, &zero, &inputs[2], error);
-    }
-    if (status == SPRY_OK) {
-        status =
-            add_linear(g, "QuantizeLinear", name, "quantized", opset, inputs, &node, &codes, error);
-    }
-    inputs[0] = codes;
-    for (int32_t i = 0; status == SPRY_OK && i < node_count; i++) {
-        for (int32_t port = 0; status == SPRY_OK && port < g->nodes[i].input_count; port++) {
-            int32_t result;
-
-            if (g->nodes[i].removed || g->nodes[i].inputs[port] != id) {
-                continue;
-            }
-            status = add_linear(g, "DequantizeLinear", name, "dequantized", opset, inputs, &node,
-                                &result, error);
-            if (status == SPRY_OK) {
-                graph_set_input(g, i, port, result);
-            }
-        }
     }
     return status;
 }

@@ -36,8 +36,10 @@ SPRY_MUST_USE spry_status qdq_replace_weight(graph *g, const weight *w, const qd
 SPRY_MUST_USE spry_status qdq_replace_bias(graph *g, int32_t node, float step, const float *steps,
                                            int64_t channels, int32_t opset, spry_error *error);
 
-/* Lets every user of value `id` read it through QuantizeLinear and DequantizeLinear nodes. The
- * graph must be sorted afterwards. Fails with SPRY_LIMIT (memory). */
+/* Lets every user of value `id` read it through QuantizeLinear and DequantizeLinear nodes, behind a
+ * Clip where codes have fewer than 8 bits; or through TwinQuantize, whose function the model must
+ * have (model/twin_function.h). Types must be inferred where the grid has `steps`. The graph must
+ * be sorted afterwards. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status qdq_replace_activation(graph *g, int32_t id, const tensor_grid *grid,
                                                  int32_t opset, spry_error *error);
 

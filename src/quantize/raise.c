@@ -7,7 +7,7 @@
 #include "base/alloc.h"
 #include "model/graph_walk.h"
 #include "ops/op.h"
-#include "quantize/emit.h"
+#include "quantize/insert.h"
 
 enum {
     OLDEST = 7, /* before, operators did not broadcast by themselves */
@@ -47,12 +47,12 @@ static spry_status ints_to_input(graph *g, int32_t node, const char *name, int32
     if (ints == NULL) {
         return SPRY_OK;
     }
-    status =
-        emit_constant(g, result_name(g, node), name, SPRY_DTYPE_I64, 1, &count, ints, &made, error);
+    status = insert_constant(g, result_name(g, node), name, SPRY_DTYPE_I64, 1, &count, ints, &made,
+                             error);
     if (status == SPRY_OK) {
-        status = emit_input(g, node, port, made, error);
+        status = insert_input(g, node, port, made, error);
     }
-    emit_drop_attribute(g, node, name);
+    insert_drop_attribute(g, node, name);
     return status;
 }
 
@@ -66,12 +66,12 @@ static spry_status float_to_input(graph *g, int32_t node, const char *name, int3
     if (a == NULL || a->kind != GRAPH_ATTRIBUTE_FLOAT) {
         return SPRY_OK;
     }
-    status = emit_constant(g, result_name(g, node), name, SPRY_DTYPE_F32, 0, NULL, a->as.floats,
-                           &made, error);
+    status = insert_constant(g, result_name(g, node), name, SPRY_DTYPE_F32, 0, NULL, a->as.floats,
+                             &made, error);
     if (status == SPRY_OK) {
-        status = emit_input(g, node, port, made, error);
+        status = insert_input(g, node, port, made, error);
     }
-    emit_drop_attribute(g, node, name);
+    insert_drop_attribute(g, node, name);
     return status;
 }
 
@@ -138,7 +138,7 @@ static bool gives_one(const graph *g, const graph_node *n)
 static spry_status drop_ratio(graph *g, int32_t node, spry_error *error)
 {
     (void)error;
-    emit_drop_attribute(g, node, "ratio");
+    insert_drop_attribute(g, node, "ratio");
     return SPRY_OK;
 }
 
@@ -159,7 +159,7 @@ static bool is_spatial(const graph *g, const graph_node *n)
 static spry_status drop_spatial(graph *g, int32_t node, spry_error *error)
 {
     (void)error;
-    emit_drop_attribute(g, node, "spatial");
+    insert_drop_attribute(g, node, "spatial");
     return SPRY_OK;
 }
 

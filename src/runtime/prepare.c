@@ -12,7 +12,7 @@
 spry_status prepare_graph(const model *m, const spry_session_options *options, threads *team,
                           arena *memory, graph **prepared, spry_error *error)
 {
-    pass_context context = {.m = m, .team = team};
+    pass_context context = {.m = m, .team = team, .inline_all = options->keep_order};
     spry_status status = graph_copy(m->main, memory, NULL, prepared, error);
 
     if (status == SPRY_OK) {

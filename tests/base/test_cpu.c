@@ -32,6 +32,7 @@ static const struct {
     {"amx_int8", offsetof(cpu_features, amx_int8)},
     {"amx_bf16", offsetof(cpu_features, amx_bf16)},
     {"neon", offsetof(cpu_features, neon)},
+    {"dotprod", offsetof(cpu_features, dotprod)},
 };
 
 static void list_features(const cpu_features *features, char *text, size_t size)

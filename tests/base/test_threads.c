@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/affinity.h"
 #include "base/threads.h"
 #include "support/fault.h"
 
@@ -340,6 +341,38 @@ static void an_engaged_team_rests_afterwards(void **state)
     threads_destroy(team);
 }
 
+static void note_cpus(void *context, int64_t begin, int64_t end, int worker)
+{
+    _Atomic(int) *cpus = context;
+
+    (void)end;
+    (void)worker;
+    cpus[begin] = affinity_count();
+    (void)usleep(500); /* leaves the other piece to the other member */
+}
+
+/* Members that were woken off their caller's CPU may use all CPUs afterwards: a mask that had not
+ * been given back would not come back by itself. */
+static void members_keep_their_cpus(void **state)
+{
+    int cpus = affinity_count();
+    threads *team = make_team(2);
+    int whole = 0;
+
+    (void)state;
+    for (int i = 0; i < 100 && whole < 5; i++) {
+        _Atomic(int) seen[2] = {0, 0};
+
+        (void)usleep(2000); /* the member falls asleep */
+        threads_engage(team);
+        threads_for(team, 2, 1, note_cpus, seen);
+        threads_rest(team);
+        whole += seen[0] == cpus && seen[1] == cpus;
+    }
+    assert_int_equal(whole, 5);
+    threads_destroy(team);
+}
+
 static spry_status create_and_split(const spry_allocator *allocator, void *context,
                                     spry_error *error)
 {
@@ -374,6 +407,7 @@ int main(void)
         cmocka_unit_test(parts_can_be_split_again),
         cmocka_unit_test(an_idle_team_uses_no_cpu),
         cmocka_unit_test(an_engaged_team_rests_afterwards),
+        cmocka_unit_test(members_keep_their_cpus),
         cmocka_unit_test(memory_may_run_out),
     };
 

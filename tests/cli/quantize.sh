@@ -31,6 +31,11 @@ expect 0 quantize "$model" -o w8a8.onnx -a 8 -c "npz:$glyphs/test.npz" --samples
 contains out "activations of 8 bits"
 contains out "worst layers"
 json report.json 'd["activations"] > 4 and d["after"]["top1"] > 0.97'
+for bits in 6 4; do # narrower codes are clamped to their bits before they become bytes
+    expect 0 quantize "$model" -o narrow.onnx -w $bits -a $bits -c "npz:$glyphs/test.npz" \
+        --samples 64 --no-bench "${data[@]}" --max-drop 10 --force
+    contains out "activations of $bits bits"
+done
 expect 0 bench w8a8.onnx --runs 3 --json
 json out 'any("s8" in o["kernel"] for o in d["ops"])'
 expect 0 quantize "$model" -o timed.onnx -w 8 --json

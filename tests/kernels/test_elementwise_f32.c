@@ -124,7 +124,7 @@ static const struct function_row {
     {"tanh", apply_tanh, tanh, 2},
     {"erf", apply_erf, erf, 1.5},
     {"elu", apply_elu, exact_elu, 2},
-    {"sigmoid", apply_sigmoid, exact_sigmoid, 2.5},
+    {"sigmoid", apply_sigmoid, exact_sigmoid, 3.5},
     {"softplus", apply_softplus, exact_softplus, 2},
     {"swish", apply_swish, exact_swish, 4},
     {"gelu", apply_gelu, exact_gelu, 4.5},

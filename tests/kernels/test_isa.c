@@ -72,6 +72,10 @@ static void neon_stands_alone(void **state)
     assert_int_equal(isa_decide(&features, "generic").level, ISA_GENERIC);
     assert_int_equal(isa_decide(&features, "avx2").level, ISA_NEON);
     assert_int_equal(isa_decide(&features, "avx2").request, ISA_REQUEST_LOWERED);
+    assert_false(isa_decide(&features, NULL).dot);
+    features.dotprod = true;
+    assert_true(isa_decide(&features, NULL).dot);
+    assert_false(isa_decide(&features, "generic").dot);
 }
 
 static void the_process_decides_once(void **state)
@@ -88,6 +92,7 @@ static void the_process_decides_once(void **state)
     assert_true(isa_usable(level));
     assert_int_equal(isa_has_bf16(), isa_chosen()->bf16);
     assert_int_equal(isa_has_avxvnni(), isa_chosen()->avxvnni);
+    assert_int_equal(isa_has_dot(), isa_chosen()->dot);
     for (int i = 0; i < ISA_COUNT; i++) {
         assert_int_equal(isa_usable((isa_level)i), i == ISA_GENERIC || i == (int)level ||
                                                        (level != ISA_NEON && i < (int)level));

@@ -8,11 +8,11 @@ every format, to several widths of weights, with and without groups, and with ac
 Exit code 0 when all agree (or ONNX Runtime is not installed, which is said), 1 when one does not.
 
 Weights alone: ONNX Runtime runs the operators as the file has them, and the float results must be
-equal to 1e-4 of their range. With activations the arithmetic is of integers, and a result that
-falls between two codes may round either way; it must not show beside what quantization itself
-costs: the difference to the nearer of ONNX Runtime's two ways of running the file (operators as
-they stand, or its integer kernels) is at most a fifth of the difference between that way and the
-float model, and 99 % of the inputs get the same class.
+equal to 1e-4 of their range. With activations the arithmetic is of integers, and what falls between
+two codes may round either way, layer after layer: against the nearer of ONNX Runtime's two ways of
+running the file (operators as they stand, or its integer kernels) the difference is at most 1 % of
+the range (root of the mean square) and smaller than what quantization changes, and the class of
+every input is one of those that ONNX Runtime puts within 3 % of its best.
 """
 
 import argparse
@@ -35,9 +35,8 @@ WIDTHS = (8, 4, 3, 2)
 GROUP = 32
 BATCH = 16
 MOST_BYTES = 100e6  # of a model: the others would take minutes
-NOISE_SHARE = 0.2
-BLOCKED_SHARE = 0.5  # ONNX Runtime computes blocked weights in f32 whichever way it runs the file
-CLASS_SHARE = 0.99
+MOST_NOISE = 0.01  # of the range
+CLASS_MARGIN = 0.03
 TIME_LIMIT_S = 600
 
 
@@ -95,22 +94,17 @@ def distance(expected, actual):
     return float(np.sqrt(total / max(count, 1)))
 
 
-def judge_activations(references, actual, original, most):
-    """(agrees, words) for a file that runs in integers."""
-    best = (False, "")
-    for expected in references:
-        cost = distance(original, expected)
-        share = distance(expected, actual) / max(cost, 1e-9)
-        same = min(ort_agreement.same_class_share(array, actual[name], 1e-4 * np.ptp(array))
-                   for name, array in expected.items())
-        verdict = (share <= most and same >= CLASS_SHARE,
-                   f"{100 * share:.2f} % of the cost, class {100 * same:.1f} %")
-        if not best[1] or (verdict[0] and not best[0]):
-            best = verdict
-    return best
+def judge_activations(references, actual, original):
+    """(agrees, words) for a file that runs in integers, against the nearer of the references."""
+    expected = min(references, key=lambda way: distance(way, actual))
+    noise, cost = distance(expected, actual), distance(original, expected)
+    same = min(ort_agreement.same_class_share(array, actual[name], CLASS_MARGIN * np.ptp(array))
+               for name, array in expected.items())
+    return (noise <= min(MOST_NOISE, cost) and same == 1.0,
+            f"{100 * noise:.4f} % of range, cost {100 * cost:.2f} %, class {100 * same:.1f} %")
 
 
-def check_file(arguments, made, options, original, activations, most):
+def check_file(arguments, made, options, original, activations):
     """(agrees, words) of one quantized file."""
     ways = ("disabled", "all")
     directory = tempfile.mkdtemp(dir=os.path.dirname(made))
@@ -125,7 +119,7 @@ def check_file(arguments, made, options, original, activations, most):
     except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
         return False, str(error)[:120]
     if activations:
-        return judge_activations(references, actual, original, most)
+        return judge_activations(references, actual, original)
     return ort_agreement.judge_float(references[0], actual)
 
 
@@ -165,8 +159,7 @@ def check_model(arguments, model, forms, methods):
             made = os.path.join(directory, "made.onnx")
             try:
                 quantize(arguments, model, made, variant, samples)
-                agrees, told = check_file(arguments, made, options, original, activations,
-                                          BLOCKED_SHARE if method == BLOCKED else NOISE_SHARE)
+                agrees, told = check_file(arguments, made, options, original, activations)
             except RuntimeError as error:
                 agrees, told = False, str(error)[:120]
             if not agrees:

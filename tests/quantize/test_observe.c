@@ -24,11 +24,18 @@ static void worked_example(void **state)
     (void)state;
     memset(&first, 0, sizeof first);
     observe(&first, x, 5);
-    grid = observe_grid(&first, OBSERVE_MINMAX, SPRY_DTYPE_U8);
+    grid = observe_grid(&first, OBSERVE_MINMAX, SPRY_DTYPE_U8, 8);
     assert_float_equal(grid.step, 3.0f / 255.0f, 1e-9);
     assert_int_equal(grid.zero, 85);
-    grid = observe_grid(&first, OBSERVE_MINMAX, SPRY_DTYPE_I8);
+    grid = observe_grid(&first, OBSERVE_MINMAX, SPRY_DTYPE_I8, 8);
     assert_int_equal(grid.zero, 85 - 128);
+    grid = observe_grid(&first, OBSERVE_MINMAX, SPRY_DTYPE_U8, 4);
+    assert_float_equal(grid.step, 3.0f / 15.0f, 1e-9);
+    assert_int_equal(grid.zero, 5);
+    assert_int_equal(tensor_grid_codes(&grid).high, 15);
+    grid = observe_grid(&first, OBSERVE_MINMAX, SPRY_DTYPE_I8, 4);
+    assert_int_equal(grid.zero, 5 - 8);
+    assert_int_equal(tensor_grid_codes(&grid).low, -8);
 }
 
 /* Neither the order of numbers nor how they are cut into calls matters. */
@@ -72,7 +79,7 @@ static void outliers_are_cut(void **state)
         observe(&first, &x, 1);
     }
     for (int range = OBSERVE_MINMAX; range <= OBSERVE_MSE; range++) {
-        step[range] = observe_grid(&first, (observe_range)range, SPRY_DTYPE_U8).step;
+        step[range] = observe_grid(&first, (observe_range)range, SPRY_DTYPE_U8, 8).step;
     }
     assert_true(step[OBSERVE_MINMAX] > 60.0f / 255.0f);
     assert_true(step[OBSERVE_PERCENTILE] < 9.0f / 255.0f);
@@ -87,15 +94,15 @@ static void odd_numbers(void **state)
 
     (void)state;
     memset(&first, 0, sizeof first);
-    grid = observe_grid(&first, OBSERVE_MSE, SPRY_DTYPE_U8);
+    grid = observe_grid(&first, OBSERVE_MSE, SPRY_DTYPE_U8, 8);
     assert_float_equal(grid.step, 1.0f, 0.0);
     observe(&first, zeros, 2);
-    grid = observe_grid(&first, OBSERVE_MSE, SPRY_DTYPE_U8);
+    grid = observe_grid(&first, OBSERVE_MSE, SPRY_DTYPE_U8, 8);
     assert_float_equal(grid.step, 1.0f, 0.0);
     assert_int_equal(grid.zero, 0);
     observe(&first, x, 4);
     assert_int_equal(first.odd, 3);
-    grid = observe_grid(&first, OBSERVE_MINMAX, SPRY_DTYPE_U8);
+    grid = observe_grid(&first, OBSERVE_MINMAX, SPRY_DTYPE_U8, 8);
     assert_float_equal(grid.step, 1.0f / 255.0f, 1e-9);
 }
 

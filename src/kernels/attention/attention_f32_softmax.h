@@ -18,19 +18,12 @@ enum { TILE_VECTORS = 2, TILE_COLUMNS = TILE_VECTORS * VEC_LANES };
 VEC_INLINE vec_f32 attention_exp2(vec_f32 x)
 {
 #if defined(__AVX512F__)
-    /* 2^(i / 16) from a table, and what is left in [-1/32, 1/32] by a short polynomial. The lowest
-     * bits of the sum with the rounder are 16 times the exponent: four of them choose from the
-     * table, whose bits lack what adding those four to the exponent as well brings in. */
-    const __m512i powers =
-        _mm512_set_epi32(0x3F7D257D, 0x3F7AC0C7, 0x3F78CCDF, 0x3F7744FD, 0x3F76248C, 0x3F75672A,
-                         0x3F7508A4, 0x3F7504F3, 0x3F75583F, 0x3F75FED7, 0x3F76F532, 0x3F7837F0,
-                         0x3F79C3D3, 0x3F7B95C2, 0x3F7DAAC3, 0x3F800000);
-    const vec_f32 rounder = vec_set(786432.0f); /* 1.5 * 2^19 */
-    vec_f32 sum = x + rounder;
+    /* Sixteenths from a table, and what is left in [-1/32, 1/32] by a short polynomial. */
+    vec_f32 sum = x + VEC_SIXTEENTHS;
     __mmask16 normal = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-126.0f), _CMP_NLE_UQ);
-    vec_f32 f = (vec_f32)_mm512_maskz_sub_ps(normal, (__m512)x, (__m512)(sum - rounder));
+    vec_f32 f = (vec_f32)_mm512_maskz_sub_ps(normal, (__m512)x, (__m512)(sum - VEC_SIXTEENTHS));
     __m512i shift = _mm512_slli_epi32((__m512i)sum, 19);
-    __m512i entry = _mm512_permutexvar_epi32((__m512i)sum, powers);
+    __m512i entry = (__m512i)vec_power_entry(sum);
     vec_f32 power = (vec_f32)_mm512_maskz_add_epi32(normal, entry, shift);
     vec_f32 p = vec_fma(f, vec_set(0.055503346f), vec_set(0.240234271f));
 

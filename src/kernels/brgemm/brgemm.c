@@ -12,6 +12,9 @@ static const isa_variant f32_variants[] = {
 #ifdef SPRY_HAVE_AVX512
     {"brgemm_f32_14x32__avx512", ISA_AVX512, &brgemm_f32_14x32__avx512},
 #endif
+#ifdef SPRY_HAVE_NEON
+    {"brgemm_f32_6x16__neon", ISA_NEON, &brgemm_f32_6x16__neon},
+#endif
 };
 
 static const isa_variant bf16_variants[] = {
@@ -34,6 +37,15 @@ static const isa_variant s8_variants[] = {
 #endif
 #ifdef SPRY_HAVE_AVX512VNNI
     {"brgemm_s8_14x32__avx512vnni", ISA_AVX512VNNI, &brgemm_s8_14x32__avx512vnni},
+#endif
+#ifdef SPRY_HAVE_AMX
+    {"brgemm_s8_32x32__amx", ISA_AMX, &brgemm_s8_32x32__amx},
+#endif
+#ifdef SPRY_HAVE_NEON
+    {"brgemm_s8_4x8__neon", ISA_NEON, &brgemm_s8_4x8__neon},
+#endif
+#ifdef SPRY_HAVE_NEONDOT
+    {"brgemm_s8_8x8__neondot", ISA_NEON, &brgemm_s8_8x8__neondot},
 #endif
 };
 

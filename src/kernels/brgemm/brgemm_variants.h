@@ -14,6 +14,10 @@ extern const brgemm_kernel brgemm_f32_6x16__avx2;
 extern const brgemm_kernel brgemm_f32_14x32__avx512;
 extern const brgemm_kernel brgemm_bf16_14x32__avx512bf16;
 extern const brgemm_kernel brgemm_bf16_32x32__amx;
+extern const brgemm_kernel brgemm_s8_32x32__amx;
+extern const brgemm_kernel brgemm_f32_6x16__neon;
+extern const brgemm_kernel brgemm_s8_4x8__neon;
+extern const brgemm_kernel brgemm_s8_8x8__neondot;
 
 /* Where row `row` of a tile begins. */
 static inline const char *brgemm_a_row(const brgemm_tile *t, int row, int mr)

@@ -20,19 +20,37 @@ conv_nhwc_source conv_nhwc_source_of(const conv_nhwc_call *call, int64_t image, 
 
 /* ---- pixels ---- */
 
+/* Numbers `pitch` bytes apart, narrowed a part at a time: a call for each would cost more. */
+static void spread_narrow(const conv_nhwc_source *s, const float *from, int64_t count,
+                          int64_t pitch, char *to)
+{
+    enum { PART = 256 };
+    uint16_t part[PART];
+
+    for (int64_t done = 0; done < count; done += PART) {
+        int64_t n = conv_nhwc_least(count - done, PART);
+
+        s->c->narrow(part, from + done, n);
+        for (int64_t i = 0; i < n; i++) {
+            *(uint16_t *)(void *)(to + (done + i) * pitch) = part[i];
+        }
+    }
+}
+
 /* Pixels of one input row whose channels lie in planes. */
 static void copy_planes(const conv_nhwc_source *s, int64_t row, int64_t column, int64_t count,
                         int64_t pitch, char *to)
 {
     const conv_f32_shape *shape = &s->c->shape;
     const float *from = (const float *)s->x + row * shape->in_w + column;
+    bool is_narrow = s->c->problem.type == BRGEMM_BF16;
 
     for (int64_t channel = 0; channel < shape->channels; channel++) {
-        for (int64_t i = 0; i < count; i++) {
-            if (s->c->problem.type == BRGEMM_BF16) {
-                s->c->narrow((uint16_t *)(to + i * pitch) + channel, from + i, 1);
-            } else {
-                ((float *)(to + i * pitch))[channel] = from[i];
+        if (is_narrow) {
+            spread_narrow(s, from, count, pitch, to + channel * (int64_t)sizeof(uint16_t));
+        } else {
+            for (int64_t i = 0; i < count; i++) {
+                ((float *)(void *)(to + i * pitch))[channel] = from[i];
             }
         }
         from += shape->in_h * shape->in_w;

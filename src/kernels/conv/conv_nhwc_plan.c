@@ -184,18 +184,19 @@ static double weight_cost(double bytes)
     return bytes <= SECOND ? 0.001 : 0.04;
 }
 
-/* The copies of a piece: so much per byte, and per run of pixels copied in one go. */
+/* The copies of a piece: so much per byte, or number of a plane, and per run copied in one go. */
 static double piece_copy_cost(const conv_nhwc *c, int64_t rows)
 {
-    enum { PER_ADDRESS = 4 };
+    enum { PER_ADDRESS = 4, PER_NUMBER = 2 };
     const conv_f32_shape *s = &c->shape;
     bool is_narrow = c->problem.type == BRGEMM_BF16;
-    const double per_byte = is_narrow ? 0.3 : 0.2;
+    bool is_planar = c->problem.input_is_planar;
+    int64_t size = brgemm_size(c->problem.type);
+    const double per_byte = is_planar ? PER_NUMBER / (double)size : is_narrow ? 0.3 : 0.2;
     const double per_run = is_narrow ? 40 : 12;
     double pixels = (double)pixels_of(c, rows);
     double bytes = (double)a_bytes_of(c, rows);
-    bool is_dense = c->problem.groups == 1 && !c->problem.input_is_planar &&
-                    c->pixel_pitch == s->channels * brgemm_size(c->problem.type);
+    bool is_dense = c->problem.groups == 1 && !is_planar && c->pixel_pitch == s->channels * size;
     double runs;
 
     if (conv_nhwc_copies_patches(c->way)) {
@@ -205,9 +206,11 @@ static double piece_copy_cost(const conv_nhwc *c, int64_t rows)
     } else if (!c->is_copied) {
         return c->way == CONV_NHWC_INDIRECT ? pixels * c->taps * PER_ADDRESS : 0;
     } else {
-        runs = is_dense ? bytes / (double)c->line_pitch : bytes / (double)c->pixel_pitch;
+        runs =
+            is_dense || is_planar ? bytes / (double)c->line_pitch : bytes / (double)c->pixel_pitch;
         runs = is_dense && conv_nhwc_is_product(s) ? 1 : runs;
     }
+    runs *= is_planar ? (double)s->channels : 1;
     return bytes * per_byte + runs * per_run;
 }
 

@@ -23,6 +23,8 @@ enum {
     WINDOW4 = 180,
     RESULT2 = 45,
     RESULT4 = 130,
+    STORE_BYTES_PER_CYCLE =
+        3,                   /* of results beyond the second-level cache, in runs of a tile's row */
     SMALL_WEIGHTS = 1 << 20, /* weights of which two panels at a time are used */
     PIECES_PER_WORKER = 4
 };
@@ -109,6 +111,8 @@ static double cost_of(const conv_winograd *c, int workers)
         product_cycles(c, panels, c->packed_bytes < NEAR_AGAIN ? FROM_CACHE : FROM_MEMORY, readers);
     double block_bytes = (double)sizeof(float) * c->positions *
                          (double)(c->tile_block * (c->image_pitch + c->product_pitch));
+    double result_bytes =
+        (double)sizeof(float) * (double)c->tiles * c->size * c->size * (double)c->problem.filters;
     double piece = (first + (double)(blocks - 1) * again) / (double)blocks +
                    (double)c->tile_block * (result + (c->shared ? 0 : window));
     double total = (double)pieces_of(c->pieces, workers) * piece;
@@ -118,6 +122,9 @@ static double cost_of(const conv_winograd *c, int workers)
 
         total += (double)c->tiles * window / workers + CYCLES_PER_JOIN;
         total += bytes > (double)USABLE_CACHE ? 2 * bytes / NEAR_BYTES_PER_CYCLE / workers : 0;
+    }
+    if (result_bytes > (double)USABLE_CACHE) {
+        total += result_bytes / STORE_BYTES_PER_CYCLE / workers;
     }
     if (block_bytes > (double)USABLE_CACHE) {
         total += 4 * block_bytes * (double)blocks / NEAR_BYTES_PER_CYCLE / workers;

@@ -205,7 +205,11 @@ VEC_INLINE void dw_activate(const dw_ending *e, float *out, dw_care care, dw_sum
     }
     e->activate(row, row, (int64_t)e->pixels * lanes);
     for (int p = 0; p < e->pixels; p++) {
-        memcpy(out + p * e->pitch, row + p * lanes, (size_t)e->lanes * sizeof *row);
+#pragma GCC unroll 4
+        for (int v = 0; v < dw_vectors(care); v++) {
+            dw_store(out + p * e->pitch, vec_load(row + p * lanes + v * VEC_LANES), e->lanes, v,
+                     care);
+        }
     }
 }
 

@@ -25,19 +25,6 @@ VEC_INLINE vec_f32 vec_leaky_relu(vec_f32 x, vec_f32 a, vec_f32 b)
     return vec_max(a * x, x);
 }
 
-/* x sigmoid(x): vec_swish for a = 1, whose product has no rest. */
-VEC_INLINE vec_f32 vec_swish_one(vec_f32 x, vec_f32 a, vec_f32 b)
-{
-    const vec_f32 zero = vec_set(0.0f);
-
-    (void)a;
-    (void)b;
-    if (vec_within(x, VEC_PLAIN_GATE)) {
-        return vec_gated_plain(x, x, zero);
-    }
-    return vec_gated(x, x, zero, FLT_MAX);
-}
-
 /* tanh(log(1 + e)) = e (e + 2) / (e (e + 2) + 2), which is 1 - 2^-27 where x = 10. */
 VEC_INLINE vec_f32 vec_mish(vec_f32 x, vec_f32 a, vec_f32 b)
 {

@@ -252,7 +252,11 @@ static void run_gelu_tanh(float *to, const float *from, int64_t n)
 
 static void run_swish(float *to, const float *from, int64_t n, float a)
 {
-    map(to, from, n, vec_swish, a, 0.0f);
+    if (a == 1.0f) {
+        map(to, from, n, vec_swish_one, a, 0.0f);
+    } else {
+        map(to, from, n, vec_swish, a, 0.0f);
+    }
 }
 
 static void run_elu(float *to, const float *from, int64_t n, float a)

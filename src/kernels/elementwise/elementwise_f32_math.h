@@ -190,13 +190,33 @@ VEC_INLINE vec_f32 vec_gated_plain(vec_f32 x, vec_f32 gate, vec_f32 rest)
     return x / (vec_scale(e.fraction + 1.0f, e.exponent) + 1.0f);
 }
 
-/* 1 / (1 + e^-x): at most 2.5 units. */
+/* 1 + e^-x for |x| < VEC_PLAIN_GATE. */
+VEC_INLINE vec_f32 vec_logistic_sum(vec_f32 x)
+{
+#if defined(__AVX512F__)
+    /* 2^n 2^r for n in sixteenths and |r| <= 1/32 */
+    static const float c[] = {1.0f, 0.693147182f, 0.240226507f, 0.0555041097f}; /* of 2^r */
+    const vec_f32 slope = vec_set(-1.44269502f);
+    vec_f32 sum = vec_fma(x, slope, vec_set(VEC_SIXTEENTHS));
+    vec_f32 n = sum - VEC_SIXTEENTHS;
+    vec_f32 r = vec_fma(x, vec_set(-1.92596303e-8f), vec_fma(x, slope, -n));
+    vec_f32 power = (vec_f32)(vec_power_entry(sum) + ((vec_u32)sum << 19));
+
+    return vec_fma(power, vec_polynomial(r, c, 4), vec_set(1.0f));
+#else
+    vec_exponential e = vec_exp_parts(-x, vec_set(0.0f));
+
+    return vec_scale(e.fraction + 1.0f, e.exponent) + 1.0f;
+#endif
+}
+
+/* 1 / (1 + e^-x): at most 3.5 units. */
 VEC_INLINE vec_f32 vec_sigmoid(vec_f32 x, vec_f32 a, vec_f32 b)
 {
     (void)a;
     (void)b;
     if (vec_within(x, VEC_PLAIN_GATE)) {
-        return vec_gated_plain(vec_set(1.0f), x, vec_set(0.0f));
+        return 1.0f / vec_logistic_sum(x);
     }
     return vec_gated(vec_set(1.0f), x, vec_set(0.0f), 1.0f);
 }
@@ -212,6 +232,17 @@ VEC_INLINE vec_f32 vec_swish(vec_f32 x, vec_f32 a, vec_f32 b)
         return vec_gated_plain(x, gate, rest);
     }
     return vec_gated(x, gate, vec_select(vec_abs(gate) < 1e4f, rest, vec_set(0.0f)), FLT_MAX);
+}
+
+/* x sigmoid(x): vec_swish for a = 1, whose product has no rest. */
+VEC_INLINE vec_f32 vec_swish_one(vec_f32 x, vec_f32 a, vec_f32 b)
+{
+    (void)a;
+    (void)b;
+    if (vec_within(x, VEC_PLAIN_GATE)) {
+        return x / vec_logistic_sum(x);
+    }
+    return vec_gated(x, x, vec_set(0.0f), FLT_MAX);
 }
 
 /* x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))): at most 4 units. */

@@ -205,6 +205,26 @@ VEC_INLINE bool vec_within(vec_f32 x, float bound)
 
 #endif
 
+#if defined(__AVX512F__)
+
+/* x + VEC_SIXTEENTHS is x rounded to sixteenths; its lowest bits are their number. */
+#define VEC_SIXTEENTHS 786432.0f
+
+/* For such a sum, what 2^x is when the sum's bits << 19 are added: four of these bits choose from a
+ * table of 2^(i / 16), whose bits lack what adding those four to the exponent as well brings in.
+ * Permuting costs as much as one step of a polynomial, and spares three. */
+VEC_INLINE vec_u32 vec_power_entry(vec_f32 sum)
+{
+    const __m512i powers =
+        _mm512_set_epi32(0x3F7D257D, 0x3F7AC0C7, 0x3F78CCDF, 0x3F7744FD, 0x3F76248C, 0x3F75672A,
+                         0x3F7508A4, 0x3F7504F3, 0x3F75583F, 0x3F75FED7, 0x3F76F532, 0x3F7837F0,
+                         0x3F79C3D3, 0x3F7B95C2, 0x3F7DAAC3, 0x3F800000);
+
+    return (vec_u32)_mm512_permutexvar_epi32((__m512i)sum, powers);
+}
+
+#endif
+
 /* What a * b lost when it was rounded to `product`. The portable form cuts both factors into halves
  * whose products are exact. */
 VEC_INLINE vec_f32 vec_product_rest(vec_f32 a, vec_f32 b, vec_f32 product)

@@ -1,5 +1,5 @@
 /* Constants and nodes, named after what they belong to. */
-#include "quantize/emit.h"
+#include "quantize/insert.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -33,9 +33,9 @@ static spry_status add_empty(graph *g, const char *base, const char *suffix, spr
     return graph_add_constant(g, name, t, value, error);
 }
 
-spry_status emit_constant(graph *g, const char *base, const char *suffix, spry_dtype dtype,
-                          int rank, const int64_t *shape, const void *data, int32_t *value,
-                          spry_error *error)
+spry_status insert_constant(graph *g, const char *base, const char *suffix, spry_dtype dtype,
+                            int rank, const int64_t *shape, const void *data, int32_t *value,
+                            spry_error *error)
 {
     tensor *t = NULL;
     spry_status status = add_empty(g, base, suffix, dtype, rank, shape, &t, value, error);
@@ -46,15 +46,16 @@ spry_status emit_constant(graph *g, const char *base, const char *suffix, spry_d
     return status;
 }
 
-spry_status emit_codes(graph *g, const char *base, const char *suffix, spry_dtype dtype, int rank,
-                       const int64_t *shape, const int8_t *codes, int32_t *value, spry_error *error)
+spry_status insert_codes(graph *g, const char *base, const char *suffix, spry_dtype dtype, int rank,
+                         const int64_t *shape, const int8_t *codes, int32_t *value,
+                         spry_error *error)
 {
     enum { NIBBLE = 4, NIBBLE_MASK = 0xF };
     tensor *t = NULL;
     spry_status status;
 
     if (dtype != SPRY_DTYPE_I4) {
-        return emit_constant(g, base, suffix, dtype, rank, shape, codes, value, error);
+        return insert_constant(g, base, suffix, dtype, rank, shape, codes, value, error);
     }
     status = add_empty(g, base, suffix, dtype, rank, shape, &t, value, error);
     for (int64_t i = 0; status == SPRY_OK && i < tensor_count(t); i++) {
@@ -65,8 +66,8 @@ spry_status emit_codes(graph *g, const char *base, const char *suffix, spry_dtyp
     return status;
 }
 
-spry_status emit_node(graph *g, const emit_node_of *what, int32_t *node, int32_t *result,
-                      spry_error *error)
+spry_status insert_node(graph *g, const insert_node_of *what, int32_t *node, int32_t *result,
+                        spry_error *error)
 {
     char name[NAME_SIZE];
     spry_status status = graph_add_node(g, what->type, what->domain != NULL ? what->domain : "",
@@ -87,7 +88,7 @@ spry_status emit_node(graph *g, const emit_node_of *what, int32_t *node, int32_t
     return SPRY_OK;
 }
 
-spry_status emit_input(graph *g, int32_t node, int32_t port, int32_t value, spry_error *error)
+spry_status insert_input(graph *g, int32_t node, int32_t port, int32_t value, spry_error *error)
 {
     graph_node *n = &g->nodes[node];
     int32_t *inputs;
@@ -107,7 +108,7 @@ spry_status emit_input(graph *g, int32_t node, int32_t port, int32_t value, spry
     return SPRY_OK;
 }
 
-void emit_drop_attribute(graph *g, int32_t node, const char *name)
+void insert_drop_attribute(graph *g, int32_t node, const char *name)
 {
     graph_node *n = &g->nodes[node];
     int32_t kept = 0;
