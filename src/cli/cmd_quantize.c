@@ -1,9 +1,11 @@
 /* spry quantize: a smaller, faster model, and what it costs. */
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "cli/quantize_command.h"
 
@@ -13,6 +15,9 @@ static spry_status make(quantize_state *q, spry_error *error)
     int64_t begun;
     spry_status status = spry_model_load(NULL, q->call->arguments[0], &q->source, error);
 
+    if (strcmp(q->options.method, "ptq-sl") == 0 && q->options.calibration == NULL) {
+        output_warn(q->call, "without --calibrate steps follow from ranges alone, not from outputs");
+    }
     if (status == SPRY_OK) {
         status = quantize_search(q, error);
     }

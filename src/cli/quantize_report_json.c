@@ -17,6 +17,20 @@ static void write_side(json_writer *json, const char *name, const quantize_side 
     json_write_end(json);
 }
 
+/* What a method that searches has to tell. */
+static void write_search(json_writer *json, const spry_quantize_row *row)
+{
+    if (row->order_before > 0.0) {
+        json_write_f64(json, "order_before", row->order_before);
+        json_write_f64(json, "order_sorted", row->order_sorted);
+        json_write_f64(json, "order_after", row->order_after);
+    }
+    if (row->output_error_before > 0.0) {
+        json_write_f64(json, "output_error_before", row->output_error_before);
+        json_write_f64(json, "output_error_after", row->output_error_after);
+    }
+}
+
 static void write_layers(json_writer *json, const spry_quantization *facts)
 {
     const spry_quantize_row *rows;
@@ -46,6 +60,8 @@ static void write_layers(json_writer *json, const spry_quantization *facts)
         json_write_f64(json, "channel_error_before", rows[i].channel_error_before);
         json_write_f64(json, "channel_error_after", rows[i].channel_error_after);
         json_write_f64(json, "milliseconds", rows[i].milliseconds);
+        json_write_i64(json, "blocks", rows[i].blocks);
+        write_search(json, &rows[i]);
         json_write_end(json);
     }
     json_write_end(json);

@@ -28,6 +28,8 @@ import inputs
 import interleave
 
 FORMATS = ("qdq", "qoperator", "matmulnbits")
+BLOCKED = "ptq-sl"  # has blocks and orders of its own
+SAMPLED = ("gptq", BLOCKED)  # methods that look at samples
 METHODS = ("nearest", "squant", "hqq", "gptq")
 WIDTHS = (8, 4, 3, 2)
 GROUP = 32
@@ -42,6 +44,8 @@ def variants(methods, formats):
     """(format, method, weight bits, activation bits, group, extra options) of all files."""
     for form in formats:
         for method in methods:
+            if method == BLOCKED:
+                continue
             for bits in WIDTHS:
                 if form != "qoperator":
                     yield form, method, bits, 0, 0, ()
@@ -51,6 +55,11 @@ def variants(methods, formats):
         if form != "qoperator":
             yield form, "nearest", 4, 0, GROUP, ("--symmetric",)
             yield form, "nearest", 8, 0, 0, ("--symmetric",)
+        if form == "qdq" and BLOCKED in methods:
+            for order in ("off", "search"):
+                for bits, activations in ((4, 0), (8, 8), (4, 8)):
+                    yield (form, BLOCKED, bits, activations, 0,
+                           ("--block-size", "8x8", "--reorder", order))
 
 
 def known_names(spry, model, option):
@@ -58,7 +67,7 @@ def known_names(spry, model, option):
     done = subprocess.run([spry, "quantize", model, "-o", "missing.onnx", option, "?"],
                           capture_output=True, text=True)
     words = done.stderr.replace(",", " ").replace("\n", " ").split()
-    return [word for word in words if word.isalnum()]
+    return [word for word in words if word.replace("-", "").isalnum()]
 
 
 def quantize(arguments, model, made, variant, samples):
@@ -67,7 +76,7 @@ def quantize(arguments, model, made, variant, samples):
     command = [arguments.spry, "quantize", "-q", model, "-o", made, "--format", form,
                "--method", method, "--weight-bits", str(bits), "--group", str(group),
                "--activation-bits", str(activations), "--no-bench", "--force", *extra]
-    if activations or method == "gptq":
+    if activations or method in SAMPLED:
         command += ["--calibrate", f"npz:{samples}", "--preprocess", "raw"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=TIME_LIMIT_S)
     if done.returncode not in (0, 1):
@@ -145,7 +154,7 @@ def check_model(arguments, model, forms, methods):
             form, method, bits, activations, group, extra = variant
             words = f"{form} {method} w{bits}a{activations} g{group} {' '.join(extra)}".strip()
             if (arguments.only and arguments.only not in words) or \
-                    (not fed and (activations or method == "gptq")):
+                    (not fed and (activations or method in SAMPLED)):
                 continue
             made = os.path.join(directory, "made.onnx")
             try:
@@ -193,7 +202,7 @@ def main():
     known = {option: known_names(arguments.spry, models[0], option) if models else []
              for option in ("--format", "--method")}
     forms = [form for form in FORMATS if form in known["--format"]]
-    methods = [method for method in METHODS if method in known["--method"]]
+    methods = [method for method in (*METHODS, BLOCKED) if method in known["--method"]]
     rows = []
     for model in models:
         rows += check_model(arguments, model, forms, methods)

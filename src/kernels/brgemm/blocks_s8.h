@@ -1,12 +1,13 @@
 /* Products of bytes with weights whose scale changes along k too:
  *
- *     C[row][column] = bias[column] + sum over blocks h of factor[h][column] * S[h]
- *     S[h] = offset[h][column] + sum over k in h of A[row][k] * B[k][column]
+ *     sum[h]         = offset[h][column] + sum over k in block h of A[row][k] * B[k][column]
+ *     C[row][column] = bias[column] + sum over blocks h of factor[h][column] * sum[h]
  *
  * The inner sums are exact, in i32; each is scaled, rounded, and added in the order of the blocks,
  * by a product and a sum of their own: the same bits on every instruction set.
  *
- * B is packed as for brgemm (brgemm.h) by the variant's `layout`; a block is some of its steps. */
+ * B is packed as for brgemm (brgemm.h) by the variant's `layout`; a block is a number of its steps.
+ */
 #ifndef KERNELS_BRGEMM_BLOCKS_S8_H
 #define KERNELS_BRGEMM_BLOCKS_S8_H
 
