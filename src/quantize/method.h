@@ -33,8 +33,8 @@ extern const method method_ptq_sl;
 extern const method method_hqq;
 extern const method method_gptq;
 
-/* Cuts a weight as the options have it: a block per output channel, of matrices per group of inputs.
- * What methods without a search of their own get. Fails with SPRY_LIMIT (memory). */
+/* Cuts a weight as the options have it: a block per output channel, of matrices per group of
+ * inputs. What methods without a search of their own get. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status method_cut(quantize_job *job, weight_record *r, spry_error *error);
 
 /* Rounds per output channel, or per group of inputs of one, SQuant's stages one after the other:

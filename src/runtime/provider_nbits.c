@@ -1,5 +1,5 @@
-/* Products of f32 with constant weights of four bits or two, which are read as four: com.microsoft's
- * MatMulNBits, and what nbits.h makes of DequantizeLinear and a product. */
+/* Products of f32 with constant weights of four bits or two, which are read as four:
+ * com.microsoft's MatMulNBits, and what nbits.h makes of DequantizeLinear and a product. */
 #include <string.h>
 
 #include "base/alloc.h"
