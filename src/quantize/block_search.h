@@ -44,9 +44,9 @@ typedef struct block_search_report {
     int64_t changes;      /* steps that are no longer the first ones */
 } block_search_report;
 
-/* Changes the steps of `r`, which start the search, and rounds its codes. `sums` are the matrices of
- * its layer, with F and H or without; NULL with BLOCK_METRIC_WEIGHT only, and then errors are those
- * of weights. Bits do not depend on the team. Fails with SPRY_LIMIT (memory). */
+/* Changes the steps of `r`, which start the search, and rounds its codes. `sums` are the matrices
+ * of its layer, with F and H or without; NULL with BLOCK_METRIC_WEIGHT only, and then errors are
+ * those of weights. Bits do not depend on the team. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status block_search(weight_record *r, const float *dense, const gram *sums,
                                        const block_search_options *options,
                                        const spry_allocator *allocator, threads *team,

@@ -14,8 +14,8 @@
 
 /* Cuts the record into blocks of `row_block` outputs x `column_block` inputs, each at least 1; what
  * is larger than the weight means all. Orders say which channel comes at which place before the
- * cut: output_order[place] is an output; NULL: as they are. They are not kept. Fails with SPRY_LIMIT
- * (memory). */
+ * cut: output_order[place] is an output; NULL: as they are. They are not kept. Fails with
+ * SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status blocks_cut(weight_record *r, int64_t row_block, int64_t column_block,
                                      const int32_t *output_order, const int32_t *input_order,
                                      arena *memory, spry_error *error);
