@@ -60,18 +60,21 @@ static bool needs_qdq(const quantize_job *job, const weight_record *r)
     return false;
 }
 
+/* Bits of a code in the file. */
+static int stored_bits(int bits)
+{
+    return bits <= 2 ? 2 : bits <= 4 ? 4 : BYTE;
+}
+
 static const char *refuses(const quantize_job *job, const weight_record *r)
 {
     if (!record_is_grouped(r)) {
         return "has steps per output channel, or per group of inputs";
     }
+    if (r->real_zeros != NULL && stored_bits(r->bits) == BYTE) {
+        return "has zero points that are codes, of weights of more than 4 bits";
+    }
     return needs_qdq(job, r) ? format_qdq_refuses(job, r) : NULL;
-}
-
-/* Bits of a code in the file. */
-static int stored_bits(int bits)
-{
-    return bits <= 2 ? 2 : bits <= 4 ? 4 : BYTE;
 }
 
 /* Inputs per scale in the file: a power of two; the least padding where one step serves all. */
@@ -207,7 +210,7 @@ static spry_status replace(quantize_job *job, int32_t node, const packing *p,
     n->type = "MatMulNBits";
     n->domain = microsoft;
     n->opset = MICROSOFT_OPSET;
-    n->op = NULL;
+    n->op = op_find(microsoft, n->type, MICROSOFT_OPSET);
     n->attribute_count = 0;
     n->input_count = 0;
     for (int32_t i = count - 1; status == SPRY_OK && i >= 0; i--) {

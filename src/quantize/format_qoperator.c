@@ -169,7 +169,7 @@ static spry_status set_node(rewriting *r, const char *type, const int32_t *input
     spry_status status = SPRY_OK;
 
     n->type = type;
-    n->op = NULL;
+    n->op = op_find("", type, n->opset);
     n->input_count = 0;
     for (int32_t i = count - 1; status == SPRY_OK && i >= 0; i--) {
         status = insert_input(r->g, r->node, i, inputs[i], r->error);

@@ -142,6 +142,19 @@ code=0
 wait "$pid" || code=$?
 [ "$code" -eq 143 ] || fail "interrupted: exit code $code"
 [ -z "$(ls -A narrow)" ] || fail "an interrupted run leaves files behind"
+# Formats: 4 bits are half a byte, groups cost little, integer operators do as well.
+expect 0 quantize "$model" -o half.onnx -w 4 --group 16 --format matmulnbits --no-bench "${data[@]}" --json
+json out 'd["after"]["bytes"] * 5 < d["before"]["bytes"]'
+json out 'd["before"]["top1"] - d["after"]["top1"] < 0.02'
+expect 0 quantize "$model" -o gptq.onnx -w 3 -m gptq -c "npz:$glyphs/test.npz" --samples 64 --no-bench \
+    "${data[@]}" --json
+cp out g3.json
+python3 -c 'import json,sys; g,n = (json.load(open(f))["after"]["top1"] for f in sys.argv[1:]); sys.exit(g < n)' \
+    g3.json n3.json || fail "gptq is worse than nearest at 3 bits"
+expect 0 quantize "$model" -o integers.onnx -a 8 --format qoperator -c "npz:$glyphs/test.npz" --samples 64 \
+    --no-bench "${data[@]}" --max-drop 1
+expect 0 bench integers.onnx --runs 3 --json
+json out 'sum("s8" in o["kernel"] for o in d["ops"]) > 7'
 
 # What does not work says why, and leaves nothing behind.
 expect 2 quantize "$model"
@@ -155,6 +168,14 @@ expect 2 quantize "$model" -o no.onnx -a 8
 contains err "calibrate"
 expect 2 quantize "$model" -o no.onnx --max-drop 1
 contains err "--data"
+expect 2 quantize "$model" -o no.onnx --group 24
+contains err "16, 32"
+expect 2 quantize "$model" -o no.onnx --format qoperator
+contains err "activation-bits"
+expect 2 quantize "$model" -o no.onnx --format matmulnbits -a 8 -c "npz:$glyphs/test.npz"
+contains err "f32 activations"
+expect 2 quantize "$model" -o no.onnx -m hqq --symmetric
+contains err "zero points"
 expect 3 quantize w8a8.onnx -o no.onnx
 contains err "quantized already"
 expect 4 quantize "$models/sum.onnx" -o no.onnx
