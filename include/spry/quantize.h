@@ -59,6 +59,8 @@ typedef struct spry_quantize_options {
                       convolutions have a step per output channel */
     const char *prepare;  /* preparations before anything is chosen, names between commas; NULL or
                              "": none. See spry_quantize_preparation_at */
+    const char *range;    /* of activations: "minmax" of the samples, "percentile" (all but 0.01 % at
+                             either end), "mse" (least squared error) or "entropy" */
     bool bias_correction; /* biases move the means of rounded layers back, by calibration samples */
     bool weighted;        /* squant: errors count by the mean inputs on calibration samples */
 } spry_quantize_options;

@@ -14,6 +14,7 @@
 #include "quantize/format.h"
 #include "quantize/intake.h"
 #include "quantize/method.h"
+#include "quantize/observe.h"
 #include "quantize/preparation.h"
 
 spry_quantize_options spry_quantize_options_default(void)
@@ -22,7 +23,8 @@ spry_quantize_options spry_quantize_options_default(void)
                                    .method = "squant",
                                    .weight_bits = 8,
                                    .stages = "ekc",
-                                   .format = "qdq"};
+                                   .format = "qdq",
+                                   .range = "mse"};
 }
 
 /* ---- what is asked for ---- */
@@ -95,6 +97,9 @@ static spry_status check_options(quantize_job *job, spry_error *error)
     }
     if (status == SPRY_OK) {
         status = preparation_check(o, error);
+    }
+    if (status == SPRY_OK) {
+        status = observe_range_find(o->range, &(observe_range){0}, error);
     }
     if (status == SPRY_OK && (o->bias_correction || o->weighted) && o->calibration == NULL) {
         status = spry_fail(error, SPRY_USAGE, o->weighted ? "weighted" : "bias correction",
