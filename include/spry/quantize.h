@@ -35,7 +35,7 @@ typedef struct spry_quantize_assignment {
                             '?' for one; NULL: any */
     const char *type; /* operator, for example "Gemm"; NULL: any */
     int weight_bits;  /* 2 to 8; 0: the operator stays f32; SPRY_QUANTIZE_AS_ASKED: not said */
-    int activation_bits; /* 8; 0: it reads f32; SPRY_QUANTIZE_AS_ASKED: not said */
+    int activation_bits; /* 2 to 8; 0: it reads f32; SPRY_QUANTIZE_AS_ASKED: not said */
 } spry_quantize_assignment;
 
 typedef struct spry_quantize_options {
@@ -57,12 +57,25 @@ typedef struct spry_quantize_options {
     int32_t assignment_count;
     int64_t group; /* inputs of a matrix that share a step: 0 for all, or a power of two from 16 on;
                       convolutions have a step per output channel */
-    const char *prepare;  /* preparations before anything is chosen, names between commas; NULL or
+    /* Of the method ptq-sl: */
+    int64_t block_outputs, block_inputs; /* channels that share a step; 0: all */
+    int64_t blocks_down, blocks_across;  /* instead: how many blocks of outputs, of inputs; or 0 */
+    const char *reorder;                 /* before blocks are cut: "off", "sort", "search" */
+    const char *prepare; /* preparations before anything is chosen, names between commas; NULL or
                              "": none. See spry_quantize_preparation_at */
-    const char *range;    /* of activations: "minmax" of the samples, "percentile" (all but 0.01 % at
+    const char *range;   /* of activations: "minmax" of the samples, "percentile" (all but 0.01 % at
                              either end), "mse" (least squared error) or "entropy" */
     bool bias_correction; /* biases move the means of rounded layers back, by calibration samples */
     bool weighted;        /* squant: errors count by the mean inputs on calibration samples */
+    /* Of methods that search: what is minimised, and how many rounds at most; NULL and 0: as the
+     * method has it. ptq-sl: "l2", "cosine", "weight". ptq4vit: "fisher", "label", "l2",
+     * "cosine". */
+    const char *metric;
+    int rounds;
+    /* Of ptq4vit. */
+    const char *twin; /* where two ranges share a code: "pow2", "free", "softmax", "gelu", "off" */
+    const char *ranges; /* of other activations: "best", "symmetric" or "affine" */
+    const char *units;  /* weights that share a step: "channel" or "tensor" */
 } spry_quantize_options;
 
 SPRY_API spry_quantize_options spry_quantize_options_default(void);
@@ -100,6 +113,18 @@ SPRY_API const spry_quantize_choice *spry_quantize_preparation_at(int32_t index)
 /* Format `index`, how the file says it; NULL behind the last. */
 SPRY_API const spry_quantize_choice *spry_quantize_format_at(int32_t index);
 
+/* The block of a weight tensor that suffers most: what shares a step and a zero point. */
+enum { SPRY_QUANTIZE_BINS = 48 };
+typedef struct spry_quantize_block {
+    int64_t output, input; /* its first channels */
+    int64_t weights;
+    double sqnr_db;
+    float step, zero;
+    int32_t low, high;                  /* value = (code - zero) * step, low <= code <= high */
+    float least, most;                  /* of its weights */
+    int64_t counts[SPRY_QUANTIZE_BINS]; /* weights in equal parts of [least, most] */
+} spry_quantize_block;
+
 /* What became of one weight tensor. Strings live as long as the facts. */
 typedef struct spry_quantize_row {
     const char *node;   /* label of the first operator that uses it */
@@ -112,7 +137,30 @@ typedef struct spry_quantize_row {
     double kernel_error_before, kernel_error_after; /* mean |sum of errors| of kernels, in steps */
     double channel_error_before, channel_error_after; /* of output channels */
     double milliseconds;
+    double bits_per_weight;     /* codes, steps of 32 bits and zero points */
+    int64_t macs, integer_macs; /* of one sample: all, and those of integers; 0 when unknown */
+    const spry_quantize_block *worst;
+    int64_t blocks; /* that have a step of their own */
+    /* Of the method ptq-sl; 0 where there is nothing to tell. What makes blocks uneven, before and
+     * after channels were sorted, and searched; the squared error of outputs over the samples with
+     * the first steps, and at the end. */
+    double order_before, order_sorted, order_after;
+    double output_error_before, output_error_after;
 } spry_quantize_row;
+
+/* What a search found for one product. Strings live as long as the facts. Errors are those of the
+ * search's metric, means over what was drawn of the samples. */
+typedef struct spry_quantize_layer {
+    const char *node;
+    const char *grid; /* of the first operand: "symmetric", "affine" or "twin" */
+    float step;       /* of the first head where heads have their own; twin: of the coarse range, or
+                         of positives */
+    float fine_step;  /* twin: of the fine range, or of negatives; else 0 */
+    int m;            /* twin: the ratio of both is 2^m (of step and fine_step), where it is so */
+    double error_before, error_after; /* with steps of the whole range; with those chosen */
+    double gradient;    /* mean squared gradient of the answer by the product; 0: none */
+    const char *remark; /* "" where there is nothing to say */
+} spry_quantize_layer;
 
 /* An operator with weights that stays f32, and why. */
 typedef struct spry_quantize_skip {
@@ -139,8 +187,15 @@ SPRY_API int32_t spry_quantization_rows(const spry_quantization *facts,
                                         const spry_quantize_row **rows);
 SPRY_API int32_t spry_quantization_skipped(const spry_quantization *facts,
                                            const spry_quantize_skip **skipped);
+/* What a search found, in the order of the graph; none with methods that do not search. */
+SPRY_API int32_t spry_quantization_layers(const spry_quantization *facts,
+                                          const spry_quantize_layer **layers);
 /* Number of activations with a grid of their own. */
 SPRY_API int32_t spry_quantization_activations(const spry_quantization *facts);
+
+/* MACs of one sample; *of_integers are those whose factors both are integers. */
+SPRY_API void spry_quantization_macs(const spry_quantization *facts, int64_t *all,
+                                     int64_t *of_integers);
 
 #ifdef __cplusplus
 }

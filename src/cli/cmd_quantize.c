@@ -10,6 +10,9 @@ static spry_status make(quantize_state *q, spry_error *error)
     int64_t begun;
     spry_status status = spry_model_load(NULL, q->call->arguments[0], &q->source, error);
 
+    if (status == SPRY_OK) {
+        status = quantize_search(q, error);
+    }
     if (status != SPRY_OK) {
         return status;
     }
@@ -28,6 +31,8 @@ static spry_status tell(quantize_state *q, spry_error *error)
     spry_status status = SPRY_OK;
 
     q->result.facts = q->facts;
+    q->result.mixed = q->mixed;
+    q->result.sensitivity = q->sensitivity;
     if (path != NULL) {
         status = quantize_report_file(q->call, &q->result, path, error);
     }
@@ -63,6 +68,8 @@ static spry_status run(const cli_call *call, spry_error *error)
         status = tell(&q, error);
     }
     spry_quantization_destroy(q.facts);
+    spry_mixed_destroy(q.mixed);
+    spry_sensitivity_destroy(q.sensitivity);
     spry_model_destroy(q.made);
     spry_model_destroy(q.source);
     spry_dataset_close(q.data);
@@ -87,6 +94,12 @@ const cli_command cmd_quantize = {
         "turns some roundings round so that errors cancel within kernels and output channels. With "
         "--activation-bits 8 activations become integers too, on ranges measured on samples, and "
         "the model runs in integer arithmetic.\n\n"
+        "--mixed chooses bits per operator: f32, integers of 8 bits, or weights alone of "
+        "--weight-bits (4 where it says nothing). With --max-drop the result is as fast and small "
+        "as that loss of accuracy "
+        "allows, "
+        "with --max-ms as accurate as that latency allows. Layers are quantized alone to see what "
+        "each costs, operators are timed on this machine, and whole models decide.\n\n"
         "Ends with the layers that suffer most, size, latency before and after on this machine, "
         "and accuracy where --data is given. Exits with 1 when an integer model is slower than the "
         "float one, or when accuracy falls by more than --max-drop.",

@@ -5,6 +5,8 @@
 #include "base/arena.h"
 #include "cli/quantize_report.h"
 #include "spry/dataset.h"
+#include "spry/mixed.h"
+#include "spry/sensitivity.h"
 
 enum { QUANTIZE_MOST_EXCLUDED = 256 };
 
@@ -13,8 +15,10 @@ typedef struct quantize_state {
     spry_quantize_options options;
     spry_preprocess recipe;
     const char *excluded[QUANTIZE_MOST_EXCLUDED];
-    spry_quantize_recipe *rules; /* of --recipe */
-    arena memory;                /* assignments */
+    spry_quantize_recipe *rules;   /* of --recipe */
+    arena memory;                  /* assignments */
+    spry_mixed *mixed;             /* of --mixed */
+    spry_sensitivity *sensitivity; /* of --sensitivity */
     spry_model *source;
     spry_model *made;
     spry_quantization *facts;
@@ -30,6 +34,13 @@ SPRY_MUST_USE spry_status quantize_check_usage(const quantize_state *q, spry_err
 /* Fills q->options from the command line and opens data sets. Fails as spry_preprocess_parse and
  * spry_dataset_open. */
 SPRY_MUST_USE spry_status quantize_read_options(quantize_state *q, spry_error *error);
+
+/* Is the assignment of bits to be searched for? */
+bool quantize_is_mixed(const cli_call *call);
+/* Searches bits per operator, and measures sensitivities, where that is asked for; q->options then
+ * say what was found (quantize_search.c). Fails as spry_mixed_search; SPRY_NEGATIVE, with a
+ * warning, when nothing can be quantized within the bounds. */
+SPRY_MUST_USE spry_status quantize_search(quantize_state *q, spry_error *error);
 
 /* Size, latency and accuracy of both files (quantize_sides.c). Fails as loading and running them
  * does. */

@@ -11,6 +11,8 @@
 static const char *const stage_choices[] = {"e", "ek", "ec", "ekc", NULL};
 static const char *const range_choices[] = {"minmax", "percentile", "mse", "entropy", NULL};
 
+static const char *const reorder_choices[] = {"off", "sort", "search", "search-mse", NULL};
+
 const cli_option quantize_option_table[] = {
     {.name = "output",
      .letter = 'o',
@@ -22,7 +24,7 @@ const cli_option quantize_option_table[] = {
      .kind = CLI_TEXT,
      .value = "NAME",
      .fallback = "squant",
-     .help = "how weights are rounded: squant, nearest or adaround"},
+     .help = "how weights are rounded: squant, nearest, adaround, ptq-sl or ptq4vit"},
     {.name = "weight-bits",
      .letter = 'w',
      .kind = CLI_INTEGER,
@@ -63,6 +65,34 @@ const cli_option quantize_option_table[] = {
      .fallback = "ekc",
      .choices = stage_choices,
      .help = "squant: which sums of errors are bounded, of kernels (k) and output channels (c)"},
+    {.name = "metric",
+     .kind = CLI_TEXT,
+     .value = "NAME",
+     .help = "what a search minimises: ptq-sl l2 (default), cosine or weight; ptq4vit fisher "
+             "(default), label, l2 or cosine"},
+    {.name = "twin",
+     .kind = CLI_TEXT,
+     .value = "WHERE",
+     .fallback = "pow2",
+     .help = "ptq4vit: two ranges behind softmax, gelu, both (pow2, free) or nowhere (off)"},
+    {.name = "ranges",
+     .kind = CLI_TEXT,
+     .value = "KIND",
+     .fallback = "best",
+     .help = "ptq4vit: other activations are symmetric, affine, or what fits best"},
+    {.name = "units",
+     .kind = CLI_TEXT,
+     .value = "UNIT",
+     .fallback = "channel",
+     .help = "ptq4vit: weights that share a step: channel or tensor"},
+    {.name = "rounds",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "0",
+     .lowest = 0,
+     .highest = 1000,
+     .help = "rounds of a search at most: over all blocks (ptq-sl), over steps of weights and of "
+             "activations (ptq4vit); 0 for the method's own"},
     {.name = "group",
      .letter = 'g',
      .kind = CLI_INTEGER,
@@ -71,11 +101,25 @@ const cli_option quantize_option_table[] = {
      .lowest = 0,
      .highest = 65536,
      .help = "inputs of a matrix that share a step: 16, 32, 64, ..., or 0 for all"},
+    {.name = "block-size",
+     .kind = CLI_TEXT,
+     .value = "RxC",
+     .help = "ptq-sl: output x input channels that share a step, 8x64 unless told; 0 is all"},
+    {.name = "blocks",
+     .kind = CLI_TEXT,
+     .value = "VxH",
+     .help = "ptq-sl, instead: how many blocks of output x input channels"},
+    {.name = "reorder",
+     .kind = CLI_CHOICE,
+     .value = "EFFORT",
+     .fallback = "off",
+     .choices = reorder_choices,
+     .help = "ptq-sl: channels of similar size into one block, by sorting or by a search"},
     {.name = "format",
      .kind = CLI_TEXT,
      .value = "NAME",
      .fallback = "qdq",
-     .help = "what the file says: qdq or matmulnbits"},
+     .help = "what the file says: qdq, qoperator or matmulnbits"},
     {.name = "prepare",
      .kind = CLI_TEXT,
      .value = "NAMES",
@@ -105,6 +149,29 @@ const cli_option quantize_option_table[] = {
      .value = "FILE",
      .help = "bits by name and type of operators, as JSON; --bits comes after it"},
     SUBJECT_DATA_OPTIONS,
+    {.name = "mixed",
+     .kind = CLI_FLAG,
+     .help = "choose bits per operator within --max-drop or --max-ms; activations get 8"},
+    {.name = "max-ms",
+     .kind = CLI_NUMBER,
+     .value = "MS",
+     .lowest = 1e-6,
+     .highest = 1e9,
+     .help = "choose bits per operator so that one run takes no longer; as --mixed"},
+    {.name = "trials",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "24",
+     .lowest = 1,
+     .highest = 10000,
+     .help = "whole models that --mixed tries, at most"},
+    {.name = "sensitivity",
+     .kind = CLI_FLAG,
+     .help = "measure what every layer costs when it alone is quantized, on --calibrate"},
+    {.name = "save-recipe",
+     .kind = CLI_PATH,
+     .value = "FILE",
+     .help = "write the bits that --mixed chose, for --recipe"},
     {.name = "max-drop",
      .kind = CLI_NUMBER,
      .value = "POINTS",
@@ -153,6 +220,51 @@ static spry_status read_bits(quantize_state *q, const char *said, spry_quantize_
         .activation_bits = (int)bits[1],
     };
     return a->node != NULL ? SPRY_OK : alloc_failed(error, strlen(said));
+}
+
+/* "8x64". */
+static spry_status read_pair(const cli_call *call, const char *option, int64_t pair[2],
+                             spry_error *error)
+{
+    const char *said = cli_text(call, option);
+    char *end = NULL;
+
+    if (said == NULL) {
+        return SPRY_OK;
+    }
+    if (isdigit((unsigned char)said[0])) {
+        pair[0] = strtol(said, &end, 10);
+    }
+    if (end != NULL && *end == 'x' && isdigit((unsigned char)end[1])) {
+        pair[1] = strtol(end + 1, &end, 10);
+        if (*end == '\0' && pair[0] <= INT32_MAX && pair[1] <= INT32_MAX) {
+            return SPRY_OK;
+        }
+    }
+    return spry_fail(error, SPRY_USAGE, option, "two numbers, for example 8x64",
+                     "\"%s\" is no number of outputs x inputs", said);
+}
+
+static spry_status read_blocks(const cli_call *call, spry_quantize_options *o, spry_error *error)
+{
+    int64_t size[2] = {o->block_outputs, o->block_inputs};
+    int64_t count[2] = {0, 0};
+    spry_status status = read_pair(call, "block-size", size, error);
+
+    if (status == SPRY_OK) {
+        status = read_pair(call, "blocks", count, error);
+    }
+    if (status == SPRY_OK && cli_text(call, "blocks") != NULL &&
+        cli_text(call, "block-size") != NULL) {
+        status = spry_fail(error, SPRY_USAGE, "blocks", "give one of the two",
+                           "both a size and a number of blocks");
+    }
+    o->block_outputs = size[0];
+    o->block_inputs = size[1];
+    o->blocks_down = count[0];
+    o->blocks_across = count[1];
+    o->reorder = cli_text(call, "reorder");
+    return status;
 }
 
 /* The recipe's rules, then what --bits says. */
@@ -208,8 +320,15 @@ spry_status quantize_read_options(quantize_state *q, spry_error *error)
     o->group = cli_integer(call, "group");
     o->format = cli_text(call, "format");
     o->activation_bits = (int)cli_integer(call, "activation-bits");
-    o->group = cli_integer(call, "group");
-    o->format = cli_text(call, "format");
+    if (quantize_is_mixed(call)) { /* f32, 8 bits or --weight-bits: the search says who gets what */
+        o->weight_bits = 8;
+        o->activation_bits = cli_given(call, "activation-bits") ? o->activation_bits : 8;
+    }
+    o->metric = cli_text(call, "metric");
+    o->twin = cli_text(call, "twin");
+    o->ranges = cli_text(call, "ranges");
+    o->units = cli_text(call, "units");
+    o->rounds = (int)cli_integer(call, "rounds");
     o->stages = cli_text(call, "stages");
     o->range = cli_text(call, "range");
     o->prepare = cli_text(call, "prepare");
@@ -226,6 +345,9 @@ spry_status quantize_read_options(quantize_state *q, spry_error *error)
     if (status == SPRY_OK) {
         status = read_assignments(q, error);
     }
+    if (status == SPRY_OK) {
+        status = read_blocks(call, o, error);
+    }
     /* Integer convolutions add no products of zero points when weights have none. */
     o->symmetric = cli_given(call, "symmetric") || any_activations(o);
     if (status == SPRY_OK && cli_text(call, "calibrate") != NULL) {
@@ -237,21 +359,47 @@ spry_status quantize_read_options(quantize_state *q, spry_error *error)
     return status;
 }
 
-spry_status quantize_check_usage(const quantize_state *q, spry_error *error)
+static spry_status check_combination(const cli_call *call, spry_error *error)
 {
-    const cli_call *call = q->call;
-    const char *output = cli_text(call, "output");
-    const char *report = cli_text(call, "report");
-    spry_status status;
+    bool has_data = cli_text(call, "data") != NULL;
+    bool has_samples = cli_text(call, "calibrate") != NULL;
+    bool is_bounded = cli_given(call, "max-drop") || cli_given(call, "max-ms");
 
-    if (output == NULL) {
-        return spry_fail(error, SPRY_USAGE, "--output", "for example -o small.onnx",
-                         "no place for the result given");
-    }
-    if (cli_given(call, "max-drop") && cli_text(call, "data") == NULL) {
+    if (cli_given(call, "max-drop") && !has_data) {
         return spry_fail(error, SPRY_USAGE, "--max-drop", "give labelled samples with --data",
                          "accuracy cannot be measured without data");
     }
-    status = output_check_free(call, output, error);
-    return status == SPRY_OK && report != NULL ? output_check_free(call, report, error) : status;
+    if (quantize_is_mixed(call) && !is_bounded) {
+        return spry_fail(error, SPRY_USAGE, "--mixed", "--max-drop POINTS or --max-ms MS",
+                         "without a bound there is nothing to choose");
+    }
+    if ((quantize_is_mixed(call) || cli_given(call, "sensitivity")) && !has_samples) {
+        return spry_fail(error, SPRY_USAGE, quantize_is_mixed(call) ? "--mixed" : "--sensitivity",
+                         "for example --calibrate cifar10:train.bin",
+                         "what layers cost is measured on samples; none are given");
+    }
+    if (cli_given(call, "save-recipe") && !quantize_is_mixed(call)) {
+        return spry_fail(error, SPRY_USAGE, "--save-recipe", "add --mixed",
+                         "no bits are searched for that could be written");
+    }
+    return SPRY_OK;
+}
+
+spry_status quantize_check_usage(const quantize_state *q, spry_error *error)
+{
+    static const char *const files[] = {"output", "report", "save-recipe"};
+    const cli_call *call = q->call;
+    spry_status status;
+
+    if (cli_text(call, "output") == NULL) {
+        return spry_fail(error, SPRY_USAGE, "--output", "for example -o small.onnx",
+                         "no place for the result given");
+    }
+    status = check_combination(call, error);
+    for (size_t i = 0; status == SPRY_OK && i < sizeof files / sizeof files[0]; i++) {
+        if (cli_text(call, files[i]) != NULL) {
+            status = output_check_free(call, cli_text(call, files[i]), error);
+        }
+    }
+    return status;
 }

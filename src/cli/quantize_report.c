@@ -2,6 +2,7 @@
 #include "cli/quantize_report.h"
 
 #include <inttypes.h>
+#include <math.h>
 
 #include "cli/output.h"
 #include "cli/table.h"
@@ -31,9 +32,9 @@ static int32_t worst_rows(const spry_quantize_row *rows, int32_t count, int32_t 
 
 static spry_status print_layers(const cli_call *call, const quantize_result *r, spry_error *error)
 {
-    static const table_column columns[] = {{"worst layers", false}, {"weights", true},
-                                           {"SQNR dB", true},       {"kernel sum", true},
-                                           {"channel sum", true},   {NULL, false}};
+    static const table_column columns[] = {
+        {"worst layers", false}, {"weights", true},     {"bits", true}, {"SQNR dB", true},
+        {"kernel sum", true},    {"channel sum", true}, {NULL, false}};
     const spry_quantize_row *rows;
     int32_t count = spry_quantization_rows(r->facts, &rows);
     int32_t worst[WORST_LAYERS];
@@ -46,6 +47,7 @@ static spry_status print_layers(const cli_call *call, const quantize_result *r, 
 
         table_cell(&t, "%s", row->node);
         table_cell(&t, "%" PRId64, row->weights);
+        table_cell(&t, "%.2f", row->bits_per_weight);
         table_cell(&t, "%.1f", row->sqnr_db);
         table_cell(&t, "%.2f -> %.2f", row->kernel_error_before, row->kernel_error_after);
         table_cell(&t, "%.2f -> %.2f", row->channel_error_before, row->channel_error_after);
@@ -59,6 +61,8 @@ static spry_status print_sides(const cli_call *call, const quantize_result *r, s
 {
     static const table_column columns[] = {
         {"", false}, {"before", true}, {"after", true}, {"", true}, {NULL, false}};
+    int64_t macs;
+    int64_t of_integers;
     table t;
 
     table_init(&t, columns);
@@ -66,6 +70,13 @@ static spry_status print_sides(const cli_call *call, const quantize_result *r, s
     table_cell(&t, "%.2f", (double)r->before.bytes * 1e-6);
     table_cell(&t, "%.2f", (double)r->after.bytes * 1e-6);
     table_cell(&t, "%.2f x smaller", (double)r->before.bytes / (double)r->after.bytes);
+    spry_quantization_macs(r->facts, &macs, &of_integers);
+    if (of_integers > 0) {
+        table_cell(&t, "%s", "integer MACs, %");
+        table_cell(&t, "0");
+        table_cell(&t, "%.1f", 100.0 * (double)of_integers / (double)macs);
+        table_cell(&t, "%s", "");
+    }
     if (r->speed_up > 0.0) {
         table_cell(&t, "one run, ms");
         table_cell(&t, "%.3f", r->before.median_ms);
@@ -83,21 +94,158 @@ static spry_status print_sides(const cli_call *call, const quantize_result *r, s
     return status;
 }
 
-spry_status quantize_report_text(const cli_call *call, const quantize_result *r, spry_error *error)
+/* ---- what was searched and measured ---- */
+
+static spry_status print_sensitivity(const cli_call *call, const spry_sensitivity *s,
+                                     spry_error *error)
+{
+    static const table_column columns[] = {{"quantized alone", false}, {"divergence", true},
+                                           {"SQNR dB", true},          {"same best %", true},
+                                           {"top-1 points", true},     {NULL, false}};
+    const spry_sensitivity_row *rows;
+    int32_t count = spry_sensitivity_rows(s, &rows);
+    table t;
+
+    table_init(&t, columns);
+    for (int32_t i = 0; i < count; i++) {
+        table_cell(&t, "%s", rows[i].node);
+        table_cell(&t, "%.2e", rows[i].divergence);
+        table_cell(&t, "%.1f", rows[i].sqnr_db);
+        if (rows[i].agreement >= 0.0) {
+            table_cell(&t, "%.1f", 100.0 * rows[i].agreement);
+            table_cell(&t, "%+.2f", 100.0 * (rows[i].top1 - spry_sensitivity_float_top1(s)));
+        } else {
+            table_cell(&t, "%s", "");
+            table_cell(&t, "%s", "");
+        }
+    }
+    spry_status status = table_print(&t, TABLE_PLAIN, call->out, error);
+    table_fini(&t);
+    (void)fputc('\n', call->out);
+    return status;
+}
+
+static void add_ms(table *t, double ms)
+{
+    if (ms > 0.0) {
+        table_cell(t, "%.4f", ms);
+    } else {
+        table_cell(t, "%s", "");
+    }
+}
+
+static spry_status print_bits(const cli_call *call, const spry_mixed *mixed, spry_error *error)
+{
+    static const table_column columns[] = {
+        {"chosen bits", false}, {"bits", true}, {"KL at 8", true}, {"KL at least", true},
+        {"ms f32", true},       {"ms 8", true}, {"", false},       {NULL, false}};
+    const spry_mixed_row *rows;
+    int32_t count = spry_mixed_rows(mixed, &rows);
+    table t;
+
+    table_init(&t, columns);
+    for (int32_t i = 0; i < count; i++) {
+        table_cell(&t, "%s", rows[i].node);
+        if (rows[i].bits == 0) {
+            table_cell(&t, "%s", "f32");
+        } else {
+            table_cell(&t, "%d", rows[i].bits);
+        }
+        table_cell(&t, "%.1e", rows[i].divergence[1]);
+        table_cell(&t, "%.1e", rows[i].divergence[2]);
+        add_ms(&t, rows[i].ms[0]);
+        add_ms(&t, rows[i].ms[1]);
+        table_cell(&t, "%s", rows[i].is_slowed ? "slower in integers" : "");
+    }
+    spry_status status = table_print(&t, TABLE_PLAIN, call->out, error);
+    table_fini(&t);
+    (void)fputc('\n', call->out);
+    return status;
+}
+
+static spry_status print_trials(const cli_call *call, const spry_mixed *mixed, spry_error *error)
+{
+    static const table_column columns[] = {
+        {"whole models tried", false}, {"f32", true}, {"8 bits", true}, {"fewer", true},
+        {"top-1 points", true},        {"ms", true},  {"", false},      {NULL, false}};
+    const spry_mixed_trial *trials;
+    int32_t count = spry_mixed_trials(mixed, &trials);
+    table t;
+
+    table_init(&t, columns);
+    for (int32_t i = 0; i < count; i++) {
+        table_cell(&t, "%s", trials[i].what);
+        for (int level = 0; level < SPRY_MIXED_LEVELS; level++) {
+            table_cell(&t, "%" PRId32, trials[i].count[level]);
+        }
+        if (isnan(trials[i].drop)) {
+            table_cell(&t, "%s", "");
+        } else {
+            table_cell(&t, "%+.2f", 0.0 - trials[i].drop);
+        }
+        add_ms(&t, trials[i].ms);
+        table_cell(&t, "%s", trials[i].is_kept ? "kept" : "");
+    }
+    spry_status status = table_print(&t, TABLE_PLAIN, call->out, error);
+    table_fini(&t);
+    (void)fputc('\n', call->out);
+    return status;
+}
+
+static spry_status print_measured(const cli_call *call, const quantize_result *r, spry_error *error)
+{
+    spry_status status = SPRY_OK;
+
+    if (r->sensitivity != NULL) {
+        status = print_sensitivity(call, r->sensitivity, error);
+    }
+    if (status == SPRY_OK && r->mixed != NULL) {
+        status = print_bits(call, r->mixed, error);
+    }
+    if (status == SPRY_OK && r->mixed != NULL) {
+        status = print_trials(call, r->mixed, error);
+    }
+    return status;
+}
+
+/* ---- the whole ---- */
+
+static void print_head(const cli_call *call, const quantize_result *r)
 {
     const spry_quantize_row *rows;
-    const spry_quantize_skip *skips;
     int32_t count = spry_quantization_rows(r->facts, &rows);
-    int32_t skipped = spry_quantization_skipped(r->facts, &skips);
+    int32_t activations = spry_quantization_activations(r->facts);
+    int least = rows[0].bits;
+    int most = rows[0].bits;
 
-    (void)fprintf(call->out, "%s: %" PRId32 " weight tensors of %d bits", r->options->method, count,
-                  r->options->weight_bits);
+    for (int32_t i = 1; i < count; i++) {
+        least = rows[i].bits < least ? rows[i].bits : least;
+        most = rows[i].bits > most ? rows[i].bits : most;
+    }
+    (void)fprintf(call->out, "%s: %" PRId32 " weight tensors of ", r->options->method, count);
+    if (least != most) {
+        (void)fprintf(call->out, "%d to ", least);
+    }
+    (void)fprintf(call->out, "%d bits", most);
+    if (activations > 0) {
+        (void)fprintf(call->out, ", %" PRId32 " activations", activations);
+    }
     if (r->options->activation_bits != 0) {
-        (void)fprintf(call->out, ", %" PRId32 " activations of %d bits",
-                      spry_quantization_activations(r->facts), r->options->activation_bits);
+        (void)fprintf(call->out, " of %d bits", r->options->activation_bits);
     }
     (void)fprintf(call->out, " in %.2f s\n\n", r->seconds);
-    spry_status status = print_layers(call, r, error);
+}
+
+spry_status quantize_report_text(const cli_call *call, const quantize_result *r, spry_error *error)
+{
+    const spry_quantize_skip *skips;
+    int32_t skipped = spry_quantization_skipped(r->facts, &skips);
+
+    print_head(call, r);
+    spry_status status = print_measured(call, r, error);
+    if (status == SPRY_OK) {
+        status = print_layers(call, r, error);
+    }
     if (status == SPRY_OK) {
         (void)fputc('\n', call->out);
         status = print_sides(call, r, error);

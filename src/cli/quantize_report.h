@@ -5,7 +5,9 @@
 #include <stdbool.h>
 
 #include "cli/command.h"
+#include "spry/mixed.h"
 #include "spry/quantize.h"
+#include "spry/sensitivity.h"
 
 /* One side of the comparison. */
 typedef struct quantize_side {
@@ -19,6 +21,8 @@ typedef struct quantize_result {
     const char *output;
     const spry_quantize_options *options;
     const spry_quantization *facts;
+    const spry_mixed *mixed;             /* NULL: bits were not searched for */
+    const spry_sensitivity *sensitivity; /* NULL: not measured */
     quantize_side before, after;
     double speed_up; /* median of the ratios of neighbouring turns; 0 when not measured */
     double seconds;  /* of quantizing itself */

@@ -31,6 +31,9 @@ static void write_layers(json_writer *json, const spry_quantization *facts)
         json_write_string(json, "weight", rows[i].weight);
         json_write_i64(json, "weights", rows[i].weights);
         json_write_i64(json, "bits", rows[i].bits);
+        json_write_f64(json, "bits_per_weight", rows[i].bits_per_weight);
+        json_write_i64(json, "macs", rows[i].macs);
+        json_write_i64(json, "integer_macs", rows[i].integer_macs);
         json_write_f64(json, "least_step", (double)rows[i].least_step);
         json_write_f64(json, "most_step", (double)rows[i].most_step);
         if (isfinite(rows[i].sqnr_db)) {
@@ -56,8 +59,93 @@ static void write_layers(json_writer *json, const spry_quantization *facts)
     json_write_end(json);
 }
 
+static void write_sensitivity(json_writer *json, const spry_sensitivity *s)
+{
+    const spry_sensitivity_row *rows;
+    int32_t count = spry_sensitivity_rows(s, &rows);
+
+    json_write_f64(json, "float_top1_on_samples", spry_sensitivity_float_top1(s));
+    json_write_array(json, "sensitivity");
+    for (int32_t i = 0; i < count; i++) {
+        json_write_object(json, NULL);
+        json_write_string(json, "node", rows[i].node);
+        json_write_i64(json, "bits", rows[i].weight_bits);
+        json_write_f64(json, "divergence", rows[i].divergence);
+        json_write_f64(json, "sqnr_db", rows[i].sqnr_db);
+        json_write_f64(json, "agreement", rows[i].agreement);
+        json_write_f64(json, "top1", rows[i].top1);
+        json_write_end(json);
+    }
+    json_write_end(json);
+}
+
+static void write_levels(json_writer *json, const char *name, const double *numbers)
+{
+    json_write_array(json, name);
+    for (int level = 0; level < SPRY_MIXED_LEVELS; level++) {
+        json_write_f64(json, NULL, numbers[level]);
+    }
+    json_write_end(json);
+}
+
+static void write_trials(json_writer *json, const spry_mixed *mixed)
+{
+    const spry_mixed_trial *trials;
+    int32_t count = spry_mixed_trials(mixed, &trials);
+
+    json_write_array(json, "trials");
+    for (int32_t i = 0; i < count; i++) {
+        json_write_object(json, NULL);
+        json_write_string(json, "what", trials[i].what);
+        json_write_array(json, "layers");
+        for (int level = 0; level < SPRY_MIXED_LEVELS; level++) {
+            json_write_i64(json, NULL, trials[i].count[level]);
+        }
+        json_write_end(json);
+        if (!isnan(trials[i].drop)) {
+            json_write_f64(json, "drop", trials[i].drop);
+        }
+        if (trials[i].ms > 0.0) {
+            json_write_f64(json, "ms", trials[i].ms);
+        }
+        json_write_bool(json, "kept", trials[i].is_kept);
+        json_write_end(json);
+    }
+    json_write_end(json);
+}
+
+/* Numbers of three levels: f32, 8 bits, the fewest. */
+static void write_mixed(json_writer *json, const spry_mixed *mixed)
+{
+    const spry_mixed_row *rows;
+    int32_t count = spry_mixed_rows(mixed, &rows);
+
+    json_write_object(json, "mixed");
+    json_write_bool(json, "met", spry_mixed_is_met(mixed));
+    json_write_array(json, "choice");
+    for (int32_t i = 0; i < count; i++) {
+        json_write_object(json, NULL);
+        json_write_string(json, "node", rows[i].node);
+        json_write_i64(json, "bits", rows[i].bits);
+        write_levels(json, "divergence", rows[i].divergence);
+        write_levels(json, "ms", rows[i].ms);
+        json_write_array(json, "bytes");
+        for (int level = 0; level < SPRY_MIXED_LEVELS; level++) {
+            json_write_i64(json, NULL, rows[i].bytes[level]);
+        }
+        json_write_end(json);
+        json_write_bool(json, "slowed", rows[i].is_slowed);
+        json_write_end(json);
+    }
+    json_write_end(json);
+    write_trials(json, mixed);
+    json_write_end(json);
+}
+
 static spry_status write_document(json_writer *json, const quantize_result *r, spry_error *error)
 {
+    int64_t macs;
+    int64_t of_integers;
     const output_record record = {.model = r->source, .threads = r->options->threads};
 
     json_write_string(json, "method", r->options->method);
@@ -71,7 +159,16 @@ static spry_status write_document(json_writer *json, const quantize_result *r, s
     if (r->speed_up > 0.0) {
         json_write_f64(json, "speed_up", r->speed_up);
     }
+    spry_quantization_macs(r->facts, &macs, &of_integers);
+    json_write_i64(json, "macs", macs);
+    json_write_i64(json, "integer_macs", of_integers);
     write_layers(json, r->facts);
+    if (r->sensitivity != NULL) {
+        write_sensitivity(json, r->sensitivity);
+    }
+    if (r->mixed != NULL) {
+        write_mixed(json, r->mixed);
+    }
     return output_write_record(json, &record, error);
 }
 

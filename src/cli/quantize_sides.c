@@ -165,5 +165,9 @@ spry_status quantize_judge(const quantize_state *q)
                     cli_text(q->call, "max-drop"));
         status = SPRY_NEGATIVE;
     }
+    if (q->mixed != NULL && !spry_mixed_is_met(q->mixed)) {
+        output_warn(q->call, "no assignment of bits keeps the bounds; this one comes closest");
+        status = SPRY_NEGATIVE;
+    }
     return status;
 }

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/files.h"
 #include "model/onnx_parse.h"
+#include "model/weights.h"
 
 enum { RELEASE_LEAST = 1 << 20 }; /* bytes of a file that are worth a system call */
 
@@ -27,6 +28,9 @@ void spry_model_destroy(spry_model *m)
     }
     allocator = m->allocator;
     onnx_close_externals(m);
+    if (!m->is_copy) {
+        model_weights_destroy(m);
+    }
     if (m->file != NULL) {
         tensor_storage_drop(m->file);
     }
@@ -132,16 +136,21 @@ spry_status model_copy(const model *source, model **copy, spry_error *error)
 {
     spry_allocator allocator = source->allocator;
     model *made = alloc_zeroed(&allocator, sizeof *made);
+    spry_status status;
 
     *copy = NULL;
     if (made == NULL) {
         return alloc_failed(error, sizeof *made);
     }
     *made = *source;
+    made->is_copy = true;
     made->file = NULL; /* stays with the source */
     made->externals = NULL;
     arena_init(&made->memory, &allocator, SIZE_MAX);
-    spry_status status = graph_copy(source->main, &made->memory, NULL, &made->main, error);
+    status = model_weights_hold_all(source, error); /* who edits a model reads its weights */
+    if (status == SPRY_OK) {
+        status = graph_copy(source->main, &made->memory, NULL, &made->main, error);
+    }
     if (status != SPRY_OK) {
         spry_model_destroy(made);
         return status;

@@ -40,6 +40,9 @@ typedef struct model_function {
     graph_bytes unknown;
 } model_function;
 
+/* Weights that are copied out of the file while somebody needs them (weights.h). */
+typedef struct model_weights model_weights;
+
 struct spry_model {
     spry_allocator allocator;
     arena memory;
@@ -48,6 +51,7 @@ struct spry_model {
     tensor_storage *file; /* the mapped file; NULL when parsed from memory */
     graph_bytes file_bytes;
     model_file *externals;
+    model_weights *weights; /* NULL: none; shared with copies */
     int64_t ir_version;
     const char *producer_name;
     const char *producer_version;
@@ -62,6 +66,7 @@ struct spry_model {
     int32_t function_count;
     graph *main;
     graph_bytes unknown;
+    bool is_copy; /* by model_copy: files and weights belong to the source */
 };
 
 typedef struct spry_model model;

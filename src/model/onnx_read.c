@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "base/limits.h"
 #include "model/onnx_parse.h"
+#include "model/weights.h"
 
 enum {
     MODEL_IR_VERSION = 1,
@@ -336,6 +337,9 @@ static spry_status parse(model *m, const uint8_t *bytes, size_t size, model **cr
     onnx_context c = {.source = {m->path, bytes, error}, .memory = &m->memory, .m = m};
     spry_status status = read_model(&c, wire_open(&c.source, bytes, size));
 
+    if (status == SPRY_OK) {
+        status = model_weights_settle(m, error);
+    }
     if (status != SPRY_OK) {
         if (error != NULL && error->where[0] == '\0') {
             (void)snprintf(error->where, sizeof error->where, "%s", m->path);

@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/limits.h"
 #include "model/onnx_parse.h"
+#include "model/weights.h"
 
 enum {
     TENSOR_DIMS = 1,
@@ -174,7 +175,8 @@ static bool has_odd_bools(const tensor *t, const uint8_t *data)
 }
 
 /* Takes the elements from bytes in ONNX's raw layout (little-endian, dense). */
-static spry_status use_raw(onnx_context *c, const wire_reader *message, graph_bytes raw, tensor *t)
+static spry_status use_raw(onnx_context *c, const wire_reader *message, graph_bytes raw,
+                           bool is_external, tensor *t)
 {
     uint8_t *copy;
 
@@ -191,6 +193,11 @@ static spry_status use_raw(onnx_context *c, const wire_reader *message, graph_by
         !has_odd_bools(t, raw.data)) {
         t->data = (void *)(uintptr_t)raw.data; /* read-only memory: initializers are const */
         return SPRY_OK;
+    }
+    /* External data may be shared, so what it can cost must count as memory of the model. */
+    if (c->m != NULL && t->dtype == SPRY_DTYPE_F32 && raw.size >= MODEL_WEIGHTS_LEAST &&
+        !is_external) {
+        return model_weights_add(c->m, t, raw.data, c->source.error);
     }
     copy = arena_bytes(c->memory, raw.size);
     if (copy == NULL) {
@@ -275,14 +282,14 @@ static spry_status read_elements(onnx_context *c, const wire_reader *message,
     if (parts->is_external) {
         spry_status status = onnx_read_external(c, message, &raw);
 
-        return status == SPRY_OK ? use_raw(c, message, raw, t) : status;
+        return status == SPRY_OK ? use_raw(c, message, raw, true, t) : status;
     }
     if (parts->has_raw && parts->typed != 0) {
         return wire_fail(message->source, SPRY_BAD_INPUT, message->at,
                          "a tensor has its elements in two fields");
     }
     if (parts->has_raw) {
-        return use_raw(c, message, raw, t);
+        return use_raw(c, message, raw, false, t);
     }
     return t->dtype == SPRY_DTYPE_STRING ? use_strings(c, *message, parts, t)
                                          : use_typed(c, message, parts, t);

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "model/onnx_emit.h"
+#include "model/weights.h"
 
 static void emit_opset(wire_writer *w, const void *context)
 {
@@ -211,7 +212,10 @@ spry_status onnx_write(const model *m, const char *path, uint64_t ceiling, spry_
     spry_status status;
 
     arena_init(&memory, &m->allocator, SIZE_MAX);
-    status = count_bytes(&e, &bytes);
+    status = model_weights_hold_all(m, error);
+    if (status == SPRY_OK) {
+        status = count_bytes(&e, &bytes);
+    }
     if (status == SPRY_OK && bytes > ceiling) {
         status = move_weights(&e, path);
     }

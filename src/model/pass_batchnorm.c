@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "model/pass.h"
+#include "model/weights.h"
 
 /* How an operator lays out its weights. */
 typedef struct weight_layout {
@@ -108,7 +109,9 @@ static tensor *new_f32(graph *g, int rank, const int64_t *shape)
 static tensor *scaled_weights(graph *g, const tensor *weights, const weight_layout *layout,
                               const norm *bn)
 {
-    tensor *t = new_f32(g, weights->rank, weights->shape);
+    tensor *t = model_weights_hold(g->source, weights, NULL) == SPRY_OK
+                    ? new_f32(g, weights->rank, weights->shape)
+                    : NULL;
     const float *from = weights->data;
     float *to = t != NULL ? t->data : NULL;
     int64_t outer = tensor_span(weights, 0, layout->axis);
@@ -123,6 +126,9 @@ static tensor *scaled_weights(graph *g, const tensor *weights, const weight_layo
         for (int64_t k = 0; k < inner; k++) {
             to[i * inner + k] = (float)((double)from[i * inner + k] * f);
         }
+    }
+    if (t != NULL) {
+        model_weights_drop(g->source, weights);
     }
     return t;
 }

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "model/graph_walk.h"
 #include "model/pass.h"
+#include "model/weights.h"
 #include "ops/op.h"
 #include "tensor/convert.h"
 #include "tensor/value.h"
@@ -151,8 +152,13 @@ static bool prepare_run(folder *f, const graph_node *n, const spry_allocator *al
     }
     for (size_t i = 0; i < inputs; i++) {
         if (n->inputs[i] != GRAPH_NONE) {
+            const tensor *t = graph_constant(f->g, n->inputs[i]);
+
+            if (model_weights_hold(f->g->source, t, NULL) != SPRY_OK) {
+                return false;
+            }
             run->inputs[i].kind = SPRY_VALUE_TENSOR;
-            run->inputs[i].tensor = *graph_constant(f->g, n->inputs[i]);
+            run->inputs[i].tensor = *t;
             run->inputs[i].dtype = run->inputs[i].tensor.dtype;
             run->input_pointers[i] = &run->inputs[i];
         }

@@ -68,14 +68,8 @@ float nbits_zero(const nbits *b, const tensor *zeros, int64_t row, int64_t block
 
 /* ---- reference ---- */
 
-typedef struct weights {
-    nbits sizes;
-    const tensor *codes, *zeros, *index;
-    const float *scales;
-} weights;
-
 /* The block whose scale element k of every row has: its own, or what the index says. */
-static bool block_of(const weights *w, int64_t k, int64_t *block)
+static bool block_of(const nbits_weights *w, int64_t k, int64_t *block)
 {
     *block = k / w->sizes.block;
     if (w->index != NULL) {
@@ -84,8 +78,7 @@ static bool block_of(const weights *w, int64_t k, int64_t *block)
     return *block >= 0 && *block < w->sizes.blocks;
 }
 
-/* All weights as [n][k]. */
-static bool expand(const weights *w, float *to)
+bool nbits_expand(const nbits_weights *w, int64_t row_stride, int64_t k_stride, float *to)
 {
     const nbits *b = &w->sizes;
     int64_t row_bytes = b->blocks * (b->block * b->bits / BYTE);
@@ -99,22 +92,23 @@ static bool expand(const weights *w, float *to)
             if (!block_of(w, k, &block)) {
                 return false;
             }
-            *to++ = w->scales[row * b->blocks + block] *
-                    ((float)code_at(codes, b->bits, k) - nbits_zero(b, w->zeros, row, block));
+            to[row * row_stride + k * k_stride] =
+                w->scales[row * b->blocks + block] *
+                ((float)code_at(codes, b->bits, k) - nbits_zero(b, w->zeros, row, block));
         }
     }
     return true;
 }
 
-static spry_status read_weights(op_call *call, weights *w)
+static spry_status read_weights(op_call *call, nbits_weights *w)
 {
     const tensor *a = op_call_input(call, NBITS_A);
     const tensor *scales = op_call_input(call, NBITS_SCALES);
     const tensor *bias = op_call_input(call, NBITS_BIAS);
 
-    *w = (weights){.codes = op_call_input(call, NBITS_CODES),
-                   .zeros = op_call_input(call, NBITS_ZEROS),
-                   .index = op_call_input(call, NBITS_INDEX)};
+    *w = (nbits_weights){.codes = op_call_input(call, NBITS_CODES),
+                         .zeros = op_call_input(call, NBITS_ZEROS),
+                         .index = op_call_input(call, NBITS_INDEX)};
     if (!nbits_read(call->node, &w->sizes)) {
         return op_call_fail(call, SPRY_BAD_INPUT,
                             "N, K, bits (2, 4 or 8) or block_size (a power of two from 16 on) "
@@ -131,7 +125,8 @@ static spry_status read_weights(op_call *call, weights *w)
 }
 
 /* Adds the bias and writes the product of `count` results. */
-static spry_status write_result(op_call *call, const weights *w, int64_t count, float *c, tensor *y)
+static spry_status write_result(op_call *call, const nbits_weights *w, int64_t count, float *c,
+                                tensor *y)
 {
     const float *bias = NULL;
     spry_status status = whole_f32(call, op_call_input(call, NBITS_BIAS), &bias);
@@ -153,7 +148,7 @@ static spry_status run_nbits(op_call *call)
     const float *rows = NULL;
     void *expanded = NULL;
     tensor *y = NULL;
-    weights w;
+    nbits_weights w;
     spry_status status = read_weights(call, &w);
 
     if (status != SPRY_OK) {
@@ -176,7 +171,7 @@ static spry_status run_nbits(op_call *call)
     if (status != SPRY_OK) {
         return status;
     }
-    if (!expand(&w, expanded)) {
+    if (!nbits_expand(&w, w.sizes.k, 1, expanded)) {
         return op_call_fail(call, SPRY_BAD_INPUT, "an index names a block that is not there");
     }
     p.a = rows;

@@ -28,4 +28,15 @@ bool nbits_fits(const nbits *b, const tensor *codes, const tensor *scales, const
 /* The zero point of a block of a row; `zeros` may be NULL. */
 float nbits_zero(const nbits *b, const tensor *zeros, int64_t row, int64_t block);
 
+/* The tensors of the weights. */
+typedef struct nbits_weights {
+    nbits sizes;
+    const tensor *codes, *zeros, *index; /* zeros and index may be NULL */
+    const float *scales;                 /* [n][blocks] */
+} nbits_weights;
+
+/* All weights as floats: element (row, k) to to[row * row_stride + k * k_stride]. False when the
+ * index names a block that is not there. */
+bool nbits_expand(const nbits_weights *w, int64_t row_stride, int64_t k_stride, float *to);
+
 #endif

@@ -10,8 +10,8 @@
 
 enum { ROWS = 16 };
 
-static const float STRETCH = 1.2f;  /* of the sigmoid */
-static const float SHIFT = -0.1f;   /* likewise */
+static const float STRETCH = 1.2f; /* of the sigmoid */
+static const float SHIFT = -0.1f;  /* likewise */
 static const double BETAS[] = {20.0, 2.0};
 
 adaround_options adaround_options_default(void)
@@ -27,18 +27,18 @@ typedef struct rounding {
     const adaround_options *o;
     const gemm_f32_kernel *kernel;
     int64_t size, first, rows; /* of a row; outputs of the group */
-    float *packed; /* the Gram matrix */
-    float *rooms;  /* [workers][room] */
+    float *packed;             /* the Gram matrix */
+    float *rooms;              /* [workers][room] */
     int64_t room;
 } rounding;
 
 /* Some rows on their way, [rows][size] each. */
 typedef struct state {
-    int64_t rows, first; /* first output */
+    int64_t rows, first;       /* first output */
     float *v, *speed, *spread; /* Adam's moments of v */
     float *floors, *positions, *steps;
-    float *d;      /* W' - W */
-    float *slopes; /* of the error, by d */
+    float *d;        /* W' - W */
+    float *slopes;   /* of the error, by d */
     float *h, *by_v; /* h and its slope by v */
     float *packed;
     double nearest[ROWS]; /* error of the nearest codes */
@@ -266,10 +266,9 @@ spry_status adaround_weight(weight_record *r, const float *dense, const gram *su
 
     arena_init(&memory, allocator, SIZE_MAX);
     a.room = room_of(a.kernel, size);
-    a.packed = arena_bytes(
-        &memory, (size_t)gemm_f32_packed_size(size, size, a.kernel->nr) * sizeof(float));
-    a.rooms = arena_bytes(&memory,
-                          (size_t)(a.room * threads_count(team)) * sizeof(float));
+    a.packed = arena_bytes(&memory,
+                           (size_t)gemm_f32_packed_size(size, size, a.kernel->nr) * sizeof(float));
+    a.rooms = arena_bytes(&memory, (size_t)(a.room * threads_count(team)) * sizeof(float));
     plain = arena_bytes(&memory, bytes);
     if (a.packed == NULL || a.rooms == NULL || plain == NULL) {
         arena_fini(&memory);

@@ -35,20 +35,17 @@ bool assignment_matches(const char *pattern, const char *text)
     return *pattern == '\0';
 }
 
-/* A name as it is wins over its reading as a pattern: names may hold '*'. */
-static bool is_called(const graph *g, const graph_node *n, const char *pattern)
+/* Names may hold '*' and are then found as they are, too. */
+static bool is_called(const graph_node *n, const char *label, const char *pattern)
 {
-    char label[LABEL_SIZE];
-
-    (void)graph_node_label(g, n, label, sizeof label);
     return strcmp(pattern, n->name) == 0 || strcmp(pattern, label) == 0 ||
            assignment_matches(pattern, n->name) || assignment_matches(pattern, label);
 }
 
-static bool fits(const graph *g, const graph_node *n, const spry_quantize_assignment *a)
+static bool fits(const graph_node *n, const char *label, const spry_quantize_assignment *a)
 {
     return (a->type == NULL || strcmp(a->type, n->type) == 0) &&
-           (a->node == NULL || is_called(g, n, a->node));
+           (a->node == NULL || is_called(n, label, a->node));
 }
 
 /* ---- bits ---- */
@@ -57,17 +54,19 @@ operator_bits assignment_of(const quantize_job *job, const graph_node *n)
 {
     const spry_quantize_options *o = job->options;
     operator_bits bits = {.weights = o->weight_bits, .activations = o->activation_bits};
+    char label[LABEL_SIZE];
 
+    (void)graph_node_label(job->m->main, n, label, sizeof label);
     for (int32_t i = 0; i < o->assignment_count; i++) {
         const spry_quantize_assignment *a = &o->assignments[i];
 
-        if (fits(job->m->main, n, a)) {
+        if (fits(n, label, a)) {
             bits.weights = a->weight_bits >= 0 ? a->weight_bits : bits.weights;
             bits.activations = a->activation_bits >= 0 ? a->activation_bits : bits.activations;
         }
     }
     for (int32_t i = 0; i < o->exclude_count; i++) {
-        if (is_called(job->m->main, n, o->exclude[i])) {
+        if (is_called(n, label, o->exclude[i])) {
             bits.weights = 0;
             bits.excluded = true;
         }
@@ -98,8 +97,8 @@ spry_status assignment_check(const spry_quantize_options *options, spry_error *e
                              "%d bits for its weights", a->weight_bits);
         }
         if (a->activation_bits != SPRY_QUANTIZE_AS_ASKED && a->activation_bits != 0 &&
-            a->activation_bits != 8) {
-            return spry_fail(error, SPRY_USAGE, where, "8, or 0 to keep them f32",
+            (a->activation_bits < GRID_LEAST_BITS || a->activation_bits > GRID_MOST_BITS)) {
+            return spry_fail(error, SPRY_USAGE, where, "2 to 8, or 0 to keep them f32",
                              "%d bits for its activations", a->activation_bits);
         }
     }
@@ -108,7 +107,7 @@ spry_status assignment_check(const spry_quantize_options *options, spry_error *e
 
 /* ---- before anything changes ---- */
 
-static spry_status name_nodes(graph *g, spry_error *error)
+spry_status assignment_name_nodes(graph *g, spry_error *error)
 {
     char label[LABEL_SIZE];
 
@@ -127,8 +126,11 @@ static spry_status name_nodes(graph *g, spry_error *error)
 
 static spry_status check_name(const graph *g, const char *pattern, spry_error *error)
 {
+    char label[LABEL_SIZE];
+
     for (int32_t i = 0; i < g->node_count; i++) {
-        if (is_called(g, &g->nodes[i], pattern)) {
+        (void)graph_node_label(g, &g->nodes[i], label, sizeof label);
+        if (is_called(&g->nodes[i], label, pattern)) {
             return SPRY_OK;
         }
     }
@@ -140,7 +142,7 @@ static spry_status check_name(const graph *g, const char *pattern, spry_error *e
 spry_status assignment_prepare(quantize_job *job, spry_error *error)
 {
     const spry_quantize_options *o = job->options;
-    spry_status status = name_nodes(job->m->main, error);
+    spry_status status = assignment_name_nodes(job->m->main, error);
 
     for (int32_t i = 0; status == SPRY_OK && i < o->exclude_count; i++) {
         status = check_name(job->m->main, o->exclude[i], error);

@@ -22,9 +22,12 @@ bool assignment_matches(const char *pattern, const char *text);
 /* Checks the bits of all assignments. Fails with SPRY_USAGE. */
 SPRY_MUST_USE spry_status assignment_check(const spry_quantize_options *options, spry_error *error);
 
-/* Before the graph changes: nodes without a name take their label as name, by which they are known
- * however nodes move; names that are asked for must exist. Fails with SPRY_USAGE (no operator of
- * that name), SPRY_LIMIT (memory). */
+/* Nodes without a name take their label as name, by which they are known however nodes move. Fails
+ * with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status assignment_name_nodes(graph *g, spry_error *error);
+
+/* Before the graph changes: names nodes; names that are asked for must exist. Fails with SPRY_USAGE
+ * (no operator of that name), SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status assignment_prepare(quantize_job *job, spry_error *error);
 
 #endif

@@ -29,8 +29,8 @@ static int32_t sum_behind(const graph *g, const graph_uses *uses, int32_t node)
     int32_t first = uses->offsets[result];
     int32_t user = uses->offsets[result + 1] - first == 1 ? uses->users[first] : GRAPH_NONE;
 
-    return user != GRAPH_NONE && !g->values[result].is_output &&
-                   g->nodes[user].domain[0] == '\0' && strcmp(g->nodes[user].type, "Add") == 0
+    return user != GRAPH_NONE && !g->values[result].is_output && g->nodes[user].domain[0] == '\0' &&
+                   strcmp(g->nodes[user].type, "Add") == 0
                ? user
                : GRAPH_NONE;
 }
@@ -43,9 +43,8 @@ const tensor *bias_of(const graph *g, const graph_uses *uses, int32_t node, int6
     *holder = node;
     *port = BIAS_PORT;
     if (!is_product(n)) {
-        return n->input_count > BIAS_PORT
-                   ? numbers_per_output(g, n->inputs[BIAS_PORT], outputs)
-                   : NULL;
+        return n->input_count > BIAS_PORT ? numbers_per_output(g, n->inputs[BIAS_PORT], outputs)
+                                          : NULL;
     }
     *holder = sum_behind(g, uses, node);
     for (*port = 0; *holder != GRAPH_NONE && *port < 2; (*port)++) {
@@ -71,13 +70,14 @@ int32_t bias_result(const graph *g, const graph_uses *uses, int32_t node, int64_
 static spry_status add_behind(graph *g, int32_t node, int32_t bias, spry_error *error)
 {
     int32_t result = g->nodes[node].outputs[0];
-    const char *base = g->nodes[node].name[0] != '\0' ? g->nodes[node].name : g->values[result].name;
+    const char *base =
+        g->nodes[node].name[0] != '\0' ? g->nodes[node].name : g->values[result].name;
     insert_node_of add = {.type = "Add",
-                        .opset = g->nodes[node].opset,
-                        .base = base,
-                        .suffix = "corrected",
-                        .inputs = {GRAPH_NONE, bias},
-                        .input_count = 2};
+                          .opset = g->nodes[node].opset,
+                          .base = base,
+                          .suffix = "corrected",
+                          .inputs = {GRAPH_NONE, bias},
+                          .input_count = 2};
     int32_t made;
     int32_t sum;
     spry_status status = insert_node(g, &add, &made, &sum, error);
@@ -94,8 +94,8 @@ static spry_status add_behind(graph *g, int32_t node, int32_t bias, spry_error *
 /* The operator adds what it reads, and either nothing is there or a number per output. */
 static bool has_bias_port(const graph_node *n, const tensor *old)
 {
-    return !is_product(n) && (old != NULL || n->input_count <= BIAS_PORT ||
-                              n->inputs[BIAS_PORT] == GRAPH_NONE);
+    return !is_product(n) &&
+           (old != NULL || n->input_count <= BIAS_PORT || n->inputs[BIAS_PORT] == GRAPH_NONE);
 }
 
 spry_status bias_add(graph *g, const graph_uses *uses, int32_t node, int64_t outputs,
@@ -118,8 +118,8 @@ spry_status bias_add(graph *g, const graph_uses *uses, int32_t node, int64_t out
         return alloc_failed(error, bytes);
     }
     for (int64_t i = 0; i < outputs; i++) {
-        sum[i] = (float)((old != NULL ? (double)((const float *)old->data)[i] : 0.0) +
-                         delta[i] / share);
+        sum[i] =
+            (float)((old != NULL ? (double)((const float *)old->data)[i] : 0.0) + delta[i] / share);
     }
     status = insert_constant(g, base, "bias", SPRY_DTYPE_F32, 1, &outputs, sum, &value, error);
     alloc_release(&g->memory->allocator, sum, bytes);

@@ -14,8 +14,9 @@ int32_t bias_result(const graph *g, const graph_uses *uses, int32_t node, int64_
 
 /* Adds delta[outputs] to the outputs of `node`, which uses weights. A new constant takes the place
  * of the old one, which others may read. A MatMul without a bias (or a Gemm with one of another
- * shape) gets an Add node behind it, which takes over its result: the graph must then be sorted. Once per
- * node with the same `uses`, which may be older than what calls for other nodes have changed. Fails with SPRY_LIMIT (memory). */
+ * shape) gets an Add node behind it, which takes over its result: the graph must then be sorted.
+ * Once per node with the same `uses`, which may be older than what calls for other nodes have
+ * changed. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status bias_add(graph *g, const graph_uses *uses, int32_t node, int64_t outputs,
                                    const double *delta, spry_error *error);
 

@@ -34,8 +34,7 @@ static int32_t find_weights(const quantize_job *job, int32_t node)
 
     for (int32_t i = 0; weight_of_node(job->m->main, node, &w, &reason) && i < job->weight_count;
          i++) {
-        if (job->weights[i].w.value == w.value &&
-            job->weights[i].w.output_axis == w.output_axis) {
+        if (job->weights[i].w.value == w.value && job->weights[i].w.output_axis == w.output_axis) {
             return i;
         }
     }
@@ -57,18 +56,19 @@ static spry_status find_layers(corrector *c, spry_error *error)
         const graph_node *n = &g->nodes[i];
         int32_t index = job->is_integer[i] ? find_weights(job, i) : GRAPH_NONE;
 
-        if (index == GRAPH_NONE || (strcmp(n->type, "ConvTranspose") == 0 &&
-                                    graph_attribute_int(n, "group", 1) != 1)) {
+        if (index == GRAPH_NONE ||
+            (strcmp(n->type, "ConvTranspose") == 0 && graph_attribute_int(n, "group", 1) != 1)) {
             continue;
         }
         int64_t channels = job->weights[index].w.outputs;
         channel_means *means = &c->means[c->count];
 
         c->layers[c->count] = (layer){i, index};
-        *means = (channel_means){.value = bias_result(g, &c->uses, i, channels),
-                                 .channels = channels,
-                                 .channels_last = channel_means_last(n),
-                                 .means = arena_array(&c->memory, (size_t)channels, sizeof(double))};
+        *means =
+            (channel_means){.value = bias_result(g, &c->uses, i, channels),
+                            .channels = channels,
+                            .channels_last = channel_means_last(n),
+                            .means = arena_array(&c->memory, (size_t)channels, sizeof(double))};
         if (means->means == NULL) {
             return alloc_failed(error, (size_t)channels * sizeof(double));
         }
@@ -172,7 +172,8 @@ static spry_status correct_layer(corrector *c, int32_t index, spry_error *error)
     }
     status = make_rounded(c, found.value, &rounded, error);
     if (status == SPRY_OK) {
-        status = channel_means_find(rounded, c->job->options, &found, 1, "correcting biases", error);
+        status =
+            channel_means_find(rounded, c->job->options, &found, 1, "correcting biases", error);
     }
     spry_model_destroy(rounded);
     for (int64_t k = 0; status == SPRY_OK && k < found.channels; k++) {

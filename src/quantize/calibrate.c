@@ -48,7 +48,7 @@ spry_status calibrate(quantize_job *job, spry_error *error)
         activation_record *record = &job->activations[i];
 
         record->grid = observe_grid(&c.observers[record->like], range, SPRY_DTYPE_U8,
-                                    job->options->activation_bits);
+                                    job->activations[record->like].bits);
         if (record->like != (int32_t)i) {
             record->grid.bits = 0; /* its numbers are clamped where they come from */
         }

@@ -10,8 +10,8 @@
 typedef struct chooser {
     const graph *g;
     const bool *is_integer;
-    bool *reads_integers; /* per node: its bits allow it */
-    bool *wanted;         /* per value */
+    int *reads;  /* per node: bits of the integers it may read, 0: f32 */
+    int *wanted; /* per value: bits, 0: f32 */
     const graph_uses *uses;
     bool *seen;     /* per node, for one walk */
     int32_t *stack; /* likewise */
@@ -98,7 +98,7 @@ static void step_to(walk *w, int32_t node)
     c->seen[node] = true;
     if (!is_layer(c->g, node)) {
         w->stack[w->depth++] = node;
-    } else if (c->reads_integers[node]) {
+    } else if (c->reads[node] != 0) {
         w->found = true;
     }
 }
@@ -149,24 +149,24 @@ static bool touches_integers(const chooser *c, int32_t node)
 
 /* ---- wishes ---- */
 
-static void want(chooser *c, int32_t id)
+static void want(chooser *c, int32_t id, int bits)
 {
-    if (is_activation(c->g, id)) {
-        c->wanted[id] = true;
+    if (is_activation(c->g, id) && bits > c->wanted[id]) {
+        c->wanted[id] = bits;
     }
 }
 
 static void ask(chooser *c, int32_t node)
 {
     const graph_node *n = &c->g->nodes[node];
-    bool passes_on = only_moves(n) && n->outputs[0] != GRAPH_NONE && c->wanted[n->outputs[0]];
+    int passed_on = only_moves(n) && n->outputs[0] != GRAPH_NONE ? c->wanted[n->outputs[0]] : 0;
 
-    if (passes_on || (c->is_integer[node] && c->reads_integers[node])) {
-        want(c, n->inputs[0]);
-    } else if (c->reads_integers[node] && (is_product_of_activations(c->g, n) ||
-                                           (joins_images(c->g, n) && touches_integers(c, node)))) {
+    if (passed_on != 0 || c->is_integer[node]) {
+        want(c, n->inputs[0], passed_on != 0 ? passed_on : c->reads[node]);
+    } else if (c->reads[node] != 0 && (is_product_of_activations(c->g, n) ||
+                                       (joins_images(c->g, n) && touches_integers(c, node)))) {
         for (int32_t i = 0; i < n->input_count; i++) {
-            want(c, n->inputs[i]);
+            want(c, n->inputs[i], c->reads[node]);
         }
     }
 }
@@ -182,35 +182,35 @@ const activation_record *job_input_record(const quantize_job *job, int32_t node)
 }
 
 /* The record whose grid the numbers of value `id` have already, or its own. */
-static void add(quantize_job *job, int32_t *place, int32_t id)
+static void add(quantize_job *job, int32_t *place, int32_t id, int bits)
 {
     const graph *g = job->m->main;
     int32_t producer = g->values[id].producer;
     const graph_node *n = producer != GRAPH_NONE ? &g->nodes[producer] : NULL;
     activation_record *a = &job->activations[job->activation_count];
 
-    *a = (activation_record){.value = id, .like = job->activation_count};
+    *a = (activation_record){.value = id, .like = job->activation_count, .bits = bits};
     if (n != NULL && only_moves(n) && place[n->inputs[0]] >= 0) {
         a->like = job->activations[place[n->inputs[0]]].like;
     }
     place[id] = job->activation_count++;
 }
 
-static void add_wanted(quantize_job *job, const bool *wanted, int32_t *place)
+static void add_wanted(quantize_job *job, const int *wanted, int32_t *place)
 {
     const graph *g = job->m->main;
 
     for (int32_t i = 0; i < g->input_count; i++) {
-        if (wanted[g->inputs[i]]) {
-            add(job, place, g->inputs[i]);
+        if (wanted[g->inputs[i]] != 0) {
+            add(job, place, g->inputs[i], wanted[g->inputs[i]]);
         }
     }
     for (int32_t i = 0; i < g->node_count; i++) {
         const graph_node *n = &g->nodes[i];
 
         for (int32_t k = 0; !n->removed && k < n->output_count; k++) {
-            if (n->outputs[k] != GRAPH_NONE && wanted[n->outputs[k]]) {
-                add(job, place, n->outputs[k]);
+            if (n->outputs[k] != GRAPH_NONE && wanted[n->outputs[k]] != 0) {
+                add(job, place, n->outputs[k], wanted[n->outputs[k]]);
             }
         }
     }
@@ -224,12 +224,12 @@ static spry_status make_room(quantize_job *job, chooser *c, int32_t **place, spr
     size_t nodes = (size_t)g->node_count + 1;
 
     c->wanted = arena_array(job->memory, values, sizeof *c->wanted);
-    c->reads_integers = arena_array(job->memory, nodes, sizeof *c->reads_integers);
+    c->reads = arena_array(job->memory, nodes, sizeof *c->reads);
     c->seen = arena_array(job->memory, nodes, sizeof *c->seen);
     c->stack = arena_array(job->memory, nodes, sizeof *c->stack);
     *place = arena_array(job->memory, values, sizeof **place);
     job->activations = arena_array(job->memory, values, sizeof *job->activations);
-    if (c->wanted == NULL || c->reads_integers == NULL || c->seen == NULL || c->stack == NULL ||
+    if (c->wanted == NULL || c->reads == NULL || c->seen == NULL || c->stack == NULL ||
         *place == NULL || job->activations == NULL) {
         return alloc_failed(error, values * sizeof *job->activations);
     }
@@ -260,7 +260,7 @@ spry_status choose_activations(quantize_job *job, spry_error *error)
     }
     c.uses = &uses;
     for (int32_t i = 0; i < g->node_count; i++) {
-        c.reads_integers[i] = assignment_of(job, &g->nodes[i]).activations != 0;
+        c.reads[i] = assignment_of(job, &g->nodes[i]).activations;
     }
     for (int32_t i = g->node_count - 1; i >= 0; i--) { /* users first */
         if (!g->nodes[i].removed && g->nodes[i].input_count > 0) {

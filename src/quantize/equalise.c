@@ -124,9 +124,8 @@ static bool find_layer(const equaliser *e, int32_t node, layer *l)
     int32_t port;
 
     *l = (layer){.groups = is_convolution(n) ? graph_attribute_int(n, "group", 1) : 1};
-    if (!weight_of_node(g, node, &l->w, &reason) ||
-        (l->w.output_axis == 1 && l->groups != 1) || l->groups < 1 ||
-        only_user(e, l->w.value) == GRAPH_NONE) {
+    if (!weight_of_node(g, node, &l->w, &reason) || (l->w.output_axis == 1 && l->groups != 1) ||
+        l->groups < 1 || only_user(e, l->w.value) == GRAPH_NONE) {
         l->w.outputs = 0;
         return false;
     }

@@ -20,8 +20,10 @@ spry_status facts_create(const spry_allocator *allocator, const graph *g, spry_q
     *facts = f;
     f->rows = arena_array(&f->memory, nodes, sizeof *f->rows);
     f->skips = arena_array(&f->memory, nodes, sizeof *f->skips);
-    return f->rows != NULL && f->skips != NULL ? SPRY_OK
-                                               : alloc_failed(error, nodes * sizeof *f->rows);
+    f->layers = arena_array(&f->memory, nodes, sizeof *f->layers);
+    return f->rows != NULL && f->skips != NULL && f->layers != NULL
+               ? SPRY_OK
+               : alloc_failed(error, nodes * sizeof *f->rows);
 }
 
 spry_status facts_add_row(spry_quantization *f, const graph *g, const weight_record *r,
@@ -46,13 +48,25 @@ spry_status facts_add_row(spry_quantization *f, const graph *g, const weight_rec
                                .kernel_error_after = report->kernel_error_after,
                                .channel_error_before = report->channel_error_before,
                                .channel_error_after = report->channel_error_after,
-                               .milliseconds = (double)(clock_ns() - begun) * 1e-6};
+                               .milliseconds = (double)(clock_ns() - begun) * 1e-6,
+                               .bits_per_weight = record_bits_per_weight(r)};
     for (int64_t i = 1; i < record_blocks(r); i++) {
         row->least_step = r->steps[i] < row->least_step ? r->steps[i] : row->least_step;
         row->most_step = r->steps[i] > row->most_step ? r->steps[i] : row->most_step;
     }
+    row->blocks = record_blocks(r);
+    if (r->story != NULL) {
+        row->order_before = r->story->order_before;
+        row->order_sorted = r->story->order_sorted;
+        row->order_after = r->story->order_after;
+        row->output_error_before = r->story->error_before;
+        row->output_error_after = r->story->error_after;
+    }
     f->row_count++;
-    return row->node != NULL && row->weight != NULL ? SPRY_OK : alloc_failed(error, sizeof *row);
+    if (row->node == NULL || row->weight == NULL) {
+        return alloc_failed(error, sizeof *row);
+    }
+    return facts_find_worst(f, r, dense, &row->worst, error);
 }
 
 spry_status facts_add_skip(spry_quantization *f, const graph *g, int32_t node, const char *reason,
@@ -65,6 +79,20 @@ spry_status facts_add_skip(spry_quantization *f, const graph *g, int32_t node, c
     *skip = (spry_quantize_skip){arena_text(&f->memory, label, strlen(label)), reason};
     f->skip_count++;
     return skip->node != NULL ? SPRY_OK : alloc_failed(error, sizeof label);
+}
+
+spry_status facts_add_layer(spry_quantization *f, const graph *g, int32_t node,
+                            const spry_quantize_layer *row, spry_error *error)
+{
+    spry_quantize_layer *to = &f->layers[f->layer_count];
+    char label[256];
+
+    (void)graph_node_label(g, &g->nodes[node], label, sizeof label);
+    *to = *row;
+    to->node = arena_text(&f->memory, label, strlen(label));
+    to->remark = arena_text(&f->memory, row->remark, strlen(row->remark));
+    f->layer_count++;
+    return to->node != NULL && to->remark != NULL ? SPRY_OK : alloc_failed(error, sizeof label);
 }
 
 void spry_quantization_destroy(spry_quantization *facts)
@@ -88,6 +116,18 @@ int32_t spry_quantization_skipped(const spry_quantization *facts,
 {
     *skipped = facts->skips;
     return facts->skip_count;
+}
+
+void spry_quantization_macs(const spry_quantization *facts, int64_t *all, int64_t *of_integers)
+{
+    *all = facts->macs;
+    *of_integers = facts->integer_macs;
+}
+
+int32_t spry_quantization_layers(const spry_quantization *facts, const spry_quantize_layer **layers)
+{
+    *layers = facts->layers;
+    return facts->layer_count;
 }
 
 int32_t spry_quantization_activations(const spry_quantization *facts)

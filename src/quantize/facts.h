@@ -15,7 +15,10 @@ struct spry_quantization {
     int32_t row_count;
     spry_quantize_skip *skips;
     int32_t skip_count;
+    spry_quantize_layer *layers;
+    int32_t layer_count;
     int32_t activations;
+    int64_t macs, integer_macs;
 };
 
 /* Room for a row and a skip per node of `g`. Fails with SPRY_LIMIT (memory). */
@@ -29,8 +32,18 @@ SPRY_MUST_USE spry_status facts_add_row(spry_quantization *f, const graph *g,
                                         const squant_report *report, int64_t begun,
                                         spry_error *error);
 
+/* The block with the lowest ratio of signal to noise. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status facts_find_worst(spry_quantization *f, const weight_record *r,
+                                           const float *dense, const spry_quantize_block **worst,
+                                           spry_error *error);
+
 /* An operator that stays f32; `reason` is not copied. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status facts_add_skip(spry_quantization *f, const graph *g, int32_t node,
                                          const char *reason, spry_error *error);
+
+/* What a search found for the product `node`; the row's `node` is set here, its remark
+ * copied. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status facts_add_layer(spry_quantization *f, const graph *g, int32_t node,
+                                          const spry_quantize_layer *row, spry_error *error);
 
 #endif

@@ -3,7 +3,7 @@
 
 #include "quantize/choice.h"
 
-static const format *const formats[] = {&format_qdq, &format_matmulnbits};
+static const format *const formats[] = {&format_qdq, &format_qoperator, &format_matmulnbits};
 
 enum { FORMATS = sizeof formats / sizeof formats[0] };
 

@@ -21,6 +21,7 @@ struct format {
 
 extern const format format_qdq;
 extern const format format_matmulnbits;
+extern const format format_qoperator;
 
 /* The format of that name. Fails with SPRY_USAGE, naming all. */
 SPRY_MUST_USE spry_status format_find(const char *name, const format **found, spry_error *error);

@@ -3,22 +3,53 @@
 #include "base/alloc.h"
 #include "quantize/choose.h"
 #include "quantize/format.h"
+#include "quantize/format_blocks.h"
+#include "quantize/method.h"
 #include "quantize/qdq.h"
 
 enum { NARROW_BITS = 4 };
 
+/* Does some operator that reads the weight read codes beside it? */
+static bool meets_codes(const quantize_job *job, const weight_record *r)
+{
+    for (int32_t i = 0; i < job->node_count; i++) {
+        const char *reason;
+        weight other;
+
+        if (job_input_record(job, i) != NULL && weight_of_node(job->m->main, i, &other, &reason) &&
+            other.value == r->w.value) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Codes of four bits and fewer, where nothing is computed in integers of eight. */
 static bool is_narrow(const quantize_job *job, const weight_record *r)
 {
-    return job->opset >= QDQ_BLOCK_OPSET && r->bits <= NARROW_BITS &&
-           job->options->activation_bits == 0;
+    return job->opset >= QDQ_BLOCK_OPSET && r->bits <= NARROW_BITS && !meets_codes(job, r);
+}
+
+/* May some weight be narrow? */
+static bool asks_for_narrow(const spry_quantize_options *o)
+{
+    bool narrow = o->weight_bits <= NARROW_BITS;
+    bool has_floats = o->activation_bits == 0;
+
+    for (int32_t i = 0; i < o->assignment_count; i++) {
+        int bits = o->assignments[i].weight_bits;
+
+        narrow = narrow || (bits > 0 && bits <= NARROW_BITS);
+        has_floats = has_floats || o->assignments[i].activation_bits == 0;
+    }
+    return narrow && has_floats;
 }
 
 int32_t format_qdq_best_opset(const quantize_job *job)
 {
-    bool is_narrow = job->options->activation_bits == 0 && job->options->weight_bits <= NARROW_BITS;
+    bool has_blocks = job->options->group != 0 || job->method == &method_ptq_sl;
 
-    return is_narrow || job->options->group != 0 ? QDQ_BLOCK_OPSET : QDQ_LEAST_OPSET;
+    return asks_for_narrow(job->options) || has_blocks ? QDQ_BLOCK_OPSET : QDQ_LEAST_OPSET;
 }
 
 const char *format_qdq_refuses(const quantize_job *job, const weight_record *r)
@@ -26,15 +57,10 @@ const char *format_qdq_refuses(const quantize_job *job, const weight_record *r)
     if (r->real_zeros != NULL) {
         return "has zero points that are codes";
     }
-    if (record_is_per_channel(r)) {
-        return NULL;
-    }
-    if (!record_is_grouped(r) || !weight_is_matrix(&r->w)) {
-        return "has one step per output channel, or per group of inputs of a matrix";
-    }
-    return job->opset >= QDQ_BLOCK_OPSET
+    return job->opset >= QDQ_BLOCK_OPSET || format_blocks_per_output(r)
                ? NULL
-               : "has groups from operator set 21 on, in which operators of this model mean "
+               : "has blocks of inputs from operator set 21 on, in which operators of this model "
+                 "mean "
                  "something else";
 }
 
@@ -92,8 +118,39 @@ static void describe(const quantize_job *job, const weight_record *r, qdq_codes 
     }
 }
 
+/* Outputs that share a step get it each. */
+static spry_status spread_steps(quantize_job *job, const weight_record *r, weight_record *to,
+                                spry_error *error)
+{
+    size_t outputs = (size_t)r->w.outputs;
+
+    *to = *r;
+    to->row_map = NULL;
+    to->column_map = NULL;
+    to->row_block = 1;
+    to->row_blocks = r->w.outputs;
+    to->steps = arena_array(job->memory, outputs, sizeof *to->steps);
+    to->zeros = arena_array(job->memory, outputs, sizeof *to->zeros);
+    if (to->steps == NULL || to->zeros == NULL) {
+        return alloc_failed(error, outputs * sizeof *to->steps);
+    }
+    format_blocks_output_grid(r, to->steps, to->zeros);
+    return SPRY_OK;
+}
+
 spry_status format_qdq_weight(quantize_job *job, const weight_record *r, spry_error *error)
 {
+    weight_record per_output;
+
+    if (format_blocks_per_output(r) && !record_is_per_channel(r)) {
+        spry_status status = spread_steps(job, r, &per_output, error);
+
+        return status == SPRY_OK ? format_qdq_weight(job, &per_output, error) : status;
+    }
+    if (!record_is_per_channel(r) && !(record_is_grouped(r) && weight_is_matrix(&r->w))) {
+        return format_blocks_write(job, r, is_narrow(job, r) ? SPRY_DTYPE_I4 : SPRY_DTYPE_I8,
+                                   error);
+    }
     const spry_allocator *a = &job->m->allocator;
     size_t count = (size_t)weight_count(&r->w);
     size_t blocks = (size_t)record_blocks(r);

@@ -23,6 +23,8 @@ typedef struct format format;
 typedef struct quantize_job {
     const spry_quantize_options *options;
     const method *method;
+    const char *metric; /* of the method's search, and its rounds */
+    int rounds;
     const format *format;
     squant_stages stages;
     model *m; /* the result */
@@ -37,6 +39,17 @@ typedef struct quantize_job {
     activation_record *activations; /* none without activation_bits */
     int32_t activation_count;
 } quantize_job;
+
+/* Checks the options and copies the model. Undo with job_close, also after a failure. Fails with
+ * SPRY_USAGE, SPRY_LIMIT. */
+SPRY_MUST_USE spry_status job_open(quantize_job *job, const spry_model *source,
+                                   const spry_quantize_options *options, spry_error *error);
+/* All steps but the last: afterwards records hold grids and codes, and job->m still computes in
+ * f32. Fails as spry_quantize. */
+SPRY_MUST_USE spry_status job_decide(quantize_job *job, spry_error *error);
+/* What was decided becomes part of job->m. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status job_write(quantize_job *job, spry_error *error);
+void job_close(quantize_job *job);
 
 /* Inputs that share a step in the weights of `r`, as the options have it: matrices alone have
  * groups. */

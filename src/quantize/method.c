@@ -3,7 +3,9 @@
 
 #include "quantize/choice.h"
 
-static const method *const methods[] = {&method_squant, &method_nearest, &method_adaround};
+static const method *const methods[] = {&method_squant, &method_nearest, &method_adaround,
+                                        &method_hqq,    &method_gptq,    &method_ptq_sl,
+                                        &method_ptq4vit};
 
 enum { METHODS = sizeof methods / sizeof methods[0] };
 
@@ -21,14 +23,17 @@ spry_status method_find(const char *name, const method **found, spry_error *erro
     return status;
 }
 
+spry_status method_cut_weight(quantize_job *job, weight_record *r, spry_error *error)
+{
+    return record_cut(r, 1, job_group(job, r), job->memory, error);
+}
+
 spry_status method_cut(quantize_job *job, spry_error *error)
 {
     spry_status status = SPRY_OK;
 
     for (int32_t i = 0; status == SPRY_OK && i < job->weight_count; i++) {
-        weight_record *r = &job->weights[i];
-
-        status = record_cut(r, 1, job_group(job, r), job->memory, error);
+        status = method_cut_weight(job, &job->weights[i], error);
     }
     return status;
 }

@@ -15,7 +15,12 @@ typedef struct method_call {
 
 struct method {
     spry_quantize_choice facts;
-    bool needs_data; /* samples, even when activations stay f32 */
+    bool needs_data;    /* samples, even when activations stay f32 */
+    const char *metric; /* of a search, where none is asked for */
+    int rounds;         /* likewise */
+    /* Why the job's options make no sense for this method, in words that follow "the method"; NULL
+     * when they do, or for every job. */
+    const char *(*forbids)(const quantize_job *job);
     /* Looks at the whole model before any weight is rounded: cuts job->weights into blocks and may
      * change job->activations. NULL: method_cut, activations as calibrated. Fails
      * as running the model does. */
@@ -26,15 +31,22 @@ struct method {
 
 extern const method method_adaround;
 extern const method method_nearest;
+extern const method method_ptq4vit;
 extern const method method_squant;
+extern const method method_ptq_sl;
+extern const method method_hqq;
+extern const method method_gptq;
+
+/* Cuts a weight as the options have it: a block per output channel, of matrices per group of
+ * inputs. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status method_cut_weight(quantize_job *job, weight_record *r, spry_error *error);
 
 /* Rounds per output channel, or per group of inputs of one, SQuant's stages one after the other:
  * what most methods end with. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status method_round(const method_call *call, squant_stages stages,
                                        spry_error *error);
 
-/* A block per output channel, of matrices per group of inputs: what `search` does that has nothing
- * better. Fails with SPRY_LIMIT (memory). */
+/* All weights so: what `search` does that has nothing better. */
 SPRY_MUST_USE spry_status method_cut(quantize_job *job, spry_error *error);
 
 /* The method of that name. Fails with SPRY_USAGE, naming all. */

@@ -16,9 +16,8 @@ static spry_status learn(void *context, int32_t index, const gram *sums, spry_er
     adaround_options options = adaround_options_default();
     squant_report report;
     method_call call = {in_place != NULL ? in_place : gathered, r, job, &report};
-    spry_status status =
-        progress_report(job->options->progress, "learning roundings", index, job->weight_count,
-                        error);
+    spry_status status = progress_report(job->options->progress, "learning roundings", index,
+                                         job->weight_count, error);
 
     if (call.dense == NULL) {
         return alloc_failed(error, bytes);
@@ -47,8 +46,7 @@ static spry_status search(quantize_job *job, spry_error *error)
 /* Weights whose inputs gram_for_each cannot see have no steps yet. */
 static spry_status round_weights(const method_call *call, spry_error *error)
 {
-    return call->record->steps[0] > 0.0f ? SPRY_OK
-                                         : method_round(call, call->job->stages, error);
+    return call->record->steps[0] > 0.0f ? SPRY_OK : method_round(call, call->job->stages, error);
 }
 
 const method method_adaround = {

@@ -21,7 +21,7 @@ spry_status observe_range_find(const char *name, observe_range *range, spry_erro
 }
 
 static const double LEAST_SHARE = 1e-9; /* of a level that what is clamped finds empty */
-static const double TAIL = 1e-4; /* of OBSERVE_PERCENTILE */
+static const double TAIL = 1e-4;        /* of OBSERVE_PERCENTILE */
 
 /* Bin i of the half beside zero takes what was in bins 2i and 2i + 1, counted from zero. */
 static void double_reach(observer *o)

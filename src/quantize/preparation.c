@@ -42,9 +42,9 @@ spry_status preparation_check(const spry_quantize_options *options, spry_error *
             choice_find("preparation", name, spry_quantize_preparation_at, &index, error);
 
         if (status == SPRY_OK && preparations[index]->needs_data && options->calibration == NULL) {
-            status = spry_fail(error, SPRY_USAGE, "prepare",
-                               "for example --calibrate cifar10:train.bin",
-                               "the preparation %s looks at samples; none are given", name);
+            status =
+                spry_fail(error, SPRY_USAGE, "prepare", "for example --calibrate cifar10:train.bin",
+                          "the preparation %s looks at samples; none are given", name);
         }
         if (status != SPRY_OK) {
             return status;

@@ -24,6 +24,14 @@ spry_status record_cut(weight_record *r, int64_t row_block, int64_t column_block
                : alloc_failed(error, (size_t)weight_count(&r->w));
 }
 
+double record_bits_per_weight(const weight_record *r)
+{
+    int per_zero = r->real_zeros != NULL ? 32 : r->symmetric ? 0 : r->bits;
+    int per_block = 32 + per_zero;
+
+    return r->bits + (double)per_block * (double)record_blocks(r) / (double)weight_count(&r->w);
+}
+
 /* Weights of the same block that lie one after the other. */
 static int64_t run_length(const weight_record *r, int64_t output, int64_t input)
 {

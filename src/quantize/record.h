@@ -3,7 +3,18 @@
 #define QUANTIZE_RECORD_H
 
 #include "quantize/grid.h"
+#include "quantize/squant.h"
 #include "quantize/weights.h"
+
+/* How the steps of blocks came about; see spry_quantize_row. */
+typedef struct block_story {
+    double order_before, order_sorted, order_after;
+    double error_before, error_after;
+    int rounds;
+    bool searched;
+    int64_t flipped_outputs; /* whose flips were kept */
+    squant_report flips;
+} block_story;
 
 /* A weight tensor [outputs][inputs][taps] as integers. It is cut into blocks of outputs x inputs
  * that share a step and a zero point:
@@ -27,6 +38,7 @@ typedef struct weight_record {
     float *real_zeros;         /* likewise, instead of `zeros`, where a method wants zero points
                                   between codes; NULL: it does not */
     int8_t *codes;             /* [outputs][inputs][taps], in the weight's own order */
+    block_story *story;        /* of methods that search; NULL: none */
     const float *input_means;  /* [inputs]: of what the weights meet; NULL: not known */
 } weight_record;
 
@@ -80,11 +92,15 @@ SPRY_MUST_USE spry_status record_cut(weight_record *r, int64_t row_block, int64_
  * equal. */
 double record_sqnr(const weight_record *r, const float *dense);
 
+/* Bits of codes, steps (32 each) and zero points, over the number of weights. */
+double record_bits_per_weight(const weight_record *r);
+
 /* An activation as integers of one step per tensor. */
 typedef struct activation_record {
     int32_t value;
     int32_t like; /* index of the record whose grid it shares (MaxPool, Reshape and others only move
                      numbers), or its own index */
+    int bits;     /* the most that an operator that reads it is given */
     tensor_grid grid;
 } activation_record;
 

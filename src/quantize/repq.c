@@ -5,7 +5,8 @@
  *     y'_c = y_c / r_c - b_c        r_c = d_c / d        b_c = (z - z_c) d
  *
  * have the codes of y_c with d_c and z_c. The normalization's own factors and offsets give y'; the
- * weights of the layers behind it, W_c r_c, and their biases, plus sum W_c r_c b_c, take it back. */
+ * weights of the layers behind it, W_c r_c, and their biases, plus sum W_c r_c b_c, take it
+ * back. */
 #include <math.h>
 #include <string.h>
 
@@ -241,13 +242,13 @@ static spry_status move_norm(repq *q, const norm *n, const double *r, const doub
     for (int64_t c = 0; c < n->channels; c++) {
         numbers[c] = (float)((double)n->gamma[c] / r[c]);
     }
-    status = replace_vector(q->g, n->gamma_node, n->gamma_port, "gamma", n->channels, numbers,
-                            error);
+    status =
+        replace_vector(q->g, n->gamma_node, n->gamma_port, "gamma", n->channels, numbers, error);
     for (int64_t c = 0; c < n->channels; c++) {
         numbers[c] = (float)((n->beta != NULL ? (double)n->beta[c] : 0.0) / r[c] - b[c]);
     }
-    return status == SPRY_OK ? replace_vector(q->g, n->beta_node, n->beta_port, "beta",
-                                              n->channels, numbers, error)
+    return status == SPRY_OK ? replace_vector(q->g, n->beta_node, n->beta_port, "beta", n->channels,
+                                              numbers, error)
                              : status;
 }
 
@@ -273,7 +274,7 @@ static spry_status move_layer(repq *q, int32_t node, const weight *w, const doub
         }
     }
     status = insert_constant(g, g->values[w->value].name, "moved", SPRY_DTYPE_F32, w->source->rank,
-                           w->source->shape, to, &value, error);
+                             w->source->shape, to, &value, error);
     if (status != SPRY_OK) {
         return status;
     }

@@ -5,7 +5,19 @@
 #include "base/progress.h"
 #include "spry/session.h"
 
-enum { BATCH = 16 };
+enum { BATCH = 16, BATCH_ELEMENTS = 1 << 18 };
+
+/* Of large samples fewer at a time: what is looked at in between is larger still. */
+static int64_t batch_for(const spry_port *input)
+{
+    int64_t size = 1;
+
+    for (int i = 1; i < input->rank; i++) {
+        size = input->shape[i] > 0 && size < BATCH_ELEMENTS ? size * input->shape[i] : size;
+    }
+    size = BATCH_ELEMENTS / size;
+    return size < 1 ? 1 : size < BATCH ? size : BATCH;
+}
 
 spry_status samples_open(const model *m, const spry_quantize_options *options, samples *s,
                          spry_error *error)
@@ -29,7 +41,8 @@ spry_status samples_open(const model *m, const spry_quantize_options *options, s
         return status;
     }
     s->count = options->samples > 0 && options->samples < available ? options->samples : available;
-    s->batch = s->count < BATCH ? s->count : BATCH;
+    s->batch = batch_for(&s->input);
+    s->batch = s->count < s->batch ? s->count : s->batch;
     if (s->input.shape[0] >= 0) {
         s->batch = s->input.shape[0];
     }
@@ -42,7 +55,7 @@ spry_status samples_open(const model *m, const spry_quantize_options *options, s
 }
 
 /* The last batch is filled up with samples seen before: statistics hardly mind. */
-static int64_t first_of(const samples *s, int64_t index)
+int64_t samples_first(const samples *s, int64_t index)
 {
     int64_t first = index * s->batch;
 
@@ -52,18 +65,17 @@ static int64_t first_of(const samples *s, int64_t index)
 spry_status samples_batch(const samples *s, const spry_allocator *allocator, int64_t index,
                           spry_value **input, spry_error *error)
 {
-    size_t bytes = (size_t)s->batch * sizeof(int64_t);
-    int64_t *labels = alloc_bytes(allocator, bytes);
-    spry_tensor *tensors = NULL;
-    spry_status status;
+    return samples_labelled(s, allocator, index, NULL, input, error);
+}
 
-    if (labels == NULL) {
-        return alloc_failed(error, bytes);
-    }
-    status =
-        spry_dataset_batch(s->options->calibration, first_of(s, index), s->batch, &s->recipe,
+spry_status samples_labelled(const samples *s, const spry_allocator *allocator, int64_t index,
+                             int64_t *labels, spry_value **input, spry_error *error)
+{
+    spry_tensor *tensors = NULL;
+    spry_status status =
+        spry_dataset_batch(s->options->calibration, samples_first(s, index), s->batch, &s->recipe,
                            s->input.dtype, s->input.rank, s->input.shape, &tensors, labels, error);
-    alloc_release(allocator, labels, bytes);
+
     return status == SPRY_OK ? spry_value_from_tensor(allocator, tensors, input, error) : status;
 }
 
@@ -94,37 +106,50 @@ static int32_t output_number(graph *g, int32_t *outputs, int32_t *count, int32_t
     return (*count)++;
 }
 
+spry_status samples_expose(model *m, const int32_t *values, int32_t value_count, int32_t *output_of,
+                           spry_error *error)
+{
+    graph *g = m->main;
+    size_t most = (size_t)g->output_count + (size_t)value_count;
+    int32_t *outputs = arena_array(&m->memory, most, sizeof *outputs);
+    int32_t count;
+
+    if (outputs == NULL) {
+        return alloc_failed(error, most * sizeof *outputs);
+    }
+    for (count = 0; count < g->output_count; count++) {
+        outputs[count] = g->outputs[count];
+    }
+    for (int32_t i = 0; i < value_count; i++) {
+        output_of[i] = g->values[values[i]].is_input ? GRAPH_NONE
+                                                     : output_number(g, outputs, &count, values[i]);
+    }
+    g->outputs = outputs;
+    g->output_count = count;
+    return SPRY_OK;
+}
+
 static spry_status expose(visit *v, spry_error *error)
 {
-    graph *g = v->m->main;
-    size_t most = (size_t)g->output_count + (size_t)v->value_count;
-    int32_t *outputs = arena_array(&v->m->memory, most, sizeof *outputs);
+    size_t most = (size_t)v->m->main->output_count + (size_t)v->value_count;
+    spry_status status;
 
     v->output_of = arena_array(&v->m->memory, most, sizeof *v->output_of);
     v->outputs = arena_array(&v->m->memory, most, sizeof(spry_value *));
     v->tensors = arena_array(&v->m->memory, most, sizeof(spry_tensor *));
-    if (outputs == NULL || v->output_of == NULL || v->outputs == NULL || v->tensors == NULL) {
-        return alloc_failed(error, most * sizeof *outputs);
+    if (v->output_of == NULL || v->outputs == NULL || v->tensors == NULL) {
+        return alloc_failed(error, most * sizeof *v->output_of);
     }
-    for (v->output_count = 0; v->output_count < g->output_count; v->output_count++) {
-        outputs[v->output_count] = g->outputs[v->output_count];
-    }
-    for (int32_t i = 0; i < v->value_count; i++) {
-        int32_t id = v->values[i];
-
-        v->output_of[i] =
-            g->values[id].is_input ? GRAPH_NONE : output_number(g, outputs, &v->output_count, id);
-    }
-    g->outputs = outputs;
-    g->output_count = v->output_count;
-    return SPRY_OK;
+    status = samples_expose(v->m, v->values, v->value_count, v->output_of, error);
+    v->output_count = v->m->main->output_count;
+    return status;
 }
 
 static spry_status visit_batch(visit *v, int64_t index, samples_visitor visitor, void *context,
                                spry_error *error)
 {
     const char *const names[] = {v->s.input.name};
-    samples_view view = {first_of(&v->s, index), v->s.batch, v->tensors};
+    samples_view view = {samples_first(&v->s, index), v->s.batch, v->tensors};
     spry_value *input = NULL;
     spry_status status = samples_batch(&v->s, &v->m->allocator, index, &input, error);
 

@@ -29,6 +29,19 @@ static inline int64_t samples_batches(const samples *s)
 SPRY_MUST_USE spry_status samples_batch(const samples *s, const spry_allocator *allocator,
                                         int64_t index, spry_value **input, spry_error *error);
 
+/* The same; labels[batch], which may be NULL, receives the classes. */
+SPRY_MUST_USE spry_status samples_labelled(const samples *s, const spry_allocator *allocator,
+                                           int64_t index, int64_t *labels, spry_value **input,
+                                           spry_error *error);
+
+/* The first sample of batch `index`. */
+int64_t samples_first(const samples *s, int64_t index);
+
+/* Makes the values outputs of `m`, behind those that it has. output_of[i] becomes the number of the
+ * output that values[i] is, or GRAPH_NONE for an input. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status samples_expose(model *m, const int32_t *values, int32_t value_count,
+                                         int32_t *output_of, spry_error *error);
+
 /* Sees one batch: tensors[i] is the value that was asked for as number i. */
 typedef struct samples_view {
     int64_t first; /* sample with which the batch begins */

@@ -29,14 +29,15 @@ static const op fused_op = {.name = "Fused",
                             .run = chain_refuse_to_run,
                             .cost = chain_cost};
 
-/* A constant with one number per column of the result. */
+/* One number per column of the result, there before anything runs: a constant or an input. */
 static bool is_column_bias(const graph *g, int32_t id, const graph_type *result)
 {
-    const tensor *t = graph_constant(g, id);
+    const graph_type *t = &g->values[id].type;
 
-    return t != NULL && t->dtype == SPRY_DTYPE_F32 && t->rank >= 1 && t->rank <= result->rank &&
-           result->rank >= 2 && tensor_count(t) == result->dims[result->rank - 1].size &&
-           t->shape[t->rank - 1] == tensor_count(t);
+    return (graph_constant(g, id) != NULL || g->values[id].is_input) && graph_type_is_static(t) &&
+           t->dtype == SPRY_DTYPE_F32 && t->rank >= 1 && t->rank <= result->rank &&
+           result->rank >= 2 && op_work_count(t) == result->dims[result->rank - 1].size &&
+           t->dims[t->rank - 1].size == op_work_count(t);
 }
 
 /* Takes an Add in: of a bias per column (products only), or of a residual of the result's shape. */

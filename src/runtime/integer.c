@@ -19,7 +19,7 @@ typedef struct match {
     int32_t bias; /* f32 or quantised constant, or GRAPH_NONE */
     int32_t ports[INTEGER_PORTS];
     chain_end end;
-    int32_t removed[4]; /* nodes after the first */
+    int32_t removed[8]; /* nodes after the first */
     int removed_count;
 } match;
 
@@ -332,6 +332,17 @@ static bool match_product(match *m)
     return true;
 }
 
+/* An f32 bias of an f32 result is added as it is: steps would round it, and what reads the result
+ * may round again. */
+static bool keeps_bias(const match *m)
+{
+    const tensor *bias = m->bias != GRAPH_NONE ? graph_constant(m->g, m->bias) : NULL;
+
+    return bias != NULL && bias->dtype == SPRY_DTYPE_F32 && bias->rank > 0 &&
+           bias->shape[bias->rank - 1] == tensor_count(bias) &&
+           m->ports[INTEGER_Y_SCALE] == GRAPH_NONE;
+}
+
 static spry_status rewrite_product(match *m)
 {
     bool made = true;
@@ -340,7 +351,9 @@ static spry_status rewrite_product(match *m)
     if (!match_product(m)) {
         return SPRY_OK;
     }
-    if (m->bias != GRAPH_NONE) {
+    if (keeps_bias(m)) {
+        m->ports[INTEGER_BIAS] = m->bias;
+    } else if (m->bias != GRAPH_NONE) {
         status = add_bias(m, &made);
     }
     return status == SPRY_OK && made && is_executable(m) ? rewrite(m) : status;
@@ -348,12 +361,26 @@ static spry_status rewrite_product(match *m)
 
 /* ---- dynamic quantisation ---- */
 
-/* The Mul of a scale that is computed and a constant one, which makes the value. */
+/* An f32 constant with nothing but a number per channel, or one. */
+static bool is_scale(const graph *g, int32_t id)
+{
+    const tensor *t = id != GRAPH_NONE ? graph_constant(g, id) : NULL;
+
+    return t != NULL && t->dtype == SPRY_DTYPE_F32;
+}
+
+/* The value that is both scales: one constant, or the Mul of a scale that is computed and a
+ * constant one; then *computed is not GRAPH_NONE. */
 static bool read_scales(const graph *g, int32_t id, int32_t *computed, int32_t *constant)
 {
     int32_t producer = id != GRAPH_NONE ? g->values[id].producer : GRAPH_NONE;
     const graph_node *n = producer != GRAPH_NONE ? &g->nodes[producer] : NULL;
 
+    *computed = GRAPH_NONE;
+    *constant = id;
+    if (is_scale(g, id)) {
+        return true;
+    }
     if (n == NULL || !chain_is(n, "Mul")) {
         return false;
     }
@@ -370,6 +397,38 @@ static bool read_scales(const graph *g, int32_t id, int32_t *computed, int32_t *
         }
     }
     return false;
+}
+
+/* Does the constant have a number per channel of a result of that kind, or one number? */
+static bool is_per_channel(const tensor *t, bool is_conv, int64_t channels, int rank)
+{
+    int64_t count = tensor_count(t);
+    int axis = is_conv ? t->rank - (rank - 1) : t->rank - 1; /* of the constant */
+
+    return count == 1 || (count == channels && axis >= 0 && t->shape[axis] == channels);
+}
+
+/* Takes in an Add of integers per channel. */
+static void follow_integer_bias(match *m, bool is_conv)
+{
+    const graph *g = m->g;
+    int32_t user = integer_only_user(m->pass, m->end.result);
+    const graph_node *n = user != GRAPH_NONE ? &g->nodes[user] : NULL;
+    const graph_type *y = &g->values[m->end.result].type;
+    const tensor *t;
+    int32_t other;
+
+    if (n == NULL || !chain_is(n, "Add") || !graph_type_is_static(y) || y->rank < 2) {
+        return;
+    }
+    other = n->inputs[n->inputs[0] == m->end.result];
+    t = other != GRAPH_NONE ? graph_constant(g, other) : NULL;
+    if (t != NULL && t->dtype == SPRY_DTYPE_I32 && t->rank <= y->rank && t->rank > 0 &&
+        tensor_count(t) == y->dims[is_conv ? 1 : y->rank - 1].size &&
+        is_per_channel(t, is_conv, tensor_count(t), y->rank)) {
+        m->ports[INTEGER_BIAS] = other;
+        absorb(m, user);
+    }
 }
 
 /* Takes in an Add of an f32 constant per column, which stays f32: its steps are not known. */
@@ -389,32 +448,56 @@ static void follow_float_bias(match *m)
     m->ports[INTEGER_BIAS] = m->bias;
 }
 
-/* MatMulInteger | ConvInteger -> Cast -> Mul by both scales [-> + bias] [-> Relu | Clip]. */
-static bool match_dynamic(match *m)
+/* Takes in the Cast to f32 and the Mul by both scales. */
+static bool follow_scales(match *m, bool is_conv)
 {
     enum { TO_F32 = 1 };
     const graph *g = m->g;
-    const graph_node *n = &g->nodes[m->node];
-    bool is_conv = chain_is(n, "ConvInteger");
-    int32_t cast;
+    const graph_type *y;
+    const tensor *scale;
+    int32_t cast = integer_only_user(m->pass, m->end.result);
+    int32_t product;
     int32_t mul;
     int32_t other;
 
-    if (!is_conv && !chain_is(n, "MatMulInteger")) {
-        return false;
-    }
-    cast = integer_only_user(m->pass, n->outputs[0]);
     if (cast == GRAPH_NONE || !chain_is(&g->nodes[cast], "Cast") ||
         graph_attribute_int(&g->nodes[cast], "to", 0) != TO_F32) {
         return false;
     }
-    mul = integer_only_user(m->pass, g->nodes[cast].outputs[0]);
-    if (mul == GRAPH_NONE || !chain_is(&g->nodes[mul], "Mul")) {
+    product = g->nodes[cast].outputs[0];
+    mul = integer_only_user(m->pass, product);
+    y = &g->values[product].type;
+    if (mul == GRAPH_NONE || !chain_is(&g->nodes[mul], "Mul") || !graph_type_is_static(y) ||
+        y->rank < 2) {
         return false;
     }
-    other = g->nodes[mul].inputs[g->nodes[mul].inputs[0] == g->nodes[cast].outputs[0]];
-    if (!read_scales(g, other, &m->ports[INTEGER_X + 1], &m->ports[INTEGER_W + 1]) ||
-        (is_conv && tensor_count(graph_constant(g, m->ports[INTEGER_W + 1])) != 1)) {
+    other = g->nodes[mul].inputs[g->nodes[mul].inputs[0] == product];
+    if (!read_scales(g, other, &m->ports[INTEGER_X + 1], &m->ports[INTEGER_W + 1])) {
+        return false;
+    }
+    scale = graph_constant(g, m->ports[INTEGER_W + 1]);
+    if (scale->rank > y->rank ||
+        !is_per_channel(scale, is_conv, y->dims[is_conv ? 1 : y->rank - 1].size, y->rank)) {
+        return false;
+    }
+    absorb(m, cast);
+    absorb(m, mul);
+    return true;
+}
+
+/* MatMulInteger | ConvInteger [-> + integer bias] -> Cast -> Mul by both scales [-> + bias]
+ * [-> Relu | Clip] [-> QuantizeLinear, where no scale is computed]. */
+static bool match_dynamic(match *m)
+{
+    const graph *g = m->g;
+    const graph_node *n = &g->nodes[m->node];
+    bool is_conv = chain_is(n, "ConvInteger");
+
+    if (!is_conv && !chain_is(n, "MatMulInteger")) {
+        return false;
+    }
+    follow_integer_bias(m, is_conv);
+    if (!follow_scales(m, is_conv)) {
         return false;
     }
     m->type = is_conv ? "QLinearConv" : "QLinearMatMul";
@@ -422,12 +505,13 @@ static bool match_dynamic(match *m)
     m->ports[INTEGER_X + 2] = chain_input(n, 2);
     m->ports[INTEGER_W] = n->inputs[1];
     m->ports[INTEGER_W + 2] = chain_input(n, 3);
-    absorb(m, cast);
-    absorb(m, mul);
-    if (!is_conv) {
+    if (!is_conv && m->ports[INTEGER_BIAS] == GRAPH_NONE) {
         follow_float_bias(m);
     }
     follow_clamp(m);
+    if (m->ports[INTEGER_X + 1] == GRAPH_NONE && m->bias == GRAPH_NONE) {
+        (void)follow_quantize(m);
+    }
     return m->type != NULL;
 }
 

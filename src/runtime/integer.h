@@ -14,8 +14,9 @@
  * computed; Softmax (with a factor before it) and LayerNormalization between them become
  * INTEGER_SOFTMAX and INTEGER_LAYER_NORM.
  *
- * MatMulInteger or ConvInteger -> Cast -> Mul by both scales, as dynamic quantisation writes them,
- * become the same nodes with f32 results.
+ * MatMulInteger or ConvInteger [-> + integers per channel] -> Cast -> Mul by both scales, as
+ * dynamic quantisation writes them (and static one, in operators of integers), become the same
+ * nodes; a QuantizeLinear that follows is taken in where the scales are constant.
  *
  * Only nodes that a provider executes become integer nodes, so they never reach a reference kernel;
  * they exist in plans alone. Results are those of the same operators in real numbers, rounded once

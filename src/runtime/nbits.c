@@ -1,13 +1,14 @@
-/* Finds products with weights of four bits. */
+/* Finds products with weights of four bits; unpacks those of other widths once and for all. */
 #include "runtime/nbits.h"
 
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/arena.h"
+#include "ops/nbits.h"
 #include "runtime/chain.h"
 
-enum { DEQUANTIZE_PORTS = 3 };
+enum { DEQUANTIZE_PORTS = 3, MATMUL_OPSET = 13 };
 
 static void count_products(const op_work *w, int64_t *macs, int64_t *flops)
 {
@@ -63,16 +64,17 @@ static bool reads_plainly(const graph *g, const graph_node *n, match *m)
     return true;
 }
 
-/* A matrix of 4-bit constants with scales in blocks along k. */
+/* A matrix of 4-bit constants with scales in blocks along k, or per column. */
 static bool dequantizes_weights(const graph *g, const graph_node *n, match *m)
 {
     const tensor *codes = g->values[n->inputs[0]].constant;
     int64_t axis = graph_attribute_int(n, "axis", 1);
+    int64_t k_axis = m->turned ? 1 : 0;
 
     m->block = graph_attribute_int(n, "block_size", 0);
     return is_standard(n, "DequantizeLinear") && codes != NULL && codes->rank == 2 &&
            (codes->dtype == SPRY_DTYPE_I4 || codes->dtype == SPRY_DTYPE_U4) &&
-           (axis < 0 ? axis + 2 : axis) == (m->turned ? 1 : 0) && m->block > 0;
+           ((axis < 0 ? axis + 2 : axis) == k_axis) == (m->block > 0);
 }
 
 static bool find_match(const graph *g, int32_t id, const graph_uses *uses, match *m)
@@ -130,6 +132,115 @@ static spry_status replace(graph *g, const match *m, const spry_session_options 
     return SPRY_OK;
 }
 
+/* ---- MatMulNBits that no provider executes: weights of eight bits, or not in order ---- */
+
+/* The operator's constants; false when it has others, or not f32. */
+static bool read_operator(const graph *g, const graph_node *n, nbits_weights *w,
+                          const tensor **bias)
+{
+    const tensor *t[NBITS_BIAS + 1] = {NULL};
+    const graph_type *a;
+
+    if (strcmp(n->domain, "com.microsoft") != 0 || strcmp(n->type, "MatMulNBits") != 0) {
+        return false;
+    }
+    a = type_at(g, n->inputs[NBITS_A]);
+    if (a == NULL || a->dtype != SPRY_DTYPE_F32 || !nbits_read(n, &w->sizes)) {
+        return false;
+    }
+    for (int32_t i = NBITS_CODES; i < n->input_count && i <= NBITS_BIAS; i++) {
+        t[i] = n->inputs[i] != GRAPH_NONE ? g->values[n->inputs[i]].constant : NULL;
+        if (n->inputs[i] != GRAPH_NONE && t[i] == NULL) {
+            return false;
+        }
+    }
+    w->codes = t[NBITS_CODES];
+    w->zeros = t[NBITS_ZEROS];
+    w->index = t[NBITS_INDEX];
+    *bias = t[NBITS_BIAS];
+    if (w->codes == NULL || t[NBITS_SCALES] == NULL || t[NBITS_SCALES]->dtype != SPRY_DTYPE_F32 ||
+        !nbits_fits(&w->sizes, w->codes, t[NBITS_SCALES], w->zeros) ||
+        (w->index != NULL && tensor_count(w->index) < w->sizes.k)) {
+        return false;
+    }
+    w->scales = t[NBITS_SCALES]->data;
+    return *bias == NULL || tensor_count(*bias) == w->sizes.n;
+}
+
+/* The bias is added by a node of its own. */
+static spry_status add_bias(graph *g, int32_t node, int32_t bias, spry_error *error)
+{
+    int32_t result = g->nodes[node].outputs[0];
+    int32_t product;
+    int32_t add;
+    spry_status status = graph_add_value(g, NULL, &product, error);
+
+    if (status == SPRY_OK) {
+        status = graph_add_node(g, "Add", "", MATMUL_OPSET, 2, 1, &add, error);
+    }
+    if (status == SPRY_OK) {
+        g->values[product].type = g->values[result].type;
+        g->nodes[add].op = op_find("", "Add", MATMUL_OPSET);
+        graph_set_output(g, node, 0, product);
+        graph_set_input(g, add, 0, product);
+        graph_set_input(g, add, 1, bias);
+        graph_set_output(g, add, 0, result);
+    }
+    return status;
+}
+
+/* Becomes a MatMul with weights of f32. */
+static spry_status unpack(graph *g, int32_t node, const nbits_weights *w, bool has_bias,
+                          spry_error *error)
+{
+    const int64_t shape[] = {w->sizes.k, w->sizes.n};
+    graph_node *n = &g->nodes[node];
+    tensor *t = arena_zeroed(g->memory, sizeof *t);
+    int32_t weights;
+    spry_status status = SPRY_OK;
+
+    if (t == NULL) {
+        return alloc_failed(error, sizeof *t);
+    }
+    status = tensor_init(t, SPRY_DTYPE_F32, 2, shape, NULL, error);
+    if (status != SPRY_OK) {
+        return status;
+    }
+    t->data = arena_bytes(g->memory, t->bytes);
+    if (t->data == NULL) {
+        return alloc_failed(error, t->bytes);
+    }
+    if (!nbits_expand(w, 1, w->sizes.n, t->data)) {
+        return SPRY_OK; /* the reference says what is wrong */
+    }
+    status = graph_add_constant(g, NULL, t, &weights, error);
+    if (status != SPRY_OK) {
+        return status;
+    }
+    n->type = "MatMul";
+    n->domain = "";
+    n->opset = MATMUL_OPSET;
+    n->op = op_find("", "MatMul", MATMUL_OPSET);
+    n->attribute_count = 0;
+    graph_set_input(g, node, 1, weights);
+    status = has_bias ? add_bias(g, node, n->inputs[NBITS_BIAS], error) : SPRY_OK;
+    g->nodes[node].input_count = 2;
+    return status;
+}
+
+static spry_status unpack_at(graph *g, int32_t node, const spry_session_options *options,
+                             spry_error *error)
+{
+    provider_site site = {.g = g, .node = &g->nodes[node], .options = options};
+    nbits_weights w;
+    const tensor *bias;
+
+    return !g->nodes[node].removed && read_operator(g, &g->nodes[node], &w, &bias) &&
+                   provider_find(&site) == NULL
+               ? unpack(g, node, &w, bias != NULL, error)
+               : SPRY_OK;
+}
+
 spry_status nbits_graph(graph *g, const spry_session_options *options, spry_error *error)
 {
     int32_t count = g->node_count;
@@ -144,6 +255,8 @@ spry_status nbits_graph(graph *g, const spry_session_options *options, spry_erro
 
         if (find_match(g, i, &uses, &m)) {
             status = replace(g, &m, options, error);
+        } else {
+            status = unpack_at(g, i, options, error);
         }
     }
     arena_fini(&memory);

@@ -1,12 +1,14 @@
 /* Weights of four bits that stay four bits.
  *
- *     DequantizeLinear (constant 4-bit weights in blocks along k) -> MatMul | Gemm
+ *     DequantizeLinear (constant 4-bit weights) -> MatMul | Gemm
  *
  * becomes one node NBITS_TYPE in the domain NBITS_DOMAIN: its inputs are the first factor, codes,
  * scales and zero points (as DequantizeLinear holds them), then the bias; its attributes
- * NBITS_BLOCK and NBITS_TURNED (codes are [n][k]). A provider executes it, as it does
- * com.microsoft's MatMulNBits; such nodes exist in plans alone. Dequantizing the weights instead
- * would make eight bytes of one. */
+ * NBITS_BLOCK (0: a scale per column, or one) and NBITS_TURNED (codes are [n][k]). A provider
+ * executes it, as it does com.microsoft's MatMulNBits; such nodes exist in plans alone.
+ * Dequantizing the weights instead would make eight bytes of one. MatMulNBits that no provider
+ * executes (weights of eight bits, an index of blocks) becomes a MatMul of f32, as dequantized
+ * weights do. */
 #ifndef RUNTIME_NBITS_H
 #define RUNTIME_NBITS_H
 

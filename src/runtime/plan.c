@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "model/model.h"
+#include "model/weights.h"
 #include "runtime/memory_planner.h"
 
 enum {
@@ -167,6 +168,32 @@ static spry_status assign_buffers(builder *b, int32_t step)
 
 /* ---- steps ---- */
 
+/* Makes the constants that the node reads readable. */
+static spry_status hold_constants(const builder *b, const graph_node *node)
+{
+    spry_status status = SPRY_OK;
+
+    for (int32_t i = 0; i < node->input_count && status == SPRY_OK; i++) {
+        const tensor *t =
+            node->inputs[i] != GRAPH_NONE ? b->g->values[node->inputs[i]].constant : NULL;
+
+        if (t != NULL) {
+            status = model_weights_hold(b->g->source, t, b->error);
+        }
+    }
+    return status;
+}
+
+/* Lets go of those that the step has packed. */
+static void drop_spent(const builder *b, const plan_step *step)
+{
+    for (int32_t i = 0; i < step->node->input_count && i < 32; i++) {
+        if ((step->provided.spent >> i & 1U) != 0) {
+            model_weights_drop(b->g->source, b->g->values[step->node->inputs[i]].constant);
+        }
+    }
+}
+
 static spry_status choose_provider(builder *b, plan_step *step)
 {
     provider_site site = {.g = b->g,
@@ -174,15 +201,20 @@ static spry_status choose_provider(builder *b, plan_step *step)
                           .options = b->options,
                           .allocator = &b->p->allocator,
                           .team = b->team};
+    spry_status status = hold_constants(b, step->node);
 
-    if (b->is_body) {
-        return SPRY_OK;
+    if (status != SPRY_OK || b->is_body) {
+        return status;
     }
     step->provider = provider_find(&site);
     if (step->provider == NULL) {
         return SPRY_OK;
     }
-    return step->provider->create(&site, &step->provided, b->error);
+    status = step->provider->create(&site, &step->provided, b->error);
+    if (status == SPRY_OK) {
+        drop_spent(b, step);
+    }
+    return status;
 }
 
 static spry_status make_steps(builder *b)

@@ -42,13 +42,12 @@ bool provider_is_planar_f32(const provider_site *site, const char *type)
     const graph_node *n = site->node;
     const graph_type *x = provider_input_type(site, 0);
     const graph_type *y = provider_output_type(site, 0);
-    const tensor *weights = provider_constant(site, 1);
-    bool has_bias = n->input_count > 2 && n->inputs[2] != GRAPH_NONE;
+    const graph_type *weights = provider_input_type(site, 1);
 
     return strcmp(n->type, type) == 0 && n->domain[0] == '\0' && x != NULL && y != NULL &&
            weights != NULL && x->dtype == SPRY_DTYPE_F32 && weights->dtype == SPRY_DTYPE_F32 &&
-           weights->rank == x->rank && (!has_bias || provider_constant(site, 2) != NULL) &&
-           op_work_count(x) > 0 && op_work_count(y) > 0 && tensor_count(weights) > 0;
+           weights->rank == x->rank && op_work_count(x) > 0 && op_work_count(y) > 0 &&
+           op_work_count(weights) > 0;
 }
 
 /* Sizes of the one or two axes of pixels. */
@@ -143,6 +142,13 @@ spry_status provider_output(op_call *call, spry_dtype dtype, tensor **out)
         shape[i] = type->dims[i].size;
     }
     return op_call_output(call, 0, dtype, type->rank, shape, out);
+}
+
+const float *provider_bias(const op_call *call)
+{
+    const tensor *bias = op_call_input(call, FUSE_BIAS);
+
+    return bias != NULL ? bias->data : NULL;
 }
 
 const float *provider_residual(const op_call *call)

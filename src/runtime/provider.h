@@ -28,6 +28,7 @@ typedef struct provider_step {
     void *state;
     size_t workspace_bytes; /* wanted during run, from the plan's arena */
     size_t packed_bytes;    /* of weights held by the state, for reports */
+    unsigned spent;         /* bit i: the constant at input i is not read any more */
     const char *kernel;     /* name of the kernel chosen: a constant string */
     /* For reports; zero where the provider does not say. */
     const char *plan;        /* the way chosen among several, e.g. "winograd": a constant string */

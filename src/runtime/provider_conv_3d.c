@@ -37,7 +37,8 @@ static bool read_problem(const provider_site *site, conv3d_state *s)
     window flat;
 
     memset(s, 0, sizeof *s);
-    if (!provider_is_planar_f32(site, "Conv") || x->rank != RANK) {
+    if (!provider_is_planar_f32(site, "Conv") || x->rank != RANK || weights == NULL ||
+        (bias == NULL && provider_input_type(site, 2) != NULL)) {
         return false;
     }
     for (int i = 0; i < AXES; i++) {

@@ -22,6 +22,7 @@ typedef struct depthwise_state {
     integer_channels channels;
     /* Workspace of bytes: offsets and factors, the turned input, the result before it is turned. */
     int64_t x_size, y_size;
+    bool varies; /* the weights, of floats */
 } depthwise_state;
 
 /* ---- reading ---- */
@@ -60,16 +61,18 @@ static bool suits_floats(const depthwise_nhwc_problem *p)
 static bool read_floats(const provider_site *site, depthwise_state *s)
 {
     const graph_type *x = provider_input_type(site, 0);
-    const tensor *weights = provider_constant(site, 1);
-    bool has_bias = site->node->input_count > 2 && site->node->inputs[2] != GRAPH_NONE;
+    const graph_type *weights = provider_input_type(site, 1);
+    int64_t shape[SPRY_TENSOR_MAX_RANK];
 
+    for (int i = 0; weights != NULL && i < weights->rank; i++) {
+        shape[i] = weights->dims[i].size;
+    }
+    s->varies = provider_constant(site, 1) == NULL;
     s->plan.problem.type = BRGEMM_F32;
     s->plan.problem.result_size = sizeof(float);
     return provider_is(site, "Conv") && layout_is_nhwc(site->node) && x != NULL &&
            x->dtype == SPRY_DTYPE_F32 && weights != NULL && weights->dtype == SPRY_DTYPE_F32 &&
-           (!has_bias || provider_constant(site, 2) != NULL) &&
-           read_geometry(site, x, weights->rank, weights->shape, s) &&
-           suits_floats(&s->plan.problem);
+           read_geometry(site, x, weights->rank, shape, s) && suits_floats(&s->plan.problem);
 }
 
 static bool read_bytes(const provider_site *site, depthwise_state *s)
@@ -147,7 +150,9 @@ static spry_status pack(const provider_site *site, depthwise_state *s, spry_erro
         return alloc_failed(error, (size_t)s->plan.packed_bytes);
     }
     if (!s->is_integer) {
-        depthwise_nhwc_pack(&s->plan, provider_constant(site, 1)->data, 0, 0, s->packed);
+        if (!s->varies) {
+            depthwise_nhwc_pack(&s->plan, provider_constant(site, 1)->data, 0, 0, s->packed);
+        }
         return SPRY_OK;
     }
     depthwise_nhwc_pack(&s->plan, s->node.w->data, s->node.w_flip, s->node.w_zero, s->packed);
@@ -177,13 +182,10 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     if (s->is_integer) {
         step->workspace_bytes = integer_room(&s->channels);
     } else {
-        const tensor *bias = provider_constant(site, 2);
         gemm_f32_finish clamp = provider_finish(site);
 
-        s->finish = (brgemm_finish){.bias = bias != NULL ? bias->data : NULL,
-                                    .activate = provider_activation(site),
-                                    .lower = clamp.lower,
-                                    .upper = clamp.upper};
+        s->finish = (brgemm_finish){
+            .activate = provider_activation(site), .lower = clamp.lower, .upper = clamp.upper};
     }
     if (s->is_planar) {
         s->x_size = round_up(p.batch * p.shape.in_h * p.shape.in_w * p.shape.channels);
@@ -196,6 +198,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     step->plan = "depthwise";
     step->threads = (int)provider_least(s->plan.pieces, workers);
     step->packed_bytes = (size_t)s->plan.packed_bytes;
+    step->spent = s->is_integer ? 0 : 1U << 1;
     return SPRY_OK;
 }
 
@@ -241,6 +244,10 @@ static spry_status run(void *state, op_call *call, void *workspace)
     if (s->is_integer) {
         prepare_bytes(s, call, workspace, &c);
     } else {
+        if (s->varies) {
+            depthwise_nhwc_pack(&s->plan, op_call_input(call, 1)->data, 0, 0, s->packed);
+        }
+        c.finish.bias = provider_bias(call);
         c.finish.residual = provider_residual(call);
     }
     if (s->is_planar) {

@@ -1,5 +1,6 @@
-/* f32 convolution (one or two spatial axes, constant weights) by packed matrix products that gather
- * patches on the way, or by the depthwise kernel. */
+/* f32 convolution (one or two spatial axes) by packed matrix products that gather patches on the
+ * way, or by the depthwise kernel. Weights that are not constant, as in training, are packed in
+ * every run. */
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "kernels/conv/conv_f32.h"
@@ -23,8 +24,9 @@ typedef struct conv_state {
     const conv_f32_depthwise_kernel *depthwise; /* NULL: matrix product */
     float *packed;                              /* [groups][packed_size] */
     int64_t packed_size;
-    const float *weights; /* unpacked, for the depthwise kernel */
-    const float *bias;    /* NULL: none */
+    const float *weights; /* unpacked; of this run where they vary */
+    const float *bias;    /* of this run; NULL: none */
+    bool varies;
     gemm_f32_finish clamp;
     int64_t row_slice; /* rows and columns per piece of work */
     int64_t column_slice;
@@ -57,18 +59,21 @@ static bool accepts(const provider_site *site)
     conv_f32_shape shape;
 
     if (!provider_is(site, "Conv") || layout_is_nhwc(site->node) || x == NULL || weights == NULL ||
-        out == NULL || x->dtype != SPRY_DTYPE_F32 || (x->rank != 3 && x->rank != 4) ||
-        provider_constant(site, 1) == NULL) {
-        return false;
-    }
-    if (site->node->input_count > 2 && site->node->inputs[2] != GRAPH_NONE &&
-        provider_constant(site, 2) == NULL) {
+        out == NULL || x->dtype != SPRY_DTYPE_F32 || (x->rank != 3 && x->rank != 4)) {
         return false;
     }
     return op_work_count(out) > 0 && op_work_count(weights) > 0 && read_shape(site, &shape);
 }
 
-static spry_status pack_weights(conv_state *s, spry_error *error)
+static void pack_weights(const conv_state *s)
+{
+    for (int64_t g = 0; g < s->groups; g++) {
+        gemm_f32_pack(s->weights + g * s->rows * s->k, s->k, 1, s->rows, s->k, s->gemm->mr,
+                      s->packed + g * s->packed_size);
+    }
+}
+
+static spry_status make_packed(conv_state *s, spry_error *error)
 {
     size_t bytes;
 
@@ -81,9 +86,8 @@ static spry_status pack_weights(conv_state *s, spry_error *error)
     if (s->packed == NULL) {
         return alloc_failed(error, bytes);
     }
-    for (int64_t g = 0; g < s->groups; g++) {
-        gemm_f32_pack(s->weights + g * s->rows * s->k, s->k, 1, s->rows, s->k, s->gemm->mr,
-                      s->packed + g * s->packed_size);
+    if (!s->varies) {
+        pack_weights(s);
     }
     return SPRY_OK;
 }
@@ -115,7 +119,7 @@ static int64_t product_pieces(const conv_state *s)
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
 {
     const graph_type *x = provider_input_type(site, 0);
-    const tensor *bias = provider_constant(site, 2);
+    const tensor *weights = provider_constant(site, 1);
     conv_state *s = alloc_zeroed(site->allocator, sizeof *s);
     spry_status status = SPRY_OK;
 
@@ -129,8 +133,8 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     s->rows = provider_input_type(site, 1)->dims[0].size / s->groups;
     s->columns = s->shape.out_h * s->shape.out_w;
     s->k = s->shape.channels * s->shape.kernel_h * s->shape.kernel_w;
-    s->weights = provider_constant(site, 1)->data;
-    s->bias = bias != NULL ? bias->data : NULL;
+    s->varies = weights == NULL;
+    s->weights = weights != NULL ? weights->data : NULL;
     s->clamp = provider_finish(site);
     if (s->shape.channels == 1 && s->groups > 1) {
         s->depthwise = conv_f32_depthwise_select();
@@ -143,7 +147,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
         step->plan = "patches";
         choose_slices(s, threads_count(site->team));
         step->threads = (int)provider_least(product_pieces(s), threads_count(site->team));
-        status = pack_weights(s, error);
+        status = make_packed(s, error);
         step->packed_bytes = (size_t)(s->packed_size * s->groups) * sizeof(float);
     }
     if (status != SPRY_OK) {
@@ -236,7 +240,7 @@ static void run_depthwise(void *context, int64_t begin, int64_t end, int worker)
 static spry_status run(void *state, op_call *call, void *workspace)
 {
     enum { PIXELS_PER_PIECE = 16384 };
-    const conv_state *s = state;
+    conv_state *s = state;
     const tensor *x = op_call_input(call, 0);
     conv_run r = {
         .s = s, .x = x->data, .residual = provider_residual(call), .workspace = workspace};
@@ -252,6 +256,11 @@ static spry_status run(void *state, op_call *call, void *workspace)
         return status;
     }
     r.y = y->data;
+    s->bias = provider_bias(call);
+    s->weights = op_call_input(call, 1)->data;
+    if (s->varies && s->depthwise == NULL) {
+        pack_weights(s);
+    }
     if (s->depthwise != NULL) {
         int64_t planes = s->batch * s->groups * s->rows;
         int workers = threads_count(call->team);

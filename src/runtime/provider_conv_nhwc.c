@@ -1,5 +1,5 @@
-/* Channels-last f32 convolution (one or two spatial axes, constant weights) by batch-reduce
- * products. */
+/* Channels-last f32 convolution (one or two spatial axes) by batch-reduce products. Weights that
+ * are not constant, as in training, are packed in every run. */
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "kernels/conv/conv_nhwc.h"
@@ -11,8 +11,9 @@
 typedef struct conv_state {
     spry_allocator allocator;
     conv_nhwc plan;
-    brgemm_finish finish; /* all but the residual */
+    brgemm_finish finish; /* all but bias and residual */
     void *packed;
+    bool varies; /* the weights */
 } conv_state;
 
 /* The axis of x that holds channels. */
@@ -69,12 +70,7 @@ static bool accepts(const provider_site *site)
     conv_nhwc_problem p;
 
     if (!provider_is(site, "Conv") || !layout_is_nhwc(site->node) || x == NULL || weights == NULL ||
-        out == NULL || x->dtype != SPRY_DTYPE_F32 || (x->rank != 3 && x->rank != 4) ||
-        provider_constant(site, 1) == NULL) {
-        return false;
-    }
-    if (site->node->input_count > 2 && site->node->inputs[2] != GRAPH_NONE &&
-        provider_constant(site, 2) == NULL) {
+        out == NULL || x->dtype != SPRY_DTYPE_F32 || (x->rank != 3 && x->rank != 4)) {
         return false;
     }
     return op_work_count(out) > 0 && op_work_count(weights) > 0 && read_problem(site, &p);
@@ -91,7 +87,6 @@ static void destroy(void *state)
 
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
 {
-    const tensor *bias = provider_constant(site, 2);
     gemm_f32_finish clamp = provider_finish(site);
     int workers = threads_count(site->team);
     conv_state *s = alloc_zeroed(site->allocator, sizeof *s);
@@ -103,10 +98,8 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     }
     (void)read_problem(site, &problem); /* accepted before */
     s->allocator = *site->allocator;
-    s->finish = (brgemm_finish){.bias = bias != NULL ? bias->data : NULL,
-                                .activate = provider_activation(site),
-                                .lower = clamp.lower,
-                                .upper = clamp.upper};
+    s->finish = (brgemm_finish){
+        .activate = provider_activation(site), .lower = clamp.lower, .upper = clamp.upper};
     make_plan(site, &problem, &s->plan);
     s->packed = alloc_bytes(&s->allocator, (size_t)s->plan.packed_bytes);
     alloc_prefault(s->packed, (size_t)s->plan.packed_bytes);
@@ -117,13 +110,17 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
         destroy(s);
         return alloc_failed(error, wanted);
     }
-    conv_nhwc_pack(&s->plan, provider_constant(site, 1)->data, 0, s->packed);
+    s->varies = provider_constant(site, 1) == NULL;
+    if (!s->varies) {
+        conv_nhwc_pack(&s->plan, provider_constant(site, 1)->data, 0, s->packed);
+    }
     step->state = s;
     step->kernel = s->plan.kernel->name;
     step->plan = conv_nhwc_way_name(s->plan.way);
     step->threads = (int)provider_least(s->plan.pieces, workers);
     step->predicted_cycles = s->plan.predicted_cost;
     step->packed_bytes = (size_t)s->plan.packed_bytes;
+    step->spent = 1U << 1;
     step->workspace_bytes = (size_t)s->plan.shared_bytes + workspace;
     return SPRY_OK;
 }
@@ -152,7 +149,11 @@ static spry_status run(void *state, op_call *call, void *workspace)
     if (status != SPRY_OK || y == NULL) {
         return status;
     }
+    if (s->varies) {
+        conv_nhwc_pack(&s->plan, op_call_input(call, 1)->data, 0, s->packed);
+    }
     c.y = y->data;
+    c.finish.bias = provider_bias(call);
     c.finish.residual = provider_residual(call);
     threads_for(call->team, s->plan.pieces, 1, conv_nhwc_run, &c);
     return SPRY_OK;

@@ -174,6 +174,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     step->threads = (int)provider_least(
         second.batch * provider_pieces(second.shape.out_h, s->piece_rows), workers);
     step->packed_bytes = (size_t)(s->first.packed_bytes + s->second.packed_bytes);
+    step->spent = 1U << PAIR_FIRST_WEIGHTS | 1U << 1;
     step->workspace_bytes = workspace;
     return SPRY_OK;
 }

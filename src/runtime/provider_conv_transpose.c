@@ -1,6 +1,7 @@
-/* f32 ConvTranspose (one or two spatial axes, constant weights) without inserting zeros: outputs a
- * stride apart see the same kernel positions, so each such phase is a convolution of stride 1 with
- * some of them. Results of the phases are interleaved when they are turned into planes. */
+/* f32 ConvTranspose (one or two spatial axes) without inserting zeros: outputs a stride apart see
+ * the same kernel positions, so each such phase is a convolution of stride 1 with some of them.
+ * Results of the phases are interleaved when they are turned into planes. Weights that are not
+ * constant, as in training, are packed in every run. */
 #include <math.h>
 #include <string.h>
 
@@ -31,8 +32,10 @@ typedef struct transpose_state {
     spry_allocator allocator;
     conv_f32_shape shape; /* `channels` of a group; strides are those of the output */
     int64_t batch, groups, filters;
-    const float *weights; /* [groups x channels][filters][kernel_h][kernel_w] */
-    const float *bias;    /* or NULL */
+    bool varies;       /* the weights: [groups x channels][filters][kernel_h][kernel_w] */
+    const float *bias; /* of this run, or NULL */
+    float *gathered;   /* weights of a phase, as those of a convolution */
+    size_t gathered_bytes;
     const transpose_kernel *transpose;
     phase *phases;
     int64_t phase_count;
@@ -46,9 +49,9 @@ static bool read_problem(const provider_site *site, transpose_state *s)
 {
     const graph_type *x = provider_input_type(site, 0);
     const graph_type *y = provider_output_type(site, 0);
-    const tensor *weights = provider_constant(site, 1);
-    const tensor *bias = provider_constant(site, 2);
+    const graph_type *weights = provider_input_type(site, 1);
     const char *reason;
+    int64_t kernel[2];
     int64_t in[2];
     window w;
 
@@ -58,18 +61,17 @@ static bool read_problem(const provider_site *site, transpose_state *s)
     }
     for (int i = 0; i < x->rank - 2; i++) {
         in[i] = x->dims[2 + i].size;
+        kernel[i] = weights->dims[2 + i].size;
     }
-    if (!window_transposed_from_node(site->node, x->rank - 2, in, weights->shape + 2, &w,
-                                     &reason)) {
+    if (!window_transposed_from_node(site->node, x->rank - 2, in, kernel, &w, &reason)) {
         return false;
     }
     s->groups = graph_attribute_int(site->node, "group", 1);
     s->batch = x->dims[0].size;
-    s->filters = weights->shape[1];
-    s->weights = weights->data;
-    s->bias = bias != NULL ? bias->data : NULL;
-    if (s->groups < 1 || x->dims[1].size % s->groups != 0 || x->dims[1].size != weights->shape[0] ||
-        y->dims[1].size != s->filters * s->groups) {
+    s->filters = weights->dims[1].size;
+    s->varies = provider_constant(site, 1) == NULL;
+    if (s->groups < 1 || x->dims[1].size % s->groups != 0 ||
+        x->dims[1].size != weights->dims[0].size || y->dims[1].size != s->filters * s->groups) {
         return false;
     }
     s->shape = provider_plane_shape(&w, x->dims[1].size / s->groups);
@@ -136,7 +138,8 @@ static void shape_phase(const transpose_state *s, int64_t index, phase *p)
 
 /* The phase's kernel positions in reverse, as weights of a convolution:
  * [groups x filters][channels][kernel_h][kernel_w]. */
-static void gather_weights(const transpose_state *s, const phase *p, float *to)
+static void gather_weights(const transpose_state *s, const phase *p, const float *weights,
+                           float *to)
 {
     const conv_f32_shape *all = &s->shape;
     const int64_t kernel_h = p->shape.kernel_h;
@@ -152,7 +155,7 @@ static void gather_weights(const transpose_state *s, const phase *p, float *to)
             (filter / s->filters * all->channels + channel) * s->filters + filter % s->filters;
 
         to[i] = x < all->kernel_w && y < all->kernel_h
-                    ? s->weights[(from * all->kernel_h + y) * all->kernel_w + x]
+                    ? weights[(from * all->kernel_h + y) * all->kernel_w + x]
                     : 0.0f;
     }
 }
@@ -184,26 +187,21 @@ static void plan_phase(const transpose_state *s, int workers, phase *p)
     }
 }
 
-static spry_status pack_phase(const transpose_state *s, phase *p, spry_error *error)
+static void pack_phases(const transpose_state *s, const float *weights)
 {
-    size_t bytes = (size_t)(s->groups * s->filters * p->shape.channels * p->shape.kernel_h *
-                            p->shape.kernel_w) *
-                   sizeof(float);
-    float *weights = alloc_bytes(&s->allocator, bytes);
+    for (int64_t i = 0; i < s->phase_count; i++) {
+        const phase *p = &s->phases[i];
 
-    p->packed = alloc_bytes(&s->allocator, (size_t)p->packed_bytes);
-    if (weights == NULL || p->packed == NULL) {
-        alloc_release(&s->allocator, weights, bytes);
-        return alloc_failed(error, bytes);
+        if (p->packed == NULL) {
+            continue;
+        }
+        gather_weights(s, p, weights, s->gathered);
+        if (p->is_depthwise) {
+            depthwise_nhwc_pack(&p->depthwise, s->gathered, 0, 0, p->packed);
+        } else {
+            conv_nhwc_pack(&p->conv, s->gathered, 0, p->packed);
+        }
     }
-    gather_weights(s, p, weights);
-    if (p->is_depthwise) {
-        depthwise_nhwc_pack(&p->depthwise, weights, 0, 0, p->packed);
-    } else {
-        conv_nhwc_pack(&p->conv, weights, 0, p->packed);
-    }
-    alloc_release(&s->allocator, weights, bytes);
-    return SPRY_OK;
 }
 
 /* ---- state ---- */
@@ -216,6 +214,7 @@ static void destroy(void *state)
     for (int64_t i = 0; s->phases != NULL && i < s->phase_count; i++) {
         alloc_release(&allocator, s->phases[i].packed, (size_t)s->phases[i].packed_bytes);
     }
+    alloc_release(&allocator, s->gathered, s->gathered_bytes);
     alloc_release(&allocator, s->phases, (size_t)s->phase_count * sizeof *s->phases);
     alloc_release(&allocator, s, sizeof *s);
 }
@@ -223,6 +222,21 @@ static void destroy(void *state)
 static int64_t round_up(int64_t bytes)
 {
     return (bytes + 63) / 64 * 64;
+}
+
+static spry_status make_room(transpose_state *s, phase *p, spry_error *error)
+{
+    size_t bytes = (size_t)(s->groups * s->filters * p->shape.channels * p->shape.kernel_h *
+                            p->shape.kernel_w) *
+                   sizeof(float);
+
+    if (bytes > s->gathered_bytes) {
+        alloc_release(&s->allocator, s->gathered, s->gathered_bytes);
+        s->gathered = alloc_bytes(&s->allocator, bytes);
+        s->gathered_bytes = s->gathered != NULL ? bytes : 0;
+    }
+    p->packed = alloc_bytes(&s->allocator, (size_t)p->packed_bytes);
+    return s->gathered != NULL && p->packed != NULL ? SPRY_OK : alloc_failed(error, bytes);
 }
 
 static spry_status make_phases(transpose_state *s, int workers, provider_step *step,
@@ -246,7 +260,7 @@ static spry_status make_phases(transpose_state *s, int workers, provider_step *s
             int64_t wanted;
 
             plan_phase(s, workers, p);
-            status = pack_phase(s, p, error);
+            status = make_room(s, p, error);
             p->at = at;
             at += round_up(pixels * channels * (int64_t)sizeof(float)) / (int64_t)sizeof(float);
             wanted = p->conv.shared_bytes + p->conv.worker_bytes * workers;
@@ -275,6 +289,12 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     if (status != SPRY_OK) {
         destroy(s);
         return status;
+    }
+    if (!s->varies) {
+        pack_phases(s, provider_constant(site, 1)->data);
+        alloc_release(&s->allocator, s->gathered, s->gathered_bytes);
+        s->gathered = NULL;
+        s->gathered_bytes = 0;
     }
     s->x_bytes = round_up(s->batch * s->groups * s->shape.channels * s->shape.in_h * s->shape.in_w *
                           (int64_t)sizeof(float));
@@ -386,7 +406,7 @@ static void run_phase(const transpose_state *s, const phase *p, threads *team, c
 
 static spry_status run(void *state, op_call *call, void *workspace)
 {
-    const transpose_state *s = state;
+    transpose_state *s = state;
     const tensor *x = op_call_input(call, 0);
     uint8_t *at = workspace;
     float *turned = (float *)workspace;
@@ -401,6 +421,10 @@ static spry_status run(void *state, op_call *call, void *workspace)
         return status;
     }
     r.y = y->data;
+    s->bias = provider_bias(call);
+    if (s->varies) {
+        pack_phases(s, op_call_input(call, 1)->data);
+    }
     provider_turn(call->team, s->batch, s->groups * s->shape.channels,
                   s->shape.in_h * s->shape.in_w, sizeof(float), x->data, turned);
     for (int64_t i = 0; i < s->phase_count; i++) {

@@ -183,6 +183,7 @@ static spry_status make(const provider_site *site, conv_state *s, provider_step 
             step->threads = (int)provider_least(s->plan.pieces, workers);
             step->predicted_cycles = s->plan.team_cost;
             step->packed_bytes = s->packed_bytes;
+            step->spent = 1U << 1;
             step->workspace_bytes = (size_t)(s->plan.shared_bytes + workers * s->plan.worker_bytes);
             return SPRY_OK;
         }

@@ -137,6 +137,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     step->kernel = kernel->name;
     step->threads = (int)provider_least(s->product.pieces, threads_count(site->team));
     step->packed_bytes = (size_t)s->product.packed_bytes;
+    step->spent = 1U << 1;
     step->workspace_bytes = (size_t)s->product.worker_bytes * (size_t)threads_count(site->team);
     return SPRY_OK;
 }

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "kernels/gemm/gemm_f32.h"
+#include "runtime/fuse.h"
 #include "runtime/providers.h"
 
 /* A piece of work packs at most so much of A. Every piece of rows reads all of B, which may come
@@ -20,7 +21,7 @@ typedef struct matmul_state {
     int64_t b_k, b_column;  /* strides of B */
     float *packed;          /* constant B; NULL: packed during the run */
     int64_t packed_size;
-    gemm_f32_finish finish; /* bias per column and clamp */
+    gemm_f32_finish finish; /* all but bias and residual */
     int64_t row_slice, column_slice;
     int64_t a_floats, b_floats; /* workspace per worker */
 } matmul_state;
@@ -71,21 +72,17 @@ static bool read_matmul(const provider_site *site, matmul_state *s)
     return true;
 }
 
-/* A bias per column: absent, or constant with n elements along the last axis. */
-static bool read_bias(const provider_site *site, matmul_state *s)
+/* A bias per column: absent, or n elements along the last axis. */
+static bool reads_bias(const provider_site *site, const matmul_state *s)
 {
-    const tensor *bias = provider_constant(site, 2);
+    const graph_type *bias = provider_input_type(site, FUSE_BIAS);
 
-    if (site->node->input_count < 3 || site->node->inputs[2] == GRAPH_NONE) {
+    if (site->node->input_count <= FUSE_BIAS || site->node->inputs[FUSE_BIAS] == GRAPH_NONE) {
         return true;
     }
-    if (bias == NULL || bias->rank < 1 || tensor_count(bias) != s->n ||
-        bias->shape[bias->rank - 1] != s->n ||
-        graph_attribute_float(site->node, "beta", 1.0f) != 1.0f) {
-        return false;
-    }
-    s->finish.column_bias = bias->data;
-    return true;
+    return bias != NULL && bias->rank >= 1 && op_work_count(bias) == s->n &&
+           bias->dims[bias->rank - 1].size == s->n &&
+           graph_attribute_float(site->node, "beta", 1.0f) == 1.0f;
 }
 
 static bool read_gemm(const provider_site *site, matmul_state *s)
@@ -126,7 +123,7 @@ static bool read_problem(const provider_site *site, matmul_state *s)
     } else {
         known = provider_is(site, "Gemm") && read_gemm(site, s);
     }
-    return known && read_bias(site, s) && s->m > 0 && s->n > 0 && s->k > 0 && s->batch > 0;
+    return known && reads_bias(site, s) && s->m > 0 && s->n > 0 && s->k > 0 && s->batch > 0;
 }
 
 static bool accepts(const provider_site *site)
@@ -210,6 +207,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     if (b != NULL && s->b_step == 0) {
         status = pack_constant(s, b, error);
         step->packed_bytes = (size_t)s->packed_size * sizeof(float);
+        step->spent = 1U << 1;
     } else {
         s->b_floats = gemm_f32_workspace(&s->gemm, s->k, s->column_slice);
     }
@@ -240,6 +238,7 @@ typedef struct matmul_run {
     const matmul_state *s;
     const float *a;
     const float *b;
+    const float *bias;     /* per column; NULL: none */
     const float *residual; /* NULL: none */
     float *c;
     float *workspace;
@@ -268,6 +267,7 @@ static void run_piece(const matmul_run *r, int64_t piece, int worker)
                           .c_stride = s->n,
                           .finish = s->finish};
 
+    p.finish.column_bias = r->bias;
     if (r->residual != NULL) {
         p.finish.residual = r->residual + first;
         p.finish.residual_stride = s->n;
@@ -290,6 +290,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
     matmul_run r = {.s = s,
                     .a = op_call_input(call, 0)->data,
                     .b = op_call_input(call, 1)->data,
+                    .bias = provider_bias(call),
                     .residual = provider_residual(call),
                     .workspace = workspace};
     tensor *c;

@@ -1,5 +1,5 @@
-/* Products of f32 with constant weights of four bits, which are kept as they are: com.microsoft's
- * MatMulNBits, and what nbits.h makes of DequantizeLinear and a product. */
+/* Products of f32 with constant weights of four bits or two, which are read as four:
+ * com.microsoft's MatMulNBits, and what nbits.h makes of DequantizeLinear and a product. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -10,7 +10,11 @@
 #include "runtime/providers.h"
 #include "tensor/convert.h"
 
-enum { MOST_GROUP = 4096, SIGNED = 8 /* flips signed codes into those of zero point 8 */ };
+enum {
+    MOST_GROUP = 4096,
+    LONE_GROUP = 128, /* where all of k has one scale */
+    SIGNED = 8        /* flips signed codes into those of zero point 8 */
+};
 
 typedef struct nbits_state {
     spry_allocator allocator;
@@ -20,14 +24,14 @@ typedef struct nbits_state {
 } nbits_state;
 
 /* The node's constants. */
-typedef struct nbits_weights {
+typedef struct nbits_operands {
     w4_problem problem;
     w4_source source;             /* all but scales and zeros */
     nbits sizes;                  /* of MatMulNBits; n == 0: the other kind */
     const tensor *scales, *zeros; /* zeros: or NULL */
     const tensor *bias;           /* or NULL */
     float zero;                   /* where zeros is NULL */
-} nbits_weights;
+} nbits_operands;
 
 /* ---- what is accepted ---- */
 
@@ -37,7 +41,7 @@ static bool is_omitted(const provider_site *site, int port)
 }
 
 /* MatMulNBits: codes [n][blocks][block]. */
-static bool read_operator(const provider_site *site, nbits_weights *w)
+static bool read_operator(const provider_site *site, nbits_operands *w)
 {
     const tensor *codes = provider_constant(site, NBITS_CODES);
     const nbits *b = &w->sizes;
@@ -45,7 +49,7 @@ static bool read_operator(const provider_site *site, nbits_weights *w)
     w->scales = provider_constant(site, NBITS_SCALES);
     w->zeros = provider_constant(site, NBITS_ZEROS);
     w->bias = provider_constant(site, NBITS_BIAS);
-    if (!nbits_read(site->node, &w->sizes) || b->bits != 4 || codes == NULL || w->scales == NULL ||
+    if (!nbits_read(site->node, &w->sizes) || b->bits > 4 || codes == NULL || w->scales == NULL ||
         (w->zeros == NULL && !is_omitted(site, NBITS_ZEROS)) || !is_omitted(site, NBITS_INDEX) ||
         (w->bias == NULL && !is_omitted(site, NBITS_BIAS)) ||
         !nbits_fits(b, codes, w->scales, w->zeros)) {
@@ -53,51 +57,75 @@ static bool read_operator(const provider_site *site, nbits_weights *w)
     }
     w->problem = (w4_problem){.n = b->n, .k = b->k, .group = (int)b->block};
     w->source = (w4_source){.codes = codes->data,
+                            .bits = b->bits,
                             .k_stride = 1,
                             .column_stride = b->blocks * b->block,
+                            .lift = (uint8_t)(W4_CENTRE - (1 << (b->bits - 1))),
                             .group_stride = 1,
                             .scale_stride = b->blocks};
     w->zero = W4_CENTRE;
     return true;
 }
 
-/* As DequantizeLinear holds them: codes [k][n] or [n][k], scales alike with blocks for k. */
-static bool read_rewritten(const provider_site *site, nbits_weights *w)
+/* Groups along k for a scale per column, or one for all. */
+static int64_t lone_group(int64_t k)
+{
+    int64_t words = k / W4_WORD + (k % W4_WORD != 0);
+
+    return words * W4_WORD < LONE_GROUP ? words * W4_WORD : LONE_GROUP;
+}
+
+/* Strides of the scales; false when there are not as many as there should be. */
+static bool read_scales(nbits_operands *w, int64_t block, bool turned)
+{
+    int64_t blocks = block > 0 ? w->problem.k / block + (w->problem.k % block != 0) : 1;
+
+    w->source.group_stride = block == 0 ? 0 : turned ? 1 : w->problem.n;
+    w->source.scale_stride = block > 0 && turned ? blocks : 1;
+    if (block == 0) {
+        w->source.scale_stride = tensor_count(w->scales) == 1 ? 0 : 1;
+        return w->scales->rank <= 1 &&
+               (tensor_count(w->scales) == 1 || tensor_count(w->scales) == w->problem.n);
+    }
+    return w->scales->rank == 2 && w->scales->shape[turned] == blocks &&
+           w->scales->shape[!turned] == w->problem.n;
+}
+
+/* As DequantizeLinear holds them: codes [k][n] or [n][k], scales alike with blocks for k, or one
+ * per column, or one. */
+static bool read_rewritten(const provider_site *site, nbits_operands *w)
 {
     const tensor *codes = provider_constant(site, 1);
     bool turned = graph_attribute_int(site->node, NBITS_TURNED, 0) != 0;
     int64_t block = graph_attribute_int(site->node, NBITS_BLOCK, 0);
-    int64_t blocks;
 
     w->scales = provider_constant(site, 2);
     w->zeros = provider_constant(site, 3);
     w->bias = provider_constant(site, NBITS_GRAPH_BIAS);
-    if (codes == NULL || w->scales == NULL || w->scales->rank != 2 || block > MOST_GROUP ||
+    if (codes == NULL || w->scales == NULL || block > MOST_GROUP ||
         (w->zeros == NULL && !is_omitted(site, 3)) ||
         (w->bias == NULL && !is_omitted(site, NBITS_GRAPH_BIAS))) {
         return false;
     }
-    w->problem =
-        (w4_problem){.n = codes->shape[!turned], .k = codes->shape[turned], .group = (int)block};
-    blocks = w->problem.k / block + (w->problem.k % block != 0);
+    w->problem = (w4_problem){.n = codes->shape[!turned], .k = codes->shape[turned]};
+    w->problem.group = (int)(block > 0 ? block : lone_group(w->problem.k));
     w->source = (w4_source){.codes = codes->data,
+                            .bits = 4,
                             .k_stride = turned ? 1 : w->problem.n,
                             .column_stride = turned ? w->problem.k : 1,
-                            .flip = codes->dtype == SPRY_DTYPE_I4 ? SIGNED : 0,
-                            .group_stride = turned ? 1 : w->problem.n,
-                            .scale_stride = turned ? blocks : 1};
+                            .flip = codes->dtype == SPRY_DTYPE_I4 ? SIGNED : 0};
     w->zero = w->source.flip;
-    return w->scales->shape[turned] == blocks && w->scales->shape[!turned] == w->problem.n &&
+    return read_scales(w, block, turned) &&
            (w->zeros == NULL || tensor_same_shape(w->zeros, w->scales));
 }
 
-static bool read_weights(const provider_site *site, nbits_weights *w)
+static bool read_weights(const provider_site *site, nbits_operands *w)
 {
     const graph_type *a = provider_input_type(site, 0);
     const char *domain = site->node->domain;
     bool known = false;
 
-    *w = (nbits_weights){0};
+    *w = (nbits_operands){0};
     if (a == NULL || provider_output_type(site, 0) == NULL || a->dtype != SPRY_DTYPE_F32 ||
         a->rank < 1) {
         return false;
@@ -121,26 +149,27 @@ static bool read_weights(const provider_site *site, nbits_weights *w)
 
 static bool accepts(const provider_site *site)
 {
-    nbits_weights w;
+    nbits_operands w;
 
     return read_weights(site, &w);
 }
 
 /* ---- creation ---- */
 
-static float zero_at(const nbits_weights *w, int64_t index)
+static float zero_at(const nbits_operands *w, int64_t index)
 {
     if (w->zeros == NULL) {
         return w->zero;
     }
     if (w->sizes.n > 0) {
-        return nbits_zero(&w->sizes, w->zeros, index / w->sizes.blocks, index % w->sizes.blocks);
+        return nbits_zero(&w->sizes, w->zeros, index / w->sizes.blocks, index % w->sizes.blocks) +
+               (float)w->source.lift;
     }
     return (float)convert_get_f64(w->zeros, index) + (float)w->source.flip;
 }
 
 /* Packs with scales and zero points as floats, which are needed no longer than that. */
-static spry_status pack(nbits_state *s, nbits_weights *w, spry_error *error)
+static spry_status pack(nbits_state *s, nbits_operands *w, spry_error *error)
 {
     int64_t count = tensor_count(w->scales);
     float *numbers = alloc_array(&s->allocator, (size_t)count, 2 * sizeof *numbers);
@@ -172,7 +201,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
 {
     nbits_state *s = alloc_zeroed(site->allocator, sizeof *s);
     int workers = threads_count(site->team);
-    nbits_weights w;
+    nbits_operands w;
     spry_status status;
 
     if (s == NULL) {

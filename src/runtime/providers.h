@@ -36,7 +36,7 @@ const provider *provider_find_after(const provider_site *site, const provider *a
 bool provider_is(const provider_site *site, const char *type);
 
 /* True when the node is that standard operator on planar f32 images: its input, weights and result
- * are not empty and of known shape, its weights and bias (if any) constant, ranks equal. */
+ * are not empty and of known shape, ranks equal. */
 bool provider_is_planar_f32(const provider_site *site, const char *type);
 
 /* The window of a convolution of `x` (rank 3 or 4, in the node's layout) with weights of that
@@ -57,6 +57,8 @@ gemm_f32_finish provider_finish(const provider_site *site);
 brgemm_activation *provider_activation(const provider_site *site);
 /* Output 0, of the shape that the plan knows. Fails as op_call_output. */
 SPRY_MUST_USE spry_status provider_output(op_call *call, spry_dtype dtype, tensor **out);
+/* The node's input 2, a number per channel or column, or NULL. */
+const float *provider_bias(const op_call *call);
 /* The residual that the node adds, or NULL. */
 const float *provider_residual(const op_call *call);
 

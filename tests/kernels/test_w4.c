@@ -56,10 +56,16 @@ static void make_operands(operands *o, spry_random *r, int64_t n, int64_t k, int
         o->a[i] = step < k ? o->a[i] : 0.0f;
         o->a_sums[i / padded * o->groups + step / group] += o->a[i];
     }
+    bool is_narrow = spry_random_below(r, 3) == 0;
+
     o->source = (w4_source){.codes = o->codes,
+                            .bits = is_narrow ? 2 : 4,
+                            .lift = is_narrow ? 6 : 0,
                             .k_stride = parts & 2 ? 1 : n,
                             .column_stride = parts & 2 ? padded : 1,
-                            .flip = parts & 2 ? 0 : 8,
+                            .flip = parts & 2   ? 0
+                                    : is_narrow ? 2
+                                                : 8,
                             .scales = o->scales,
                             .zeros = parts & 4 ? o->zeros : NULL,
                             .group_stride = parts & 2 ? 1 : n,
@@ -80,9 +86,9 @@ static void free_operands(operands *o)
 static double weight_at(const operands *o, int64_t k, int64_t column)
 {
     const w4_source *s = &o->source;
-    int64_t nibble = k * s->k_stride + column * s->column_stride;
+    int64_t bit = (k * s->k_stride + column * s->column_stride) * s->bits;
     int64_t scale = k / o->group * s->group_stride + column * s->scale_stride;
-    int code = (s->codes[nibble / 2] >> (nibble % 2 == 0 ? 0 : 4) & 15) ^ s->flip;
+    int code = ((s->codes[bit / 8] >> bit % 8 & ((1 << s->bits) - 1)) ^ s->flip) + s->lift;
 
     return (double)s->scales[scale] * (code - (s->zeros != NULL ? (double)s->zeros[scale] : 8));
 }
@@ -194,6 +200,7 @@ static void test_by_hand(void **state)
     for (int v = 0; v < w4_variant_count; v++) {
         const w4_kernel *kernel = w4_variants[v].table;
         w4_source source = {.codes = codes,
+                            .bits = 4,
                             .k_stride = 1,
                             .column_stride = 16,
                             .scales = &scale,

@@ -12,6 +12,7 @@
 
 #include "base/files.h"
 #include "model/onnx_write.h"
+#include "model/weights.h"
 #include "support/data.h"
 #include "support/proto.h"
 
@@ -162,6 +163,8 @@ static void same_graph(const graph *a, const graph *b)
 
 static void same_model(const model *a, const model *b)
 {
+    assert_int_equal(model_weights_hold_all(a, NULL), SPRY_OK);
+    assert_int_equal(model_weights_hold_all(b, NULL), SPRY_OK);
     assert_int_equal(a->ir_version, b->ir_version);
     assert_int_equal(a->version, b->version);
     same_text(a->producer_name, b->producer_name);

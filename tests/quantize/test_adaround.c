@@ -64,8 +64,8 @@ static void draw(spry_random *random, layer *l)
                            .steps = l->steps,
                            .zeros = l->zeros,
                            .codes = l->codes};
-    l->sums = (gram){
-        .groups = GROUPS, .size = SIZE, .columns = COLUMNS, .sum = l->sum, .xx = l->xx};
+    l->sums =
+        (gram){.groups = GROUPS, .size = SIZE, .columns = COLUMNS, .sum = l->sum, .xx = l->xx};
 }
 
 static double error_of(const layer *l, const int8_t *codes, int row)
@@ -107,8 +107,8 @@ static void round_layer(layer *l, threads *team)
     spry_allocator allocator = alloc_resolve(NULL);
 
     memcpy(l->codes, l->nearest, sizeof l->codes);
-    assert_int_equal(
-        adaround_weight(&l->r, l->dense, &l->sums, &options, &allocator, team, NULL), SPRY_OK);
+    assert_int_equal(adaround_weight(&l->r, l->dense, &l->sums, &options, &allocator, team, NULL),
+                     SPRY_OK);
 }
 
 static void learns(void **state)

@@ -153,12 +153,9 @@ static void ranges_have_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(worked_example),
-        cmocka_unit_test(order_does_not_matter),
-        cmocka_unit_test(outliers_are_cut),
-        cmocka_unit_test(odd_numbers),
-        cmocka_unit_test(entropy_ignores_outliers),
-        cmocka_unit_test(ranges_have_names),
+        cmocka_unit_test(worked_example),           cmocka_unit_test(order_does_not_matter),
+        cmocka_unit_test(outliers_are_cut),         cmocka_unit_test(odd_numbers),
+        cmocka_unit_test(entropy_ignores_outliers), cmocka_unit_test(ranges_have_names),
     };
 
     return cmocka_run_group_tests_name("quantize/observe", tests, NULL, NULL);

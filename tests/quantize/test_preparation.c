@@ -169,8 +169,9 @@ static float peak(const graph *g, const char *name, int64_t outer, int64_t middl
 
     assert_non_null(t);
     for (int64_t i = 0; i < outer * inner; i++) {
-        most = fmaxf(most, fabsf(((const float *)
-                                      t->data)[(i / inner * middle + index) * inner + i % inner]));
+        most = fmaxf(
+            most,
+            fabsf(((const float *)t->data)[(i / inner * middle + index) * inner + i % inner]));
     }
     return most;
 }
@@ -358,10 +359,8 @@ static void trained_models_stay(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ranges_become_equal),
-        cmocka_unit_test(normalized_channels_get_one_range),
-        cmocka_unit_test(lists_are_checked),
-        cmocka_unit_test(means_come_back),
+        cmocka_unit_test(ranges_become_equal), cmocka_unit_test(normalized_channels_get_one_range),
+        cmocka_unit_test(lists_are_checked),   cmocka_unit_test(means_come_back),
         cmocka_unit_test(trained_models_stay),
     };
 

@@ -396,8 +396,8 @@ static void without_stages_all_is_nearest(void **state)
         for (int64_t i = 0; i < s->t.outputs * size; i++) {
             float x = grid_position(s->weights[i], s->steps[i / size], s->zeros[i / size]);
 
-            assert_int_equal(s->codes[i], (int)fminf(fmaxf(rintf(x), (float)limits.low),
-                                                     (float)limits.high));
+            assert_int_equal(s->codes[i],
+                             (int)fminf(fmaxf(rintf(x), (float)limits.low), (float)limits.high));
         }
     }
     free(s);
@@ -435,8 +435,7 @@ static void order_and_sign_do_not_matter(void **state)
         }
         round_sample(other, SQUANT_EKC, threads_single());
         for (int64_t i = 0; i < s->t.outputs * size; i++) {
-            assert_int_equal(s->codes[i],
-                             -other->codes[i / size * size + (size - 1 - i % size)]);
+            assert_int_equal(s->codes[i], -other->codes[i / size * size + (size - 1 - i % size)]);
         }
     }
     free(other);
@@ -473,8 +472,8 @@ static void check_group_sums(const sample *s, int64_t m, int64_t blocks)
 
         for (int64_t i = b * s->t.column_block; i < end && i < s->t.inputs; i++) {
             sum += (double)((float)s->codes[m * s->t.inputs + i] -
-                            grid_position(s->weights[m * s->t.inputs + i],
-                                          s->steps[m * blocks + b], s->zeros[m * blocks + b]));
+                            grid_position(s->weights[m * s->t.inputs + i], s->steps[m * blocks + b],
+                                          s->zeros[m * blocks + b]));
         }
         assert_true(fabs(sum) <= 1.0 + 1e-6);
     }

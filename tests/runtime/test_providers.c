@@ -26,7 +26,10 @@ typedef struct trial {
     int64_t shape[SPRY_TENSOR_MAX_RANK]; /* of the input x */
     int rank;
     int32_t node;
-    double scale; /* of rounding errors: how many products make one result */
+    double scale;     /* of rounding errors: how many products make one result */
+    bool varies;      /* weights are inputs, as in training, not constants */
+    value weights[2]; /* which then are these */
+    int weight_count;
 } trial;
 
 static int64_t between(trial *t, int64_t low, int64_t high)
@@ -48,11 +51,22 @@ static float *random_floats(spry_random *r, int rank, const int64_t *shape, int6
     return values;
 }
 
-static void random_constant(trial *t, const char *name, int rank, const int64_t *shape)
+static void random_weights(trial *t, const char *name, int rank, const int64_t *shape)
 {
     int64_t count;
     float *values = random_floats(&t->r, rank, shape, &count);
+    value *given = &t->weights[t->weight_count];
 
+    if (t->varies) {
+        (void)net_input(&t->n, name, SPRY_DTYPE_F32, rank, shape);
+        value_init(given, NULL);
+        assert_int_equal(tensor_init(&given->tensor, SPRY_DTYPE_F32, rank, shape, values, NULL),
+                         SPRY_OK);
+        given->kind = SPRY_VALUE_TENSOR;
+        given->dtype = SPRY_DTYPE_F32;
+        t->weight_count++;
+        return;
+    }
     (void)net_constant(&t->n, name, SPRY_DTYPE_F32, rank, shape, values);
     free(values);
 }
@@ -72,7 +86,7 @@ static void run_graph(trial *t, bool with_providers, const char *wanted_provider
                       value *y)
 {
     spry_session_options options = spry_session_options_default();
-    const value *inputs[] = {x};
+    const value *inputs[] = {x, &t->weights[0], &t->weights[1]};
     value *outputs[] = {y};
     spry_error error = {0};
     threads *team = NULL;
@@ -86,7 +100,7 @@ static void run_graph(trial *t, bool with_providers, const char *wanted_provider
     arena_init(&scratch, NULL, SIZE_MAX);
     arena_init(&text, NULL, SIZE_MAX);
     if (plan_create(t->n.g, &options, team, !with_providers, &p, &error) != SPRY_OK ||
-        execute_plan(&e, p, NULL, inputs, 1, outputs, 1) != SPRY_OK) {
+        execute_plan(&e, p, NULL, inputs, 1 + t->weight_count, outputs, 1) != SPRY_OK) {
         fail_msg("%s: %s", error.where, error.what);
     }
     if (wanted_provider != NULL) {
@@ -137,6 +151,9 @@ static void finish_trial(trial *t, const char *wanted)
         run_graph(t, false, NULL, &x, &reference);
         check_same(t, &fast, &reference);
     }
+    for (int i = 0; i < t->weight_count; i++) {
+        free(t->weights[i].tensor.data);
+    }
     value_fini(&fast);
     value_fini(&reference);
     net_fini(&t->n);
@@ -186,8 +203,8 @@ static void try_conv(trial *t, uint64_t round)
         t->shape[2 + i] = between(t, 6, 40);
     }
     (void)net_input(&t->n, "x", SPRY_DTYPE_F32, t->rank, t->shape);
-    random_constant(t, "w", t->rank, weights);
-    random_constant(t, "b", 1, &bias);
+    random_weights(t, "w", t->rank, weights);
+    random_weights(t, "b", 1, &bias);
     t->node = net_node(&t->n, "Conv", round % 2 == 0 ? "x w b" : "x w", "y");
     set_int(t, "group", groups);
     set_window(t, axes, weights + 2, true);
@@ -202,6 +219,7 @@ static void test_conv(void **state)
         trial t;
 
         begin_trial(&t, round);
+        t.varies = round % 4 > 1;
         try_conv(&t, round);
     }
 }
@@ -236,8 +254,8 @@ static void try_transposed(trial *t)
                                    pads[i] + pads[axes + i];
     }
     (void)net_input(&t->n, "x", SPRY_DTYPE_F32, t->rank, t->shape);
-    random_constant(t, "w", t->rank, weights);
-    random_constant(t, "b", 1, &bias);
+    random_weights(t, "w", t->rank, weights);
+    random_weights(t, "b", 1, &bias);
     t->node = net_node(&t->n, "ConvTranspose", between(t, 0, 1) == 0 ? "x w b" : "x w", "y");
     set_int(t, "group", groups);
     set_ints(t, "strides", axes, strides);
@@ -255,6 +273,7 @@ static void test_transposed(void **state)
         trial t;
 
         begin_trial(&t, 4000 + round);
+        t.varies = round % 2 == 1;
         try_transposed(&t);
     }
 }
@@ -282,8 +301,8 @@ static void try_conv_3d(trial *t)
                    t->shape[2 + i] + pads[i] + pads[3 + i] <= (weights[2 + i] - 1) * dilations[i];
     }
     (void)net_input(&t->n, "x", SPRY_DTYPE_F32, t->rank, t->shape);
-    random_constant(t, "w", t->rank, weights);
-    random_constant(t, "b", 1, weights);
+    random_weights(t, "w", t->rank, weights);
+    random_weights(t, "b", 1, weights);
     t->node = net_node(&t->n, "Conv", between(t, 0, 1) == 0 ? "x w b" : "x w", "y");
     set_int(t, "group", groups);
     set_ints(t, "strides", 3, strides);
@@ -357,10 +376,10 @@ static void try_matmul(trial *t, uint64_t round)
         weights[2] = n;
     }
     (void)net_input(&t->n, "x", SPRY_DTYPE_F32, t->rank, t->shape);
-    random_constant(t, "w", rank, weights);
+    random_weights(t, "w", rank, weights);
     t->node = net_node(&t->n, "MatMul", "x w", "y");
     t->scale = (double)t->shape[t->rank - 1];
-    finish_trial(t, rank == 2 ? "dense" : "matmul_f32");
+    finish_trial(t, rank == 2 && !t->varies ? "dense" : "matmul_f32");
 }
 
 static void test_matmul(void **state)
@@ -370,6 +389,7 @@ static void test_matmul(void **state)
         trial t;
 
         begin_trial(&t, 2000 + round);
+        t.varies = round % 4 > 1;
         try_matmul(&t, round);
     }
 }
@@ -387,13 +407,13 @@ static void try_gemm(trial *t, uint64_t round)
     t->shape[0] = turn_a ? k : m;
     t->shape[1] = turn_a ? m : k;
     (void)net_input(&t->n, "x", SPRY_DTYPE_F32, 2, t->shape);
-    random_constant(t, "w", 2, weights);
-    random_constant(t, "c", 1, &n);
+    random_weights(t, "w", 2, weights);
+    random_weights(t, "c", 1, &n);
     t->node = net_node(&t->n, "Gemm", round % 3 == 0 ? "x w" : "x w c", "y");
     set_int(t, "transA", turn_a);
     set_int(t, "transB", turn_b);
     t->scale = (double)k;
-    finish_trial(t, "dense");
+    finish_trial(t, t->varies ? "matmul_f32" : "dense");
 }
 
 static void test_gemm(void **state)
@@ -403,6 +423,7 @@ static void test_gemm(void **state)
         trial t;
 
         begin_trial(&t, 3000 + round);
+        t.varies = round % 2 == 1;
         try_gemm(&t, round);
     }
 }

@@ -31,25 +31,25 @@ static const float *numbers(void)
     return x;
 }
 
-static spry_model *parse(void)
+/* The bytes live in `file` and must outlive the model. */
+static spry_model *parse(proto *file)
 {
     proto body = {0};
-    proto file = {0};
     spry_model *m = NULL;
 
+    *file = (proto){0};
     proto_node(&body, 1, "Identity", "x", "y");
     proto_value_info(&body, 11, "x", SPRY_DTYPE_F32, 1, (const int64_t[]){COUNT});
     proto_value_info(&body, 12, "y", SPRY_DTYPE_F32, 1, (const int64_t[]){COUNT});
-    proto_model(&file, 7, 13, &body);
-    assert_int_equal(spry_model_parse(NULL, file.data, file.size, NULL, &m, NULL), SPRY_OK);
-    proto_fini(&file);
+    proto_model(file, 7, 13, &body);
+    assert_int_equal(spry_model_parse(NULL, file->data, file->size, NULL, &m, NULL), SPRY_OK);
     return m;
 }
 
 /* y = T(x), with the function added. */
-static spry_model *make_model(twin_grid grid)
+static spry_model *make_model(twin_grid grid, proto *file)
 {
-    spry_model *m = parse();
+    spry_model *m = parse(file);
     graph *g = m->main;
     graph_node *n = &g->nodes[0];
 
@@ -102,7 +102,8 @@ static void check_grid(twin_grid grid)
 {
     char path[512];
     char folder[256];
-    spry_model *made = make_model(grid);
+    proto file;
+    spry_model *made = make_model(grid, &file);
     spry_model *m = NULL;
     twin_terms t = twin_terms_of(grid);
     float whole[COUNT];
@@ -120,6 +121,7 @@ static void check_grid(twin_grid grid)
     }
     spry_model_destroy(m);
     spry_model_destroy(made);
+    proto_fini(&file);
     data_remove_folder(folder);
 }
 
@@ -137,7 +139,8 @@ static void test_body(void **state)
 /* Another body under the same name is run as it is written. */
 static void test_impostor(void **state)
 {
-    spry_model *m = make_model((twin_grid){TWIN_POSITIVE, 8, 0.001f, 0.01f});
+    proto file;
+    spry_model *m = make_model((twin_grid){TWIN_POSITIVE, 8, 0.001f, 0.01f}, &file);
     model_function *f = &m->functions[0];
     float y[COUNT];
 
@@ -152,6 +155,7 @@ static void test_impostor(void **state)
     assert_true(run(m, false, y) > 1);
     assert_int_equal(twin_function_add(m, 13, NULL), SPRY_USAGE);
     spry_model_destroy(m);
+    proto_fini(&file);
 }
 
 int main(void)

@@ -211,6 +211,29 @@ BRGEMM_INLINE bool store_floats(const brgemm_tile *t, int rows, int parts, int m
     return true;
 }
 
+/* ---- sums in registers ---- */
+
+/* False when there is a finish other than offsets. */
+BRGEMM_INLINE bool store_sums(const brgemm_tile *t, int rows, int parts, int mr,
+                              const __m512i *sums)
+{
+    __mmask16 last = lanes_of(t->columns, parts - 1);
+
+    if (t->finish != NULL && t->finish->result != BRGEMM_SUMS) {
+        return false;
+    }
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; i++) {
+        int32_t *c = (int32_t *)(void *)brgemm_c_row(t, i, mr);
+
+        if (parts == 2) {
+            _mm512_storeu_si512(c, sums[i * parts]);
+        }
+        _mm512_mask_storeu_epi32(c + (parts - 1) * BRGEMM_LANES, last, sums[(i + 1) * parts - 1]);
+    }
+    return true;
+}
+
 /* ---- through memory ---- */
 
 /* By the rule of tensor/quantize.h, whatever the factor. */
@@ -269,19 +292,12 @@ static void store_float_row(const brgemm_tile *t, int row, int parts, int mr, co
 
 static void store_any_row(const brgemm_tile *t, int row, int parts, int mr, __m512i *sums)
 {
-    const brgemm_finish *f = t->finish;
     char *c = brgemm_c_row(t, row, mr);
 
     for (int part = 0; part < parts; part++) {
-        __mmask16 mask = lanes_of(t->columns, part);
-
-        if (f == NULL || f->result == BRGEMM_SUMS) {
-            _mm512_mask_storeu_epi32((int32_t *)(void *)c + part * BRGEMM_LANES, mask, sums[part]);
-        } else {
-            finish_vector(t, part, c, &sums[part]);
-        }
+        finish_vector(t, part, c, &sums[part]);
     }
-    if (f != NULL && f->result == BRGEMM_FLOATS) {
+    if (t->finish->result == BRGEMM_FLOATS) {
         store_float_row(t, row, parts, mr, sums);
     }
 }
@@ -328,8 +344,9 @@ BRGEMM_INLINE void brgemm_store(const brgemm_tile *t, int rows, int parts, int m
     __m512i copy[MOST_ROWS * MOST_PARTS]; /* so that the sums stay in registers */
 
     add_row_offsets(t, rows, parts, sums);
-    if (rows == mr &&
-        (store_bytes(t, rows, parts, mr, sums) || store_floats(t, rows, parts, mr, sums))) {
+    if (store_sums(t, rows, parts, mr, sums) ||
+        (rows == mr &&
+         (store_bytes(t, rows, parts, mr, sums) || store_floats(t, rows, parts, mr, sums)))) {
         return;
     }
 #pragma GCC unroll 28

@@ -5,7 +5,7 @@
 
 #include "kernels/brgemm/w4_variants.h"
 
-enum { NR = 16 };
+enum { NR = 16, BYTE = 8 };
 
 /* ---- packing ---- */
 
@@ -30,9 +30,10 @@ int64_t w4_packed_size(const w4_kernel *kernel, int64_t k, int64_t columns, int 
 
 static uint32_t code_at(const w4_source *s, int64_t k, int64_t column)
 {
-    int64_t at = k * s->k_stride + column * s->column_stride;
+    int64_t bit = (k * s->k_stride + column * s->column_stride) * s->bits;
+    uint32_t code = (uint32_t)s->codes[bit / BYTE] >> bit % BYTE;
 
-    return ((uint32_t)s->codes[at / 2] >> (at % 2 * 4) ^ s->flip) & 0xF;
+    return ((code ^ s->flip) & ((1u << s->bits) - 1)) + s->lift;
 }
 
 /* One group of one column; `to` is the column's place in the record. Codes beyond k are zero
@@ -147,6 +148,9 @@ static const w4_kernel w4_4x16__generic = {"w4_4x16__generic", NR, tile, unpack}
 
 const isa_variant w4_variants[] = {
     {"w4_4x16__generic", ISA_GENERIC, &w4_4x16__generic},
+#ifdef SPRY_HAVE_AVX2
+    {"w4_4x16__avx2", ISA_AVX2, &w4_4x16__avx2},
+#endif
 #ifdef SPRY_HAVE_AVX512
     {"w4_4x32__avx512", ISA_AVX512, &w4_4x32__avx512},
 #endif

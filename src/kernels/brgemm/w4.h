@@ -34,14 +34,16 @@ static inline int w4_shift(int step)
     return (step / 2 + step % 2 * (W4_WORD / 2)) * 4;
 }
 
-/* Weights in memory: element (k, column) is nibble k * k_stride + column * column_stride of
- * `codes`, low half of a byte first, XORed with `flip` (8 turns signed codes into codes of zero
- * point 8). Scales and zeros: element group * group_stride + column * scale_stride; zeros NULL: all
- * 8. */
+/* Weights in memory: element (k, column) is code k * k_stride + column * column_stride of `codes`,
+ * of 2 or 4 bits, the first in the low bits of a byte, XORed with `flip` (the highest bit turns
+ * signed codes into codes without a sign), then raised by `lift` (6 turns codes of 2 bits around 2
+ * into codes around 8). Scales and zeros: element group * group_stride + column * scale_stride;
+ * zeros, of codes as they have become; NULL: all 8. */
 typedef struct w4_source {
     const uint8_t *codes;
+    int bits;
     int64_t k_stride, column_stride;
-    uint8_t flip;
+    uint8_t flip, lift;
     const float *scales;
     const float *zeros;
     int64_t group_stride, scale_stride;

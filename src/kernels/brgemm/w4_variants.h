@@ -4,6 +4,7 @@
 
 #include "kernels/brgemm/w4.h"
 
+extern const w4_kernel w4_4x16__avx2;
 extern const w4_kernel w4_4x32__avx512;
 
 #endif
