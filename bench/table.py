@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from typing import Callable
@@ -352,6 +353,38 @@ def accuracy(bench):
                    bench.check(demand, points, points))
 
 
+# ---- quantizing ----
+
+def quantize_seconds(model, method, rounds):
+    """Of the whole step from one model in memory to another, at 4 bits, the least of some runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [PROGRAM, "quantize", os.path.join(MODELS, f"{model}.onnx"), "--output",
+                   os.path.join(folder, "out.onnx"), "--weight-bits", "4", "--method", method,
+                   "--threads", "2", "--no-bench", "--force", "--json", "--quiet"]
+        seconds = []
+        for _ in range(rounds):
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(done.stderr.strip())
+            seconds.append(json.loads(done.stdout)["seconds"])
+    return min(seconds)
+
+
+def squant(bench):
+    """Time of SQuant on a whole network, and against rounding to the nearest."""
+    for model, most in (("resnet18", 0.15), ("resnet50", 0.3)):
+        model_paths([model])
+        times = [quantize_seconds(model, method, 3 if bench.quick else 7)
+                 for method in ("squant", "nearest")]
+        rows = [{"name": model, "threads": 2, "spry_ms": 1e3 * times[0], "peer_ms": 1e3 * times[1]}]
+        for what, figure, demand in ((f"SQuant on {model}, 4 bits, seconds", times[0],
+                                      Demand(most=most)),
+                                     (f"SQuant on {model}, times of nearest",
+                                      times[0] / times[1], Demand(most=5))):
+            yield Line("squant", what, f"{1e3 * times[0]:.0f} ms", f"{1e3 * times[1]:.0f} ms",
+                       f"{figure:.2f}", str(demand), bench.check(demand, figure, figure), rows)
+
+
 # ---- the table ----
 
 IS_GEMM = ("--kind", "gemm", "--pointwise")
@@ -382,6 +415,7 @@ ROWS = {
     "attention-bf16": attention_line("attention-bf16", "bf16", Demand(mean=1.3)),
     "attention-memory": attention_memory,
     "start-up": start_up,
+    "squant": squant,
     "peak-f32": peak_line("peak-f32", "share of the peak, 40 products f32", "f32", IS_GEMM,
                           lambda shape: True, Demand(mean=0.8, needs="AVX-512")),
     "peak-bf16": peak_line("peak-bf16", "share of the peak, convolutions of 28 to 56 pixels, bf16",

@@ -63,8 +63,10 @@ typedef struct spry_quantize_options {
     int64_t block_outputs, block_inputs; /* channels that share a step; 0: all */
     int64_t blocks_down, blocks_across;  /* instead: how many blocks of outputs, of inputs; or 0 */
     const char *reorder;                 /* before blocks are cut: "off", "sort", "search" */
-    const char *prepare;  /* preparations before anything is chosen, names between commas; NULL or
+    const char *prepare; /* preparations before anything is chosen, names between commas; NULL or
                              "": none. See spry_quantize_preparation_at */
+    const char *range;   /* of activations: "minmax" of the samples, "percentile" (all but 0.01 % at
+                             either end), "mse" (least squared error) or "entropy" */
     bool bias_correction; /* biases move the means of rounded layers back, by calibration samples */
     bool weighted;        /* squant: errors count by the mean inputs on calibration samples */
     /* Of methods that search: what is minimised, and how many rounds at most; NULL and 0: as the

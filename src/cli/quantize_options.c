@@ -6,8 +6,10 @@
 #include "base/alloc.h"
 #include "cli/output.h"
 #include "cli/quantize_command.h"
+#include "cli/subject.h"
 
 static const char *const stage_choices[] = {"e", "ek", "ec", "ekc", NULL};
+static const char *const range_choices[] = {"minmax", "percentile", "mse", "entropy", NULL};
 
 static const char *const reorder_choices[] = {"off", "sort", "search", "search-mse", NULL};
 
@@ -44,11 +46,6 @@ const cli_option quantize_option_table[] = {
      .kind = CLI_TEXT,
      .value = "KIND:PATH",
      .help = "samples on which activations are measured: cifar10, idx, folder, labels or npz"},
-    {.name = "preprocess",
-     .kind = CLI_TEXT,
-     .value = "RECIPE",
-     .fallback = "raw",
-     .help = "how pictures become inputs: raw, unit, imagenet, cifar, tf, tf128, or a .json file"},
     {.name = "samples",
      .kind = CLI_INTEGER,
      .value = "N",
@@ -56,6 +53,12 @@ const cli_option quantize_option_table[] = {
      .lowest = 0,
      .highest = 9007199254740992.0,
      .help = "samples of --calibrate to use, 0 for all"},
+    {.name = "range",
+     .kind = CLI_CHOICE,
+     .value = "HOW",
+     .fallback = "mse",
+     .choices = range_choices,
+     .help = "ranges of activations: all that the samples hold, or clamped for the least error"},
     {.name = "stages",
      .kind = CLI_CHOICE,
      .value = "STAGES",
@@ -145,25 +148,7 @@ const cli_option quantize_option_table[] = {
      .kind = CLI_PATH,
      .value = "FILE",
      .help = "bits by name and type of operators, as JSON; --bits comes after it"},
-    {.name = "data",
-     .letter = 'd',
-     .kind = CLI_TEXT,
-     .value = "KIND:PATH",
-     .help = "labelled samples on which both models are evaluated at the end"},
-    {.name = "class-offset",
-     .kind = CLI_INTEGER,
-     .value = "N",
-     .fallback = "0",
-     .lowest = -1000000,
-     .highest = 1000000,
-     .help = "class c of --data is score c + N"},
-    {.name = "limit",
-     .kind = CLI_INTEGER,
-     .value = "N",
-     .fallback = "0",
-     .lowest = 0,
-     .highest = 9007199254740992.0,
-     .help = "samples of --data to use, 0 for all"},
+    SUBJECT_DATA_OPTIONS,
     {.name = "requantize",
      .kind = CLI_FLAG,
      .help = "take a quantized model as float, with what its rounding has lost"},
@@ -358,6 +343,7 @@ spry_status quantize_read_options(quantize_state *q, spry_error *error)
     o->units = cli_text(call, "units");
     o->rounds = (int)cli_integer(call, "rounds");
     o->stages = cli_text(call, "stages");
+    o->range = cli_text(call, "range");
     o->prepare = cli_text(call, "prepare");
     o->bias_correction = cli_given(call, "bias-correction");
     o->weighted = cli_given(call, "weighted");

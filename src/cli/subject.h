@@ -10,6 +10,34 @@
 extern const char *const subject_precisions[];
 
 /* Rows for a command's table of options. */
+#define SUBJECT_PREPROCESS_OPTION                                                                \
+    {                                                                                            \
+        .name = "preprocess", .kind = CLI_TEXT, .value = "RECIPE", .fallback = "raw",            \
+        .help = "how pictures become inputs: raw, unit, imagenet, cifar, tf, tf128, or a .json " \
+                "file"                                                                           \
+    }
+
+#define SUBJECT_DATA_OPTIONS                                                                    \
+    {.name = "data",                                                                            \
+     .letter = 'd',                                                                             \
+     .kind = CLI_TEXT,                                                                          \
+     .value = "KIND:PATH",                                                                      \
+     .help = "labelled samples to evaluate on: cifar10, idx, folder, labels or npz, and where " \
+             "they lie"},                                                                       \
+        SUBJECT_PREPROCESS_OPTION,                                                              \
+        {.name = "limit",                                                                       \
+         .kind = CLI_INTEGER,                                                                   \
+         .value = "N",                                                                          \
+         .fallback = "0",                                                                       \
+         .lowest = 0,                                                                           \
+         .highest = 9007199254740992.0,                                                         \
+         .help = "only the first N samples of --data, 0 for all"},                              \
+    {                                                                                           \
+        .name = "class-offset", .kind = CLI_INTEGER, .value = "N", .fallback = "0",             \
+        .lowest = -1000000, .highest = 1000000,                                                 \
+        .help = "class c of --data is score c + N: 1 for models with a background class"        \
+    }
+
 #define SUBJECT_INPUT_OPTIONS                                                                     \
     {.name = "input",                                                                             \
      .letter = 'i',                                                                               \
@@ -18,12 +46,7 @@ extern const char *const subject_precisions[];
      .repeats = true,                                                                             \
      .help = "feed an input: .npy, .npz, .safetensors, .raw, or a JPEG, PNG or WebP picture; an " \
              "archive without NAME feeds all inputs that it has entries for"},                    \
-        {.name = "preprocess",                                                                    \
-         .kind = CLI_TEXT,                                                                        \
-         .value = "RECIPE",                                                                       \
-         .fallback = "raw",                                                                       \
-         .help = "how pictures become inputs: raw, unit, imagenet, cifar, tf, tf128, or a .json " \
-                 "file"},                                                                         \
+        SUBJECT_PREPROCESS_OPTION,                                                                \
         {.name = "set",                                                                           \
          .kind = CLI_TEXT,                                                                        \
          .value = "NAME=N",                                                                       \

@@ -28,10 +28,11 @@ spry_status calibrate(quantize_job *job, spry_error *error)
     size_t count = (size_t)job->activation_count;
     calibrator c = {NULL, job->activation_count};
     int32_t *values;
-    spry_status status;
+    observe_range range;
+    spry_status status = observe_range_find(job->options->range, &range, error);
 
-    if (count == 0) {
-        return SPRY_OK;
+    if (status != SPRY_OK || count == 0) {
+        return status;
     }
     values = arena_array(job->memory, count, sizeof *values);
     c.observers = alloc_array(a, count, sizeof *c.observers);
@@ -46,7 +47,7 @@ spry_status calibrate(quantize_job *job, spry_error *error)
     for (size_t i = 0; status == SPRY_OK && i < count; i++) {
         activation_record *record = &job->activations[i];
 
-        record->grid = observe_grid(&c.observers[record->like], OBSERVE_MSE, SPRY_DTYPE_U8,
+        record->grid = observe_grid(&c.observers[record->like], range, SPRY_DTYPE_U8,
                                     job->activations[record->like].bits);
         if (record->like != (int32_t)i) {
             record->grid.bits = 0; /* its numbers are clamped where they come from */

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "quantize/grid.h"
+#include "spry/status.h"
 
 enum { OBSERVE_BINS = 4096 };
 
@@ -26,8 +27,13 @@ void observe(observer *o, const float *x, int64_t count);
 typedef enum observe_range {
     OBSERVE_MINMAX,     /* all that was seen */
     OBSERVE_PERCENTILE, /* all but 0.01 % at either end */
-    OBSERVE_MSE         /* the least squared error over 100 ranges */
+    OBSERVE_MSE,        /* the least squared error over 100 ranges */
+    OBSERVE_ENTROPY     /* the least divergence of the distribution in 128 levels from that seen */
 } observe_range;
+
+/* "minmax", "percentile", "mse" or "entropy". Fails with SPRY_USAGE, naming all. */
+SPRY_MUST_USE spry_status observe_range_find(const char *name, observe_range *range,
+                                             spry_error *error);
 
 /* The grid of codes of 2 to 8 bits for what was seen; 0 is always a value of it. */
 tensor_grid observe_grid(const observer *o, observe_range range, spry_dtype dtype, int bits);

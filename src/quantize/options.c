@@ -7,6 +7,7 @@
 #include "quantize/assignment.h"
 #include "quantize/format.h"
 #include "quantize/method.h"
+#include "quantize/observe.h"
 #include "quantize/preparation.h"
 
 spry_quantize_options spry_quantize_options_default(void)
@@ -16,6 +17,7 @@ spry_quantize_options spry_quantize_options_default(void)
                                    .weight_bits = 8,
                                    .stages = "ekc",
                                    .format = "qdq",
+                                   .range = "mse",
                                    .block_outputs = 8,
                                    .block_inputs = 64,
                                    .reorder = "off",
@@ -125,6 +127,9 @@ spry_status options_read(quantize_job *job, spry_error *error)
     }
     if (status == SPRY_OK) {
         status = preparation_check(o, error);
+    }
+    if (status == SPRY_OK) {
+        status = observe_range_find(o->range, &(observe_range){0}, error);
     }
     if (status == SPRY_OK) {
         status = check_samples(job, error);

@@ -1,5 +1,4 @@
-/* Learnt roundings: between the two codes beside a weight, better than the nearest, near the
- * best. */
+/* Learnt roundings: one of the codes beside a weight, better than the nearest, near the best. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

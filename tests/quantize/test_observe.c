@@ -106,13 +106,56 @@ static void odd_numbers(void **state)
     assert_float_equal(grid.step, 1.0f / 255.0f, 1e-9);
 }
 
+/* A bell with a few numbers far out: entropy leaves them out, and keeps all of a flat range. */
+static void entropy_ignores_outliers(void **state)
+{
+    spry_random r = spry_random_stream(5, 0);
+    float *x = malloc(COUNT * sizeof *x);
+    tensor_grid all;
+    tensor_grid clamped;
+
+    (void)state;
+    spry_random_fill_normal(&r, x, COUNT, 0.0f, 1.0f);
+    memset(&first, 0, sizeof first);
+    for (int i = 0; i < 20; i++) {
+        observe(&first, x, COUNT);
+    }
+    observe(&first, (const float[]){-40.0f, 60.0f}, 2);
+    all = observe_grid(&first, OBSERVE_MINMAX, SPRY_DTYPE_U8, 8);
+    clamped = observe_grid(&first, OBSERVE_ENTROPY, SPRY_DTYPE_U8, 8);
+    assert_float_equal(all.step, 100.0f / 255.0f, 1e-4);
+    assert_true(clamped.step < 0.25f * all.step);
+    assert_true(clamped.step * 255.0f > 4.0f); /* +- 2 at least */
+    memset(&first, 0, sizeof first);
+    for (int i = 0; i < 200; i++) {
+        spry_random_fill_uniform(&r, x, COUNT, 0.0f, 1.0f);
+        observe(&first, x, COUNT);
+    }
+    clamped = observe_grid(&first, OBSERVE_ENTROPY, SPRY_DTYPE_U8, 8);
+    assert_true(clamped.step * 255.0f > 0.9f);
+    memset(&first, 0, sizeof first); /* nothing, and only zeros */
+    (void)observe_grid(&first, OBSERVE_ENTROPY, SPRY_DTYPE_U8, 8);
+    observe(&first, (const float[]){0.0f, 0.0f}, 2);
+    assert_float_equal(observe_grid(&first, OBSERVE_ENTROPY, SPRY_DTYPE_U8, 8).step, 1.0f, 0.0);
+    free(x);
+}
+
+static void ranges_have_names(void **state)
+{
+    observe_range range;
+
+    (void)state;
+    assert_int_equal(observe_range_find("entropy", &range, NULL), SPRY_OK);
+    assert_int_equal(range, OBSERVE_ENTROPY);
+    assert_int_equal(observe_range_find("best", &range, NULL), SPRY_USAGE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(worked_example),
-        cmocka_unit_test(order_does_not_matter),
-        cmocka_unit_test(outliers_are_cut),
-        cmocka_unit_test(odd_numbers),
+        cmocka_unit_test(worked_example),           cmocka_unit_test(order_does_not_matter),
+        cmocka_unit_test(outliers_are_cut),         cmocka_unit_test(odd_numbers),
+        cmocka_unit_test(entropy_ignores_outliers), cmocka_unit_test(ranges_have_names),
     };
 
     return cmocka_run_group_tests_name("quantize/observe", tests, NULL, NULL);
