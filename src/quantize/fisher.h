@@ -35,8 +35,8 @@ static inline bool fisher_has_gradients(fisher_metric metric)
  * static types and whose first output is scores [images][classes]. The new input FISHER_TARGET, of
  * the scores' type, is the probability of each class that the loss is taken for; losses of images
  * are added. gradients[i] is GRAPH_NONE where the scores do not depend on of[i]. Types must be
- * inferred again. Fails with SPRY_UNSUPPORTED (no such scores, an operator without gradient), SPRY_LIMIT
- * (memory). */
+ * inferred again. Fails with SPRY_UNSUPPORTED (no such scores, an operator without gradient),
+ * SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status fisher_extend(model *m, const int32_t *of, int32_t count,
                                         int32_t *gradients, spry_error *error);
 

@@ -1,10 +1,11 @@
-/* Products in integers that need more than one factor per column: of a twin operand (tensor/twin.h),
- * which is two planes of bytes with a step each, and of heads that have steps of their own.
+/* Products in integers that need more than one factor per column: of a twin operand
+ * (tensor/twin.h), which is two planes of bytes with a step each, and of heads that have steps of
+ * their own.
  *
  *     Y = d1 * s * (plane 1 x W) + d2 * s * (plane 2 x W)        sums in i32, exact
  *
- * Rows are split into planes on the way; a tile of one plane is added to that of the other while
- * it is in the first-level cache. */
+ * Rows are split into planes on the way; a tile of one plane is added to that of the other while it
+ * is in the first-level cache. */
 #include <math.h>
 #include <string.h>
 
