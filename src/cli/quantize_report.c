@@ -71,6 +71,75 @@ static bool has_integers(const quantize_result *r)
     return of_integers > 0 && !r->options->requantize;
 }
 
+/* Products that a search was made for, those with the largest errors first. */
+static int32_t worst_products(const spry_quantize_layer *layers, int32_t count, int32_t *worst)
+{
+    int32_t kept = 0;
+
+    for (int32_t i = 0; i < count; i++) {
+        int32_t place = kept < WORST_LAYERS ? kept++ : WORST_LAYERS;
+
+        while (place > 0 && layers[i].error_after > layers[worst[place - 1]].error_after) {
+            if (place < WORST_LAYERS) {
+                worst[place] = worst[place - 1];
+            }
+            place--;
+        }
+        if (place < WORST_LAYERS) {
+            worst[place] = i;
+        }
+    }
+    return kept;
+}
+
+static void put_product(table *t, const spry_quantize_layer *l)
+{
+    table_cell(t, "%s", l->node);
+    table_cell(t, "%s", l->grid);
+    table_cell(t, "%.4g", (double)l->step);
+    if (l->fine_step > 0.0f) {
+        table_cell(t, "%.3g", (double)(l->step / l->fine_step));
+    } else {
+        table_cell(t, "-");
+    }
+    table_cell(t, "%.3g -> %.3g", l->error_before, l->error_after);
+}
+
+static spry_status print_products(const cli_call *call, const quantize_result *r, spry_error *error)
+{
+    static const table_column columns[] = {
+        {"worst products", false}, {"grid", false}, {"step", true},
+        {"twin ratio", true},      {"error", true}, {NULL, false}};
+    const spry_quantize_layer *layers;
+    int32_t count = spry_quantization_layers(r->facts, &layers);
+    int32_t worst[WORST_LAYERS];
+    int32_t kept = worst_products(layers, count, worst);
+    int32_t twins = 0;
+    const char *remark = "";
+    spry_status status;
+    table t;
+
+    if (count == 0) {
+        return SPRY_OK;
+    }
+    table_init(&t, columns);
+    for (int32_t i = 0; i < kept; i++) {
+        put_product(&t, &layers[worst[i]]);
+    }
+    status = table_print(&t, TABLE_PLAIN, call->out, error);
+    table_fini(&t);
+    for (int32_t i = 0; i < count; i++) {
+        twins += layers[i].fine_step > 0.0f;
+        remark = layers[i].remark[0] != '\0' ? layers[i].remark : remark;
+    }
+    (void)fprintf(call->out, "\n%" PRId32 " products, %" PRId32 " of them with twin ranges\n\n",
+                  count, twins);
+    if (remark[0] != '\0') {
+        output_note(call, "squared error instead of the metric: %s", remark);
+    }
+    return status;
+}
+
 static spry_status print_sides(const cli_call *call, const quantize_result *r, spry_error *error)
 {
     static const table_column columns[] = {
@@ -264,6 +333,11 @@ spry_status quantize_report_text(const cli_call *call, const quantize_result *r,
     }
     if (status == SPRY_OK && (r->after.bytes > 0 || has_integers(r))) {
         (void)fputc('\n', call->out);
+    }
+    if (status == SPRY_OK) {
+        status = print_products(call, r, error);
+    }
+    if (status == SPRY_OK) {
         status = print_sides(call, r, error);
     }
     for (int32_t i = 0; i < skipped; i++) {

@@ -95,6 +95,38 @@ static void write_sensitivity(json_writer *json, const spry_sensitivity *s)
     json_write_end(json);
 }
 
+/* What a search found, where there was one. */
+static void write_products(json_writer *json, const spry_quantization *facts)
+{
+    const spry_quantize_layer *layers;
+    int32_t count = spry_quantization_layers(facts, &layers);
+
+    if (count == 0) {
+        return;
+    }
+    json_write_array(json, "products");
+    for (int32_t i = 0; i < count; i++) {
+        const spry_quantize_layer *l = &layers[i];
+
+        json_write_object(json, NULL);
+        json_write_string(json, "node", l->node);
+        json_write_string(json, "grid", l->grid);
+        json_write_f64(json, "step", (double)l->step);
+        if (l->fine_step > 0.0f) {
+            json_write_f64(json, "fine_step", (double)l->fine_step);
+            json_write_i64(json, "m", l->m);
+        }
+        json_write_f64(json, "error_before", l->error_before);
+        json_write_f64(json, "error_after", l->error_after);
+        json_write_f64(json, "gradient", l->gradient);
+        if (l->remark[0] != '\0') {
+            json_write_string(json, "remark", l->remark);
+        }
+        json_write_end(json);
+    }
+    json_write_end(json);
+}
+
 static void write_levels(json_writer *json, const char *name, const double *numbers)
 {
     json_write_array(json, name);
@@ -179,6 +211,7 @@ static spry_status write_document(json_writer *json, const quantize_result *r, s
     json_write_i64(json, "macs", macs);
     json_write_i64(json, "integer_macs", of_integers);
     write_layers(json, r->facts);
+    write_products(json, r->facts);
     if (r->sensitivity != NULL) {
         write_sensitivity(json, r->sensitivity);
     }

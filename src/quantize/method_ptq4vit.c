@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "base/progress.h"
 #include "model/twin_function.h"
 #include "quantize/choice.h"
@@ -24,7 +23,6 @@ typedef struct finder {
     const char *twin;
     bool per_channel;
     search_result *results; /* per layer */
-    const float *dense;     /* weights of the layer at work */
 } finder;
 
 /* ---- what is allowed ---- */

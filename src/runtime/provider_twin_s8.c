@@ -16,6 +16,7 @@
 #include "runtime/fuse.h"
 #include "runtime/integer.h"
 #include "runtime/providers.h"
+#include "tensor/convert.h"
 
 enum {
     PLANE_BYTES = 192 * 1024, /* of rows that stay in cache while all columns pass by */
@@ -30,7 +31,8 @@ typedef struct twin_state {
     const twin_s8_kernel *split;
     bool is_twin; /* else: bytes with a step per head */
     twin_grid grid;
-    uint8_t flip; /* of bytes */
+    uint8_t flip;   /* makes bytes unsigned */
+    int32_t x_zero; /* of the unsigned bytes */
     int64_t heads;
     int64_t batches; /* products, each with a second operand of its own */
     int64_t m, n, k;
@@ -72,6 +74,29 @@ static bool is_plain(const provider_site *site, int port)
             return false;
         }
     }
+    return true;
+}
+
+/* Bytes with one zero point, or several that are the same. */
+static bool read_bytes(const provider_site *site, twin_state *s)
+{
+    const graph_type *x = provider_input_type(site, INTEGER_X);
+    const tensor *zero =
+        has_port(site->node, INTEGER_X + 2) ? provider_constant(site, INTEGER_X + 2) : NULL;
+    int64_t first = 0;
+
+    if ((x->dtype != SPRY_DTYPE_I8 && x->dtype != SPRY_DTYPE_U8) ||
+        (has_port(site->node, INTEGER_X + 2) && (zero == NULL || tensor_count(zero) == 0))) {
+        return false;
+    }
+    for (int64_t i = 0; zero != NULL && i < tensor_count(zero); i++) {
+        first = i == 0 ? convert_get_i64(zero, 0) : first;
+        if (convert_get_i64(zero, i) != first) {
+            return false;
+        }
+    }
+    s->flip = x->dtype == SPRY_DTYPE_I8 ? 0x80 : 0;
+    s->x_zero = (int32_t)first + (s->flip != 0 ? 128 : 0);
     return true;
 }
 
@@ -126,10 +151,9 @@ static bool read_problem(const provider_site *site, twin_state *s)
     }
     s->is_twin = twin_read(n, &s->grid) && x->dtype == SPRY_DTYPE_F32;
     s->w = provider_constant(site, INTEGER_W);
-    if (!read_shapes(site, s) || (!s->is_twin && !is_plain(site, INTEGER_X))) {
+    if (!read_shapes(site, s) || (!s->is_twin && !read_bytes(site, s))) {
         return false;
     }
-    s->flip = s->is_twin ? 0 : 0x80;
     s->lower = graph_attribute_float(n, FUSE_LOWER, -INFINITY);
     s->upper = graph_attribute_float(n, FUSE_UPPER, INFINITY);
     s->bias = bias != NULL ? bias->data : NULL;
@@ -172,17 +196,17 @@ static void pack_panel(const twin_state *s, const uint8_t *w, int64_t column, ui
                          packed + column * s->pitch);
 }
 
-/* What bytes that were made unsigned add to each column: 128 times its sum. */
+/* What the zero point of bytes adds to each column. */
 static void find_offsets(const twin_state *s, const uint8_t *w, int64_t column, int32_t *offsets)
 {
     int64_t count = provider_least(s->n - column, s->kernel->nr);
 
     memset(offsets, 0, (size_t)count * sizeof *offsets);
-    for (int64_t i = 0; s->flip != 0 && i < s->k; i++) {
+    for (int64_t i = 0; s->x_zero != 0 && i < s->k; i++) {
         const uint8_t *row = w + i * s->w_k + column * s->w_column;
 
         for (int64_t j = 0; j < count; j++) {
-            offsets[j] -= 128 * (int8_t)row[j * s->w_column];
+            offsets[j] -= s->x_zero * (int8_t)row[j * s->w_column];
         }
     }
 }

@@ -60,6 +60,20 @@ static void test_softmax_examples(void **state)
     assert_true(twin_magnitude(0.0078124f, 127.0f * grid.d1, grid.d1) == 127.0f);
 }
 
+/* Rounding both halves of a number and adding them up, as some do, is something else. */
+static void test_ranges_are_not_added(void **state)
+{
+    twin_grid grid = {TWIN_POSITIVE, 8, 1.0f / 128.0f / 127.0f, 1.0f / 127.0f};
+    twin_terms t = twin_terms_of(grid);
+    float border = 1.0f / 128.0f;
+    float sum = twin_magnitude(0.5f, t.high2, t.d2) * t.d2 +
+                twin_magnitude(fminf(0.5f, border), t.high1, t.d1) * t.d1;
+
+    (void)state;
+    assert_true(fabsf(sum - 0.5118f) < 1e-3f);
+    assert_true(fabsf(twin_round(0.5f, t) - 0.5f) <= 0.5f * grid.d2);
+}
+
 static void test_gelu_examples(void **state)
 {
     static const example list[] = {
@@ -189,9 +203,8 @@ static void test_variants(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_softmax_examples),
-        cmocka_unit_test(test_gelu_examples),
-        cmocka_unit_test(test_properties),
+        cmocka_unit_test(test_softmax_examples), cmocka_unit_test(test_ranges_are_not_added),
+        cmocka_unit_test(test_gelu_examples),    cmocka_unit_test(test_properties),
         cmocka_unit_test(test_variants),
     };
 

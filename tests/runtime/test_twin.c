@@ -168,7 +168,7 @@ static void test_impostor(void **state)
 
 /* ---- products ---- */
 
-enum { BATCH = 2, HEADS = 3, MOST_ROWS = 37, MOST_K = 70, MOST_N = 45 };
+enum { AFFINE_ZERO = 9, BATCH = 2, HEADS = 3, MOST_ROWS = 37, MOST_K = 70, MOST_N = 45 };
 
 /* x [BATCH][HEADS][m][k] by second operands [BATCH][HEADS][k][n] with a step per head, or by
  * weights [k][n] with a step per column and a bias. */
@@ -176,6 +176,7 @@ typedef struct product_case {
     int64_t m, k, n;
     bool weights;
     bool twin;
+    bool affine; /* not twin: bytes are unsigned, of one step and zero point AFFINE_ZERO */
     twin_grid grid;
     float x[BATCH * HEADS * MOST_ROWS * MOST_K];
     int8_t w[BATCH * HEADS * MOST_K * MOST_N];
@@ -218,6 +219,7 @@ static void add_axis(proto *attributes, int64_t axis)
 static spry_model *parse_case(const product_case *c, proto *file)
 {
     static const int8_t zeros[HEADS] = {0};
+    static const uint8_t affine_zero = AFFINE_ZERO;
     const int64_t x_shape[] = {BATCH, HEADS, c->m, c->k};
     const int64_t v_shape[] = {BATCH, HEADS, c->k, c->n};
     const int64_t w_shape[] = {c->k, c->n};
@@ -237,8 +239,12 @@ static spry_model *parse_case(const product_case *c, proto *file)
 
         add_axis(&quantize, 1);
         add_axis(&dequantize, 1);
-        proto_node_with(&body, 1, "QuantizeLinear", "x xs z", "xq", &quantize);
-        proto_node_with(&body, 1, "DequantizeLinear", "xq xs z", "t", &dequantize);
+        proto_tensor(&body, 5, "us", SPRY_DTYPE_F32, 0, NULL, c->x_steps, sizeof(float));
+        proto_tensor(&body, 5, "u", SPRY_DTYPE_U8, 0, NULL, &affine_zero, 1);
+        proto_node_with(&body, 1, "QuantizeLinear", c->affine ? "x us u" : "x xs z", "xq",
+                        &quantize);
+        proto_node_with(&body, 1, "DequantizeLinear", c->affine ? "xq us u" : "xq xs z", "t",
+                        &dequantize);
     }
     proto attributes = {0};
     add_axis(&attributes, 1);
@@ -326,7 +332,9 @@ static float expected_at(const product_case *c, int64_t batch, int64_t row, int6
     const int8_t *w = c->w + (c->weights ? 0 : batch * c->k * c->n);
     float step = c->w_steps[c->weights ? column : batch % HEADS];
     twin_terms t = twin_terms_of(c->grid);
-    quantize_target target = quantize_target_of(SPRY_DTYPE_I8, 0);
+    quantize_target target = c->affine ? quantize_target_of(SPRY_DTYPE_U8, AFFINE_ZERO)
+                                       : quantize_target_of(SPRY_DTYPE_I8, 0);
+    float x_step = c->x_steps[c->affine ? 0 : batch % HEADS];
     int32_t first = 0;
     int32_t second = 0;
     float sum;
@@ -340,11 +348,11 @@ static float expected_at(const product_case *c, int64_t batch, int64_t row, int6
             first += code.first * b;
             second += code.second * b;
         } else {
-            first += quantize_f32(x[k], c->x_steps[batch % HEADS], target) * b;
+            first += (quantize_f32(x[k], x_step, target) - target.zero) * b;
         }
     }
     if (!c->twin) {
-        return (float)first * (c->x_steps[batch % HEADS] * step);
+        return (float)first * (x_step * step);
     }
     sum = (float)second * (c->grid.d2 * step);
     sum = c->weights ? sum + c->bias[column] : sum;
@@ -380,13 +388,14 @@ static void test_products(void **state)
 
     (void)state;
     for (uint64_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        for (int form = 0; form < 5; form++) {
+        for (int form = 0; form < 6; form++) {
             fill_case(&c, 2 * i + (uint64_t)form % 2);
             c.m = shapes[i][0];
             c.k = shapes[i][1];
             c.n = shapes[i][2];
             c.weights = form < 2;
             c.twin = form < 4;
+            c.affine = form == 5;
             check_case(&c);
         }
     }

@@ -1,0 +1,310 @@
+/* Importance of activations, and the whole search on a small attention block. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "model/infer.h"
+#include "model/pass.h"
+#include "quantize/fisher.h"
+#include "quantize/method.h"
+#include "spry/random.h"
+#include "spry/session.h"
+#include "support/quantizing.h"
+
+static spry_error error;
+
+/* ---- importance ---- */
+
+enum { INPUTS = 5, HIDDEN = 7, CLASSES = 4 };
+
+static const int64_t x_shape[] = {1, INPUTS};
+static const int64_t first_shape[] = {INPUTS, HIDDEN};
+static const int64_t second_shape[] = {HIDDEN, CLASSES};
+static const int64_t scores_shape[] = {1, CLASSES};
+
+/* x -> MatMul -> h -> Relu -> MatMul -> scores. */
+static spry_model *two_layers(proto *file)
+{
+    proto g = {0};
+    spry_model *m = NULL;
+
+    quantizing_weights(&g, "first", 2, first_shape, 1);
+    quantizing_weights(&g, "second", 2, second_shape, 2);
+    proto_node(&g, 1, "MatMul", "x first", "h");
+    proto_node(&g, 1, "Relu", "h", "r");
+    proto_node(&g, 1, "MatMul", "r second", "scores");
+    proto_value_info(&g, 11, "x", SPRY_DTYPE_F32, 2, x_shape);
+    proto_value_info(&g, 12, "scores", SPRY_DTYPE_F32, 2, scores_shape);
+    proto_model(file, 8, 17, &g);
+    assert_int_equal(spry_model_parse(NULL, file->data, file->size, NULL, &m, NULL), SPRY_OK);
+    return m;
+}
+
+static spry_value *row(const float *numbers, int64_t count)
+{
+    const int64_t shape[] = {1, count};
+    spry_tensor *t = NULL;
+    spry_value *v = NULL;
+
+    assert_int_equal(spry_tensor_create(NULL, SPRY_DTYPE_F32, 2, shape, &t, NULL), SPRY_OK);
+    memcpy(spry_tensor_data(t), numbers, (size_t)count * sizeof(float));
+    assert_int_equal(spry_value_from_tensor(NULL, t, &v, NULL), SPRY_OK);
+    return v;
+}
+
+/* Sum over the runs of a plan; scores[CLASSES] and hidden[HIDDEN] are those of the model. */
+static void importance(const float *x, float *scores, float *hidden, float *sum)
+{
+    static const char *const names[] = {"x", FISHER_TARGET};
+    proto file = {0};
+    spry_model *m = two_layers(&file);
+    spry_session_options options = spry_session_options_default();
+    spry_session *session = NULL;
+    int32_t of = graph_find_value(m->main, "h");
+    int32_t gradient = GRAPH_NONE;
+    int32_t outputs[3] = {m->main->outputs[0], of};
+    fisher_plan plan = fisher_plan_of(FISHER_MODEL, 1, CLASSES);
+    float target[CLASSES] = {0.0f};
+    float factor = 1.0f;
+
+    assert_int_equal(infer_graph(m->main, &error), SPRY_OK);
+    assert_int_equal(fisher_extend(m, &of, 1, &gradient, &error), SPRY_OK);
+    outputs[2] = gradient;
+    m->main->outputs = outputs;
+    m->main->output_count = 3;
+    m->main->values[of].is_output = true;
+    m->main->values[gradient].is_output = true;
+    assert_int_equal(infer_graph(m->main, &error), SPRY_OK);
+    assert_int_equal(spry_session_create(m, &options, &session, &error), SPRY_OK);
+    memset(sum, 0, HIDDEN * sizeof *sum);
+    for (int64_t run = -1; run < plan.runs; run++) { /* the first for the scores alone */
+        spry_value *out[3] = {NULL};
+        spry_value *inputs[2];
+        const float *g;
+
+        if (run >= 0) {
+            fisher_target(&plan, run, scores, NULL, 0, target, &factor);
+        }
+        inputs[0] = row(x, INPUTS);
+        inputs[1] = row(target, CLASSES);
+        assert_int_equal(
+            spry_session_run(session, 2, names, (const spry_value *const *)inputs, 3, out, &error),
+            SPRY_OK);
+        g = spry_tensor_const_data(spry_value_tensor(out[2]));
+        for (int i = 0; run >= 0 && i < HIDDEN; i++) {
+            sum[i] += factor * g[i] * g[i];
+        }
+        memcpy(scores, spry_tensor_const_data(spry_value_tensor(out[0])), CLASSES * sizeof(float));
+        memcpy(hidden, spry_tensor_const_data(spry_value_tensor(out[1])), HIDDEN * sizeof(float));
+        for (int i = 0; i < 3; i++) {
+            spry_value_destroy(out[i]);
+        }
+        spry_value_destroy(inputs[0]);
+        spry_value_destroy(inputs[1]);
+    }
+    spry_session_destroy(session);
+    spry_model_destroy(m);
+    proto_fini(&file);
+}
+
+/* diag(J^T (diag(p) - p p^T) J), J the scores' derivatives by the hidden numbers. */
+static void test_is_gauss_newton(void **state)
+{
+    const float x[INPUTS] = {0.5f, -1.0f, 0.25f, 1.5f, -0.75f};
+    spry_random random = spry_random_stream(2, 2); /* as quantizing_weights draws "second" */
+    float second[HIDDEN * CLASSES];
+    float scores[CLASSES];
+    float hidden[HIDDEN];
+    float found[HIDDEN];
+    double p[CLASSES];
+    double total = 0.0;
+    double sum = 0.0;
+
+    (void)state;
+    spry_random_fill_normal(&random, second, HIDDEN * CLASSES, 0.0f, 0.5f);
+    importance(x, scores, hidden, found);
+    for (int c = 0; c < CLASSES; c++) {
+        p[c] = exp((double)scores[c]);
+        total += p[c];
+    }
+    for (int i = 0; i < HIDDEN; i++) {
+        double mean = 0.0;
+        double square = 0.0;
+
+        for (int c = 0; c < CLASSES; c++) {
+            double j = hidden[i] > 0.0f ? (double)second[i * CLASSES + c] : 0.0;
+
+            mean += p[c] / total * j;
+            square += p[c] / total * j * j;
+        }
+        assert_true(fabs((double)found[i] - (square - mean * mean)) < 1e-5);
+        sum += (double)found[i];
+    }
+    assert_true(sum > 1e-3); /* not the zero that divergence from one's own answer has */
+}
+
+static void test_draws(void **state)
+{
+    float scores[1000] = {0.0f};
+    float target[1000];
+    float factor;
+    fisher_plan plan = fisher_plan_of(FISHER_MODEL, 1, 1000);
+    int hits = 0;
+
+    (void)state;
+    scores[17] = 8.0f; /* nearly three in four */
+    assert_int_equal(plan.runs, FISHER_DRAWS);
+    for (int64_t image = 0; image < 250; image++) {
+        for (int64_t run = 0; run < plan.runs; run++) {
+            fisher_target(&plan, run, scores, NULL, image, target, &factor);
+            hits += target[17] == 1.0f;
+            assert_true(factor == 0.25f);
+        }
+    }
+    assert_true(hits > 700 && hits < 800);
+    plan = fisher_plan_of(FISHER_LABEL, 1, 1000);
+    fisher_target(&plan, 0, scores, (const int64_t[]){999}, 0, target, &factor);
+    assert_true(plan.runs == 1 && target[999] == 1.0f && factor == 1.0f);
+    fisher_target(&plan, 0, scores, (const int64_t[]){1000}, 0, target, &factor);
+    assert_true(factor == 0.0f);
+}
+
+/* ---- the whole ---- */
+
+enum { IMAGES = 12, TOKENS = 8, WIDE = 16 };
+
+static const int64_t samples_shape[] = {IMAGES, 2, TOKENS, TOKENS};
+
+/* Two heads of attention over x [N][2][TOKENS][TOKENS], a Gelu layer, and scores of their means;
+ * without `pools` there are no scores of classes. `factor` multiplies an operand. */
+static proto attention(bool pools, float factor)
+{
+    static const int64_t open[] = {-1, 2, TOKENS, TOKENS};
+    proto g = {0};
+
+    quantizing_weights(&g, "wv", 2, (const int64_t[]){TOKENS, TOKENS}, 3);
+    quantizing_weights(&g, "w1", 2, (const int64_t[]){TOKENS, WIDE}, 4);
+    quantizing_weights(&g, "w2", 2, (const int64_t[]){WIDE, TOKENS}, 5);
+    quantizing_weights(&g, "w3", 2, (const int64_t[]){2, CLASSES}, 6);
+    proto_tensor(&g, 5, "factor", SPRY_DTYPE_F32, 0, NULL, &factor, sizeof factor);
+    proto_node(&g, 1, "Mul", "x factor", "q");
+    proto_node(&g, 1, "Tanh", "x", "k");
+    proto_node(&g, 1, "MatMul", "q k", "s");
+    proto_node(&g, 1, "Softmax", "s", "p");
+    proto_node(&g, 1, "MatMul", "x wv", "v");
+    proto_node(&g, 1, "MatMul", "p v", "o");
+    proto_node(&g, 1, "MatMul", "o w1", "h");
+    proto_node(&g, 1, "Gelu", "h", "a");
+    proto_node(&g, 1, "MatMul", "a w2", "b");
+    if (pools) {
+        proto_node(&g, 1, "GlobalAveragePool", "b", "means");
+        proto_node(&g, 1, "Flatten", "means", "flat");
+        proto_node(&g, 1, "MatMul", "flat w3", "y");
+        proto_value_info(&g, 12, "y", SPRY_DTYPE_F32, 2, (const int64_t[]){-1, CLASSES});
+    } else {
+        proto_value_info(&g, 12, "b", SPRY_DTYPE_F32, 4, open);
+    }
+    proto_value_info(&g, 11, "x", SPRY_DTYPE_F32, 4, open);
+    return g;
+}
+
+static const activation_record *record_called(const quantize_job *job, const char *name)
+{
+    for (int32_t i = 0; i < job->activation_count; i++) {
+        if (strcmp(job->m->main->values[job->activations[i].value].name, name) == 0) {
+            return &job->activations[i];
+        }
+    }
+    return NULL;
+}
+
+static void test_whole(void **state)
+{
+    proto g = attention(true, 0.5f);
+    const spry_quantize_layer *rows;
+    quantizing q;
+    int32_t count;
+
+    (void)state;
+    quantizing_init(&q, &g, 4, samples_shape, 6);
+    q.options.ranges = "symmetric";
+    if (method_ptq4vit.search(&q.job, &error) != SPRY_OK) {
+        fail_msg("%s: %s", error.where, error.what);
+    }
+    count = spry_quantization_layers(q.job.facts, &rows);
+    assert_int_equal(count, 6);
+    for (int32_t i = 0; i < count; i++) {
+        assert_true(rows[i].error_after <= rows[i].error_before);
+        assert_true(rows[i].gradient > 0.0);
+        assert_string_equal(rows[i].remark, "");
+    }
+    assert_non_null(record_called(&q.job, "p")->grid.twin);
+    assert_int_equal(record_called(&q.job, "p")->grid.twin->kind, TWIN_POSITIVE);
+    assert_int_equal(record_called(&q.job, "a")->grid.twin->kind, TWIN_SIGNED);
+    assert_true(fabsf(record_called(&q.job, "a")->grid.twin->d1 - 0.169971f / 31.0f) < 1e-7f);
+    assert_int_equal(record_called(&q.job, "q")->grid.step_count, 2);
+    assert_int_equal(record_called(&q.job, "v")->grid.axis, 1);
+    assert_null(record_called(&q.job, "x")->grid.steps); /* read by weights: one step */
+    assert_int_equal(q.job.m->function_count, 1);
+    quantizing_fini(&q);
+}
+
+/* A model whose output is no scores of classes: squared error instead, and the report says so. */
+static void test_without_scores(void **state)
+{
+    proto g = attention(false, 0.5f);
+    const spry_quantize_layer *rows;
+    quantizing q;
+
+    (void)state;
+    quantizing_init(&q, &g, 4, samples_shape, 8);
+    assert_int_equal(method_ptq4vit.search(&q.job, &error), SPRY_OK);
+    assert_int_equal(spry_quantization_layers(q.job.facts, &rows), 5);
+    assert_non_null(strstr(rows[0].remark, "scores"));
+    assert_true(rows[0].gradient == 0.0);
+    for (int i = 0; i < 5; i++) {
+        assert_true(rows[i].error_after <= rows[i].error_before);
+        assert_true(rows[i].step > 1e-4f && rows[i].step < 1.0f);
+    }
+    quantizing_fini(&q);
+}
+
+static void test_refuses(void **state)
+{
+    proto g = attention(true, NAN);
+    proto fine = attention(true, 1.0f);
+    quantizing q;
+
+    (void)state;
+    quantizing_init(&q, &g, 4, samples_shape, 8);
+    assert_int_equal(method_ptq4vit.search(&q.job, &error), SPRY_BAD_INPUT);
+    assert_non_null(strstr(error.where, "MatMul"));
+    quantizing_fini(&q);
+    quantizing_init(&q, &fine, 4, samples_shape, 8);
+    q.options.metric = "guess";
+    assert_int_equal(method_ptq4vit.search(&q.job, &error), SPRY_USAGE);
+    q.options.metric = "cosine";
+    q.options.twin = "triple";
+    assert_int_equal(method_ptq4vit.search(&q.job, &error), SPRY_USAGE);
+    q.options.twin = "off";
+    q.options.rounds = 0;
+    assert_int_equal(method_ptq4vit.search(&q.job, &error), SPRY_USAGE);
+    quantizing_fini(&q);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_is_gauss_newton), cmocka_unit_test(test_draws),
+        cmocka_unit_test(test_whole),           cmocka_unit_test(test_without_scores),
+        cmocka_unit_test(test_refuses),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
