@@ -16,7 +16,8 @@ static spry_status make(quantize_state *q, spry_error *error)
     spry_status status = spry_model_load(NULL, q->call->arguments[0], &q->source, error);
 
     if (strcmp(q->options.method, "ptq-sl") == 0 && q->options.calibration == NULL) {
-        output_warn(q->call, "without --calibrate steps follow from ranges alone, not from outputs");
+        output_warn(q->call,
+                    "without --calibrate steps follow from ranges alone, not from outputs");
     }
     if (status == SPRY_OK) {
         status = quantize_search(q, error);

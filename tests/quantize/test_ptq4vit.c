@@ -233,6 +233,7 @@ static void test_whole(void **state)
 
     (void)state;
     quantizing_init(&q, &g, 4, samples_shape, 6);
+    quantizing_by(&q, &method_ptq4vit);
     q.options.ranges = "symmetric";
     if (method_ptq4vit.search(&q.job, &error) != SPRY_OK) {
         fail_msg("%s: %s", error.where, error.what);
@@ -264,6 +265,7 @@ static void test_without_scores(void **state)
 
     (void)state;
     quantizing_init(&q, &g, 4, samples_shape, 8);
+    quantizing_by(&q, &method_ptq4vit);
     assert_int_equal(method_ptq4vit.search(&q.job, &error), SPRY_OK);
     assert_int_equal(spry_quantization_layers(q.job.facts, &rows), 5);
     assert_non_null(strstr(rows[0].remark, "scores"));
@@ -283,17 +285,16 @@ static void test_refuses(void **state)
 
     (void)state;
     quantizing_init(&q, &g, 4, samples_shape, 8);
+    quantizing_by(&q, &method_ptq4vit);
     assert_int_equal(method_ptq4vit.search(&q.job, &error), SPRY_BAD_INPUT);
     assert_non_null(strstr(error.where, "MatMul"));
     quantizing_fini(&q);
     quantizing_init(&q, &fine, 4, samples_shape, 8);
-    q.options.metric = "guess";
+    quantizing_by(&q, &method_ptq4vit);
+    q.job.metric = "guess";
     assert_int_equal(method_ptq4vit.search(&q.job, &error), SPRY_USAGE);
-    q.options.metric = "cosine";
+    q.job.metric = "cosine";
     q.options.twin = "triple";
-    assert_int_equal(method_ptq4vit.search(&q.job, &error), SPRY_USAGE);
-    q.options.twin = "off";
-    q.options.rounds = 0;
     assert_int_equal(method_ptq4vit.search(&q.job, &error), SPRY_USAGE);
     quantizing_fini(&q);
 }

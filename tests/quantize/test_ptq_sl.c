@@ -54,9 +54,7 @@ static void decide(quantizing *q, float **values)
 {
     spry_error error = {0};
 
-    q->job.method = &method_ptq_sl;
-    q->job.metric = q->job.metric != NULL ? q->job.metric : method_ptq_sl.metric;
-    q->job.rounds = q->job.rounds != 0 ? q->job.rounds : method_ptq_sl.rounds;
+    quantizing_by(q, &method_ptq_sl);
     q->job.format = &format_qdq;
     q->job.stages = SQUANT_EKC;
     expect(method_ptq_sl.search(&q->job, &error), &error);
@@ -150,8 +148,7 @@ static void impossible_blocks_are_refused(void **state)
 
     (void)state;
     quantizing_init(&q, &g, 4, (int64_t[]){SAMPLES, 3, 8, 8}, 0);
-    q.job.method = &method_ptq_sl;
-    q.job.metric = method_ptq_sl.metric;
+    quantizing_by(&q, &method_ptq_sl);
     q.options.blocks_across = 4; /* of 3 input channels */
     assert_int_equal(method_ptq_sl.search(&q.job, &error), SPRY_USAGE);
     q.options.blocks_across = 2;

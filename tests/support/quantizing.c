@@ -1,6 +1,8 @@
 /* Jobs for tests (quantizing.h). */
 #include "support/quantizing.h"
 
+#include "quantize/method.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -92,4 +94,11 @@ void quantizing_weights(proto *g, const char *name, int rank, const int64_t *sha
     spry_random_fill_normal(&random, data, count, 0.0f, 0.5f);
     proto_tensor(g, INITIALIZER, name, SPRY_DTYPE_F32, rank, shape, data, count * sizeof *data);
     free(data);
+}
+
+void quantizing_by(quantizing *q, const method *m)
+{
+    q->job.method = m;
+    q->job.metric = m->metric;
+    q->job.rounds = m->rounds;
 }

@@ -24,4 +24,7 @@ void quantizing_fini(quantizing *q);
 /* Appends an initializer of normal numbers drawn from `seed`. */
 void quantizing_weights(proto *g, const char *name, int rank, const int64_t *shape, uint64_t seed);
 
+/* Lets the job search by that method, with its own metric and rounds. */
+void quantizing_by(quantizing *q, const method *m);
+
 #endif
