@@ -15,7 +15,7 @@
 #include "base/threads.h"
 #include "kernels/brgemm/blocks_s8.h"
 #include "kernels/gemm/gemm_f32.h"
-#include "quantize/block_search.h"
+#include "quantize/method/block_search.h"
 
 #include <math.h>
 

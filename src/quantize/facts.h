@@ -4,8 +4,8 @@
 
 #include "base/arena.h"
 #include "model/graph.h"
+#include "quantize/method/squant.h"
 #include "quantize/record.h"
-#include "quantize/squant.h"
 #include "spry/quantize.h"
 
 struct spry_quantization {

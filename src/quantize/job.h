@@ -13,8 +13,8 @@
 #include "base/threads.h"
 #include "model/model.h"
 #include "quantize/facts.h"
+#include "quantize/method/squant.h"
 #include "quantize/record.h"
-#include "quantize/squant.h"
 #include "spry/quantize.h"
 
 typedef struct method method;

@@ -7,7 +7,7 @@
 #include "model/infer.h"
 #include "model/pass.h"
 #include "quantize/assignment.h"
-#include "quantize/samples.h"
+#include "quantize/calibrate/samples.h"
 
 enum { MOST_MOVES = 16 };
 

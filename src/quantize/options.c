@@ -5,10 +5,10 @@
 
 #include "base/alloc.h"
 #include "quantize/assignment.h"
-#include "quantize/format.h"
-#include "quantize/method.h"
-#include "quantize/observe.h"
-#include "quantize/preparation.h"
+#include "quantize/calibrate/observe.h"
+#include "quantize/format/format.h"
+#include "quantize/method/method.h"
+#include "quantize/prepare/preparation.h"
 
 spry_quantize_options spry_quantize_options_default(void)
 {

@@ -8,15 +8,15 @@
 #include "base/progress.h"
 #include "model/pass.h"
 #include "quantize/assignment.h"
-#include "quantize/bias_correction.h"
-#include "quantize/calibrate.h"
+#include "quantize/calibrate/calibrate.h"
+#include "quantize/calibrate/work.h"
 #include "quantize/choose.h"
-#include "quantize/format.h"
-#include "quantize/intake.h"
-#include "quantize/method.h"
+#include "quantize/format/format.h"
+#include "quantize/method/method.h"
 #include "quantize/options.h"
-#include "quantize/preparation.h"
-#include "quantize/work.h"
+#include "quantize/prepare/bias_correction.h"
+#include "quantize/prepare/intake.h"
+#include "quantize/prepare/preparation.h"
 
 /* ---- codes ---- */
 

@@ -3,7 +3,7 @@
 #define QUANTIZE_RECORD_H
 
 #include "quantize/grid.h"
-#include "quantize/squant.h"
+#include "quantize/method/squant.h"
 #include "quantize/weights.h"
 
 /* How the steps of blocks came about; see spry_quantize_row. */

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
-#include "quantize/adaround.h"
+#include "quantize/method/adaround.h"
 #include "spry/random.h"
 
 enum { OUTPUTS = 21, GROUPS = 3, SIZE = 8 };

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "quantize/block_search.h"
+#include "quantize/method/block_search.h"
 #include "spry/random.h"
 
 enum { POINTS = 30, MOST_SIZE = 64, MOST_OUTPUTS = 16 };

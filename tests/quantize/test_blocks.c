@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "quantize/blocks.h"
+#include "quantize/method/blocks.h"
 #include "spry/random.h"
 
 enum { MOST = 4096, MOST_CHANNELS = 64 };

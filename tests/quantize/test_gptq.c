@@ -11,8 +11,8 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
-#include "quantize/gptq.h"
-#include "quantize/squant.h"
+#include "quantize/method/gptq.h"
+#include "quantize/method/squant.h"
 #include "spry/random.h"
 
 enum { MOST_SIZE = 300, MOST_ROWS = 20, SAMPLES = 400 };

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quantize/calibrate/gram.h"
+#include "quantize/calibrate/samples.h"
 #include "quantize/choose.h"
-#include "quantize/gram.h"
-#include "quantize/samples.h"
 #include "support/quantizing.h"
 #include "tensor/quantize.h"
 

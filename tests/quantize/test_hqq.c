@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "quantize/hqq.h"
+#include "quantize/method/hqq.h"
 #include "spry/random.h"
 
 enum { MOST = 256 };

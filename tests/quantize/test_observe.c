@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "quantize/observe.h"
+#include "quantize/calibrate/observe.h"
 #include "spry/random.h"
 
 enum { COUNT = 4000 };

@@ -10,13 +10,13 @@
 
 #include <cmocka.h>
 
-#include "quantize/bias_correction.h"
-#include "quantize/channel_means.h"
-#include "quantize/format.h"
-#include "quantize/intake.h"
-#include "quantize/method.h"
-#include "quantize/preparation.h"
-#include "quantize/samples.h"
+#include "quantize/calibrate/channel_means.h"
+#include "quantize/calibrate/samples.h"
+#include "quantize/format/format.h"
+#include "quantize/method/method.h"
+#include "quantize/prepare/bias_correction.h"
+#include "quantize/prepare/intake.h"
+#include "quantize/prepare/preparation.h"
 #include "support/quantizing.h"
 #include "tensor/tensor.h"
 

@@ -11,8 +11,8 @@
 
 #include "model/infer.h"
 #include "model/pass.h"
-#include "quantize/fisher.h"
-#include "quantize/method.h"
+#include "quantize/calibrate/fisher.h"
+#include "quantize/method/method.h"
 #include "spry/random.h"
 #include "spry/session.h"
 #include "support/quantizing.h"

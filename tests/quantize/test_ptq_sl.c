@@ -10,9 +10,9 @@
 #include <string.h>
 
 #include "model/pass.h"
-#include "quantize/blocks.h"
-#include "quantize/format.h"
-#include "quantize/method.h"
+#include "quantize/format/format.h"
+#include "quantize/method/blocks.h"
+#include "quantize/method/method.h"
 #include "support/quantizing.h"
 
 enum { NODE = 1, INPUT = 11, OUTPUT = 12, SAMPLES = 8 };

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "quantize/reorder.h"
+#include "quantize/method/reorder.h"
 #include "spry/random.h"
 
 enum { MOST = 8192, MOST_CHANNELS = 64 };

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "quantize/search.h"
+#include "quantize/method/search.h"
 #include "spry/random.h"
 #include "tensor/quantize.h"
 

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "quantize/sensitivity.h"
+#include "quantize/calibrate/sensitivity.h"
 #include "spry/model.h"
 
 enum { PATH_SIZE = 4096 };

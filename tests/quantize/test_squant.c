@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
-#include "quantize/squant.h"
+#include "quantize/method/squant.h"
 #include "spry/random.h"
 
 enum { MOST = 4096 };

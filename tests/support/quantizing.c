@@ -1,7 +1,7 @@
 /* Jobs for tests (quantizing.h). */
 #include "support/quantizing.h"
 
-#include "quantize/method.h"
+#include "quantize/method/method.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "quantize/calibrate.h"
+#include "quantize/calibrate/calibrate.h"
 #include "quantize/choose.h"
 #include "spry/random.h"
 #include "spry/tensor_file.h"
