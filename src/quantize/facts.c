@@ -41,7 +41,6 @@ spry_status facts_add_row(spry_quantization *f, const graph *g, const weight_rec
                                .bits = r->bits,
                                .least_step = r->steps[0],
                                .most_step = r->steps[0],
-                               .sqnr_db = record_sqnr(r, dense),
                                .kernel_flips = report->kernel_flips,
                                .channel_flips = report->channel_flips,
                                .kernel_error_before = report->kernel_error_before,
@@ -66,7 +65,7 @@ spry_status facts_add_row(spry_quantization *f, const graph *g, const weight_rec
     if (row->node == NULL || row->weight == NULL) {
         return alloc_failed(error, sizeof *row);
     }
-    return facts_find_worst(f, r, dense, &row->worst, error);
+    return facts_measure(f, r, dense, row, error);
 }
 
 spry_status facts_add_skip(spry_quantization *f, const graph *g, int32_t node, const char *reason,

@@ -32,10 +32,11 @@ SPRY_MUST_USE spry_status facts_add_row(spry_quantization *f, const graph *g,
                                         const squant_report *report, int64_t begun,
                                         spry_error *error);
 
-/* The block with the lowest ratio of signal to noise. Fails with SPRY_LIMIT (memory). */
-SPRY_MUST_USE spry_status facts_find_worst(spry_quantization *f, const weight_record *r,
-                                           const float *dense, const spry_quantize_block **worst,
-                                           spry_error *error);
+/* Fills sqnr_db of the row, and `worst` with the block whose ratio of signal to noise is lowest.
+ * Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status facts_measure(spry_quantization *f, const weight_record *r,
+                                        const float *dense, spry_quantize_row *row,
+                                        spry_error *error);
 
 /* An operator that stays f32; `reason` is not copied. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status facts_add_skip(spry_quantization *f, const graph *g, int32_t node,

@@ -1,10 +1,7 @@
 /* Cutting weights into blocks. */
 #include "quantize/record.h"
 
-#include <math.h>
-
 #include "base/alloc.h"
-#include "kernels/quantize/round_f32.h"
 
 spry_status record_cut(weight_record *r, int64_t row_block, int64_t column_block, arena *memory,
                        spry_error *error)
@@ -32,8 +29,7 @@ double record_bits_per_weight(const weight_record *r)
     return r->bits + (double)per_block * (double)record_blocks(r) / (double)weight_count(&r->w);
 }
 
-/* Weights of the same block that lie one after the other. */
-static int64_t run_length(const weight_record *r, int64_t output, int64_t input)
+int64_t record_run(const weight_record *r, int64_t output, int64_t input)
 {
     int64_t block = record_block(r, output, input);
     int64_t end = input + 1;
@@ -46,26 +42,4 @@ static int64_t run_length(const weight_record *r, int64_t output, int64_t input)
         end++;
     }
     return end - input;
-}
-
-double record_sqnr(const weight_record *r, const float *dense)
-{
-    const round_f32_kernel *kernel = round_f32_select();
-    double signal = 0.0;
-    double noise = 0.0;
-
-    for (int64_t m = 0; m < r->w.outputs; m++) {
-        int64_t run;
-
-        for (int64_t n = 0; n < r->w.inputs; n += run) {
-            int64_t block = record_block(r, m, n);
-            int64_t place = (m * r->w.inputs + n) * r->w.taps;
-
-            run = run_length(r, m, n);
-            kernel->noise(&(round_f32_codes){dense + place, r->codes + place, run * r->w.taps,
-                                             r->steps[block], record_zero(r, block)},
-                          &signal, &noise);
-        }
-    }
-    return noise > 0.0 ? 10.0 * log10(signal / noise) : INFINITY;
 }

@@ -78,6 +78,9 @@ static inline float record_value(const weight_record *r, int64_t block, int32_t 
     return ((float)code - record_zero(r, block)) * r->steps[block];
 }
 
+/* How many inputs from `input` on are of one block, in the row of `output`. */
+int64_t record_run(const weight_record *r, int64_t output, int64_t input);
+
 static inline grid_options record_grid(const weight_record *r)
 {
     return (grid_options){.bits = r->bits, .symmetric = r->symmetric};
@@ -87,10 +90,6 @@ static inline grid_options record_grid(const weight_record *r)
  * Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status record_cut(weight_record *r, int64_t row_block, int64_t column_block,
                                      arena *memory, spry_error *error);
-
-/* 10 log10(sum w^2 / sum (w' - w)^2) of the weights dense[outputs][inputs][taps]; infinite when
- * equal. */
-double record_sqnr(const weight_record *r, const float *dense);
 
 /* Bits of codes, steps (32 each) and zero points, over the number of weights. */
 double record_bits_per_weight(const weight_record *r);

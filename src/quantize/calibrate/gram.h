@@ -1,6 +1,6 @@
 /* Gram matrices of layers' inputs: all that a squared error of outputs depends on.
  *
- *     X      the input of a layer over all samples, a column per output (quantize/calibrate/columns.h)
+ *     X      the input of a layer over all samples, a column per output (columns.h)
  *     G = X X^T      |W X - W' X|^2 = trace((W - W') G (W - W')^T)
  *
  * With inputs that are quantized too, Q = quantized(X), F = X Q^T and H = Q Q^T:
