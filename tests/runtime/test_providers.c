@@ -13,10 +13,8 @@
 #include <cmocka.h>
 
 #include "model/infer.h"
-#include "runtime/execute.h"
-#include "runtime/plan.h"
 #include "spry/random.h"
-#include "support/net.h"
+#include "support/net_run.h"
 
 enum { ROUNDS = 150 };
 
@@ -59,11 +57,7 @@ static void random_weights(trial *t, const char *name, int rank, const int64_t *
 
     if (t->varies) {
         (void)net_input(&t->n, name, SPRY_DTYPE_F32, rank, shape);
-        value_init(given, NULL);
-        assert_int_equal(tensor_init(&given->tensor, SPRY_DTYPE_F32, rank, shape, values, NULL),
-                         SPRY_OK);
-        given->kind = SPRY_VALUE_TENSOR;
-        given->dtype = SPRY_DTYPE_F32;
+        *given = net_floats(rank, shape, values);
         t->weight_count++;
         return;
     }
@@ -79,38 +73,6 @@ static void set_ints(trial *t, const char *name, int count, const int64_t *numbe
 static void set_int(trial *t, const char *name, int64_t number)
 {
     assert_int_equal(graph_set_int(t->n.g, t->node, name, number, NULL), SPRY_OK);
-}
-
-/* Plans and runs the graph; the result is copied into *y (released with tensor_fini). */
-static void run_graph(trial *t, bool with_providers, const char *wanted_provider, value *x,
-                      value *y)
-{
-    spry_session_options options = spry_session_options_default();
-    const value *inputs[] = {x, &t->weights[0], &t->weights[1]};
-    value *outputs[] = {y};
-    spry_error error = {0};
-    threads *team = NULL;
-    arena scratch;
-    arena text;
-    plan *p = NULL;
-    executor e = {.scratch = &scratch, .text = &text, .error = &error};
-
-    assert_int_equal(threads_create(NULL, 3, &team, NULL), SPRY_OK);
-    e.team = team;
-    arena_init(&scratch, NULL, SIZE_MAX);
-    arena_init(&text, NULL, SIZE_MAX);
-    if (plan_create(t->n.g, &options, team, !with_providers, &p, &error) != SPRY_OK ||
-        execute_plan(&e, p, NULL, inputs, 1 + t->weight_count, outputs, 1) != SPRY_OK) {
-        fail_msg("%s: %s", error.where, error.what);
-    }
-    if (wanted_provider != NULL) {
-        assert_non_null(p->steps[0].provider);
-        assert_string_equal(p->steps[0].provider->name, wanted_provider);
-    }
-    plan_destroy(p);
-    arena_fini(&text);
-    arena_fini(&scratch);
-    threads_destroy(team);
 }
 
 static void check_same(const trial *t, const value *got, const value *wanted)
@@ -134,21 +96,17 @@ static void finish_trial(trial *t, const char *wanted)
 {
     int64_t count;
     float *values = random_floats(&t->r, t->rank, t->shape, &count);
-    value x;
+    value x = net_floats(t->rank, t->shape, values);
+    const value *inputs[] = {&x, &t->weights[0], &t->weights[1]};
     value fast;
     value reference;
 
     net_output(&t->n, "y");
-    value_init(&x, NULL);
     value_init(&fast, NULL);
     value_init(&reference, NULL);
-    assert_int_equal(tensor_init(&x.tensor, SPRY_DTYPE_F32, t->rank, t->shape, values, NULL),
-                     SPRY_OK);
-    x.kind = SPRY_VALUE_TENSOR;
-    x.dtype = SPRY_DTYPE_F32;
     if (infer_graph(t->n.g, NULL) == SPRY_OK) {
-        run_graph(t, true, wanted, &x, &fast);
-        run_graph(t, false, NULL, &x, &reference);
+        net_run(&t->n, true, wanted, 1 + t->weight_count, inputs, &fast);
+        net_run(&t->n, false, NULL, 1 + t->weight_count, inputs, &reference);
         check_same(t, &fast, &reference);
     }
     for (int i = 0; i < t->weight_count; i++) {
