@@ -203,6 +203,7 @@ static float step_for(fisher_metric metric)
     enum { K = 16, ROWS = 8 };
     bench b;
     search_result r;
+    float step;
 
     open_bench(&b, 1, 1, ROWS, K, 2, true, 1);
     b.t.metric = metric;
@@ -223,8 +224,9 @@ static float step_for(fisher_metric metric)
     begin_bench(&b);
     r = find(&b, SEARCH_SYMMETRIC);
     assert_true(r.after <= r.before);
+    step = r.steps[0];
     close_bench(&b);
-    return r.steps[0];
+    return step;
 }
 
 static void test_importance_decides(void **state)
