@@ -76,7 +76,7 @@ typedef struct spry_quantize_options {
     int rounds;
     /* Of ptq4vit. */
     const char *twin; /* where two ranges share a code: "pow2", "free", "softmax", "gelu", "off" */
-    const char *ranges; /* of other activations: "best", "symmetric" or "affine" */
+    const char *grids;  /* of other activations: "best", "symmetric" or "affine" */
     const char *units;  /* weights that share a step: "channel" or "tensor" */
 } spry_quantize_options;
 

@@ -22,7 +22,7 @@ spry_quantize_options spry_quantize_options_default(void)
                                    .block_inputs = 64,
                                    .reorder = "off",
                                    .twin = "pow2",
-                                   .ranges = "best",
+                                   .grids = "best",
                                    .units = "channel"};
 }
 
