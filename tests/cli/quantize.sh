@@ -64,14 +64,24 @@ json out 'd["speed_up"] > 0 and d["before"]["median_ms"] > 0'
 
 # Without samples ranges follow from batch norms, and from noise where there are none (any more).
 expect 0 quantize "$model" -o free.onnx -a 8 --no-bench "${data[@]}" --max-drop 1 \
-    --report report.json
+    --report free.json
 contains out "ranges from: batch-norm statistics ("
-json report.json 'd["ranges_from"]["batch_norms"] > 4 and d["ranges_from"]["samples"] == 0'
+json free.json 'd["ranges_from"]["batch_norms"] > 4 and d["ranges_from"]["samples"] == 0'
 expect 0 quantize "$model" -o again.onnx -a 8 --no-bench --preprocess unit --threads 1
 cmp free.onnx again.onnx || fail "noise differs from run to run"
 expect 0 quantize "$model" -o noise.onnx -a 8 --no-bench "${data[@]}" --max-drop 2 \
     --prepare equalise
 contains out "ranges from: noise"
+
+if [ -d "${SPRY_DATA:-}/cifar10" ]; then # trained on pixels, and on normalised pictures
+    test=cifar10:$SPRY_DATA/cifar10/test_batch.bin
+    expect 0 quantize "$SPRY_DATA/mlperf-tiny/resnet8_fp32.onnx" -o r8.onnx -a 8 --no-bench \
+        --data "$test" --limit 1000 --preprocess raw --max-drop 1
+    contains out "ranges from: noise"
+    expect 0 quantize "$SPRY_DATA/cifar10-resnet/resnet20_bn.onnx" -o r20.onnx -a 8 --no-bench \
+        --data "$test" --limit 1000 --preprocess imagenet --max-drop 1
+    contains out "ranges from: batch-norm statistics (31), noise (1)"
+fi
 
 # Bits per operator, one by one or from a file; the later wins.
 calibrate=(-c "npz:$glyphs/test.npz" --preprocess unit --samples 64)

@@ -26,7 +26,7 @@ static spry_status watch(void *context, const samples_view *view, spry_error *er
     return SPRY_OK;
 }
 
-/* Grids that batch norms give; all other values that have a grid of their own are to be observed. */
+/* Grids that batch norms give; other values that have a grid of their own are to be observed. */
 static void use_norms(calibrator *c)
 {
     quantize_job *job = c->job;
