@@ -24,16 +24,16 @@ SCALES = {
 
 # name: options of spry quantize
 WAYS = {
-    "none: cosine": ["--metric", "cosine", "--rounds", "1", "--ranges", "symmetric", "--twin", "off"],
-    "L2": ["--metric", "l2", "--ranges", "symmetric", "--twin", "off"],
-    "H": ["--ranges", "symmetric", "--twin", "off"],
-    "H + S": ["--ranges", "symmetric", "--twin", "softmax"],
-    "H + G": ["--ranges", "symmetric", "--twin", "gelu"],
-    "S + G": ["--metric", "l2", "--ranges", "symmetric", "--twin", "pow2"],
-    "all: H + S + G": ["--ranges", "symmetric", "--twin", "pow2"],
-    "all, free ratio": ["--ranges", "symmetric", "--twin", "free"],
-    "H, affine": ["--ranges", "affine", "--twin", "off"],
-    "as recommended": ["--ranges", "best", "--twin", "pow2"],
+    "none: cosine": ["--metric", "cosine", "--rounds", "1", "--grids", "symmetric", "--twin", "off"],
+    "L2": ["--metric", "l2", "--grids", "symmetric", "--twin", "off"],
+    "H": ["--grids", "symmetric", "--twin", "off"],
+    "H + S": ["--grids", "symmetric", "--twin", "softmax"],
+    "H + G": ["--grids", "symmetric", "--twin", "gelu"],
+    "S + G": ["--metric", "l2", "--grids", "symmetric", "--twin", "pow2"],
+    "all: H + S + G": ["--grids", "symmetric", "--twin", "pow2"],
+    "all, free ratio": ["--grids", "symmetric", "--twin", "free"],
+    "H, affine": ["--grids", "affine", "--twin", "off"],
+    "as recommended": ["--grids", "best", "--twin", "pow2"],
 }
 
 

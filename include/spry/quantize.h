@@ -48,7 +48,8 @@ typedef struct spry_quantize_options {
     int activation_bits;        /* 0: activations stay f32; else 2 to 8 */
     const char *const *exclude; /* nodes that stay f32: as assignment.node */
     int32_t exclude_count;
-    spry_dataset *calibration; /* samples that activations are measured on; with activation_bits */
+    spry_dataset *calibration; /* samples that activations are measured on; NULL: ranges follow from
+                                  batch norms, and from noise that is like inputs of the recipe */
     const spry_preprocess *recipe;               /* how samples become inputs; NULL: raw */
     int64_t samples;                             /* of calibration at most; 0: all */
     int threads;                                 /* 0: as many as the process may use */
@@ -75,9 +76,9 @@ typedef struct spry_quantize_options {
     const char *metric;
     int rounds;
     /* Of ptq4vit. */
-    const char *twin; /* where two ranges share a code: "pow2", "free", "softmax", "gelu", "off" */
-    const char *ranges; /* of other activations: "best", "symmetric" or "affine" */
-    const char *units;  /* weights that share a step: "channel" or "tensor" */
+    const char *twin;  /* where two ranges share a code: "pow2", "free", "softmax", "gelu", "off" */
+    const char *grids; /* of other activations: "best", "symmetric" or "affine" */
+    const char *units; /* weights that share a step: "channel" or "tensor" */
 } spry_quantize_options;
 
 SPRY_API spry_quantize_options spry_quantize_options_default(void);
@@ -170,6 +171,13 @@ typedef struct spry_quantize_skip {
     const char *reason;
 } spry_quantize_skip;
 
+/* How many activations have their range from what. */
+typedef struct spry_quantize_sources {
+    int32_t samples;     /* they were measured on */
+    int32_t batch_norms; /* no samples: 6 deviations about the mean that a batch norm gives */
+    int32_t noise;       /* no samples: what the model makes of noise */
+} spry_quantize_sources;
+
 typedef struct spry_quantization spry_quantization;
 
 /* `source` must outlive *quantized. Nothing is changed in `source`. Fails with SPRY_USAGE (unknown
@@ -194,6 +202,8 @@ SPRY_API int32_t spry_quantization_layers(const spry_quantization *facts,
                                           const spry_quantize_layer **layers);
 /* Number of activations with a grid of their own. */
 SPRY_API int32_t spry_quantization_activations(const spry_quantization *facts);
+/* Where their ranges come from. */
+SPRY_API spry_quantize_sources spry_quantization_sources(const spry_quantization *facts);
 
 /* MACs of one sample; *of_integers are those whose factors both are integers. */
 SPRY_API void spry_quantization_macs(const spry_quantization *facts, int64_t *all,

@@ -45,7 +45,9 @@ const cli_option quantize_option_table[] = {
      .letter = 'c',
      .kind = CLI_TEXT,
      .value = "KIND:PATH",
-     .help = "samples on which activations are measured: cifar10, idx, folder, labels or npz"},
+     .help =
+         "samples on which activations are measured: cifar10, idx, folder, labels or npz; without "
+         "them ranges follow from batch norms, and from noise by --preprocess"},
     {.name = "samples",
      .kind = CLI_INTEGER,
      .value = "N",
@@ -75,7 +77,7 @@ const cli_option quantize_option_table[] = {
      .value = "WHERE",
      .fallback = "pow2",
      .help = "ptq4vit: two ranges behind softmax, gelu, both (pow2, free) or nowhere (off)"},
-    {.name = "ranges",
+    {.name = "grids",
      .kind = CLI_TEXT,
      .value = "KIND",
      .fallback = "best",
@@ -339,7 +341,7 @@ spry_status quantize_read_options(quantize_state *q, spry_error *error)
     }
     o->metric = cli_text(call, "metric");
     o->twin = cli_text(call, "twin");
-    o->ranges = cli_text(call, "ranges");
+    o->grids = cli_text(call, "grids");
     o->units = cli_text(call, "units");
     o->rounds = (int)cli_integer(call, "rounds");
     o->stages = cli_text(call, "stages");

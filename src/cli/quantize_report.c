@@ -295,6 +295,31 @@ static spry_status print_measured(const cli_call *call, const quantize_result *r
 
 /* ---- the whole ---- */
 
+/* Counts stand there only where there are several sources. */
+static void print_sources(const cli_call *call, const quantize_result *r)
+{
+    spry_quantize_sources sources = spry_quantization_sources(r->facts);
+    const struct {
+        const char *name;
+        int32_t count;
+    } rows[] = {{"samples", sources.samples},
+                {"batch-norm statistics", sources.batch_norms},
+                {"noise", sources.noise}};
+    int32_t all = sources.samples + sources.batch_norms + sources.noise;
+    const char *before = "ranges from: ";
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rows[i].count > 0) {
+            (void)fprintf(call->out, "%s%s", before, rows[i].name);
+            before = ", ";
+        }
+        if (rows[i].count > 0 && rows[i].count < all) {
+            (void)fprintf(call->out, " (%" PRId32 ")", rows[i].count);
+        }
+    }
+    (void)fputs(all > 0 ? "\n" : "", call->out);
+}
+
 static void print_head(const cli_call *call, const quantize_result *r)
 {
     const spry_quantize_row *rows;
@@ -318,7 +343,9 @@ static void print_head(const cli_call *call, const quantize_result *r)
     if (r->options->activation_bits != 0) {
         (void)fprintf(call->out, " of %d bits", r->options->activation_bits);
     }
-    (void)fprintf(call->out, " in %.2f s\n\n", r->seconds);
+    (void)fprintf(call->out, " in %.2f s\n", r->seconds);
+    print_sources(call, r);
+    (void)fputc('\n', call->out);
 }
 
 spry_status quantize_report_text(const cli_call *call, const quantize_result *r, spry_error *error)

@@ -190,6 +190,17 @@ static void write_mixed(json_writer *json, const spry_mixed *mixed)
     json_write_end(json);
 }
 
+static void write_sources(json_writer *json, const spry_quantization *facts)
+{
+    spry_quantize_sources sources = spry_quantization_sources(facts);
+
+    json_write_object(json, "ranges_from");
+    json_write_i64(json, "samples", sources.samples);
+    json_write_i64(json, "batch_norms", sources.batch_norms);
+    json_write_i64(json, "noise", sources.noise);
+    json_write_end(json);
+}
+
 static spry_status write_document(json_writer *json, const quantize_result *r, spry_error *error)
 {
     int64_t macs;
@@ -201,6 +212,7 @@ static spry_status write_document(json_writer *json, const quantize_result *r, s
     json_write_i64(json, "weight_bits", r->options->weight_bits);
     json_write_i64(json, "activation_bits", r->options->activation_bits);
     json_write_i64(json, "activations", spry_quantization_activations(r->facts));
+    write_sources(json, r->facts);
     json_write_f64(json, "seconds", r->seconds);
     write_side(json, "before", &r->before);
     write_side(json, "after", &r->after);

@@ -129,6 +129,11 @@ int32_t spry_quantization_layers(const spry_quantization *facts, const spry_quan
     return facts->layer_count;
 }
 
+spry_quantize_sources spry_quantization_sources(const spry_quantization *facts)
+{
+    return facts->sources;
+}
+
 int32_t spry_quantization_activations(const spry_quantization *facts)
 {
     return facts->activations;

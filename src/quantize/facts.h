@@ -18,6 +18,7 @@ struct spry_quantization {
     spry_quantize_layer *layers;
     int32_t layer_count;
     int32_t activations;
+    spry_quantize_sources sources;
     int64_t macs, integer_macs;
 };
 

@@ -12,6 +12,7 @@
 
 #include "base/threads.h"
 #include "model/model.h"
+#include "quantize/calibrate/norm_ranges.h"
 #include "quantize/facts.h"
 #include "quantize/method/squant.h"
 #include "quantize/record.h"
@@ -39,6 +40,7 @@ typedef struct quantize_job {
     int32_t weight_count;
     activation_record *activations; /* none without activation_bits */
     int32_t activation_count;
+    norm_ranges norms; /* of batch norms before they were folded; empty where samples tell more */
 } quantize_job;
 
 /* Checks the options and copies the model. Undo with job_close, also after a failure. Fails with

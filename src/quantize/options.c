@@ -22,7 +22,7 @@ spry_quantize_options spry_quantize_options_default(void)
                                    .block_inputs = 64,
                                    .reorder = "off",
                                    .twin = "pow2",
-                                   .ranges = "best",
+                                   .grids = "best",
                                    .units = "channel"};
 }
 
@@ -92,8 +92,6 @@ static spry_status check_samples(const quantize_job *job, spry_error *error)
         bool wanted;
         const char *where, *why;
     } uses[] = {
-        {assignment_wants_activations(o), "activation bits",
-         "activations are quantized by what they are on samples"},
         {o->weighted, "weighted", "means are taken over samples"},
         {o->bias_correction, "bias correction", "means are taken over samples"},
         {job->method->needs_data, "method", "this method looks at samples"},

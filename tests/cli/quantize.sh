@@ -49,7 +49,9 @@ expect 0 quantize "$model" -o w8a8.onnx -a 8 -c "npz:$glyphs/test.npz" --samples
     "${data[@]}" --max-drop 1 --report report.json
 contains out "activations of 8 bits"
 contains out "worst layers"
+contains out "ranges from: samples"
 json report.json 'd["activations"] > 4 and d["after"]["top1"] > 0.97'
+json report.json 'd["ranges_from"]["samples"] > 4 and d["ranges_from"]["noise"] == 0'
 for bits in 6 4; do # narrower codes are clamped to their bits before they become bytes
     expect 0 quantize "$model" -o narrow.onnx -w $bits -a $bits -c "npz:$glyphs/test.npz" \
         --samples 64 --no-bench "${data[@]}" --max-drop 10 --force
@@ -59,6 +61,27 @@ expect 0 bench w8a8.onnx --runs 3 --json
 json out 'any("s8" in o["kernel"] for o in d["ops"])'
 expect 0 quantize "$model" -o timed.onnx -w 8 --json
 json out 'd["speed_up"] > 0 and d["before"]["median_ms"] > 0'
+
+# Without samples ranges follow from batch norms, and from noise where there are none (any more).
+expect 0 quantize "$model" -o free.onnx -a 8 --no-bench "${data[@]}" --max-drop 1 \
+    --report free.json
+contains out "ranges from: batch-norm statistics ("
+json free.json 'd["ranges_from"]["batch_norms"] > 4 and d["ranges_from"]["samples"] == 0'
+expect 0 quantize "$model" -o again.onnx -a 8 --no-bench --preprocess unit --threads 1
+cmp free.onnx again.onnx || fail "noise differs from run to run"
+expect 0 quantize "$model" -o noise.onnx -a 8 --no-bench "${data[@]}" --max-drop 2 \
+    --prepare equalise
+contains out "ranges from: noise"
+
+if [ -d "${SPRY_DATA:-}/cifar10" ]; then # trained on pixels, and on normalised pictures
+    test=cifar10:$SPRY_DATA/cifar10/test_batch.bin
+    expect 0 quantize "$SPRY_DATA/mlperf-tiny/resnet8_fp32.onnx" -o r8.onnx -a 8 --no-bench \
+        --data "$test" --limit 1000 --preprocess raw --max-drop 1
+    contains out "ranges from: noise"
+    expect 0 quantize "$SPRY_DATA/cifar10-resnet/resnet20_bn.onnx" -o r20.onnx -a 8 --no-bench \
+        --data "$test" --limit 1000 --preprocess imagenet --max-drop 1
+    contains out "ranges from: batch-norm statistics (31), noise (1)"
+fi
 
 # Bits per operator, one by one or from a file; the later wins.
 calibrate=(-c "npz:$glyphs/test.npz" --preprocess unit --samples 64)
@@ -164,8 +187,6 @@ contains err "--force"
 expect 2 quantize "$model" -o no.onnx --method best
 contains err "squant, nearest, adaround"
 expect 2 quantize "$model" -o no.onnx --weight-bits 9
-expect 2 quantize "$model" -o no.onnx -a 8
-contains err "calibrate"
 expect 2 quantize "$model" -o no.onnx --max-drop 1
 contains err "--data"
 expect 2 quantize "$model" -o no.onnx --group 24

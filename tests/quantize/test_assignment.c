@@ -140,7 +140,6 @@ static void refusals(void **state)
     check_refused(&(spry_quantize_assignment){.weight_bits = 1}, "1 bits");
     check_refused(&(spry_quantize_assignment){.weight_bits = 9}, "9 bits");
     check_refused(&(spry_quantize_assignment){.weight_bits = 4, .activation_bits = 9}, "9 bits");
-    check_refused(&(spry_quantize_assignment){.weight_bits = 4, .activation_bits = 8}, "samples");
 }
 
 /* ---- files ---- */

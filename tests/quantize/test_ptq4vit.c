@@ -234,7 +234,7 @@ static void test_whole(void **state)
     (void)state;
     quantizing_init(&q, &g, 4, samples_shape, 6);
     quantizing_by(&q, &method_ptq4vit);
-    q.options.ranges = "symmetric";
+    q.options.grids = "symmetric";
     if (method_ptq4vit.search(&q.job, &error) != SPRY_OK) {
         fail_msg("%s: %s", error.where, error.what);
     }

@@ -99,7 +99,7 @@ static void trim(const observer *o, double *low, double *high)
     *high = fmin(*high, ((double)last - HALF + 1) * (double)o->reach / HALF);
 }
 
-static tensor_grid grid_of_range(double low, double high, spry_dtype dtype, int bits)
+tensor_grid observe_grid_between(double low, double high, spry_dtype dtype, int bits)
 {
     tensor_grid grid = {.step = 1.0f, .dtype = dtype, .bits = bits};
     grid_codes codes = tensor_grid_codes(&grid);
@@ -210,14 +210,14 @@ tensor_grid observe_grid(const observer *o, observe_range range, spry_dtype dtyp
     } else if (range == OBSERVE_ENTROPY) {
         clamp_by_entropy(o, &low, &high);
     }
-    best = grid_of_range(low, high, dtype, bits);
+    best = observe_grid_between(low, high, dtype, bits);
     if (range != OBSERVE_MSE) {
         return best;
     }
     least_error = squared_error(o, &best);
     for (int i = 1; i < CANDIDATES; i++) {
         double share = 1.0 - (double)i / CANDIDATES;
-        tensor_grid grid = grid_of_range(low * share, high * share, dtype, bits);
+        tensor_grid grid = observe_grid_between(low * share, high * share, dtype, bits);
         double error = squared_error(o, &grid);
 
         if (error < least_error) {

@@ -38,4 +38,7 @@ SPRY_MUST_USE spry_status observe_range_find(const char *name, observe_range *ra
 /* The grid of codes of 2 to 8 bits for what was seen; 0 is always a value of it. */
 tensor_grid observe_grid(const observer *o, observe_range range, spry_dtype dtype, int bits);
 
+/* The grid of a range that is known without looking; 0 is always a value of it. */
+tensor_grid observe_grid_between(double low, double high, spry_dtype dtype, int bits);
+
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/progress.h"
+#include "quantize/calibrate/synthetic.h"
 #include "spry/session.h"
 
 enum { BATCH = 16, BATCH_ELEMENTS = 1 << 18 };
@@ -22,7 +23,8 @@ static int64_t batch_for(const spry_port *input)
 spry_status samples_open(const model *m, const spry_quantize_options *options, samples *s,
                          spry_error *error)
 {
-    int64_t available = spry_dataset_count(options->calibration);
+    int64_t available =
+        options->calibration != NULL ? spry_dataset_count(options->calibration) : SYNTHETIC_SAMPLES;
     spry_status status;
 
     *s = (samples){.options = options};
@@ -71,10 +73,14 @@ spry_status samples_batch(const samples *s, const spry_allocator *allocator, int
 spry_status samples_labelled(const samples *s, const spry_allocator *allocator, int64_t index,
                              int64_t *labels, spry_value **input, spry_error *error)
 {
+    spry_dataset *data = s->options->calibration;
+    int64_t first = samples_first(s, index);
     spry_tensor *tensors = NULL;
     spry_status status =
-        spry_dataset_batch(s->options->calibration, samples_first(s, index), s->batch, &s->recipe,
-                           s->input.dtype, s->input.rank, s->input.shape, &tensors, labels, error);
+        data == NULL
+            ? synthetic_batch(allocator, &s->input, &s->recipe, first, s->batch, &tensors, error)
+            : spry_dataset_batch(data, first, s->batch, &s->recipe, s->input.dtype, s->input.rank,
+                                 s->input.shape, &tensors, labels, error);
 
     return status == SPRY_OK ? spry_value_from_tensor(allocator, tensors, input, error) : status;
 }

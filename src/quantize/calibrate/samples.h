@@ -6,7 +6,8 @@
 #include "spry/quantize.h"
 #include "spry/value.h"
 
-/* The samples that options name, cut into batches that fit the one input of `m`. */
+/* The samples that options name, noise (synthetic.h) where they name none, cut into batches that
+ * fit the one input of `m`. */
 typedef struct samples {
     const spry_quantize_options *options;
     spry_port input;
@@ -29,7 +30,8 @@ static inline int64_t samples_batches(const samples *s)
 SPRY_MUST_USE spry_status samples_batch(const samples *s, const spry_allocator *allocator,
                                         int64_t index, spry_value **input, spry_error *error);
 
-/* The same; labels[batch], which may be NULL, receives the classes. */
+/* The same; labels[batch], which may be NULL, receives the classes; noise has
+ * none. */
 SPRY_MUST_USE spry_status samples_labelled(const samples *s, const spry_allocator *allocator,
                                            int64_t index, int64_t *labels, spry_value **input,
                                            spry_error *error);

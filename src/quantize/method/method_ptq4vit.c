@@ -33,7 +33,7 @@ static const spry_quantize_choice twins[] = {
     {"softmax", "behind Softmax alone"},
     {"gelu", "behind Gelu alone"},
     {"off", "nowhere"}};
-static const spry_quantize_choice ranges[] = {
+static const spry_quantize_choice grids[] = {
     {"best", "whichever grid has the least error"},
     {"symmetric", "zero point 0, and twin ranges wherever they are allowed"},
     {"affine", "a zero point, and twin ranges wherever they are allowed"}};
@@ -47,7 +47,7 @@ static const spry_quantize_choice units[] = {{"channel", "a step per output chan
                                                                              : NULL;        \
     }
 CHOICE_AT(twins)
-CHOICE_AT(ranges)
+CHOICE_AT(grids)
 CHOICE_AT(units)
 
 static bool has_twin(const finder *f, layer_source source)
@@ -61,7 +61,7 @@ static bool has_twin(const finder *f, layer_source source)
 /* The grids that a layer's first operand may have. */
 static int forms_of(const finder *f, const layer *l, search_form forms[MOST_FORMS])
 {
-    const char *range = f->job->options->ranges;
+    const char *range = f->job->options->grids;
     bool both_activations = l->weight == GRAPH_NONE && l->source != LAYER_SOFTMAX;
     search_form plain =
         strcmp(range, "symmetric") == 0 || both_activations ? SEARCH_SYMMETRIC : SEARCH_AFFINE;
@@ -537,7 +537,7 @@ static spry_status read_choices(finder *f, fisher_metric *metric, spry_error *er
         status = choice_find("twin", o->twin, twins_at, &index, error);
     }
     if (status == SPRY_OK) {
-        status = choice_find("ranges", o->ranges, ranges_at, &index, error);
+        status = choice_find("grids", o->grids, grids_at, &index, error);
     }
     if (status == SPRY_OK) {
         status = choice_find("units", o->units, units_at, &index, error);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "model/pass.h"
+#include "quantize/assignment.h"
 #include "quantize/format/format.h"
 #include "quantize/format/qdq.h"
 #include "quantize/prepare/raise.h"
@@ -50,6 +51,17 @@ static spry_status raise_model(quantize_job *job, spry_error *error)
     return status;
 }
 
+/* Batch norms say what their results are like. Preparations would change these. */
+static spry_status record_norms(quantize_job *job, spry_error *error)
+{
+    const spry_quantize_options *o = job->options;
+    bool is_prepared = o->prepare != NULL && o->prepare[0] != '\0';
+
+    return o->calibration == NULL && !is_prepared && assignment_wants_activations(o)
+               ? norm_ranges_record(job->m->main, job->memory, &job->norms, error)
+               : SPRY_OK;
+}
+
 /* Folds what is constant and batch norms, in the way of files: the operators stay the model's. */
 spry_status intake(quantize_job *job, spry_error *error)
 {
@@ -58,6 +70,9 @@ spry_status intake(quantize_job *job, spry_error *error)
 
     if (status == SPRY_OK) {
         status = check_is_float(job->m->main, error);
+    }
+    if (status == SPRY_OK) {
+        status = record_norms(job, error);
     }
     if (status == SPRY_OK) {
         status = pass_run_all(job->m->main, &context, error);
