@@ -58,6 +58,9 @@ def variants(methods, formats):
         if form != "qoperator":
             yield form, "nearest", 4, 0, GROUP, ("--symmetric",)
             yield form, "nearest", 8, 0, 0, ("--symmetric",)
+        if form == "qdq":
+            yield form, "nearest", 8, 8, GROUP, ()
+            yield form, "nearest", 4, 8, GROUP, ()
         if form == "qdq" and BLOCKED in methods:
             for order in ("off", "search"):
                 for bits, activations in ((4, 0), (8, 8), (4, 8)):
