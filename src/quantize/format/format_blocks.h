@@ -23,7 +23,8 @@ static inline bool format_blocks_per_output(const weight_record *r)
 void format_blocks_output_grid(const weight_record *r, float *steps, int32_t *zeros);
 
 /* Lets every operator that uses the weight read it through such nodes; codes are stored as `dtype`.
- * `meets_codes`: some of them read codes beside it. The graph must be sorted afterwards. Fails with SPRY_LIMIT (memory). */
+ * `meets_codes`: some of them read codes beside it. The graph must be sorted afterwards. Fails with
+ * SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status format_blocks_write(quantize_job *job, const weight_record *r,
                                               spry_dtype dtype, bool meets_codes,
                                               spry_error *error);
