@@ -39,6 +39,15 @@ static int64_t channel_axis(const graph_node *n)
     return chain_is(n, "Conv") || graph_attribute_int(n, "transB", 0) != 0 ? 1 : 0;
 }
 
+/* Does a Reshape of what `n` dequantizes change nothing? */
+static bool keeps_shape(const graph *g, const graph_node *n, const tensor *shape)
+{
+    const tensor *codes = graph_constant(g, chain_input(n, 0));
+
+    return codes != NULL && shape->dtype == SPRY_DTYPE_I64 && tensor_count(shape) == codes->rank &&
+           memcmp(shape->data, codes->shape, (size_t)codes->rank * sizeof(int64_t)) == 0;
+}
+
 /* Follows the weights back to their codes. */
 static bool read_weights(match *m, const graph_node *n)
 {
@@ -53,12 +62,13 @@ static bool read_weights(match *m, const graph_node *n)
         m->ports[BLOCKS_PLACES] = chain_input(from, 1);
         from = producer_of(g, chain_input(from, 0));
     }
-    if (from != NULL && chain_is(n, "Conv") && chain_is(from, "Reshape")) {
+    if (from != NULL && chain_is(from, "Reshape")) {
         m->shape = integer_constant(g, from, 1);
         from = m->shape != NULL ? producer_of(g, chain_input(from, 0)) : NULL;
     }
     if (from == NULL || !chain_is(from, "DequantizeLinear") || chain_input(from, 2) != GRAPH_NONE ||
-        chain_is(n, "Conv") != (m->shape != NULL)) {
+        (chain_is(n, "Conv") ? m->shape == NULL
+                             : m->shape != NULL && !keeps_shape(g, from, m->shape))) {
         return false;
     }
     axis = graph_attribute_int(from, "axis", 1);

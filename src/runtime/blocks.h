@@ -5,9 +5,9 @@
  *     DequantizeLinear (constant codes, block_size) [-> Reshape] [-> Gather] -^
  *
  * becomes one node of the same name in the domain BLOCKS_DOMAIN, whose ports are below; attributes
- * of the operator stay. Reshape makes weights of convolutions of a matrix [outputs][inputs x taps];
- * Gather puts reordered input channels back. A provider executes such nodes; they exist in plans
- * alone. */
+ * of the operator stay. Reshape makes weights of convolutions of a matrix [outputs][inputs x taps],
+ * and leaves matrices as they are; Gather puts reordered input channels back. A provider executes
+ * such nodes; they exist in plans alone. */
 #ifndef RUNTIME_BLOCKS_H
 #define RUNTIME_BLOCKS_H
 

@@ -29,7 +29,8 @@ import interleave
 
 FORMATS = ("qdq", "qoperator", "matmulnbits")
 BLOCKED = "ptq-sl"  # has blocks and orders of its own
-SAMPLED = ("gptq", BLOCKED)  # methods that look at samples
+TWINNED = "ptq4vit"  # chooses weights and activations together, for networks of matrix products
+SAMPLED = ("gptq", BLOCKED, TWINNED)  # methods that look at samples
 METHODS = ("nearest", "squant", "hqq", "gptq")
 WIDTHS = (8, 4, 3, 2)
 GROUP = 32
@@ -46,7 +47,7 @@ def variants(methods, formats):
     """(format, method, weight bits, activation bits, group, extra options) of all files."""
     for form in formats:
         for method in methods:
-            if method == BLOCKED:
+            if method in (BLOCKED, TWINNED):
                 continue
             for bits in WIDTHS:
                 if form != "qoperator":
@@ -57,11 +58,18 @@ def variants(methods, formats):
         if form != "qoperator":
             yield form, "nearest", 4, 0, GROUP, ("--symmetric",)
             yield form, "nearest", 8, 0, 0, ("--symmetric",)
+        if form == "qdq":
+            yield form, "nearest", 8, 8, GROUP, ()
+            yield form, "nearest", 4, 8, GROUP, ()
         if form == "qdq" and BLOCKED in methods:
             for order in ("off", "search"):
                 for bits, activations in ((4, 0), (8, 8), (4, 8)):
                     yield (form, BLOCKED, bits, activations, 0,
                            ("--block-size", "8x8", "--reorder", order))
+        if form == "qdq" and TWINNED in methods:
+            for bits, activations in ((8, 8), (6, 6), (4, 4)):
+                for ranges in ("best", "symmetric"):
+                    yield form, TWINNED, bits, activations, 0, ("--ranges", ranges)
 
 
 def known_names(spry, model, option):
@@ -217,7 +225,7 @@ def main():
     known = {option: known_names(arguments.spry, models[0], option) if models else []
              for option in ("--format", "--method")}
     forms = [form for form in FORMATS if form in known["--format"]]
-    methods = [method for method in (*METHODS, BLOCKED) if method in known["--method"]]
+    methods = [method for method in (*METHODS, BLOCKED, TWINNED) if method in known["--method"]]
     rows = []
     for model in models:
         rows += check_model(arguments, model, forms, methods)

@@ -11,10 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/graph.h"
+#include "model/model.h"
 #include "spry/session.h"
 #include "support/quantizing.h"
 
-enum { NODE = 1, INPUT = 11, OUTPUT = 12, SAMPLES = 5 };
+enum { NODE = 1, INPUT = 11, OUTPUT = 12, SAMPLES = 5, GROUPED = 10 };
 
 static void put_ints(proto *attributes, const char *name, int count, const int64_t *ints)
 {
@@ -31,7 +33,8 @@ static void put_ints(proto *attributes, const char *name, int count, const int64
 /* One operator on x [N][12][7][6], or on its last axis. */
 static proto make_network(int kind)
 {
-    static const int64_t results[][4] = {{-1, 33, 4, 5}, {-1, 33, 7, 6}, {-1, 12, 7, 33}, {-1, 33}};
+    static const int64_t results[][4] = {
+        {-1, 33, 4, 5}, {-1, 33, 7, 6}, {-1, 12, 7, 33}, {-1, 33}, {-1, 33}};
     proto g = {0};
     proto a = {0};
 
@@ -53,6 +56,11 @@ static proto make_network(int kind)
         quantizing_weights(&g, "w", 2, (int64_t[]){6, 33}, 1);
         proto_node(&g, NODE, "MatMul", "x w", "y");
         break;
+    case 3:
+        quantizing_weights(&g, "w", 2, (int64_t[]){504, 33}, 1);
+        proto_node(&g, NODE, "Flatten", "x", "flat");
+        proto_node(&g, NODE, "MatMul", "flat w", "y");
+        break;
     default:
         quantizing_weights(&g, "w", 2, (int64_t[]){33, 504}, 1);
         proto_node(&g, NODE, "Flatten", "x", "flat");
@@ -60,7 +68,7 @@ static proto make_network(int kind)
         proto_node_with(&g, NODE, "Gemm", "flat w bias", "y", &a);
     }
     proto_value_info(&g, INPUT, "x", SPRY_DTYPE_F32, 4, (int64_t[]){-1, 12, 7, 6});
-    proto_value_info(&g, OUTPUT, "y", SPRY_DTYPE_F32, kind == 3 ? 2 : 4, results[kind]);
+    proto_value_info(&g, OUTPUT, "y", SPRY_DTYPE_F32, kind >= 3 ? 2 : 4, results[kind]);
     return g;
 }
 
@@ -108,6 +116,23 @@ static spry_value *make_input(const quantizing *q)
     return v;
 }
 
+/* Other runtimes take a MatMul right behind a DequantizeLinear for one with a step per output. */
+static void check_apart(const spry_model *m)
+{
+    const graph *g = m->main;
+
+    for (int32_t i = 0; i < g->node_count; i++) {
+        const graph_node *n = &g->nodes[i];
+
+        if (strcmp(n->type, "MatMul") == 0) {
+            const graph_node *from = &g->nodes[g->values[n->inputs[1]].producer];
+
+            assert_true(graph_attribute_int(from, "block_size", 0) == 0);
+        }
+    }
+}
+
+/* ptq-sl; its trial GROUPED is groups instead. */
 static void check_case(int kind, int trial)
 {
     static const int64_t sizes[][2] = {{1, 4}, {8, 3}, {4, 1}, {33, 2}, {2, 5}};
@@ -121,12 +146,18 @@ static void check_case(int kind, int trial)
     quantizing_init(&q, &g, 4, (int64_t[]){SAMPLES, 12, 7, 6}, 8);
     q.options.method = "ptq-sl";
     q.options.weight_bits = trial % 2 == 0 ? 8 : 4;
-    q.options.block_outputs = sizes[trial / 2][0];
-    q.options.block_inputs = sizes[trial / 2][1];
-    q.options.reorder = efforts[trial % 2];
+    if (trial == GROUPED) {
+        q.options.method = "nearest";
+        q.options.group = 16;
+    } else {
+        q.options.block_outputs = sizes[trial / 2][0];
+        q.options.block_inputs = sizes[trial / 2][1];
+        q.options.reorder = efforts[trial % 2];
+    }
     if (spry_quantize(q.model, &q.options, &made, &facts, &error) != SPRY_OK) {
         fail_msg("%s: %s", error.where, error.what);
     }
+    check_apart(made);
     spry_value *x = make_input(&q);
     spry_value *expected = run(made, x, true, 1);
     spry_value *got = run(made, x, false, 1);
@@ -158,8 +189,10 @@ static void check_case(int kind, int trial)
 static void integers_give_the_same(void **state)
 {
     (void)state;
-    for (int kind = 0; kind < 4; kind++) {
-        for (int trial = 0; trial < 10; trial++) {
+    for (int kind = 0; kind < 5; kind++) {
+        int first = kind == 3 ? GROUPED - 2 : 0; /* as kind 2, with groups */
+
+        for (int trial = first; trial < GROUPED + (kind >= 3); trial++) {
             check_case(kind, trial);
         }
     }

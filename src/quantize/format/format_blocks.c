@@ -13,6 +13,7 @@ typedef struct blocks_file {
     const char *name; /* of the weight */
     const weight_record *r;
     bool is_matrix;
+    bool meets_codes;
     int k_axis;    /* of the matrix that is stored */
     int64_t block; /* elements along it */
     int32_t codes, steps;
@@ -74,14 +75,14 @@ static spry_status add_arrays(blocks_file *f, const int32_t *order, spry_dtype d
                              : status;
 }
 
-/* Outputs first, as convolutions have them. */
+/* Outputs first, as convolutions have them. The stored shape of a matrix: see add_constants. */
 static spry_status add_shape(blocks_file *f, spry_error *error)
 {
     const weight *w = &f->r->w;
     int64_t shape[SPRY_TENSOR_MAX_RANK] = {w->outputs, w->inputs};
     int64_t rank = w->source->rank;
 
-    for (int i = 2; i < rank; i++) {
+    for (int i = f->is_matrix ? 0 : 2; i < rank; i++) {
         shape[i] = w->source->shape[i];
     }
     return insert_constant(f->g, f->name, "shape", SPRY_DTYPE_I64, 1, &rank, shape, &f->shape,
@@ -103,6 +104,8 @@ static spry_status add_indices(blocks_file *f, const int32_t *order, spry_error 
                            error);
 }
 
+/* A matrix beside codes gets a Reshape to the shape that it has: ONNX Runtime (1.30) makes a MatMul
+ * right behind two DequantizeLinear a MatMulIntegerToFloat, which knows no blocks, and fails. */
 static spry_status add_constants(blocks_file *f, spry_dtype dtype, spry_error *error)
 {
     int64_t inputs = f->r->w.inputs;
@@ -114,7 +117,7 @@ static spry_status add_constants(blocks_file *f, spry_dtype dtype, spry_error *e
     }
     blocks_order(f->r->column_map, inputs, f->r->column_blocks, order);
     status = add_arrays(f, order, dtype, error);
-    if (status == SPRY_OK && !f->is_matrix) {
+    if (status == SPRY_OK && (!f->is_matrix || f->meets_codes)) {
         status = add_shape(f, error);
     }
     if (status == SPRY_OK && f->r->column_map != NULL) {
@@ -191,7 +194,7 @@ static spry_status add_nodes(const blocks_file *f, int32_t user, spry_error *err
 }
 
 spry_status format_blocks_write(quantize_job *job, const weight_record *r, spry_dtype dtype,
-                                spry_error *error)
+                                bool meets_codes, spry_error *error)
 {
     graph *g = job->m->main;
     bool is_matrix = weight_is_matrix(&r->w);
@@ -200,6 +203,7 @@ spry_status format_blocks_write(quantize_job *job, const weight_record *r, spry_
                      .name = g->values[r->w.value].name,
                      .r = r,
                      .is_matrix = is_matrix,
+                     .meets_codes = meets_codes,
                      .k_axis = is_matrix ? 1 - r->w.output_axis : 1,
                      .block = r->column_block * r->w.taps,
                      .shape = GRAPH_NONE,

@@ -141,15 +141,17 @@ static spry_status spread_steps(quantize_job *job, const weight_record *r, weigh
 spry_status format_qdq_weight(quantize_job *job, const weight_record *r, spry_error *error)
 {
     weight_record per_output;
+    bool with_codes = meets_codes(job, r);
 
     if (format_blocks_per_output(r) && !record_is_per_channel(r)) {
         spry_status status = spread_steps(job, r, &per_output, error);
 
         return status == SPRY_OK ? format_qdq_weight(job, &per_output, error) : status;
     }
-    if (!record_is_per_channel(r) && !(record_is_grouped(r) && weight_is_matrix(&r->w))) {
+    if (!record_is_per_channel(r) &&
+        (with_codes || !record_is_grouped(r) || !weight_is_matrix(&r->w))) {
         return format_blocks_write(job, r, is_narrow(job, r) ? SPRY_DTYPE_I4 : SPRY_DTYPE_I8,
-                                   error);
+                                   with_codes, error);
     }
     const spry_allocator *a = &job->m->allocator;
     size_t count = (size_t)weight_count(&r->w);
