@@ -149,7 +149,8 @@ static bool tie_but(joiner *j, int32_t a, int32_t b, uint32_t fixed)
     return true;
 }
 
-/* The first `count` axes of `from`, which ends `behind` axes before the end of `to` does. */
+/* The first `count` axes of `from`, whose last axis lies on the last one of `to`; axes of one
+ * channel are repeated. */
 static bool tie_broadcast(joiner *j, int32_t from, int count, int32_t to)
 {
     int shift = rank_of(j, to) - rank_of(j, from);
