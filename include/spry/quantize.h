@@ -63,7 +63,7 @@ typedef struct spry_quantize_options {
     /* Of the method ptq-sl: */
     int64_t block_outputs, block_inputs; /* channels that share a step; 0: all */
     int64_t blocks_down, blocks_across;  /* instead: how many blocks of outputs, of inputs; or 0 */
-    const char *reorder;                 /* before blocks are cut: "off", "sort", "search" */
+    const char *reorder; /* before blocks are cut: "off", "sort", "search", "graph" */
     const char *prepare; /* preparations before anything is chosen, names between commas; NULL or
                              "": none. See spry_quantize_preparation_at */
     const char *range;   /* of activations: "minmax" of the samples, "percentile" (all but 0.01 % at

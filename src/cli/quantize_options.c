@@ -11,7 +11,7 @@
 static const char *const stage_choices[] = {"e", "ek", "ec", "ekc", NULL};
 static const char *const range_choices[] = {"minmax", "percentile", "mse", "entropy", NULL};
 
-static const char *const reorder_choices[] = {"off", "sort", "search", "search-mse", NULL};
+static const char *const reorder_choices[] = {"off", "sort", "search", "search-mse", "graph", NULL};
 
 const cli_option quantize_option_table[] = {
     {.name = "output",
@@ -116,7 +116,8 @@ const cli_option quantize_option_table[] = {
      .value = "EFFORT",
      .fallback = "off",
      .choices = reorder_choices,
-     .help = "ptq-sl: channels of similar size into one block, by sorting or by a search"},
+     .help =
+         "ptq-sl: channels of similar size into one block: per layer, or (graph) for all at once"},
     {.name = "format",
      .kind = CLI_TEXT,
      .value = "NAME",

@@ -116,20 +116,20 @@ static void check_file(quantizing *q, float **values)
 static void files_say_what_was_decided(void **state)
 {
     static const int64_t sizes[][2] = {{1, 0}, {0, 0}, {1, 2}, {4, 2}, {3, 3}, {2, 1}, {100, 4}};
-    static const char *const efforts[] = {"off", "sort", "search"};
+    static const char *const efforts[] = {"off", "sort", "search", "graph"};
 
     (void)state;
-    for (int trial = 0; trial < 21; trial++) {
+    for (int trial = 0; trial < 28; trial++) {
         float *values[8] = {NULL};
         proto g = make_network();
         quantizing q;
 
         quantizing_init(&q, &g, 4, (int64_t[]){SAMPLES, 3, 8, 8}, 0);
-        q.options.block_outputs = sizes[trial / 3][0];
-        q.options.block_inputs = sizes[trial / 3][1];
-        q.options.reorder = efforts[trial % 3];
+        q.options.block_outputs = sizes[trial / 4][0];
+        q.options.block_inputs = sizes[trial / 4][1];
+        q.options.reorder = efforts[trial % 4];
         for (int32_t i = 0; i < q.job.weight_count; i++) {
-            q.job.weights[i].bits = trial % 2 == 0 ? 4 : 8;
+            q.job.weights[i].bits = trial / 4 % 2 == 0 ? 4 : 8;
         }
         decide(&q, values);
         check_file(&q, values);

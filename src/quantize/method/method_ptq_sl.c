@@ -6,6 +6,7 @@
 #include "quantize/method/block_search.h"
 #include "quantize/method/method.h"
 #include "quantize/method/reorder.h"
+#include "quantize/method/reorder_graph.h"
 
 /* ---- blocks ---- */
 
@@ -118,7 +119,7 @@ static spry_status cut_layer(const cut_layers *c, int32_t index, spry_error *err
     if (status == SPRY_OK) {
         r->symmetric = true;
         r->story = story;
-        if (ordered) {
+        if (c->reports != NULL) {
             story->order_before = c->reports[index].identity;
             story->order_sorted = c->reports[index].sorted;
             story->order_after = c->reports[index].searched;
@@ -164,6 +165,29 @@ static spry_status make_orders(cut_layers *c, arena *room, spry_error *error)
     return SPRY_OK;
 }
 
+/* Channels move in the graph itself, so that blocks are cut as they lie. */
+static spry_status order_graph(cut_layers *c, arena *room, spry_error *error)
+{
+    quantize_job *job = c->job;
+    size_t count = (size_t)job->weight_count + 1;
+    reorder_weights *cuts = arena_array(room, count, sizeof *cuts);
+    reorder_graph_report report;
+    spry_status status = SPRY_OK;
+
+    c->reports = arena_array(room, count, sizeof *c->reports);
+    if (cuts == NULL || c->reports == NULL) {
+        return alloc_failed(error, count * sizeof *cuts);
+    }
+    for (int32_t i = 0; status == SPRY_OK && i < job->weight_count; i++) {
+        const weight_record *r = &job->weights[i];
+
+        cuts[i] = (reorder_weights){
+            .outputs = r->w.outputs, .inputs = r->w.inputs, .taps = r->w.taps, .bits = r->bits};
+        status = block_sizes(job, r, &cuts[i].row_block, &cuts[i].column_block, error);
+    }
+    return status == SPRY_OK ? reorder_graph(job, cuts, c->reports, &report, error) : status;
+}
+
 static spry_status cut_all(quantize_job *job, spry_error *error)
 {
     const char *effort = job->options->reorder;
@@ -175,7 +199,9 @@ static spry_status cut_all(quantize_job *job, spry_error *error)
     spry_status status = SPRY_OK;
 
     arena_init(&room, &job->m->allocator, SIZE_MAX);
-    if (strcmp(effort, "off") != 0) {
+    if (strcmp(effort, "graph") == 0) {
+        status = order_graph(&c, &room, error);
+    } else if (strcmp(effort, "off") != 0) {
         status = make_orders(&c, &room, error);
     }
     for (int32_t i = 0; status == SPRY_OK && i < job->weight_count; i++) {
@@ -341,7 +367,7 @@ static spry_status round_weights(const method_call *call, spry_error *error)
 static spry_status check(const quantize_job *job, spry_error *error)
 {
     const spry_quantize_options *o = job->options;
-    static const char *const efforts[] = {"off", "sort", "search", "search-mse"};
+    static const char *const efforts[] = {"off", "sort", "search", "search-mse", "graph"};
     bool known[2] = {false, false};
 
     for (size_t i = 0; i < sizeof efforts / sizeof efforts[0]; i++) {
@@ -351,7 +377,7 @@ static spry_status check(const quantize_job *job, spry_error *error)
         known[1] = known[1] || strcmp(metrics[i].name, job->metric) == 0;
     }
     if (!known[0]) {
-        return spry_fail(error, SPRY_USAGE, "reorder", "off, sort, search or search-mse",
+        return spry_fail(error, SPRY_USAGE, "reorder", "off, sort, search, search-mse or graph",
                          "there is no order \"%s\"", o->reorder);
     }
     if (!known[1]) {
