@@ -58,6 +58,9 @@ static spry_status use_observers(calibrator *c, spry_error *error)
     if (c->observers == NULL) {
         return alloc_failed(error, bytes);
     }
+    if (!has_samples) {
+        c->range = OBSERVE_MINMAX; /* what is rare in noise need not be rare */
+    }
     status = samples_visit(job->m, job->options, c->values, c->count,
                            has_samples ? "calibrating" : "observing noise", watch, c, error);
     for (int32_t i = 0; status == SPRY_OK && i < c->count; i++) {
