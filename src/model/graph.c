@@ -258,6 +258,11 @@ const tensor *graph_constant(const graph *g, int32_t id)
     return g->values[id].is_input ? NULL : g->values[id].constant;
 }
 
+bool graph_node_is(const graph_node *node, const char *type)
+{
+    return node->domain[0] == '\0' && strcmp(node->type, type) == 0;
+}
+
 char *graph_node_label(const graph *g, const graph_node *node, char *text, size_t size)
 {
     if (node->name[0] != '\0') {

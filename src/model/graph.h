@@ -243,6 +243,9 @@ SPRY_MUST_USE spry_status graph_find_uses(const graph *g, arena *memory, graph_u
  * the caller (an input with a default). */
 const tensor *graph_constant(const graph *g, int32_t id);
 
+/* Is it the standard operator of that name? */
+bool graph_node_is(const graph_node *node, const char *type);
+
 /* "Conv 'layer1.0.conv1'" or "Conv #12" for nodes without a name, into `text`; returns `text`. */
 char *graph_node_label(const graph *g, const graph_node *node, char *text, size_t size);
 

@@ -34,7 +34,7 @@ static const graph_node *producer_of(const cleaner *x, int32_t id, const char *t
     int32_t node = x->g->values[id].producer;
     const graph_node *n = node != GRAPH_NONE ? &x->g->nodes[node] : NULL;
 
-    return n != NULL && n->domain[0] == '\0' && strcmp(n->type, type) == 0 ? n : NULL;
+    return n != NULL && graph_node_is(n, type) ? n : NULL;
 }
 
 static bool same_static_type(const graph *g, int32_t a, int32_t b)

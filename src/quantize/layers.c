@@ -11,11 +11,6 @@
 
 enum { MOST_MOVES = 16 };
 
-static bool is_standard(const graph_node *n, const char *type)
-{
-    return n->domain[0] == '\0' && strcmp(n->type, type) == 0;
-}
-
 static bool is_activation(const graph *g, int32_t id)
 {
     return id != GRAPH_NONE && graph_constant(g, id) == NULL &&
@@ -37,10 +32,10 @@ static int32_t weight_index(const quantize_job *job, int32_t node)
 static bool read_linear(const quantize_job *job, int32_t node, layer *l)
 {
     const graph_node *n = &job->m->main->nodes[node];
-    bool is_gemm = is_standard(n, "Gemm");
+    bool is_gemm = graph_node_is(n, "Gemm");
     int32_t index = job->is_integer[node] ? weight_index(job, node) : GRAPH_NONE;
 
-    if (index == GRAPH_NONE || (!is_gemm && !is_standard(n, "MatMul")) ||
+    if (index == GRAPH_NONE || (!is_gemm && !graph_node_is(n, "MatMul")) ||
         !is_activation(job->m->main, n->inputs[0]) ||
         (is_gemm && (graph_attribute_float(n, "alpha", 1.0f) != 1.0f ||
                      graph_attribute_int(n, "transA", 0) != 0))) {
@@ -68,7 +63,7 @@ static bool read_product(const quantize_job *job, int32_t node, layer *l)
     const graph_type *a;
     const graph_type *b;
 
-    if (!is_standard(n, "MatMul") || !is_activation(g, n->inputs[0]) ||
+    if (!graph_node_is(n, "MatMul") || !is_activation(g, n->inputs[0]) ||
         !is_activation(g, n->inputs[1]) || n->inputs[0] == n->inputs[1]) {
         return false;
     }
@@ -100,7 +95,7 @@ static bool only_moves(const graph_node *n)
                                         "Transpose", "Flatten", "Squeeze", "Unsqueeze"};
 
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        if (is_standard(n, types[i])) {
+        if (graph_node_is(n, types[i])) {
             return true;
         }
     }
@@ -112,15 +107,15 @@ static float lowest(const graph_node *n)
 {
     float alpha = graph_attribute_float(n, "alpha", 1.0f);
 
-    if (is_standard(n, "Gelu")) {
+    if (graph_node_is(n, "Gelu")) {
         const char *form = graph_attribute_string(n, "approximate", "none");
 
         return strcmp(form, "tanh") == 0 ? 0.170041f : 0.169971f;
     }
-    if (is_standard(n, "Swish")) {
+    if (graph_node_is(n, "Swish")) {
         return alpha > 0.0f ? 0.278465f / alpha : 0.0f;
     }
-    return is_standard(n, "HardSwish") ? 0.375f : 0.0f;
+    return graph_node_is(n, "HardSwish") ? 0.375f : 0.0f;
 }
 
 static void find_source(const graph *g, int32_t id, layer *l)
@@ -132,7 +127,7 @@ static void find_source(const graph *g, int32_t id, layer *l)
         if (n == NULL) {
             return;
         }
-        if (is_standard(n, "Softmax")) {
+        if (graph_node_is(n, "Softmax")) {
             l->source = LAYER_SOFTMAX;
             return;
         }

@@ -7,11 +7,6 @@
 
 #include "kernels/quantize/round_f32.h"
 
-static bool is_standard(const graph_node *n, const char *type)
-{
-    return n->domain[0] == '\0' && strcmp(n->type, type) == 0;
-}
-
 /* [rows][columns][taps...]: output channels are the rows, or the columns. */
 static void lay_out(weight *w, bool outputs_first)
 {
@@ -29,13 +24,13 @@ static void lay_out(weight *w, bool outputs_first)
 bool weight_of_node(const graph *g, int32_t node, weight *w, const char **reason)
 {
     const graph_node *n = &g->nodes[node];
-    bool is_conv = is_standard(n, "Conv");
-    bool is_transposed = is_standard(n, "ConvTranspose");
-    bool is_gemm = is_standard(n, "Gemm");
+    bool is_conv = graph_node_is(n, "Conv");
+    bool is_transposed = graph_node_is(n, "ConvTranspose");
+    bool is_gemm = graph_node_is(n, "Gemm");
 
     *reason = NULL;
     if (n->removed || n->input_count <= WEIGHTS_PORT ||
-        !(is_conv || is_transposed || is_gemm || is_standard(n, "MatMul"))) {
+        !(is_conv || is_transposed || is_gemm || graph_node_is(n, "MatMul"))) {
         return false;
     }
     w->node = node;

@@ -56,7 +56,7 @@ const char *activation_of_node(const graph_node *n)
         float slope =
             row->slope != NULL ? graph_attribute_float(n, row->slope, row->fallback) : row->wanted;
 
-        if (chain_is(n, row->type) && fits_rest(row, n) &&
+        if (graph_node_is(n, row->type) && fits_rest(row, n) &&
             fabsf(slope - row->wanted) <= ROUNDING * 6e-8f * row->wanted) {
             return row->name;
         }

@@ -163,7 +163,7 @@ static bool read_einsum(const graph *g, const graph_node *n, bool swapped, bool 
 
 static bool is_product(const graph *g, const graph_node *n)
 {
-    return (chain_is(n, "MatMul") || chain_is(n, "Einsum")) && n->input_count == 2 &&
+    return (graph_node_is(n, "MatMul") || graph_node_is(n, "Einsum")) && n->input_count == 2 &&
            is_static_f32(g, n->inputs[0]) && is_static_f32(g, n->inputs[1]) &&
            is_static_f32(g, n->outputs[0]);
 }
@@ -181,7 +181,7 @@ static bool in_order(const product *p)
 /* The product whose result has its rows and columns last. */
 static bool read_scores(const graph *g, const graph_node *n, product *p)
 {
-    if (chain_is(n, "MatMul")) {
+    if (graph_node_is(n, "MatMul")) {
         return read_matmul(g, n, true, p);
     }
     return (read_einsum(g, n, false, true, p) && in_order(p)) ||
@@ -193,7 +193,7 @@ static bool read_mixture(const graph *g, const graph_node *n, int32_t weights, p
 {
     view plain;
 
-    if (chain_is(n, "MatMul")) {
+    if (graph_node_is(n, "MatMul")) {
         return n->inputs[0] == weights && n->inputs[1] != weights && read_matmul(g, n, false, p);
     }
     if (!view_of_value(g, weights, &plain)) {
@@ -234,8 +234,8 @@ static bool keeps_rows(const graph *g, const graph_node *n)
     const graph_type *from = type_of(g, n->inputs[0]);
     const graph_type *to = type_of(g, n->outputs[0]);
 
-    return (chain_is(n, "Reshape") || chain_is(n, "Squeeze") || chain_is(n, "Unsqueeze") ||
-            chain_is(n, "Identity")) &&
+    return (graph_node_is(n, "Reshape") || graph_node_is(n, "Squeeze") ||
+            graph_node_is(n, "Unsqueeze") || graph_node_is(n, "Identity")) &&
            is_static_f32(g, n->inputs[0]) && is_static_f32(g, n->outputs[0]) && from->rank >= 2 &&
            to->rank >= 2 && from->dims[from->rank - 2].size == to->dims[to->rank - 2].size &&
            from->dims[from->rank - 1].size == to->dims[to->rank - 1].size;
@@ -314,17 +314,17 @@ static bool walk_back(const graph *g, const graph_uses *uses, int32_t id, int de
     if (is_product(g, n)) {
         return read_scores(g, n, scores);
     }
-    if (chain_is(n, "Add")) {
+    if (graph_node_is(n, "Add")) {
         return walk_add(g, uses, n, depth + 1, m, scores);
     }
-    if (chain_is(n, "Where")) {
+    if (graph_node_is(n, "Where")) {
         return walk_where(g, uses, n, depth + 1, m, scores);
     }
-    if (chain_is(n, "Div") && match_scalar(g, n->inputs[1], &factor) && factor != 0.0) {
+    if (graph_node_is(n, "Div") && match_scalar(g, n->inputs[1], &factor) && factor != 0.0) {
         m->scale /= factor;
         return walk_back(g, uses, n->inputs[0], depth + 1, m, scores);
     }
-    if (chain_is(n, "Mul")) {
+    if (graph_node_is(n, "Mul")) {
         int32_t other = match_beside_scalar(g, n, &factor);
 
         m->scale *= other != GRAPH_NONE ? factor : 1.0;
@@ -347,9 +347,10 @@ static bool take_blind(const graph *g, const graph_uses *uses, int32_t *weights,
         return false;
     }
     for (int i = 0; i < 2; i++) {
-        choice =
-            chain_is(&g->nodes[uses->users[first + i]], "Where") ? uses->users[first + i] : choice;
-        test = chain_is(&g->nodes[uses->users[first + i]], "IsNaN") ? uses->users[first + i] : test;
+        choice = graph_node_is(&g->nodes[uses->users[first + i]], "Where") ? uses->users[first + i]
+                                                                           : choice;
+        test = graph_node_is(&g->nodes[uses->users[first + i]], "IsNaN") ? uses->users[first + i]
+                                                                         : test;
     }
     if (choice == GRAPH_NONE || test == GRAPH_NONE ||
         g->nodes[choice].inputs[0] != g->nodes[test].outputs[0] ||
@@ -383,14 +384,14 @@ static bool find_result(const graph *g, const graph_uses *uses, const product *p
     while (steps < MOST_DEPTH && (user = chain_only_user(g, uses, at)) != GRAPH_NONE) {
         const graph_node *n = &g->nodes[user];
 
-        if (!(chain_is(n, "Transpose") || chain_is(n, "Reshape") || chain_is(n, "Squeeze") ||
-              chain_is(n, "Unsqueeze")) ||
+        if (!(graph_node_is(n, "Transpose") || graph_node_is(n, "Reshape") ||
+              graph_node_is(n, "Squeeze") || graph_node_is(n, "Unsqueeze")) ||
             n->inputs[0] != at || !is_static_f32(g, n->outputs[0])) {
             break;
         }
         path[steps++] = user;
         at = n->outputs[0];
-        if (chain_is(n, "Transpose") && view_trace(g, at, false, &v) && v.base == first) {
+        if (graph_node_is(n, "Transpose") && view_trace(g, at, false, &v) && v.base == first) {
             m->result = at;
             kept = steps;
         }
@@ -506,7 +507,7 @@ bool attention_match_softmax(const graph *g, const graph_uses *uses, int32_t nod
     int axis;
 
     *m = (attention_match){.scale = 1.0, .fill = -INFINITY, .blind = NAN};
-    if (n->removed || !chain_is(n, "Softmax") || !is_static_f32(g, n->outputs[0]) ||
+    if (n->removed || !graph_node_is(n, "Softmax") || !is_static_f32(g, n->outputs[0]) ||
         !op_normalize_axis(graph_attribute_int(n, "axis", n->opset < 13 ? 1 : -1),
                            type_of(g, n->outputs[0])->rank, &axis) ||
         axis != type_of(g, n->outputs[0])->rank - 1 || !absorb(m, node) ||

@@ -36,7 +36,7 @@ static const graph_node *producer_of(const graph *g, int32_t id)
 /* The weights' axis of input channels. */
 static int64_t channel_axis(const graph_node *n)
 {
-    return chain_is(n, "Conv") || graph_attribute_int(n, "transB", 0) != 0 ? 1 : 0;
+    return graph_node_is(n, "Conv") || graph_attribute_int(n, "transB", 0) != 0 ? 1 : 0;
 }
 
 /* Does a Reshape of what `n` dequantizes change nothing? */
@@ -57,18 +57,19 @@ static bool read_weights(match *m, const graph_node *n)
 
     m->ports[BLOCKS_PLACES] = GRAPH_NONE;
     m->shape = NULL;
-    if (from != NULL && chain_is(from, "Gather") &&
+    if (from != NULL && graph_node_is(from, "Gather") &&
         graph_attribute_int(from, "axis", 0) == channel_axis(n)) {
         m->ports[BLOCKS_PLACES] = chain_input(from, 1);
         from = producer_of(g, chain_input(from, 0));
     }
-    if (from != NULL && chain_is(from, "Reshape")) {
+    if (from != NULL && graph_node_is(from, "Reshape")) {
         m->shape = integer_constant(g, from, 1);
         from = m->shape != NULL ? producer_of(g, chain_input(from, 0)) : NULL;
     }
-    if (from == NULL || !chain_is(from, "DequantizeLinear") || chain_input(from, 2) != GRAPH_NONE ||
-        (chain_is(n, "Conv") ? m->shape == NULL
-                             : m->shape != NULL && !keeps_shape(g, from, m->shape))) {
+    if (from == NULL || !graph_node_is(from, "DequantizeLinear") ||
+        chain_input(from, 2) != GRAPH_NONE ||
+        (graph_node_is(n, "Conv") ? m->shape == NULL
+                                  : m->shape != NULL && !keeps_shape(g, from, m->shape))) {
         return false;
     }
     axis = graph_attribute_int(from, "axis", 1);
@@ -82,9 +83,9 @@ static bool read_weights(match *m, const graph_node *n)
 static bool find_match(match *m)
 {
     const graph_node *n = &m->g->nodes[m->node];
-    bool is_gemm = chain_is(n, "Gemm");
+    bool is_gemm = graph_node_is(n, "Gemm");
 
-    if (n->removed || (!chain_is(n, "Conv") && !chain_is(n, "MatMul") && !is_gemm) ||
+    if (n->removed || (!graph_node_is(n, "Conv") && !graph_node_is(n, "MatMul") && !is_gemm) ||
         (is_gemm && (graph_attribute_float(n, "alpha", 1.0f) != 1.0f ||
                      graph_attribute_float(n, "beta", 1.0f) != 1.0f ||
                      graph_attribute_int(n, "transA", 0) != 0)) ||

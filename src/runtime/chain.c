@@ -2,14 +2,8 @@
 #include "runtime/chain.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "runtime/fuse.h"
-
-bool chain_is(const graph_node *n, const char *type)
-{
-    return n->domain[0] == '\0' && strcmp(n->type, type) == 0;
-}
 
 int32_t chain_input(const graph_node *n, int32_t port)
 {
@@ -52,9 +46,9 @@ bool chain_take_clamp(const graph *g, const graph_node *n, chain_end *end)
     float lower = 0.0f;
     float upper = INFINITY;
 
-    if (!chain_is(n, "Relu") && (!chain_is(n, "Clip") || n->inputs[0] != end->result ||
-                                 !read_bound(g, n, 1, "min", -INFINITY, &lower) ||
-                                 !read_bound(g, n, 2, "max", INFINITY, &upper))) {
+    if (!graph_node_is(n, "Relu") && (!graph_node_is(n, "Clip") || n->inputs[0] != end->result ||
+                                      !read_bound(g, n, 1, "min", -INFINITY, &lower) ||
+                                      !read_bound(g, n, 2, "max", INFINITY, &upper))) {
         return false;
     }
     end->lower = lower;

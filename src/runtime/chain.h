@@ -12,10 +12,6 @@ typedef struct chain_end {
     float lower, upper;
     bool is_clamped;
 } chain_end;
-
-/* True for the standard operator of that name. */
-bool chain_is(const graph_node *n, const char *type);
-
 /* Value at input `port`; GRAPH_NONE when omitted or beyond the end. */
 int32_t chain_input(const graph_node *n, int32_t port);
 

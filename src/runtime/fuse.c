@@ -2,7 +2,6 @@
 #include "runtime/fuse.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "runtime/activation.h"
@@ -51,7 +50,7 @@ static bool take_add(const graph *g, chain *c, const graph_node *add)
     if (c->end.is_clamped || other == GRAPH_NONE || other == c->end.result) {
         return false;
     }
-    if (!chain_is(first, "Conv") && c->bias == GRAPH_NONE && c->residual == GRAPH_NONE &&
+    if (!graph_node_is(first, "Conv") && c->bias == GRAPH_NONE && c->residual == GRAPH_NONE &&
         !has_bias && is_column_bias(g, other, type)) {
         c->bias = other;
         return true;
@@ -70,7 +69,7 @@ static void follow(const graph *g, const graph_uses *uses, chain *c)
 
     while (!c->end.is_clamped && (user = chain_only_user(g, uses, c->end.result)) != GRAPH_NONE) {
         const graph_node *n = &g->nodes[user];
-        bool taken = chain_is(n, "Add") ? take_add(g, c, n) : chain_take_clamp(g, n, &c->end);
+        bool taken = graph_node_is(n, "Add") ? take_add(g, c, n) : chain_take_clamp(g, n, &c->end);
 
         if (!taken) {
             return;

@@ -39,7 +39,7 @@ bool integer_is_plain_linear(const graph *g, const graph_node *n, const char *ty
 {
     const tensor *scale = integer_constant(g, n, 1);
 
-    return chain_is(n, type) && scale != NULL && scale->dtype == SPRY_DTYPE_F32 &&
+    return graph_node_is(n, type) && scale != NULL && scale->dtype == SPRY_DTYPE_F32 &&
            graph_attribute_int(n, "block_size", 0) == 0 && chain_input(n, 0) != GRAPH_NONE &&
            (chain_input(n, 2) == GRAPH_NONE || integer_constant(g, n, 2) != NULL);
 }
@@ -194,7 +194,7 @@ static void follow_bias(match *m)
     const tensor *data;
     int32_t other;
 
-    if (n == NULL || !chain_is(n, "Add") || m->bias != GRAPH_NONE) {
+    if (n == NULL || !graph_node_is(n, "Add") || m->bias != GRAPH_NONE) {
         return;
     }
     other = n->inputs[0] == m->end.result ? n->inputs[1] : n->inputs[0];
@@ -322,11 +322,11 @@ static bool match_product(match *m)
 {
     const graph *g = m->g;
     const graph_node *n = &g->nodes[m->node];
-    bool is_conv = chain_is(n, "Conv");
-    bool is_gemm = chain_is(n, "Gemm");
+    bool is_conv = graph_node_is(n, "Conv");
+    bool is_gemm = graph_node_is(n, "Gemm");
     int64_t axis = is_conv || graph_attribute_int(n, "transB", 0) != 0 ? 0 : 1;
 
-    if ((!is_conv && !is_gemm && !chain_is(n, "MatMul")) || (is_gemm && !is_plain_gemm(n)) ||
+    if ((!is_conv && !is_gemm && !graph_node_is(n, "MatMul")) || (is_gemm && !is_plain_gemm(n)) ||
         !integer_read_activation(g, chain_input(n, 0), &m->x) ||
         (!read_weights(g, chain_input(n, 1), axis, &m->w) &&
          (is_conv || !integer_read_activation(g, chain_input(n, 1), &m->w)))) {
@@ -392,7 +392,7 @@ static bool read_scales(const graph *g, int32_t id, int32_t *computed, int32_t *
     if (is_scale(g, id)) {
         return true;
     }
-    if (n == NULL || !chain_is(n, "Mul")) {
+    if (n == NULL || !graph_node_is(n, "Mul")) {
         return false;
     }
     for (int32_t i = 0; i < 2; i++) {
@@ -429,7 +429,7 @@ static void follow_integer_bias(match *m, bool is_conv)
     const tensor *t;
     int32_t other;
 
-    if (n == NULL || !chain_is(n, "Add") || !graph_type_is_static(y) || y->rank < 2) {
+    if (n == NULL || !graph_node_is(n, "Add") || !graph_type_is_static(y) || y->rank < 2) {
         return;
     }
     other = n->inputs[n->inputs[0] == m->end.result];
@@ -471,14 +471,14 @@ static bool follow_scales(match *m, bool is_conv)
     int32_t mul;
     int32_t other;
 
-    if (cast == GRAPH_NONE || !chain_is(&g->nodes[cast], "Cast") ||
+    if (cast == GRAPH_NONE || !graph_node_is(&g->nodes[cast], "Cast") ||
         graph_attribute_int(&g->nodes[cast], "to", 0) != TO_F32) {
         return false;
     }
     product = g->nodes[cast].outputs[0];
     mul = integer_only_user(m->pass, product);
     y = &g->values[product].type;
-    if (mul == GRAPH_NONE || !chain_is(&g->nodes[mul], "Mul") || !graph_type_is_static(y) ||
+    if (mul == GRAPH_NONE || !graph_node_is(&g->nodes[mul], "Mul") || !graph_type_is_static(y) ||
         y->rank < 2) {
         return false;
     }
@@ -502,9 +502,9 @@ static bool match_dynamic(match *m)
 {
     const graph *g = m->g;
     const graph_node *n = &g->nodes[m->node];
-    bool is_conv = chain_is(n, "ConvInteger");
+    bool is_conv = graph_node_is(n, "ConvInteger");
 
-    if (!is_conv && !chain_is(n, "MatMulInteger")) {
+    if (!is_conv && !graph_node_is(n, "MatMulInteger")) {
         return false;
     }
     follow_integer_bias(m, is_conv);
@@ -574,11 +574,11 @@ static bool match_planes(match *m)
 {
     const graph *g = m->g;
     const graph_node *n = &g->nodes[m->node];
-    bool is_gemm = chain_is(n, "Gemm");
+    bool is_gemm = graph_node_is(n, "Gemm");
     const graph_node *twin = twin_of(g, chain_input(n, 0));
     int64_t axis = graph_attribute_int(n, "transB", 0) != 0 ? 0 : 1;
 
-    if ((!is_gemm && !chain_is(n, "MatMul")) || (is_gemm && !is_plain_gemm(n)) ||
+    if ((!is_gemm && !graph_node_is(n, "MatMul")) || (is_gemm && !is_plain_gemm(n)) ||
         (twin == NULL && !read_heads(g, chain_input(n, 0), &m->x)) ||
         (!(twin != NULL && read_weights(g, chain_input(n, 1), axis, &m->w)) &&
          !read_heads(g, chain_input(n, 1), &m->w))) {
@@ -613,7 +613,7 @@ static bool match_sum(match *m)
     const graph *g = m->g;
     const graph_node *n = &g->nodes[m->node];
 
-    if (!chain_is(n, "Add") || !integer_read_activation(g, chain_input(n, 0), &m->x) ||
+    if (!graph_node_is(n, "Add") || !integer_read_activation(g, chain_input(n, 0), &m->x) ||
         !integer_read_activation(g, chain_input(n, 1), &m->w)) {
         return false;
     }
@@ -676,7 +676,7 @@ static spry_status rewrite_at(integer_pass *p, int32_t node)
     if (status != SPRY_OK || moved || n->output_count != 1 || n->outputs[0] == GRAPH_NONE) {
         return status;
     }
-    if (chain_is(n, "QuantizeLinear")) {
+    if (graph_node_is(n, "QuantizeLinear")) {
         return integer_bytes_at(p, node);
     }
     begin(&m, p, node);

@@ -66,7 +66,7 @@ static int32_t argument_of(const graph *g, const graph_node *n, int32_t *port)
     int computed = 0;
 
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-        known = known || chain_is(n, functions[i]);
+        known = known || graph_node_is(n, functions[i]);
     }
     if (!known || n->output_count != 1 || n->outputs[0] == GRAPH_NONE) {
         return GRAPH_NONE;
@@ -222,7 +222,7 @@ typedef struct byte_rows {
 static bool is_last_axis(const graph *g, const graph_node *n)
 {
     const graph_type *type = &g->values[n->inputs[0]].type;
-    bool is_softmax = chain_is(n, "Softmax");
+    bool is_softmax = graph_node_is(n, "Softmax");
     int64_t axis = graph_attribute_int(n, "axis", is_softmax && n->opset < 13 ? 1 : -1);
 
     return graph_type_is_static(type) && type->rank > 0 && (axis == -1 || axis == type->rank - 1);
@@ -243,10 +243,10 @@ static bool is_normalisation(const graph *g, const graph_node *n)
         return false;
     }
     type = &g->values[n->inputs[0]].type;
-    if (chain_is(n, "Softmax")) {
+    if (graph_node_is(n, "Softmax")) {
         return true;
     }
-    return chain_is(n, "LayerNormalization") && n->output_count == 1 &&
+    return graph_node_is(n, "LayerNormalization") && n->output_count == 1 &&
            is_row(g, chain_input(n, 1), type->dims[type->rank - 1].size) &&
            is_row(g, chain_input(n, 2), type->dims[type->rank - 1].size);
 }
@@ -259,15 +259,15 @@ static int32_t take_factor(const integer_pass *p, int32_t id, float *factor)
     const graph_node *n = producer != GRAPH_NONE ? &g->nodes[producer] : NULL;
 
     *factor = 1.0f;
-    if (n == NULL || !(chain_is(n, "Mul") || chain_is(n, "Div")) ||
+    if (n == NULL || !(graph_node_is(n, "Mul") || graph_node_is(n, "Div")) ||
         integer_only_user(p, id) == GRAPH_NONE) {
         return id;
     }
     for (int32_t i = 0; i < 2; i++) {
-        if (is_single_f32(g, n->inputs[i]) && (chain_is(n, "Mul") || i == 1)) {
+        if (is_single_f32(g, n->inputs[i]) && (graph_node_is(n, "Mul") || i == 1)) {
             float c = *(const float *)graph_constant(g, n->inputs[i])->data;
 
-            *factor = chain_is(n, "Mul") ? c : 1.0f / c;
+            *factor = graph_node_is(n, "Mul") ? c : 1.0f / c;
             return n->inputs[1 - i];
         }
     }
@@ -286,7 +286,7 @@ static bool match_rows(const integer_pass *p, int32_t node, byte_rows *r)
         return false;
     }
     r->factor = 1.0f;
-    id = chain_is(n, "Softmax") ? take_factor(p, n->inputs[0], &r->factor) : n->inputs[0];
+    id = graph_node_is(n, "Softmax") ? take_factor(p, n->inputs[0], &r->factor) : n->inputs[0];
     return integer_read_activation(g, id, &r->x);
 }
 
@@ -294,7 +294,7 @@ static spry_status make_rows(integer_pass *p, const byte_rows *r, int32_t node)
 {
     const graph_node n = p->g->nodes[r->node];
     const graph_node q = p->g->nodes[node];
-    bool is_softmax = chain_is(&n, "Softmax");
+    bool is_softmax = graph_node_is(&n, "Softmax");
     float epsilon = graph_attribute_float(&n, "epsilon", 1e-5f);
     int32_t ports[INTEGER_Y_ZERO + 1] = {[INTEGER_X] = r->x.data,
                                          [INTEGER_X + 1] = r->x.scale,
@@ -333,7 +333,7 @@ static bool match_concat(const integer_pass *p, int32_t node, int32_t *concat)
 
     *concat = g->values[id].producer;
     n = *concat != GRAPH_NONE ? &g->nodes[*concat] : NULL;
-    if (n == NULL || !chain_is(n, "Concat") || integer_only_user(p, id) != node) {
+    if (n == NULL || !graph_node_is(n, "Concat") || integer_only_user(p, id) != node) {
         return false;
     }
     for (int32_t i = 0; i < n->input_count; i++) {

@@ -14,7 +14,7 @@ static bool is_move(const graph_node *n)
                                         "DepthToSpace", "SpaceToDepth", "Split",   "MaxPool"};
 
     for (size_t i = 0; i < sizeof moves / sizeof *moves; i++) {
-        if (chain_is(n, moves[i])) {
+        if (graph_node_is(n, moves[i])) {
             return strcmp(moves[i], "MaxPool") != 0 ||
                    (n->output_count == 1 && n->opset >= 12); /* bytes from there on */
         }

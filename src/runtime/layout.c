@@ -6,8 +6,6 @@
  * than their edges cost are given up. */
 #include "runtime/layout.h"
 
-#include <string.h>
-
 #include "base/alloc.h"
 #include "model/pass.h"
 #include "ops/op.h"
@@ -151,7 +149,8 @@ static spry_status look_at(layout_pass *p, int32_t node)
 static bool is_turn(const graph_node *n, int rank, bool to_twin)
 {
     int64_t count;
-    const int64_t *perm = chain_is(n, "Transpose") ? graph_attribute_ints(n, "perm", &count) : NULL;
+    const int64_t *perm =
+        graph_node_is(n, "Transpose") ? graph_attribute_ints(n, "perm", &count) : NULL;
 
     if (perm == NULL || count != rank) {
         return false;

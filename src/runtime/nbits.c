@@ -28,11 +28,6 @@ typedef struct match {
     int32_t bias; /* value, or GRAPH_NONE */
 } match;
 
-static bool is_standard(const graph_node *n, const char *type)
-{
-    return n->domain[0] == '\0' && strcmp(n->type, type) == 0;
-}
-
 static const graph_type *type_at(const graph *g, int32_t id)
 {
     return id != GRAPH_NONE && graph_type_is_static(&g->values[id].type) ? &g->values[id].type
@@ -51,10 +46,10 @@ static bool reads_plainly(const graph *g, const graph_node *n, match *m)
         type_at(g, n->outputs[0]) == NULL) {
         return false;
     }
-    if (is_standard(n, "MatMul")) {
+    if (graph_node_is(n, "MatMul")) {
         return true;
     }
-    if (!is_standard(n, "Gemm") || graph_attribute_int(n, "transA", 0) != 0 ||
+    if (!graph_node_is(n, "Gemm") || graph_attribute_int(n, "transA", 0) != 0 ||
         graph_attribute_float(n, "alpha", 1.0f) != 1.0f ||
         (has_bias && graph_attribute_float(n, "beta", 1.0f) != 1.0f)) {
         return false;
@@ -72,7 +67,7 @@ static bool dequantizes_weights(const graph *g, const graph_node *n, match *m)
     int64_t k_axis = m->turned ? 1 : 0;
 
     m->block = graph_attribute_int(n, "block_size", 0);
-    return is_standard(n, "DequantizeLinear") && codes != NULL && codes->rank == 2 &&
+    return graph_node_is(n, "DequantizeLinear") && codes != NULL && codes->rank == 2 &&
            (codes->dtype == SPRY_DTYPE_I4 || codes->dtype == SPRY_DTYPE_U4) &&
            ((axis < 0 ? axis + 2 : axis) == k_axis) == (m->block > 0);
 }

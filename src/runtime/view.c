@@ -1,8 +1,6 @@
 /* Following a value to the memory that it is read from. */
 #include "runtime/view.h"
 
-#include <string.h>
-
 #include "base/checked.h"
 #include "model/match.h"
 #include "ops/op.h"
@@ -325,15 +323,15 @@ static int32_t source_of(const graph *g, const graph_node *n, bool takes_factors
 {
     static const char *const movers[] = {"Identity",  "Reshape", "Flatten", "Squeeze", "Unsqueeze",
                                          "Transpose", "Split",   "Slice",   "Gather",  "Expand"};
-    bool is_quotient = chain_is(n, "Div");
+    bool is_quotient = graph_node_is(n, "Div");
 
     *factor = 1.0;
     for (size_t i = 0; i < sizeof movers / sizeof *movers; i++) {
-        if (chain_is(n, movers[i])) {
+        if (graph_node_is(n, movers[i])) {
             return n->inputs[0];
         }
     }
-    if (!takes_factors || !(is_quotient || chain_is(n, "Mul")) || n->input_count != 2) {
+    if (!takes_factors || !(is_quotient || graph_node_is(n, "Mul")) || n->input_count != 2) {
         return GRAPH_NONE;
     }
     if (is_quotient) {
@@ -350,19 +348,19 @@ static bool apply(const graph *g, const graph_node *n, int32_t id, view *v)
 {
     const graph_type *type = &g->values[id].type;
 
-    if (chain_is(n, "Transpose")) {
+    if (graph_node_is(n, "Transpose")) {
         return take_transpose(n, v);
     }
-    if (chain_is(n, "Split")) {
+    if (graph_node_is(n, "Split")) {
         return take_split(g, n, id, v);
     }
-    if (chain_is(n, "Slice")) {
+    if (graph_node_is(n, "Slice")) {
         return take_slice(g, n, type, v);
     }
-    if (chain_is(n, "Gather")) {
+    if (graph_node_is(n, "Gather")) {
         return take_gather(g, n, type, v);
     }
-    return chain_is(n, "Expand") ? expand_to(v, type) : reshape_to(v, type);
+    return graph_node_is(n, "Expand") ? expand_to(v, type) : reshape_to(v, type);
 }
 
 bool view_trace(const graph *g, int32_t id, bool takes_factors, view *v)

@@ -9,11 +9,6 @@
 
 static const double DEVIATIONS = 6.0;
 
-static bool is_type(const graph_node *n, const char *type)
-{
-    return n->domain[0] == '\0' && strcmp(n->type, type) == 0;
-}
-
 static spry_status make_room(channel_stats *s, int64_t channels, arena *memory, spry_error *error)
 {
     size_t count = (size_t)channels;
@@ -73,7 +68,7 @@ spry_status norm_ranges_record(const graph *g, arena *memory, norm_ranges *r, sp
     for (int32_t i = 0; status == SPRY_OK && i < g->node_count; i++) {
         const graph_node *n = &g->nodes[i];
 
-        if (!n->removed && is_type(n, "BatchNormalization") && n->input_count >= 5) {
+        if (!n->removed && graph_node_is(n, "BatchNormalization") && n->input_count >= 5) {
             status = record_node(g, n, memory, r, error);
         }
     }
@@ -209,11 +204,11 @@ static bool keeps_channels(const graph *g, const graph_node *n, int64_t channels
     const graph_type *type = &g->values[n->outputs[0]].type;
 
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        if (is_type(n, types[i])) {
+        if (graph_node_is(n, types[i])) {
             return type->has_rank && type->rank > 2 && type->dims[1].size == channels;
         }
     }
-    return is_type(n, "Flatten"); /* its rank keeps it out of sums */
+    return graph_node_is(n, "Flatten"); /* its rank keeps it out of sums */
 }
 
 static bool is_image(const graph *g, int32_t id)
@@ -227,19 +222,19 @@ static spry_status spread_node(const graph *g, const graph_node *n, arena *memor
     const channel_stats *x = &r->stats[n->inputs[0]];
     channel_stats *y = &r->stats[n->outputs[0]];
 
-    if (is_type(n, "Relu")) {
+    if (graph_node_is(n, "Relu")) {
         return spread_clamp(x, 0.0, INFINITY, memory, y, error);
     }
-    if (is_type(n, "Clip")) {
+    if (graph_node_is(n, "Clip")) {
         double low = clip_bound(g, n, 1, "min", -INFINITY);
         double high = clip_bound(g, n, 2, "max", INFINITY);
 
         return low <= high ? spread_clamp(x, low, high, memory, y, error) : SPRY_OK;
     }
-    if (is_type(n, "Pad")) {
+    if (graph_node_is(n, "Pad")) {
         return spread_pad(g, n, x, memory, y, error);
     }
-    if (is_type(n, "Add") && n->inputs[1] != GRAPH_NONE &&
+    if (graph_node_is(n, "Add") && n->inputs[1] != GRAPH_NONE &&
         r->stats[n->inputs[1]].channels == x->channels && is_image(g, n->inputs[0]) &&
         is_image(g, n->inputs[1])) {
         return spread_sum(x, &r->stats[n->inputs[1]], memory, y, error);

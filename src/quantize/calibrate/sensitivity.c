@@ -283,8 +283,8 @@ static bool is_product(const quantize_job *job, int32_t node)
 {
     const graph_node *n = &job->m->main->nodes[node];
 
-    return n->domain[0] == '\0' && strcmp(n->type, "MatMul") == 0 &&
-           has_record(job, n->inputs[0]) && has_record(job, n->inputs[1]);
+    return graph_node_is(n, "MatMul") && has_record(job, n->inputs[0]) &&
+           has_record(job, n->inputs[1]);
 }
 
 static spry_status add_row(spry_sensitivity *s, const quantize_job *job, int32_t node,

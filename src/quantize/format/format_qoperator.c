@@ -6,7 +6,6 @@
  *
  * which is all that standard ONNX has; the rest keeps its QuantizeLinear and DequantizeLinear. */
 #include <math.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "quantize/format/format.h"
@@ -50,7 +49,7 @@ static bool read_dequantized(const graph *g, int32_t id, dequantized *d)
     int32_t producer = id != GRAPH_NONE ? g->values[id].producer : GRAPH_NONE;
     const graph_node *n = producer != GRAPH_NONE ? &g->nodes[producer] : NULL;
 
-    if (n == NULL || n->removed || !chain_is(n, "DequantizeLinear") ||
+    if (n == NULL || n->removed || !graph_node_is(n, "DequantizeLinear") ||
         graph_attribute_int(n, "block_size", 0) != 0) {
         return false;
     }
@@ -103,9 +102,9 @@ static bool read_operator(rewriting *r)
 {
     const graph_node *n = &r->g->nodes[r->node];
 
-    r->is_conv = chain_is(n, "Conv");
-    r->is_gemm = chain_is(n, "Gemm");
-    if (n->removed || (!r->is_conv && !r->is_gemm && !chain_is(n, "MatMul")) ||
+    r->is_conv = graph_node_is(n, "Conv");
+    r->is_gemm = graph_node_is(n, "Gemm");
+    if (n->removed || (!r->is_conv && !r->is_gemm && !graph_node_is(n, "MatMul")) ||
         (r->is_gemm && (graph_attribute_int(n, "transA", 0) != 0 ||
                         graph_attribute_float(n, "alpha", 1.0f) != 1.0f ||
                         graph_attribute_float(n, "beta", 1.0f) != 1.0f))) {
@@ -155,7 +154,7 @@ static int32_t find_quantize(const rewriting *r, int32_t *clamp)
         *clamp = user;
         user = only_user(r, g->nodes[user].outputs[0]);
     }
-    return user != GRAPH_NONE && chain_is(&g->nodes[user], "QuantizeLinear") &&
+    return user != GRAPH_NONE && graph_node_is(&g->nodes[user], "QuantizeLinear") &&
                    is_implied(g, &end, &g->nodes[user])
                ? user
                : GRAPH_NONE;

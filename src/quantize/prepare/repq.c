@@ -8,7 +8,6 @@
  * weights of the layers behind it, W_c r_c, and their biases, plus sum W_c r_c b_c, take it
  * back. */
 #include <math.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "quantize/calibrate/samples.h"
@@ -36,7 +35,7 @@ typedef struct repq {
 
 static bool is_standard(const graph_node *n, const char *type)
 {
-    return !n->removed && n->domain[0] == '\0' && strcmp(n->type, type) == 0;
+    return !n->removed && graph_node_is(n, type);
 }
 
 static const tensor *vector_at(const graph *g, const graph_node *n, int32_t port)

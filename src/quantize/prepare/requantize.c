@@ -1,8 +1,6 @@
 /* Undoing QDQ. */
 #include "quantize/prepare/requantize.h"
 
-#include <string.h>
-
 #include "base/alloc.h"
 #include "model/pass.h"
 #include "quantize/format/insert.h"
@@ -12,7 +10,7 @@ enum { CLIP_OPSET = 11 }; /* the first Clip with bounds as inputs */
 
 static bool is_standard(const graph_node *n, const char *type)
 {
-    return !n->removed && n->domain[0] == '\0' && strcmp(n->type, type) == 0;
+    return !n->removed && graph_node_is(n, type);
 }
 
 static const tensor *input_constant(const graph *g, const graph_node *n, int32_t port)
