@@ -62,7 +62,8 @@ static void clear_frame(plan *p)
         case PLAN_CAPTURE:
         case PLAN_INPUT: value_init(&p->frame[i], &p->allocator); break;
         case PLAN_CONSTANT:
-        case PLAN_ARENA: break;
+        case PLAN_ARENA:
+        case PLAN_LENT: break;
         }
     }
 }
@@ -84,7 +85,7 @@ static spry_status take_outputs(plan *p, value *const *outputs, int32_t count, s
         int32_t id = i < p->g->output_count ? p->g->outputs[i] : GRAPH_NONE;
         spry_status status;
 
-        if (id == GRAPH_NONE || outputs[i] == NULL) {
+        if (id == GRAPH_NONE || outputs[i] == NULL || p->values[id].place == PLAN_LENT) {
             continue;
         }
         if (p->values[id].place == PLAN_DYNAMIC && !listed_before(p->g, i)) {
