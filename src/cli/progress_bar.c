@@ -20,7 +20,8 @@ static void draw(progress_bar *bar, double done, double total)
 {
     char line[512];
 
-    progress_line(line, sizeof line, cli_width(stderr) - 1, bar->task, done, total, &bar->meter);
+    progress_line(line, sizeof line, cli_width(stderr) - 1,
+                  bar->label[0] != '\0' ? bar->label : bar->task, done, total, &bar->meter);
     if (bar->is_terminal) {
         (void)fprintf(stderr, "\r\033[K%s", line);
     } else {

@@ -118,7 +118,7 @@ static void find_uses(chooser *c)
 
 /* ---- rules ---- */
 
-static bool apply_rules(const parameter_rule *rules, int32_t count, bool *used, parameter *p)
+static bool apply_rules(const spry_train_rule *rules, int32_t count, bool *used, parameter *p)
 {
     bool is_frozen = false;
 
@@ -134,7 +134,7 @@ static bool apply_rules(const parameter_rule *rules, int32_t count, bool *used, 
     return !is_frozen;
 }
 
-static spry_status check_rules(const parameter_rule *rules, int32_t count, const bool *used,
+static spry_status check_rules(const spry_train_rule *rules, int32_t count, const bool *used,
                                spry_error *error)
 {
     for (int32_t i = 0; i < count; i++) {
@@ -197,7 +197,7 @@ static bool is_candidate(const chooser *c, int32_t id)
            tensor_count(v->constant) > 0;
 }
 
-static spry_status collect(chooser *c, const parameter_rule *rules, int32_t rule_count, bool *used,
+static spry_status collect(chooser *c, const spry_train_rule *rules, int32_t rule_count, bool *used,
                            parameters *weights, spry_error *error)
 {
     spry_status status = SPRY_OK;
@@ -223,7 +223,7 @@ static spry_status collect(chooser *c, const parameter_rule *rules, int32_t rule
     return status;
 }
 
-spry_status parameters_choose(const model *m, const parameter_rule *rules, int32_t rule_count,
+spry_status parameters_choose(const model *m, const spry_train_rule *rules, int32_t rule_count,
                               arena *memory, parameters *weights, spry_error *error)
 {
     chooser c = {.m = m, .g = m->main};

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "model/model.h"
+#include "spry/train.h"
 
 enum { PARAMETERS_ALIGNMENT = 16 }; /* floats between starts of tensors: one cache line */
 
@@ -34,22 +35,13 @@ typedef struct parameters {
     int64_t length; /* of the flat arrays, padding (zeros) included */
 } parameters;
 
-/* What differs from the defaults for tensors whose name fits `pattern` ('*' and '?'); later rules
- * win. */
-typedef struct parameter_rule {
-    const char *pattern;
-    bool is_frozen;
-    double rate;  /* negative: not said */
-    double decay; /* negative: not said */
-} parameter_rule;
-
 /* The weights of `m` in the order of their first use, in `memory`: f32 initializers of the main
  * graph that an operator multiplies or adds. Not among them: what only describes (shapes, scales of
  * Resize, bounds of Clip), single numbers beside an elementwise operator, running statistics, and
  * what a rule freezes. Decay is on for factors of products and rows of embeddings.
  * Fails with SPRY_USAGE (a pattern fits nothing; nothing is left), SPRY_BAD_INPUT (a number is not
  * finite: tensor and place are named), SPRY_LIMIT. */
-SPRY_MUST_USE spry_status parameters_choose(const model *m, const parameter_rule *rules,
+SPRY_MUST_USE spry_status parameters_choose(const model *m, const spry_train_rule *rules,
                                             int32_t rule_count, arena *memory, parameters *weights,
                                             spry_error *error);
 

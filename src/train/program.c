@@ -218,15 +218,13 @@ static spry_status add_gradients(builder *b)
     for (int32_t i = 0; i < p->weights.count; i++) {
         of[i] = g->inputs[b->in->given + TARGETS + i];
     }
-    if (!b->in->options.forward_only) {
-        status = gradient_build(g, &request, gradients, b->error);
-        if (status != SPRY_OK) {
-            return status;
-        }
-        drop_unreached(b, names, gradients);
-        memcpy(outputs + count, gradients, (size_t)p->weights.count * sizeof *outputs);
-        count += p->weights.count;
+    status = gradient_build(g, &request, gradients, b->error);
+    if (status != SPRY_OK) {
+        return status;
     }
+    drop_unreached(b, names, gradients);
+    memcpy(outputs + count, gradients, (size_t)p->weights.count * sizeof *outputs);
+    count += p->weights.count;
     return training_set_outputs(g, outputs, count, b->error);
 }
 
@@ -416,14 +414,15 @@ void program_destroy(program *p)
     alloc_release(&allocator, p, sizeof *p);
 }
 
-spry_status program_run(program *p, const tensor *const *inputs, const tensor *targets,
-                        uint64_t seed, spry_error *error)
+static spry_status run(program *p, const tensor *const *inputs, const tensor *targets,
+                       uint64_t seed, bool check_finite, spry_error *error)
 {
     program_inside *in = p->inside;
     executor x = {.team = in->team,
                   .scratch = &in->scratch,
                   .text = &in->text,
                   .seed = seed,
+                  .check_finite = check_finite,
                   .error = error};
     spry_status status;
 
@@ -434,6 +433,18 @@ spry_status program_run(program *p, const tensor *const *inputs, const tensor *t
     status = execute_plan(&x, in->p, NULL, in->ordered, in->g->input_count, NULL, 0);
     threads_rest(in->team);
     return status;
+}
+
+spry_status program_run(program *p, const tensor *const *inputs, const tensor *targets,
+                        uint64_t seed, spry_error *error)
+{
+    return run(p, inputs, targets, seed, false, error);
+}
+
+spry_status program_find_odd(program *p, const tensor *const *inputs, const tensor *targets,
+                             uint64_t seed, spry_error *error)
+{
+    return run(p, inputs, targets, seed, true, error);
 }
 
 /* The operator has mixed in the variance of the batch itself (divided by n). */
@@ -457,16 +468,15 @@ void program_keep_statistics(program *p)
 }
 
 spry_status program_export(const program *p, const spry_model *source, const float *numbers,
-                           spry_model **trained, spry_error *error)
+                           const float *running, spry_model **trained, spry_error *error)
 {
     spry_status status = model_copy(source, trained, error);
 
     if (status == SPRY_OK) {
-        status = parameters_write(&p->weights, numbers != NULL ? numbers : p->numbers, *trained,
-                                  error);
+        status = parameters_write(&p->weights, numbers, *trained, error);
     }
     if (status == SPRY_OK) {
-        status = parameters_write(&p->statistics, p->running, *trained, error);
+        status = parameters_write(&p->statistics, running, *trained, error);
     }
     if (status != SPRY_OK) {
         spry_model_destroy(*trained);

@@ -18,10 +18,9 @@
 
 typedef struct program_options {
     loss_options loss;
-    const parameter_rule *rules;
+    const spry_train_rule *rules;
     int32_t rule_count;
     bool freeze_statistics;       /* batch norms use their running statistics, as when running */
-    bool forward_only;            /* no gradients: for measuring */
     spry_session_options session; /* precision, allocator */
 } program_options;
 
@@ -62,11 +61,17 @@ SPRY_MUST_USE spry_status program_run(program *p, const tensor *const *inputs,
  * population behind the batch: n / (n - 1) times the variance of its n numbers. */
 void program_keep_statistics(program *p);
 
-/* A copy of `source` with the numbers of the program, or with `numbers` in place of its weights
- * when not NULL. Shares memory with `source`. Fails with SPRY_LIMIT. */
+/* A copy of `source` with these weights and running statistics, arrays like those of the program.
+ * Shares memory with `source`. Fails with SPRY_LIMIT. */
 SPRY_MUST_USE spry_status program_export(const program *p, const spry_model *source,
-                                         const float *numbers, spry_model **trained,
-                                         spry_error *error);
+                                         const float *numbers, const float *running,
+                                         spry_model **trained, spry_error *error);
+
+/* Runs as program_run does and looks at every result: the first operator whose result holds what
+ * is not a finite number fails with SPRY_BAD_INPUT, its name and the place. */
+SPRY_MUST_USE spry_status program_find_odd(program *p, const tensor *const *inputs,
+                                           const tensor *targets, uint64_t seed,
+                                           spry_error *error);
 
 /* The graph that runs, for reports and tests; time per operator when session.profile is set. */
 const graph *program_graph(const program *p);
