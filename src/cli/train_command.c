@@ -56,12 +56,12 @@ static void on_epoch(void *context, const spry_train_epoch *epoch)
     }
 }
 
-static void on_note(void *context, const char *text)
+static void on_note(void *context, const char *sentence)
 {
     listener *l = context;
 
     progress_bar_end(&l->bar);
-    output_note(l->call, "%s", text);
+    output_note(l->call, "%s", sentence);
 }
 
 spry_status train_perform(const spry_model *source, train_setup *setup, train_outcome *outcome,
