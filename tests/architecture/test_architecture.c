@@ -1,5 +1,5 @@
-/* Fresh networks: how many parameters they have, what they are called and drawn from, that they run,
- * and what is refused. */
+/* Fresh networks: how many parameters they have, what they are called and drawn from, that they
+ * run, and what is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
