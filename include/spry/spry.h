@@ -3,6 +3,7 @@
 #define SPRY_SPRY_H
 
 #include "spry/allocator.h"
+#include "spry/architecture.h"
 #include "spry/bench.h"
 #include "spry/compare.h"
 #include "spry/dataset.h"
