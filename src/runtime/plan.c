@@ -188,8 +188,12 @@ static spry_status hold_constants(const builder *b, const graph_node *node)
 static void drop_spent(const builder *b, const plan_step *step)
 {
     for (int32_t i = 0; i < step->node->input_count && i < 32; i++) {
-        if ((step->provided.spent >> i & 1U) != 0) {
-            model_weights_drop(b->g->source, b->g->values[step->node->inputs[i]].constant);
+        const tensor *t = (step->provided.spent >> i & 1U) != 0
+                              ? b->g->values[step->node->inputs[i]].constant
+                              : NULL;
+
+        if (t != NULL) { /* weights that vary are inputs */
+            model_weights_drop(b->g->source, t);
         }
     }
 }

@@ -70,35 +70,38 @@ static void test_gradients(void **state)
 /* ---- values ---- */
 
 /* The loss of given scores; `targets` as the kind wants them. */
-static double value_of(const loss_options *o, int64_t n, int64_t classes, const double *scores,
+static double value_of(const loss_options *o, int64_t examples, int64_t classes, const double *scores,
                        const void *targets)
 {
-    const int64_t shape[2] = {n, classes};
+    const int64_t shape[2] = {examples, classes};
     bool by_class = o->kind == LOSS_CROSS_ENTROPY;
     spry_value *outputs[1] = {NULL};
     tensor inputs[2];
     double found;
-    net net;
+    net n;
     emitter e;
+    int32_t given;
+    int32_t targeted;
     int32_t loss;
 
-    net_init(&net, 18);
-    e = (emitter){.g = net.g, .name = "loss"};
-    loss = loss_emit(&e, o, net_input(&net, "scores", SPRY_DTYPE_F64, 2, shape),
-                     net_input(&net, "targets", by_class ? SPRY_DTYPE_I64 : SPRY_DTYPE_F64,
-                               by_class ? 1 : 2, shape));
+    net_init(&n, 18);
+    e = (emitter){.g = n.g, .name = "loss"};
+    given = net_input(&n, "scores", SPRY_DTYPE_F64, 2, shape);
+    targeted = net_input(&n, "targets", by_class ? SPRY_DTYPE_I64 : SPRY_DTYPE_F64,
+                         by_class ? 1 : 2, shape);
+    loss = loss_emit(&e, o, given, targeted);
     assert_int_equal(e.status, SPRY_OK);
-    net_output(&net, net.g->values[loss].name);
+    net_output(&n, n.g->values[loss].name);
     assert_int_equal(
         tensor_init(&inputs[0], SPRY_DTYPE_F64, 2, shape, (void *)scores, NULL), SPRY_OK);
     assert_int_equal(tensor_init(&inputs[1], by_class ? SPRY_DTYPE_I64 : SPRY_DTYPE_F64,
                                  by_class ? 1 : 2, shape, (void *)targets, NULL),
                      SPRY_OK);
-    gradient_check_execute(net.g, 1, inputs, outputs);
+    gradient_check_execute(n.g, 1, inputs, outputs);
     assert_int_equal(spry_tensor_count(spry_value_tensor(outputs[0])), 1);
     found = *(const double *)spry_tensor_data((spry_tensor *)spry_value_tensor(outputs[0]));
     spry_value_destroy(outputs[0]);
-    net_fini(&net);
+    net_fini(&n);
     return found;
 }
 
@@ -122,19 +125,19 @@ static void test_values(void **state)
     expect(value_of(&o, 2, 3, two, (const int64_t[]){0, 1}), (0.417030 + log(3)) / 2);
     o.smoothing = 0.3;
     expect(value_of(&o, 1, 3, logits, (const int64_t[]){0}), 0.7 * 0.4170300 + 0.3 * even);
-    o = (loss_options){LOSS_CROSS_ENTROPY, .class_weights = class_weights, .class_count = 3};
+    o = (loss_options){.kind = LOSS_CROSS_ENTROPY, .class_weights = class_weights, .class_count = 3};
     /* divided by the weights of the targets, 0.5 and 2, not by 2 */
     expect(value_of(&o, 2, 3, two, (const int64_t[]){0, 1}), (0.5 * 0.417030 + 2 * log(3)) / 2.5);
-    o = (loss_options){LOSS_CROSS_ENTROPY, .ignores = true, .ignored = 1};
+    o = (loss_options){.kind = LOSS_CROSS_ENTROPY, .ignores = true, .ignored = 1};
     expect(value_of(&o, 2, 3, two, (const int64_t[]){0, 1}), 0.417030);
-    o = (loss_options){LOSS_BINARY};
+    o = (loss_options){.kind = LOSS_BINARY};
     expect(value_of(&o, 1, 1, (const double[]){0.3}, (const double[]){1}), log1p(exp(-0.3)));
     expect(value_of(&o, 1, 1, (const double[]){-800}, (const double[]){1}), 800);
-    o = (loss_options){LOSS_SQUARED};
+    o = (loss_options){.kind = LOSS_SQUARED};
     expect(value_of(&o, 1, 3, logits, halves), (2.25 + 0.25 + 0.16) / 3);
-    o = (loss_options){LOSS_HUBER};
+    o = (loss_options){.kind = LOSS_HUBER};
     expect(value_of(&o, 1, 3, logits, halves), (1.0 + 0.125 + 0.08) / 3);
-    o = (loss_options){LOSS_DISTILLATION, .temperature = 2};
+    o = (loss_options){.kind = LOSS_DISTILLATION, .temperature = 2};
     expect(value_of(&o, 1, 3, logits, logits), 0);
 }
 
