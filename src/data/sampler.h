@@ -48,6 +48,7 @@ typedef struct sampler {
     sampler_options options;
     spry_allocator allocator;
     int64_t steps;    /* per epoch, at least 1 */
+    int64_t classes;  /* BALANCED: one more than the largest label */
     int64_t groups;   /* BALANCED: classes that have samples */
     int64_t *first;   /* [groups + 1]: where each class begins in members */
     int64_t *members; /* [count]: samples by class */

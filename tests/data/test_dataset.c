@@ -329,7 +329,7 @@ static void kinds_must_be_known(void **state)
     (void)state;
     assert_int_equal(spry_dataset_open(NULL, "cifar10", &d, NULL), SPRY_USAGE);
     assert_int_equal(spry_dataset_open(NULL, "cifar10:", &d, NULL), SPRY_USAGE);
-    assert_int_equal(spry_dataset_open(NULL, "csv:x", &d, NULL), SPRY_USAGE);
+    assert_int_equal(spry_dataset_open(NULL, "parquet:x", &d, NULL), SPRY_USAGE);
     assert_string_equal(spry_dataset_kind(0), "cifar10");
     assert_null(spry_dataset_kind(99));
     spry_dataset_close(NULL);
