@@ -120,7 +120,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     step->threads = (int)provider_least(s->plan.pieces, workers);
     step->predicted_cycles = s->plan.predicted_cost;
     step->packed_bytes = (size_t)s->plan.packed_bytes;
-    step->spent = 1U << 1;
+    step->spent = s->varies ? 0 : 1U << 1;
     step->workspace_bytes = (size_t)s->plan.shared_bytes + workspace;
     return SPRY_OK;
 }
