@@ -15,13 +15,21 @@ static const provider *const providers[] = {
     &provider_nbits,          &provider_blocks_s8,     &provider_dense,
     &provider_matmul_f32,     &provider_matmul_s8,     &provider_twin_s8,
     &provider_pool_f32,       &provider_pool_nhwc,     &provider_linear_s8,
-    &provider_norm_nhwc,      &provider_rows_s8,       NULL,
+    &provider_norm_nhwc,      &provider_rows_s8,       &provider_conv_gradient,
+    NULL,
 };
 
 bool provider_is(const provider_site *site, const char *type)
 {
     return strcmp(site->node->type, type) == 0 &&
            (site->node->domain[0] == '\0' || strcmp(site->node->domain, FUSE_DOMAIN) == 0 ||
+            strcmp(site->node->domain, LAYOUT_DOMAIN) == 0);
+}
+
+bool provider_is_own(const provider_site *site, const char *type)
+{
+    return strcmp(site->node->type, type) == 0 &&
+           (strcmp(site->node->domain, OP_OWN_DOMAIN) == 0 ||
             strcmp(site->node->domain, LAYOUT_DOMAIN) == 0);
 }
 
