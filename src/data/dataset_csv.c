@@ -304,7 +304,7 @@ static spry_status choose_columns(csv_place *p, csv_state *s, const char *wanted
                              "the file has no lines");
         }
     }
-    status = survey_first(p, first, wanted, s, &f);
+    status = survey_first(p, first, numbered ? NULL : wanted, s, &f);
     if (status != SPRY_OK) {
         return status;
     }
