@@ -78,8 +78,8 @@ static int32_t conv(writer *w, int32_t x, int64_t channels, int64_t filters, int
                     int64_t stride, int64_t pad)
 {
     int64_t shape[4] = {filters, channels, kernel, kernel};
-    int32_t y = emit_binary(&w->e, "Conv", x,
-                            weights(w, 4, shape, channels * kernel * kernel, 0.0f));
+    int32_t y =
+        emit_binary(&w->e, "Conv", x, weights(w, 4, shape, channels * kernel * kernel, 0.0f));
 
     emit_set_ints(&w->e, y, "kernel_shape", 2, (const int64_t[]){kernel, kernel});
     emit_set_ints(&w->e, y, "strides", 2, (const int64_t[]){stride, stride});
@@ -102,8 +102,8 @@ static int32_t norm(writer *w, int32_t x, int64_t channels)
 
 static int32_t block(writer *w, int32_t x, int64_t channels, int64_t filters, int64_t stride)
 {
-    int32_t y = emit_unary(&w->e, "Relu", norm(w, conv(w, x, channels, filters, 3, stride, 1),
-                                               filters));
+    int32_t y =
+        emit_unary(&w->e, "Relu", norm(w, conv(w, x, channels, filters, 3, stride, 1), filters));
 
     y = norm(w, conv(w, y, filters, filters, 3, 1, 1), filters);
     if (channels != filters) {
@@ -169,8 +169,8 @@ static spry_status write_network(train_net *t, const network *n, int64_t batch, 
     writer w = {.e = {.name = n->name, .error = error}, .in_training = in_training};
     spry_status status;
 
-    t->own = (spry_model){
-        .allocator = alloc_resolve(NULL), .path = n->name, .ir_version = IR_VERSION};
+    t->own =
+        (spry_model){.allocator = alloc_resolve(NULL), .path = n->name, .ir_version = IR_VERSION};
     t->m = &t->own;
     status = graph_create(&t->memory, NULL, &t->g, error);
     if (status != SPRY_OK) {
@@ -369,9 +369,8 @@ bool train_net_build(train_net *t, const char *name, int64_t batch, train_net_mo
     for (size_t i = 0; i < sizeof networks / sizeof *networks; i++) {
         found = strcmp(networks[i].name, name) == 0 ? &networks[i] : found;
     }
-    status = found != NULL
-                 ? write_network(t, found, batch, mode != TRAIN_NET_INFERENCE, error)
-                 : open_file(t, name, batch, error);
+    status = found != NULL ? write_network(t, found, batch, mode != TRAIN_NET_INFERENCE, error)
+                           : open_file(t, name, batch, error);
     if (status == SPRY_OK) {
         status = make_ready(t, batch, mode, error);
     }

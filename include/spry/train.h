@@ -101,22 +101,22 @@ typedef struct spry_train_options {
     int64_t accumulate; /* batches whose gradients make one step; at least 1 */
 
     spry_optimizer optimizer;
-    double rate;            /* the highest learning rate */
-    double decay;           /* of weights */
-    double momentum;        /* SGD, in [0, 1) */
-    bool nesterov;          /* SGD */
-    double beta1, beta2;    /* Adam, in [0, 1) */
-    double epsilon;         /* Adam */
+    double rate;         /* the highest learning rate */
+    double decay;        /* of weights */
+    double momentum;     /* SGD, in [0, 1) */
+    bool nesterov;       /* SGD */
+    double beta1, beta2; /* Adam, in [0, 1) */
+    double epsilon;      /* Adam */
     spry_schedule schedule;
-    int64_t warm_up;        /* steps of rising rate at the start */
-    double least;           /* the rate that cosine, linear and one cycle end with */
-    double gamma;           /* STEPS, EXPONENTIAL */
+    int64_t warm_up;          /* steps of rising rate at the start */
+    double least;             /* the rate that cosine, linear and one cycle end with */
+    double gamma;             /* STEPS, EXPONENTIAL */
     const double *milestones; /* STEPS: ascending fractions of all steps */
     int32_t milestone_count;
-    double clip;            /* longest gradient; 0: any */
-    double average;         /* the result is a moving average of the weights that keeps so much each
+    double clip;      /* longest gradient; 0: any */
+    double average;   /* the result is a moving average of the weights that keeps so much each
                                step; 0: the weights themselves */
-    double smoothing;       /* of the targets, in [0, 1) */
+    double smoothing; /* of the targets, in [0, 1) */
 
     const spry_train_rule *rules;
     int32_t rule_count;

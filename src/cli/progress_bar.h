@@ -13,7 +13,7 @@ typedef struct progress_bar {
     progress_meter meter;
     char task[PROGRESS_BAR_TASK_SIZE];
     char label[PROGRESS_BAR_TASK_SIZE]; /* shown instead of the task; "": the task */
-    int64_t next_ns; /* when something is printed again */
+    int64_t next_ns;                    /* when something is printed again */
     bool is_quiet;
     bool is_terminal;
     bool is_drawn;

@@ -15,9 +15,9 @@ spry_status train_log_open(train_log *log, const char *path, spry_error *error)
         return SPRY_OK;
     }
     log->to = fopen(path, "ae");
-    return log->to != NULL ? SPRY_OK
-                           : spry_fail(error, SPRY_IO, path, NULL, "cannot be written: %s",
-                                       strerror(errno));
+    return log->to != NULL
+               ? SPRY_OK
+               : spry_fail(error, SPRY_IO, path, NULL, "cannot be written: %s", strerror(errno));
 }
 
 typedef struct member {
@@ -49,8 +49,10 @@ static void write_line(train_log *log, const char *kind, int64_t step, const mem
 
 void train_log_step(train_log *log, const spry_train_step *step)
 {
-    const member members[] = {{"epoch", (double)step->epoch}, {"loss", step->loss},
-                              {"rate", step->rate},           {"norm", step->norm},
+    const member members[] = {{"epoch", (double)step->epoch},
+                              {"loss", step->loss},
+                              {"rate", step->rate},
+                              {"norm", step->norm},
                               {"seconds", step->seconds}};
 
     write_line(log, "step", step->step, members, sizeof members / sizeof *members);

@@ -17,7 +17,8 @@ static void print_text(const train_outcome *o)
                       t->best_epoch + 1);
     }
     (void)fprintf(to,
-                  "\n%" PRId64 " of %" PRId64 " parameters trained (%.2f %%), %.1f samples/s, %.1f s, "
+                  "\n%" PRId64 " of %" PRId64
+                  " parameters trained (%.2f %%), %.1f samples/s, %.1f s, "
                   "%.1f MB for a step, %.1f MB of weights and state\n",
                   t->trained, t->parameters,
                   t->parameters > 0 ? 100.0 * (double)t->trained / (double)t->parameters : 0,

@@ -12,8 +12,8 @@ typedef struct executor {
     arena *scratch; /* reset after every node */
     arena *text;    /* string results; reset by the caller after copying the outputs */
     uint64_t seed;
-    profile *times; /* NULL: not recorded */
-    trace *spans;   /* NULL: not recorded */
+    profile *times;    /* NULL: not recorded */
+    trace *spans;      /* NULL: not recorded */
     bool check_finite; /* stop at the first result with an infinite number, or none */
     spry_error *error;
 } executor;

@@ -327,10 +327,10 @@ static spry_status fill_frame(builder *b)
             slot->tensor = *v->constant;
             slot->tensor.storage = NULL; /* borrowed: the model outlives the plan */
         }
-        status = p->values[i].place == PLAN_ARENA
-                     ? fill_slot(slot, &v->type, (uint8_t *)p->arena + p->values[i].offset,
-                                 b->error)
-                     : SPRY_OK;
+        status =
+            p->values[i].place == PLAN_ARENA
+                ? fill_slot(slot, &v->type, (uint8_t *)p->arena + p->values[i].offset, b->error)
+                : SPRY_OK;
         if (status != SPRY_OK) {
             return status;
         }

@@ -22,13 +22,12 @@ static int32_t counts_of(emitter *e, const loss_options *o, int32_t targets, int
     int32_t counts;
 
     if (o->ignores) {
-        skipped = emit_binary(e, "Equal", targets,
-                              emit_number(e, SPRY_DTYPE_I64, (double)o->ignored));
+        skipped =
+            emit_binary(e, "Equal", targets, emit_number(e, SPRY_DTYPE_I64, (double)o->ignored));
         targets = emit_where(e, skipped, emit_number(e, SPRY_DTYPE_I64, 0.0), targets);
     }
-    counts = weights != GRAPH_NONE
-                 ? emit_binary(e, "Gather", weights, targets)
-                 : emit_expand_like(e, emit_number(e, dtype, 1.0), targets);
+    counts = weights != GRAPH_NONE ? emit_binary(e, "Gather", weights, targets)
+                                   : emit_expand_like(e, emit_number(e, dtype, 1.0), targets);
     return skipped != GRAPH_NONE ? emit_where(e, skipped, emit_number(e, dtype, 0.0), counts)
                                  : counts;
 }
@@ -103,9 +102,9 @@ static int32_t binary(emitter *e, const loss_options *o, int32_t scores, int32_t
     int32_t over = emit_unary(e, "Softplus", scores);
     int32_t under = emit_unary(e, "Softplus", emit_unary(e, "Neg", scores));
 
-    return mean(e, emit_binary(e, "Add", emit_binary(e, "Mul", none, over),
-                               emit_scaled(e, dtype, emit_binary(e, "Mul", targets, under),
-                                           positive)));
+    return mean(
+        e, emit_binary(e, "Add", emit_binary(e, "Mul", none, over),
+                       emit_scaled(e, dtype, emit_binary(e, "Mul", targets, under), positive)));
 }
 
 static int32_t squared(emitter *e, const loss_options *o, int32_t scores, int32_t targets)
@@ -152,8 +151,10 @@ static int32_t distillation(emitter *e, const loss_options *o, int32_t scores, i
 int32_t loss_emit(emitter *e, const loss_options *o, int32_t scores, int32_t targets)
 {
     static int32_t (*const emitters[])(emitter *, const loss_options *, int32_t, int32_t) = {
-        [LOSS_CROSS_ENTROPY] = cross_entropy, [LOSS_BINARY] = binary,
-        [LOSS_SQUARED] = squared,             [LOSS_HUBER] = huber,
+        [LOSS_CROSS_ENTROPY] = cross_entropy,
+        [LOSS_BINARY] = binary,
+        [LOSS_SQUARED] = squared,
+        [LOSS_HUBER] = huber,
         [LOSS_DISTILLATION] = distillation,
     };
 

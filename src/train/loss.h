@@ -25,14 +25,14 @@ typedef enum loss_kind {
 
 typedef struct loss_options {
     loss_kind kind;
-    double smoothing;           /* CROSS_ENTROPY: in [0, 1) */
+    double smoothing;            /* CROSS_ENTROPY: in [0, 1) */
     const double *class_weights; /* CROSS_ENTROPY: [class_count]; NULL: all 1 */
     int64_t class_count;
-    bool ignores;               /* CROSS_ENTROPY: examples of class `ignored` do not count */
+    bool ignores; /* CROSS_ENTROPY: examples of class `ignored` do not count */
     int64_t ignored;
-    double positive;            /* BINARY; 0 stands for 1 */
-    double delta;               /* HUBER; 0 stands for 1 */
-    double temperature;         /* DISTILLATION; 0 stands for 1 */
+    double positive;    /* BINARY; 0 stands for 1 */
+    double delta;       /* HUBER; 0 stands for 1 */
+    double temperature; /* DISTILLATION; 0 stands for 1 */
 } loss_options;
 
 /* The loss of `scores` [N, C, ...], whose type is known, against `targets`: a value of one element.

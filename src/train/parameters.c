@@ -108,7 +108,7 @@ static void find_uses(chooser *c)
             if (id == GRAPH_NONE) {
                 continue;
             }
-            use = !moves ? use_at(c, n, k, id)
+            use = !moves                                  ? use_at(c, n, k, id)
                   : k == 0 && n->outputs[0] != GRAPH_NONE ? c->use[n->outputs[0]]
                                                           : NOT_LEARNT;
             c->use[id] = larger(c->use[id], use);
@@ -278,7 +278,8 @@ spry_status parameters_of_norms(const model *m, arena *memory, parameters *stati
                 char label[256];
 
                 return spry_fail(error, SPRY_UNSUPPORTED,
-                                 graph_node_label(g, n, label, sizeof label), "freeze its statistics",
+                                 graph_node_label(g, n, label, sizeof label),
+                                 "freeze its statistics",
                                  "its running statistics are not constants of type f32");
             }
             statistics->items[statistics->count++] = describe(g, n->inputs[k]);

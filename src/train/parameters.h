@@ -46,8 +46,8 @@ SPRY_MUST_USE spry_status parameters_choose(const model *m, const spry_train_rul
                                             spry_error *error);
 
 /* Running means and variances of its BatchNormalization nodes, mean and variance in turns. */
-SPRY_MUST_USE spry_status parameters_of_norms(const model *m, arena *memory,
-                                              parameters *statistics, spry_error *error);
+SPRY_MUST_USE spry_status parameters_of_norms(const model *m, arena *memory, parameters *statistics,
+                                              spry_error *error);
 
 /* Gives the tensors their places, after some were taken out. */
 void parameters_place(parameters *set);

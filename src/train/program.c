@@ -60,8 +60,8 @@ static spry_status make_inputs(builder *b)
     program *p = b->p;
     graph *g = b->in->m->main;
     spry_status status = SPRY_OK;
-    size_t most = (size_t)g->input_count + TARGETS + (size_t)p->weights.count +
-                  (size_t)p->statistics.count;
+    size_t most =
+        (size_t)g->input_count + TARGETS + (size_t)p->weights.count + (size_t)p->statistics.count;
     int32_t *inputs = array(b, most, sizeof *inputs, &status);
     int32_t count = 0;
 
@@ -114,8 +114,9 @@ static spry_status describe_inputs(builder *b)
     for (int32_t i = 0; i < count && status == SPRY_OK; i++) {
         int32_t rest = i - in->given - TARGETS;
         const tensor *t = i < in->given ? b->inputs[i] : b->targets;
-        const parameter *q = rest < p->weights.count ? &p->weights.items[rest < 0 ? 0 : rest]
-                                                     : &p->statistics.items[rest - p->weights.count];
+        const parameter *q = rest < p->weights.count
+                                 ? &p->weights.items[rest < 0 ? 0 : rest]
+                                 : &p->statistics.items[rest - p->weights.count];
 
         status = rest < 0 ? describe_value(&in->values[i], t->dtype, t->rank, t->shape,
                                            &in->allocator, b->error)
@@ -137,11 +138,10 @@ static spry_status add_loss(builder *b, int32_t *loss)
 
     if (!graph_type_is_static(scores) || scores->rank < 2 ||
         scores->dims[0].size != b->targets->shape[0]) {
-        return spry_fail(b->error, SPRY_USAGE, g->values[g->outputs[0]].name,
-                         "the first output must be [batch, classes]",
-                         "the model gives %s for a batch of %lld",
-                         graph_type_describe(scores, type, sizeof type),
-                         (long long)b->targets->shape[0]);
+        return spry_fail(
+            b->error, SPRY_USAGE, g->values[g->outputs[0]].name,
+            "the first output must be [batch, classes]", "the model gives %s for a batch of %lld",
+            graph_type_describe(scores, type, sizeof type), (long long)b->targets->shape[0]);
     }
     b->p->batch = scores->dims[0].size;
     b->p->classes = op_work_count(scores) / (b->p->batch > 0 ? b->p->batch : 1);
@@ -305,10 +305,10 @@ static void bind_inputs(builder *b, const model *source)
         const parameter *statistic = parameters_find(&b->p->statistics, name);
         int32_t id = graph_find_value(source->main, name);
 
-        b->in->values[i].tensor.data =
-            weight != NULL      ? b->p->numbers + weight->offset
-            : statistic != NULL ? b->p->running + statistic->offset
-                                : source->main->values[id].constant->data;
+        b->in->values[i].tensor.data = weight != NULL ? b->p->numbers + weight->offset
+                                       : statistic != NULL
+                                           ? b->p->running + statistic->offset
+                                           : source->main->values[id].constant->data;
     }
 }
 
@@ -340,8 +340,8 @@ static spry_status build(builder *b, const spry_model *source)
     spry_status status = model_copy(source, &in->m, b->error);
 
     if (status == SPRY_OK) {
-        status = parameters_choose(in->m, o->rules, o->rule_count, &in->memory, &p->weights,
-                                   b->error);
+        status =
+            parameters_choose(in->m, o->rules, o->rule_count, &in->memory, &p->weights, b->error);
     }
     if (status == SPRY_OK && !o->freeze_statistics) {
         status = parameters_of_norms(in->m, &in->memory, &p->statistics, b->error);

@@ -25,14 +25,14 @@ typedef struct program_options {
 } program_options;
 
 typedef struct program {
-    parameters weights;    /* those that the loss depends on */
-    parameters statistics; /* count 0: frozen, or none */
+    parameters weights;           /* those that the loss depends on */
+    parameters statistics;        /* count 0: frozen, or none */
     const char *const *unreached; /* names of weights that no gradient reaches: left as they are */
     int32_t unreached_count;
-    float *numbers;   /* [weights.length]: the weights; the caller steps them */
-    float *gradients; /* [weights.length]: written by program_run; padding stays 0 */
-    float *running;   /* [statistics.length] */
-    float loss;       /* of the last run */
+    float *numbers;      /* [weights.length]: the weights; the caller steps them */
+    float *gradients;    /* [weights.length]: written by program_run; padding stays 0 */
+    float *running;      /* [statistics.length] */
+    float loss;          /* of the last run */
     const float *scores; /* [batch, classes] of the last run */
     int64_t batch;
     int64_t classes; /* scores per example */
@@ -41,10 +41,10 @@ typedef struct program {
 } program;
 
 /* Makes the step for inputs (in the order of the model's inputs without a default) and targets of
- * these types; their elements are not read. The model, which must outlive the program, is trained on
- * its first output; a Softmax that ends it is left out, since the loss has one of its own.
- * Fails with SPRY_USAGE (types that do not fit; nothing to train), SPRY_UNSUPPORTED (an operator
- * without gradient lies on the way: node and operator are named), SPRY_BAD_INPUT, SPRY_LIMIT. */
+ * these types; their elements are not read. The model, which must outlive the program, is trained
+ * on its first output; a Softmax that ends it is left out, since the loss has one of its own. Fails
+ * with SPRY_USAGE (types that do not fit; nothing to train), SPRY_UNSUPPORTED (an operator without
+ * gradient lies on the way: node and operator are named), SPRY_BAD_INPUT, SPRY_LIMIT. */
 SPRY_MUST_USE spry_status program_create(const spry_model *source, const program_options *options,
                                          const tensor *const *inputs, int32_t input_count,
                                          const tensor *targets, threads *team, program **made,
@@ -70,8 +70,7 @@ SPRY_MUST_USE spry_status program_export(const program *p, const spry_model *sou
 /* Runs as program_run does and looks at every result: the first operator whose result holds what
  * is not a finite number fails with SPRY_BAD_INPUT, its name and the place. */
 SPRY_MUST_USE spry_status program_find_odd(program *p, const tensor *const *inputs,
-                                           const tensor *targets, uint64_t seed,
-                                           spry_error *error);
+                                           const tensor *targets, uint64_t seed, spry_error *error);
 
 /* The graph that runs, for reports and tests; time per operator when session.profile is set. */
 const graph *program_graph(const program *p);

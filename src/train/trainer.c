@@ -90,8 +90,8 @@ static spry_status learn_batch(trainer *t, int64_t number, double *loss, spry_er
 
     if (status == SPRY_OK) {
         /* the program only reads its targets */
-        status = tensor_init(&targets, SPRY_DTYPE_I64, 1, &t->p->batch, (void *)batch->labels,
-                             error);
+        status =
+            tensor_init(&targets, SPRY_DTYPE_I64, 1, &t->p->batch, (void *)batch->labels, error);
     }
     if (status != SPRY_OK) {
         return status;
@@ -169,8 +169,8 @@ static void move_weights(trainer *t, float *gradient, double rate)
             state[k] = t->state[k] != NULL ? t->state[k] + r->offset : NULL;
         }
         rule.decay = t->options.decay * r->decay;
-        optimizer_step(&rule, t->team, rate * r->rate, t->step + 1, r->length,
-                       gradient + r->offset, t->p->numbers + r->offset, state);
+        optimizer_step(&rule, t->team, rate * r->rate, t->step + 1, r->length, gradient + r->offset,
+                       t->p->numbers + r->offset, state);
     }
     if (t->average != NULL) {
         keep = keep < t->options.average ? keep : t->options.average;
@@ -245,8 +245,7 @@ static spry_status measure(trainer *t, spry_train_epoch *row, bool *is_best, spr
         totals->best_epoch = row->epoch - 1;
         if (t->best != NULL) {
             memcpy(t->best, result_numbers(t), (size_t)t->p->weights.length * sizeof(float));
-            memcpy(t->best_running, t->p->running,
-                   (size_t)t->p->statistics.length * sizeof(float));
+            memcpy(t->best_running, t->p->running, (size_t)t->p->statistics.length * sizeof(float));
         }
     }
     return SPRY_OK;
@@ -256,16 +255,15 @@ static spry_status end_epoch(trainer *t, spry_error *error)
 {
     const spry_train_observer *observer = t->options.observer;
     int64_t done = (t->step - 1) % t->epoch_steps + 1;
-    spry_train_epoch row = {.epoch = (t->step - 1) / t->epoch_steps + 1,
-                            .epochs = (t->steps + t->epoch_steps - 1) / t->epoch_steps,
-                            .step = t->step,
-                            .loss = t->epoch_loss / (double)done,
-                            .accuracy = t->epoch_seen > 0
-                                            ? (double)t->epoch_right / (double)t->epoch_seen
-                                            : 0,
-                            .validation = -1,
-                            .validation_loss = -1,
-                            .rate = schedule_at(&t->rates, t->step - 1)};
+    spry_train_epoch row = {
+        .epoch = (t->step - 1) / t->epoch_steps + 1,
+        .epochs = (t->steps + t->epoch_steps - 1) / t->epoch_steps,
+        .step = t->step,
+        .loss = t->epoch_loss / (double)done,
+        .accuracy = t->epoch_seen > 0 ? (double)t->epoch_right / (double)t->epoch_seen : 0,
+        .validation = -1,
+        .validation_loss = -1,
+        .rate = schedule_at(&t->rates, t->step - 1)};
     bool is_best = false;
     spry_status status = SPRY_OK;
 
@@ -339,8 +337,7 @@ static void sum_up(trainer *t)
 
     totals->steps = t->step;
     totals->seconds = (double)(clock_ns() - t->started_ns) * 1e-9;
-    totals->samples_per_second =
-        totals->seconds > 0 ? (double)t->samples / totals->seconds : 0;
+    totals->samples_per_second = totals->seconds > 0 ? (double)t->samples / totals->seconds : 0;
     totals->skipped = loader_skipped(t->batches);
     if (totals->skipped > 0) {
         trainer_note(t, "%lld samples could not be read and were left out; the first: %s",

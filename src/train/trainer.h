@@ -51,10 +51,10 @@ typedef struct trainer {
     schedule rates;
     trainer_range *ranges;
     int32_t range_count;
-    float *state[TRAINER_STATES]; /* of the optimizer; NULL where it has none */
-    float *sum;                   /* of gradients; NULL: one batch makes a step */
-    float *average;               /* NULL: none */
-    float *best, *best_running;   /* NULL: none */
+    float *state[TRAINER_STATES];              /* of the optimizer; NULL where it has none */
+    float *sum;                                /* of gradients; NULL: one batch makes a step */
+    float *average;                            /* NULL: none */
+    float *best, *best_running;                /* NULL: none */
     trainer_array arrays[TRAINER_MOST_ARRAYS]; /* all that a checkpoint holds */
     int32_t array_count;
     int64_t epoch_steps;

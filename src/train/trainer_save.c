@@ -169,8 +169,7 @@ static spry_status check_same(const trainer *t, const json_node *state, const ch
 
     for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
         int64_t before = 0;
-        spry_status status =
-            json_get_i64(state, same[i].key, INT64_MIN, INT64_MAX, &before, error);
+        spry_status status = json_get_i64(state, same[i].key, INT64_MIN, INT64_MAX, &before, error);
 
         if (status != SPRY_OK) {
             return status;
@@ -192,9 +191,9 @@ static spry_status read_epoch(const json_node *node, const trainer *t, spry_trai
         const char *key;
         double *number;
     } numbers[] = {
-        {"loss", &row->loss},           {"accuracy", &row->accuracy},
-        {"rate", &row->rate},           {"validation", &row->validation},
-        {"seconds", &row->seconds},     {"validation_loss", &row->validation_loss},
+        {"loss", &row->loss},       {"accuracy", &row->accuracy},
+        {"rate", &row->rate},       {"validation", &row->validation},
+        {"seconds", &row->seconds}, {"validation_loss", &row->validation_loss},
     };
     spry_status status = json_get_i64(node, "epoch", 0, INT64_MAX, &row->epoch, error);
 
@@ -250,8 +249,8 @@ static spry_status read_state(trainer *t, const checkpoint *c, spry_error *error
         status = json_get_f64(&state, "best", -1, 1, &t->facts->totals.best, error);
     }
     if (status == SPRY_OK) {
-        status = json_get_i64(&state, "best_epoch", -1, INT64_MAX, &t->facts->totals.best_epoch,
-                              error);
+        status =
+            json_get_i64(&state, "best_epoch", -1, INT64_MAX, &t->facts->totals.best_epoch, error);
     }
     return status == SPRY_OK ? read_epochs(t, &state, error) : status;
 }

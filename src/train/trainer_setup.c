@@ -136,8 +136,8 @@ static spry_status open_loader(trainer *t, spry_port *port, spry_error *error)
                              .threads = LOADER_THREADS,
                              .ahead = LOADER_AHEAD,
                              .strict = o->strict};
-    spry_status status = augment_parse(o->augment != NULL ? o->augment : "",
-                                       &t->steps_of_augment, error);
+    spry_status status =
+        augment_parse(o->augment != NULL ? o->augment : "", &t->steps_of_augment, error);
 
     if (status == SPRY_OK) {
         status = find_input(t, port, error);
@@ -232,7 +232,8 @@ static spry_status choose_rates(trainer *t, spry_error *error)
     static const schedule_kind kinds[] = {SCHEDULE_CONSTANT,    SCHEDULE_COSINE,
                                           SCHEDULE_POLYNOMIAL,  SCHEDULE_MILESTONES,
                                           SCHEDULE_EXPONENTIAL, SCHEDULE_ONE_CYCLE};
-    int64_t *milestones = arena_array(&t->memory, (size_t)o->milestone_count + 1, sizeof *milestones);
+    int64_t *milestones =
+        arena_array(&t->memory, (size_t)o->milestone_count + 1, sizeof *milestones);
 
     if (milestones == NULL) {
         return alloc_failed(error, (size_t)o->milestone_count * sizeof *milestones);
@@ -303,8 +304,7 @@ static float *add_array(trainer *t, const char *name, const parameters *set, con
         memcpy(numbers, from, (size_t)set->length * sizeof *numbers);
     }
     if (name != NULL) {
-        t->arrays[t->array_count++] =
-            (trainer_array){name, CHECKPOINT_OPTIMIZER, set, numbers};
+        t->arrays[t->array_count++] = (trainer_array){name, CHECKPOINT_OPTIMIZER, set, numbers};
     }
     return numbers;
 }
@@ -316,8 +316,7 @@ static spry_status make_arrays(trainer *t, spry_error *error)
     const parameters *statistics = &t->p->statistics;
     spry_status status = SPRY_OK;
 
-    t->arrays[t->array_count++] =
-        (trainer_array){"", CHECKPOINT_WEIGHTS, weights, t->p->numbers};
+    t->arrays[t->array_count++] = (trainer_array){"", CHECKPOINT_WEIGHTS, weights, t->p->numbers};
     t->arrays[t->array_count++] =
         (trainer_array){"", CHECKPOINT_WEIGHTS, statistics, t->p->running};
     for (int i = 0; i < optimizer_states(&t->rule); i++) {

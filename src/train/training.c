@@ -5,9 +5,8 @@
 spry_status training_add_loss(spry_training *facts, float loss, spry_error *error)
 {
     void *losses = facts->losses;
-    spry_status status =
-        alloc_grow(&facts->allocator, &losses, &facts->loss_capacity, (size_t)facts->loss_count + 1,
-                   sizeof loss, SIZE_MAX, error);
+    spry_status status = alloc_grow(&facts->allocator, &losses, &facts->loss_capacity,
+                                    (size_t)facts->loss_count + 1, sizeof loss, SIZE_MAX, error);
 
     facts->losses = losses;
     if (status == SPRY_OK) {
@@ -20,9 +19,8 @@ spry_status training_add_epoch(spry_training *facts, const spry_train_epoch *epo
                                spry_error *error)
 {
     void *epochs = facts->epochs;
-    spry_status status =
-        alloc_grow(&facts->allocator, &epochs, &facts->epoch_capacity,
-                   (size_t)facts->epoch_count + 1, sizeof *epoch, SIZE_MAX, error);
+    spry_status status = alloc_grow(&facts->allocator, &epochs, &facts->epoch_capacity,
+                                    (size_t)facts->epoch_count + 1, sizeof *epoch, SIZE_MAX, error);
 
     facts->epochs = epochs;
     if (status == SPRY_OK) {

@@ -26,8 +26,7 @@ static spry_status copy_list(graph *g, const int32_t *from, int32_t count, int32
     return SPRY_OK;
 }
 
-spry_status training_set_outputs(graph *g, const int32_t *outputs, int32_t count,
-                                 spry_error *error)
+spry_status training_set_outputs(graph *g, const int32_t *outputs, int32_t count, spry_error *error)
 {
     for (int32_t i = 0; i < g->output_count; i++) {
         g->values[g->outputs[i]].is_output = false;
@@ -48,8 +47,7 @@ spry_status training_set_inputs(graph *g, const int32_t *inputs, int32_t count, 
         graph_value *v = &g->values[inputs[i]];
 
         if (v->constant != NULL) {
-            v->type =
-                graph_type_tensor(v->constant->dtype, v->constant->rank, v->constant->shape);
+            v->type = graph_type_tensor(v->constant->dtype, v->constant->rank, v->constant->shape);
         }
         v->constant = NULL;
         v->is_input = true;
@@ -108,9 +106,9 @@ static spry_status replace_ports(graph *g, int32_t node, int32_t opset, int32_t 
 static spry_status let_learn(graph *g, int32_t node, int32_t *outputs, int32_t *count,
                              spry_error *error)
 {
-    spry_status status =
-        replace_ports(g, node, g->nodes[node].opset > NORM_OPSET ? g->nodes[node].opset : NORM_OPSET,
-                      5, NORM_OUTPUTS, error);
+    spry_status status = replace_ports(
+        g, node, g->nodes[node].opset > NORM_OPSET ? g->nodes[node].opset : NORM_OPSET, 5,
+        NORM_OUTPUTS, error);
 
     if (status == SPRY_OK) {
         status = graph_set_int(g, node, "training_mode", 1, error);

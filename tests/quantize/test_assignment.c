@@ -188,7 +188,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(last_rule_decides),
-        cmocka_unit_test(shared_weights), cmocka_unit_test(refusals),
+        cmocka_unit_test(shared_weights),
+        cmocka_unit_test(refusals),
         cmocka_unit_test(recipes),
     };
 

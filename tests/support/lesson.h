@@ -6,9 +6,9 @@
 #include "spry/model.h"
 #include "spry/train.h"
 
-enum { LESSON_SIDE = 8, LESSON_CLASSES = 4 };
+enum { LESSON_SIDE = 16, LESSON_CLASSES = 4 };
 
-/* Writes an .npz of `count` samples f32[1, 8, 8] with labels 0 to 3 into `folder`, drawn with
+/* Writes an .npz of `count` samples f32[1, 16, 16] with labels 0 to 3 into `folder`, drawn with
  * `seed`, and opens it. Classes are the same whatever the seed. */
 spry_dataset *lesson_data(const char *folder, const char *name, int64_t count, uint64_t seed);
 

@@ -70,8 +70,8 @@ static void test_gradients(void **state)
 /* ---- values ---- */
 
 /* The loss of given scores; `targets` as the kind wants them. */
-static double value_of(const loss_options *o, int64_t examples, int64_t classes, const double *scores,
-                       const void *targets)
+static double value_of(const loss_options *o, int64_t examples, int64_t classes,
+                       const double *scores, const void *targets)
 {
     const int64_t shape[2] = {examples, classes};
     bool by_class = o->kind == LOSS_CROSS_ENTROPY;
@@ -92,8 +92,8 @@ static double value_of(const loss_options *o, int64_t examples, int64_t classes,
     loss = loss_emit(&e, o, given, targeted);
     assert_int_equal(e.status, SPRY_OK);
     net_output(&n, n.g->values[loss].name);
-    assert_int_equal(
-        tensor_init(&inputs[0], SPRY_DTYPE_F64, 2, shape, (void *)scores, NULL), SPRY_OK);
+    assert_int_equal(tensor_init(&inputs[0], SPRY_DTYPE_F64, 2, shape, (void *)scores, NULL),
+                     SPRY_OK);
     assert_int_equal(tensor_init(&inputs[1], by_class ? SPRY_DTYPE_I64 : SPRY_DTYPE_F64,
                                  by_class ? 1 : 2, shape, (void *)targets, NULL),
                      SPRY_OK);
@@ -125,7 +125,8 @@ static void test_values(void **state)
     expect(value_of(&o, 2, 3, two, (const int64_t[]){0, 1}), (0.417030 + log(3)) / 2);
     o.smoothing = 0.3;
     expect(value_of(&o, 1, 3, logits, (const int64_t[]){0}), 0.7 * 0.4170300 + 0.3 * even);
-    o = (loss_options){.kind = LOSS_CROSS_ENTROPY, .class_weights = class_weights, .class_count = 3};
+    o = (loss_options){
+        .kind = LOSS_CROSS_ENTROPY, .class_weights = class_weights, .class_count = 3};
     /* divided by the weights of the targets, 0.5 and 2, not by 2 */
     expect(value_of(&o, 2, 3, two, (const int64_t[]){0, 1}), (0.5 * 0.417030 + 2 * log(3)) / 2.5);
     o = (loss_options){.kind = LOSS_CROSS_ENTROPY, .ignores = true, .ignored = 1};
