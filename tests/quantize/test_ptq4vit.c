@@ -277,6 +277,33 @@ static void test_without_scores(void **state)
     quantizing_fini(&q);
 }
 
+/* An answer that depends on nothing has gradients of 0: squared error instead, and the report says
+ * so. One picture is enough, too. */
+static void test_without_gradients(void **state)
+{
+    proto g = {0};
+    static const float zero = 0.0f;
+    const spry_quantize_layer *rows;
+    quantizing q;
+
+    (void)state;
+    quantizing_weights(&g, "w", 2, (const int64_t[]){WIDE, CLASSES}, 3);
+    proto_tensor(&g, 5, "zero", SPRY_DTYPE_F32, 0, NULL, &zero, sizeof zero);
+    proto_node(&g, 1, "MatMul", "x w", "h");
+    proto_node(&g, 1, "Mul", "h zero", "y");
+    proto_value_info(&g, 11, "x", SPRY_DTYPE_F32, 2, (const int64_t[]){-1, WIDE});
+    proto_value_info(&g, 12, "y", SPRY_DTYPE_F32, 2, (const int64_t[]){-1, CLASSES});
+    quantizing_init(&q, &g, 2, (const int64_t[]){1, WIDE}, 8);
+    quantizing_by(&q, &method_ptq4vit);
+    assert_int_equal(method_ptq4vit.search(&q.job, &error), SPRY_OK);
+    assert_int_equal(spry_quantization_layers(q.job.facts, &rows), 1);
+    assert_true(rows[0].gradient == 0.0);
+    assert_non_null(strstr(rows[0].remark, "squared error"));
+    assert_true(rows[0].step > 1e-4f && rows[0].step < 1.0f);
+    assert_true(rows[0].error_after <= rows[0].error_before);
+    quantizing_fini(&q);
+}
+
 static void test_refuses(void **state)
 {
     proto g = attention(true, NAN);
@@ -302,8 +329,11 @@ static void test_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_is_gauss_newton), cmocka_unit_test(test_draws),
-        cmocka_unit_test(test_whole),           cmocka_unit_test(test_without_scores),
+        cmocka_unit_test(test_is_gauss_newton),
+        cmocka_unit_test(test_draws),
+        cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_without_scores),
+        cmocka_unit_test(test_without_gradients),
         cmocka_unit_test(test_refuses),
     };
 
