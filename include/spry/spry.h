@@ -4,6 +4,7 @@
 
 #include "spry/adapt.h"
 #include "spry/allocator.h"
+#include "spry/architecture.h"
 #include "spry/bench.h"
 #include "spry/compare.h"
 #include "spry/dataset.h"
