@@ -39,9 +39,9 @@ typedef struct spry_adapt_options {
      * for any characters and '?' for one. NULL: "q" and "v". */
     const char *const *targets;
     int32_t target_count;
-    int64_t classes;   /* a new head of so many classes, 2 to 2^20; 0: the head as it is */
-    bool zero_head;    /* the new head starts at 0 instead of N(0, 0.01^2) */
-    uint64_t seed;     /* of what is drawn */
+    int64_t classes; /* a new head of so many classes, 2 to 2^20; 0: the head as it is */
+    bool zero_head;  /* the new head starts at 0 instead of N(0, 0.01^2) */
+    uint64_t seed;   /* of what is drawn */
     const spry_allocator *allocator; /* of the facts; NULL: the system's */
 } spry_adapt_options;
 
