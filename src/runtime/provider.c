@@ -16,7 +16,8 @@ static const provider *const providers[] = {
     &provider_matmul_f32,     &provider_matmul_s8,     &provider_twin_s8,
     &provider_pool_f32,       &provider_pool_nhwc,     &provider_linear_s8,
     &provider_norm_nhwc,      &provider_rows_s8,       &provider_conv_gradient,
-    &provider_norm_training,  &provider_sum,           NULL,
+    &provider_norm_training,  &provider_sum,           &provider_pool_gradient,
+    NULL,
 };
 
 bool provider_is(const provider_site *site, const char *type)

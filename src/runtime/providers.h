@@ -27,6 +27,7 @@ extern const provider provider_nbits;
 extern const provider provider_norm_nhwc;
 extern const provider provider_norm_training;
 extern const provider provider_pool_f32;
+extern const provider provider_pool_gradient;
 extern const provider provider_pool_nhwc;
 extern const provider provider_rows_s8;
 extern const provider provider_sum;
