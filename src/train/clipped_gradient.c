@@ -12,7 +12,7 @@
 typedef struct reader {
     int32_t node;
     int32_t output;
-    int32_t dy;       /* D of the output */
+    int32_t dy;        /* D of the output */
     int32_t weight[3]; /* ports of the node that hold a weight, or GRAPH_NONE: indices into `of` */
 } reader;
 
@@ -43,8 +43,8 @@ static spry_status refuse(const builder *b, int32_t node, const char *why)
 /* The weight's numbers, in another order or shape. */
 static bool moves(const graph_node *n)
 {
-    static const char *const types[] = {"Identity",  "Transpose", "Reshape", "Unsqueeze",
-                                        "Squeeze", "Flatten"};
+    static const char *const types[] = {"Identity",  "Transpose", "Reshape",
+                                        "Unsqueeze", "Squeeze",   "Flatten"};
 
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (graph_node_is(n, types[i])) {
@@ -216,8 +216,8 @@ static void add_product(builder *b, int32_t x, int32_t dy, int64_t rows, int64_t
                                    (const int64_t[]){1, 2}, false));
         return;
     }
-    add_squares(b, sum_squares(b, emit_binary(e, "MatMul", emit_transpose_matrix(e, a, 3), d),
-                               in * out));
+    add_squares(
+        b, sum_squares(b, emit_binary(e, "MatMul", emit_transpose_matrix(e, a, 3), d), in * out));
 }
 
 static spry_status matmul_norms(builder *b, const reader *r)
@@ -229,8 +229,8 @@ static spry_status matmul_norms(builder *b, const reader *r)
     if (r->weight[0] != GRAPH_NONE || w.rank != 2 || x.rank < 2 || x.dims[0].size != b->r->batch) {
         return refuse(b, r->node, "the weight is no matrix behind examples along the first axis");
     }
-    add_product(b, n->inputs[0], r->dy, count_of(&x, 1) / x.dims[x.rank - 1].size,
-                w.dims[0].size, w.dims[1].size);
+    add_product(b, n->inputs[0], r->dy, count_of(&x, 1) / x.dims[x.rank - 1].size, w.dims[0].size,
+                w.dims[1].size);
     return SPRY_OK;
 }
 
@@ -290,8 +290,8 @@ static void add_channels(builder *b, int32_t a, int64_t channels)
     emitter *e = &b->e;
     int32_t rows = emit_reshape(e, a, 3, (const int64_t[]){b->r->batch, channels, -1});
 
-    add_squares(b, sum_squares(b, emit_reduce(e, "ReduceSum", rows, 1, &(int64_t){2}, false),
-                               channels));
+    add_squares(
+        b, sum_squares(b, emit_reduce(e, "ReduceSum", rows, 1, &(int64_t){2}, false), channels));
 }
 
 static spry_status conv_norms(builder *b, const reader *r)
@@ -329,7 +329,8 @@ static spry_status batch_norm_norms(builder *b, const reader *r)
     int32_t normal;
 
     if (graph_attribute_int(&n, "training_mode", 0) != 0) {
-        return refuse(b, r->node, "it mixes the examples of a batch: its statistics must be frozen");
+        return refuse(b, r->node,
+                      "it mixes the examples of a batch: its statistics must be frozen");
     }
     if (x.rank < 2 || x.dims[0].size != b->r->batch) {
         return refuse(b, r->node, "its examples do not lie along the first axis");
@@ -414,10 +415,14 @@ static spry_status emit_norms(builder *b)
         spry_status (*emit)(builder *b, const reader *r);
     } rules[] = {
         {"BatchNormalization", batch_norm_norms},
-        {"Conv", conv_norms}, {"Gemm", gemm_norms},
-        {"MatMul", matmul_norms}, {"Add", add_norms},
-        {"Sub", add_norms},   {"Mul", mul_norms},
-        {"Expand", expand_norms}, {"LayerNormalization", layer_norm_norms},
+        {"Conv", conv_norms},
+        {"Gemm", gemm_norms},
+        {"MatMul", matmul_norms},
+        {"Add", add_norms},
+        {"Sub", add_norms},
+        {"Mul", mul_norms},
+        {"Expand", expand_norms},
+        {"LayerNormalization", layer_norm_norms},
     };
     spry_status status = SPRY_OK;
 

@@ -6,8 +6,8 @@
  *     sum over i of c_i g_i = ordinary gradient with c_i D_k in place of D_k
  *
  * For a product X W the squared norm of one example's X_i^T D_i is that of its numbers, or, for few
- * rows, <X_i X_i^T, D_i D_i^T>: "ghost" norms (Li, Tramer, Liang, Hashimoto, arXiv 2110.05679, after
- * Goodfellow, arXiv 1510.01799). Convolutions see their examples as groups. One backward pass
+ * rows, <X_i X_i^T, D_i D_i^T>: "ghost" norms (Li, Tramer, Liang, Hashimoto, arXiv 2110.05679,
+ * after Goodfellow, arXiv 1510.01799). Convolutions see their examples as groups. One backward pass
  * serves both. */
 #ifndef TRAIN_CLIPPED_GRADIENT_H
 #define TRAIN_CLIPPED_GRADIENT_H
@@ -16,10 +16,10 @@
 #include "spry/status.h"
 
 typedef struct clipped_request {
-    int32_t loss;   /* one element: the SUM over the examples of their losses */
-    int32_t counts; /* f32 [batch]: 1 where an example counts, 0 where it only fills the batch */
-    int64_t batch;  /* axis 0 of everything that is not a weight */
-    double limit;   /* longest gradient of an example, over all weights together */
+    int32_t loss;      /* one element: the SUM over the examples of their losses */
+    int32_t counts;    /* f32 [batch]: 1 where an example counts, 0 where it only fills the batch */
+    int64_t batch;     /* axis 0 of everything that is not a weight */
+    double limit;      /* longest gradient of an example, over all weights together */
     const int32_t *of; /* weights: inputs of the graph */
     int32_t count;
 } clipped_request;

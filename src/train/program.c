@@ -14,7 +14,6 @@
 #include "train/gradient.h"
 #include "train/training_form.h"
 
-
 typedef struct program_inside {
     spry_allocator allocator;
     program_options options;
@@ -122,10 +121,10 @@ static spry_status describe_inputs(builder *b)
         for (int d = 0; d < type->rank; d++) {
             shape[d] = type->dims[d].size;
         }
-        status = i < in->given ? tensor_init(&v->tensor, v->dtype, b->inputs[i]->rank,
-                                             b->inputs[i]->shape, NULL, b->error)
-                               : tensor_init(&v->tensor, v->dtype, type->rank, shape, NULL,
-                                             b->error);
+        status = i < in->given
+                     ? tensor_init(&v->tensor, v->dtype, b->inputs[i]->rank, b->inputs[i]->shape,
+                                   NULL, b->error)
+                     : tensor_init(&v->tensor, v->dtype, type->rank, shape, NULL, b->error);
         in->ordered[i] = v;
     }
     return status;
@@ -474,6 +473,11 @@ spry_status program_find_odd(program *p, const tensor *const *inputs, const tens
                              uint64_t seed, spry_error *error)
 {
     return run(p, inputs, targets, seed, true, error);
+}
+
+size_t program_input_bytes(const program *p)
+{
+    return p->inside->values[0].tensor.bytes;
 }
 
 /* The operator has mixed in the variance of the batch itself (divided by n). */

@@ -320,10 +320,8 @@ static void test_frozen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gradient),
-        cmocka_unit_test(test_statistics),
-        cmocka_unit_test(test_no_allocation),
-        cmocka_unit_test(test_clipped),
+        cmocka_unit_test(test_gradient),      cmocka_unit_test(test_statistics),
+        cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_clipped),
         cmocka_unit_test(test_frozen),
     };
 
