@@ -151,7 +151,8 @@ static spry_status hold_others(const graph *g, const graph_node *node, unsigned 
 static void drop(const graph *g, const graph_node *node, unsigned ports)
 {
     for (int32_t i = 0; i < node->input_count && i < PORTS; i++) {
-        if ((ports >> i & 1U) != 0) {
+        /* Weights that vary are no constants, and packed all the same. */
+        if ((ports >> i & 1U) != 0 && constant_at(g, node, i) != NULL) {
             model_weights_drop(g->source, constant_at(g, node, i));
         }
     }
