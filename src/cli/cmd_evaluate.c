@@ -246,6 +246,7 @@ static spry_status run(const cli_call *call, spry_error *error)
         status = evaluate(&e, error);
     }
     if (status == SPRY_OK) {
+        subject_tell_cache(&e.s, call);
         status = report(&e, error);
     }
     spry_evaluation_destroy(e.result);
