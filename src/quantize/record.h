@@ -13,6 +13,7 @@ typedef struct block_story {
     int rounds;
     bool searched;
     const char *remark;      /* or NULL */
+    const float *first;      /* [blocks]: steps that the search began with */
     int64_t flipped_outputs; /* whose flips were kept */
     squant_report flips;
 } block_story;

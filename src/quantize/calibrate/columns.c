@@ -155,3 +155,14 @@ void columns_gather(const columns *c, int64_t index, float *to)
         to[i] = row[i * c->k_stride];
     }
 }
+
+const float *columns_result(const columns *c, int64_t index, int64_t outputs, const float *result,
+                            int64_t *stride)
+{
+    *stride = c->is_window ? c->out_size : 1;
+    if (result == NULL) {
+        return NULL;
+    }
+    return c->is_window ? result + index / c->out_size * outputs * c->out_size + index % c->out_size
+                        : result + index * outputs;
+}

@@ -138,14 +138,15 @@ static int64_t pick(const chunk *k, int64_t i)
 }
 
 /* As the layer will read them. */
-static void quantize_columns(const activation_record *input, const float *x, int64_t count,
-                             float *to)
+static void quantize_columns(const quantize_job *job, const activation_record *input,
+                             const float *x, int64_t count, float *to)
 {
     if (input == NULL) {
         memcpy(to, x, (size_t)count * sizeof *to);
         return;
     }
-    quantize_target target = quantize_target_of(input->grid.dtype, input->grid.zero);
+    grid_codes codes = tensor_grid_codes(&job->activations[input->like].grid);
+    quantize_target target = {codes.low, codes.high, input->grid.zero};
 
     for (int64_t i = 0; i < count; i++) {
         to[i] = quantize_back(quantize_f32(x[i], input->grid.step, target), input->grid.step,
@@ -153,25 +154,12 @@ static void quantize_columns(const activation_record *input, const float *x, int
     }
 }
 
-/* Where the importance of output 0 for that column is, and how far those of others are apart. */
-static const float *importance_at(const chunk *k, int64_t index, int64_t *stride)
-{
-    const columns *c = k->c;
-
-    if (!c->is_window) {
-        *stride = 1;
-        return k->squares + index * k->outputs;
-    }
-    *stride = c->out_size;
-    return k->squares + index / c->out_size * k->outputs * c->out_size + index % c->out_size;
-}
-
 /* Scales each group of a column by the root of what the outputs of the group matter there. */
 static void scale_column(const chunk *k, int64_t index, float *x, float *q)
 {
     int64_t in_group = k->outputs / k->c->groups;
     int64_t stride;
-    const float *squares = importance_at(k, index, &stride);
+    const float *squares = columns_result(k->c, index, k->outputs, k->squares, &stride);
 
     for (int64_t g = 0; g < k->c->groups; g++) {
         double sum = 0.0;
@@ -200,7 +188,7 @@ static void gather_columns(void *context, int64_t begin, int64_t end, int worker
 
         columns_gather(k->c, pick(k, k->first + i), x);
         if (p->q != p->x) {
-            quantize_columns(k->use->input, x, width, p->q + i * width);
+            quantize_columns(p->job, k->use->input, x, width, p->q + i * width);
         }
         if (k->squares != NULL) {
             scale_column(k, pick(k, k->first + i), x, p->q + i * width);
@@ -264,7 +252,8 @@ static void add_shares(const chunk *k, double *outputs)
 {
     for (int64_t i = 0; i < k->count; i++) {
         int64_t stride;
-        const float *squares = importance_at(k, pick(k, k->first + i), &stride);
+        const float *squares =
+            columns_result(k->c, pick(k, k->first + i), k->outputs, k->squares, &stride);
 
         for (int64_t o = 0; o < k->outputs; o++) {
             outputs[o] += (double)squares[o * stride] * k->scale;
@@ -537,35 +526,6 @@ static spry_status make_pass(gram_pass *p, spry_error *error)
     return make_buffers(p, error);
 }
 
-/* All samples, with gradients. A model that has none is seen without. */
-static spry_status visit_important(gram_pass *p, spry_error *error)
-{
-    importance_request request = {.values = p->values,
-                                  .value_count = p->use_count,
-                                  .results = p->results,
-                                  .result_count = p->use_count,
-                                  .metric = p->options->metric};
-    const tensor **tensors =
-        alloc_array(&p->job->m->allocator, (size_t)p->use_count, sizeof(tensor *));
-    spry_status status = tensors != NULL ? importance_open(p->job, &request, p->probe, error)
-                                         : alloc_failed(error, sizeof(tensor *));
-
-    for (int64_t run = 0; status == SPRY_OK && run < p->probe->runs; run++) {
-        samples_view view = {importance_first(p->probe, run), p->probe->s.batch, tensors};
-
-        status = importance_run(p->probe, run, error);
-        for (int32_t i = 0; status == SPRY_OK && i < p->use_count; i++) {
-            tensors[i] = importance_value(p->probe, i);
-        }
-        if (status == SPRY_OK && fisher_has_gradients(p->probe->metric)) {
-            status = add_batch(p, &view, error);
-        }
-    }
-    importance_close(p->probe);
-    alloc_release(&p->job->m->allocator, tensors, (size_t)p->use_count * sizeof(tensor *));
-    return status;
-}
-
 /* Shows the matrices; *again is set for those that importance says nothing about. */
 static spry_status show(gram_pass *p, gram_visitor visitor, void *context, bool *again,
                         spry_error *error)
@@ -594,13 +554,18 @@ static spry_status show(gram_pass *p, gram_visitor visitor, void *context, bool 
 static spry_status run_pass(gram_pass *p, gram_visitor visitor, void *context, bool *again,
                             spry_error *error)
 {
+    static const char what[] = "input statistics";
     const model *m = p->options->m != NULL ? p->options->m : p->job->m;
     spry_status status = make_pass(p, error);
 
     if (status == SPRY_OK && p->use_count > 0) {
-        status = p->probe != NULL ? visit_important(p, error)
-                                  : samples_visit(m, p->job->options, p->values, p->use_count,
-                                                  "input statistics", add_batch, p, error);
+        importance_request request = {p->values,    p->use_count,       p->results,
+                                      p->use_count, p->options->metric, 0};
+
+        status = p->probe != NULL
+                     ? importance_visit(p->job, &request, p->probe, what, add_batch, p, error)
+                     : samples_visit(m, p->job->options, p->values, p->use_count, what, add_batch,
+                                     p, error);
     }
     if (status == SPRY_OK) {
         status = show(p, visitor, context, again, error);
@@ -636,8 +601,7 @@ spry_status gram_for_each(quantize_job *job, const gram_options *options, gram_v
     samples s = {0};
     spry_status status = again != NULL ? samples_open(job->m, job->options, &s, error)
                                        : alloc_failed(error, (size_t)job->weight_count);
-    bool one_by_one = fisher_has_gradients(options->metric) && s.input.shape[0] < 0;
-    int64_t batches = status != SPRY_OK ? 1 : one_by_one ? s.count : samples_batches(&s);
+    int64_t batches = status == SPRY_OK ? importance_batches(&s, options->metric) : 1;
     int64_t most = options->most_columns > 0 ? options->most_columns / batches : INT64_MAX;
 
     for (int32_t first = 0; status == SPRY_OK && first < job->weight_count;) {
