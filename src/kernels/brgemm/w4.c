@@ -36,28 +36,54 @@ static uint32_t code_at(const w4_source *s, int64_t k, int64_t column)
     return ((code ^ s->flip) & ((1u << s->bits) - 1)) + s->lift;
 }
 
-/* One group of one column, number `lane` of a record. Codes beyond k are zero points, though what
- * they multiply is zero. */
-static void pack_group(const w4_kernel *kernel, const w4_source *s, int64_t first, int64_t count,
-                       int64_t column, int group, float *record)
+/* Scales and zero points of one group of a panel's columns; returns where the codes begin. */
+static void *pack_numbers(const w4_kernel *kernel, const w4_source *s, int64_t group,
+                          int64_t column, int64_t columns, float *record)
 {
-    int64_t index = first / group * s->group_stride + column * s->scale_stride;
-    int64_t lane = column % kernel->nr;
-    int centre = w4_centre(kernel->bits);
-    float *codes = record + (s->zeros != NULL ? 2 : 1) * kernel->nr;
+    float centre = (float)w4_centre(kernel->bits);
 
-    record[lane] = s->scales[index];
-    if (s->zeros != NULL) {
-        record[kernel->nr + lane] = s->zeros[index] - (float)centre;
+    for (int64_t lane = 0; lane < columns; lane++) {
+        int64_t index = group * s->group_stride + (column + lane) * s->scale_stride;
+
+        record[lane] = s->scales[index];
+        if (s->zeros != NULL) {
+            record[kernel->nr + lane] = s->zeros[index] - centre;
+        }
     }
-    for (int64_t step = 0; step < group; step++) {
-        uint32_t code = step < count ? code_at(s, first + step, column) : (uint32_t)centre;
+    return record + (s->zeros != NULL ? 2 : 1) * kernel->nr;
+}
 
-        if (kernel->bits == BYTE) {
-            ((uint8_t *)codes)[step * kernel->nr + lane] = (uint8_t)(code ^ (uint32_t)centre);
-        } else {
-            ((uint32_t *)codes)[step / W4_WORD * kernel->nr + lane] |=
-                code << w4_shift((int)(step % W4_WORD));
+/* Codes of k in [first, first + count) of some columns. What lies beyond is multiplied by zeros. */
+static void pack_words(const w4_kernel *kernel, const w4_source *s, int64_t first, int64_t count,
+                       int64_t column, int64_t columns, uint32_t *words)
+{
+    for (int64_t lane = 0; lane < columns; lane++) {
+        for (int64_t step = 0; step < count; step++) {
+            words[step / W4_WORD * kernel->nr + lane] |= code_at(s, first + step, column + lane)
+                                                         << w4_shift((int)(step % W4_WORD));
+        }
+    }
+}
+
+/* In the order in which they lie in memory. */
+static void pack_bytes(const w4_kernel *kernel, const w4_source *s, int64_t first, int64_t count,
+                       int64_t column, int64_t columns, uint8_t *bytes)
+{
+    const uint8_t *from = s->codes + first * s->k_stride + column * s->column_stride;
+    uint8_t turn = (uint8_t)(s->flip ^ w4_centre(BYTE));
+
+    if (s->k_stride == 1) {
+        for (int64_t lane = 0; lane < columns; lane++) {
+            for (int64_t step = 0; step < count; step++) {
+                bytes[step * kernel->nr + lane] = from[lane * s->column_stride + step] ^ turn;
+            }
+        }
+        return;
+    }
+    for (int64_t step = 0; step < count; step++) {
+        for (int64_t lane = 0; lane < columns; lane++) {
+            bytes[step * kernel->nr + lane] =
+                from[step * s->k_stride + lane * s->column_stride] ^ turn;
         }
     }
 }
@@ -67,17 +93,22 @@ void w4_pack(const w4_kernel *kernel, const w4_source *source, int64_t k, int64_
 {
     bool has_zeros = source->zeros != NULL;
     int64_t bytes = w4_group_bytes(kernel, group, has_zeros);
-    int64_t groups = pieces_of(k, group);
+    char *record = packed;
 
     memset(packed, 0, (size_t)w4_packed_size(kernel, k, columns, group, has_zeros));
-    for (int64_t column = 0; column < columns; column++) {
-        char *panel = (char *)packed + column / kernel->nr * groups * bytes;
+    for (int64_t column = 0; column < columns; column += kernel->nr) {
+        int64_t width = columns - column < kernel->nr ? columns - column : kernel->nr;
 
-        for (int64_t g = 0; g < groups; g++) {
-            int64_t left = k - g * group;
+        for (int64_t first = 0; first < k; first += group, record += bytes) {
+            int64_t count = k - first < group ? k - first : group;
+            void *codes =
+                pack_numbers(kernel, source, first / group, column, width, (float *)(void *)record);
 
-            pack_group(kernel, source, g * group, left < group ? left : group, column, group,
-                       (float *)(panel + g * bytes));
+            if (kernel->bits == BYTE) {
+                pack_bytes(kernel, source, first, count, column, width, codes);
+            } else {
+                pack_words(kernel, source, first, count, column, width, codes);
+            }
         }
     }
 }
