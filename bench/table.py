@@ -394,7 +394,8 @@ def write_product(path):
     """One row of WIDE numbers times WIDE x WIDE random weights."""
     try:
         import numpy
-        import onnx
+        import onnx.helper
+        import onnx.numpy_helper
     except ImportError as error:
         raise Skip(f"no {error.name} (python3-onnx)") from error
     weights = numpy.random.default_rng(0).standard_normal((WIDE, WIDE), numpy.float32)

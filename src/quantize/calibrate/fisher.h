@@ -35,8 +35,8 @@ static inline bool fisher_has_gradients(fisher_metric metric)
 /* Name of the input that fisher_nudge adds. */
 #define FISHER_NUDGE "spry_nudge"
 
-/* Lets all users of of[i] read of[i] + FISHER_NUDGE[i], a new input [count]; of[i] becomes that sum.
- * Types must be inferred before and again. Fails with SPRY_LIMIT (memory). */
+/* Lets all users of of[i] read of[i] + FISHER_NUDGE[i], a new input [count]; of[i] becomes that
+ * sum. Types must be inferred before and again. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status fisher_nudge(model *m, int32_t *of, int32_t count, spry_error *error);
 
 /* Adds the gradients of cross-entropy by the values `of` to the main graph of `m`, which is of

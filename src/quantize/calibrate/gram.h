@@ -54,8 +54,8 @@ typedef spry_status (*gram_visitor)(void *context, int32_t index, const gram *su
                                     spry_error *error);
 
 /* Shows all wanted weights for which it is possible, in the order of job->weights, but those whose
- * importance is all 0 last: their elements count alike. Weights that several operators share get the sum over these. Fails with SPRY_LIMIT (memory), as samples_visit
- * and as the visitor do. */
+ * importance is all 0 last: their elements count alike. Weights that several operators share get
+ * the sum over these. Fails with SPRY_LIMIT (memory), as samples_visit and as the visitor do. */
 SPRY_MUST_USE spry_status gram_for_each(quantize_job *job, const gram_options *options,
                                         gram_visitor visitor, void *context, spry_error *error);
 

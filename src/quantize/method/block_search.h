@@ -53,7 +53,8 @@ SPRY_MUST_USE spry_status block_search(weight_record *r, const float *dense, con
                                        const spry_allocator *allocator, threads *team,
                                        block_search_report *report, spry_error *error);
 
-/* |w X - v Q|^2, times its share, of output `output` with the values v[size] instead of the weights w[size]. */
+/* |w X - v Q|^2, times its share, of output `output` with the values v[size] instead of the weights
+ * w[size]. */
 double block_search_error(const gram *sums, int64_t outputs, int64_t output, const float *w,
                           const float *v);
 

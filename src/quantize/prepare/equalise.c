@@ -1,6 +1,6 @@
 /* Cross-layer equalisation (arXiv 1906.04721): of layers that follow each other (layer_pairs.h),
- * channel c of the first is divided by t and the same input of the second multiplied by it. With
- * t = sqrt(range of the first / range of the second) both ranges become equal, so that no channel is
+ * channel c of the first is divided by t and the same input of the second multiplied by it. With t
+ * = sqrt(range of the first / range of the second) both ranges become equal, so that no channel is
  * left with a few codes only. Layers have several neighbours: all pairs are visited until nothing
  * changes. */
 #include <math.h>

@@ -1,6 +1,6 @@
-/* Layers with weights that follow each other with nothing between but functions with
- * f(t x) = t f(x) for t > 0, ReLU among them, that keep channels apart: channel c of the first may be
- * divided by any t > 0 and the same input of the second multiplied by it. */
+/* Layers with weights that follow each other with nothing between but functions with f(t x) = t
+ * f(x) for t > 0, ReLU among them, that keep channels apart: channel c of the first may be divided
+ * by any t > 0 and the same input of the second multiplied by it. */
 #ifndef QUANTIZE_LAYER_PAIRS_H
 #define QUANTIZE_LAYER_PAIRS_H
 

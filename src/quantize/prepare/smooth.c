@@ -1,5 +1,5 @@
-/* SmoothQuant (arXiv 2211.10438): activations have channels that are much larger than others, weights
- * have not. Each channel of what a layer reads is divided by
+/* SmoothQuant (arXiv 2211.10438): activations have channels that are much larger than others,
+ * weights have not. Each channel of what a layer reads is divided by
  *
  *     t = max |x|^a / max |w|^(1 - a)        a = 1/2
  *
