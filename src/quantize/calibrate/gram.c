@@ -49,22 +49,12 @@ typedef struct gram_pass {
     float *products;         /* [workers][ROW_BLOCK][size] */
 } gram_pass;
 
-static bool uses_weight(const graph *g, int32_t node, const weight *w)
-{
-    const char *reason;
-    weight other;
-
-    return weight_of_node(g, node, &other, &reason) && other.value == w->value &&
-           other.output_axis == w->output_axis;
-}
-
 bool gram_is_possible(const quantize_job *job, const weight_record *r)
 {
     const graph *g = job->m->main;
 
-    for (int32_t i = 0; i < job->node_count; i++) {
-        if (uses_weight(g, i, &r->w) &&
-            columns_groups(g, i, &r->w) != columns_groups(g, r->w.node, &r->w)) {
+    for (int32_t i = 0; i < r->user_count; i++) {
+        if (columns_groups(g, r->users[i], &r->w) != columns_groups(g, r->w.node, &r->w)) {
             return false;
         }
     }
@@ -379,10 +369,10 @@ static void complete(gram *sums)
 }
 
 /* Any operator on this weight whose input is quantized. */
-static bool has_grid(const quantize_job *job, const weight *w)
+static bool has_grid(const quantize_job *job, const weight_record *r)
 {
-    for (int32_t i = 0; i < job->node_count; i++) {
-        if (uses_weight(job->m->main, i, w) && job_input_record(job, i) != NULL) {
+    for (int32_t i = 0; i < r->user_count; i++) {
+        if (job_input_record(job, r->users[i]) != NULL) {
             return true;
         }
     }
@@ -407,7 +397,7 @@ static bool make_sums(gram_pass *p, int32_t slot)
     sums->sum = alloc_array(a, (size_t)(sums->groups * sums->size), sizeof *sums->sum);
     sums->xx = alloc_array(a, count, sizeof *sums->xx);
     if (p->options->quantized) {
-        bool own = has_grid(p->job, w);
+        bool own = has_grid(p->job, &p->job->weights[p->first + slot]);
 
         sums->xq = own ? alloc_array(a, count, sizeof *sums->xq) : sums->xx;
         sums->qq = own ? alloc_array(a, count, sizeof *sums->qq) : sums->xx;
@@ -438,13 +428,14 @@ static void free_sums(const spry_allocator *a, gram *sums, int64_t outputs)
 static void add_uses(gram_pass *p, int32_t slot)
 {
     const graph *g = p->job->m->main;
+    const weight_record *r = &p->job->weights[p->first + slot];
 
-    for (int32_t i = 0; i < p->job->node_count; i++) {
-        if (uses_weight(g, i, &p->job->weights[p->first + slot].w)) {
-            p->values[p->use_count] = g->nodes[i].inputs[0];
-            p->results[p->use_count] = g->nodes[i].outputs[0];
-            p->uses[p->use_count++] = (gram_use){i, slot, job_input_record(p->job, i)};
-        }
+    for (int32_t i = 0; i < r->user_count; i++) {
+        int32_t node = r->users[i];
+
+        p->values[p->use_count] = g->nodes[node].inputs[0];
+        p->results[p->use_count] = g->nodes[node].outputs[0];
+        p->uses[p->use_count++] = (gram_use){node, slot, job_input_record(p->job, node)};
     }
 }
 

@@ -21,8 +21,9 @@ enum {
 
 /* A layer that reads an activation on a grid. */
 typedef struct reader {
-    int32_t node, weight; /* weight: of job->weights */
-    int32_t root;         /* record whose grid it reads */
+    int32_t node;
+    const weight_record *record;
+    int32_t root; /* of activations: whose grid it reads */
     int64_t groups, size, outputs;
     float *exact, *rounded; /* packed weights: as they are, and what codes stand for */
     double errors[FACTORS];
@@ -63,22 +64,6 @@ static float factor_of(int number)
 
 /* ---- layers ---- */
 
-static int32_t weight_of(const quantize_job *job, int32_t node)
-{
-    const char *reason;
-    weight w;
-
-    if (!job->is_integer[node] || !weight_of_node(job->m->main, node, &w, &reason)) {
-        return GRAPH_NONE;
-    }
-    for (int32_t i = 0; i < job->weight_count; i++) {
-        if (job->weights[i].w.value == w.value && job->weights[i].w.output_axis == w.output_axis) {
-            return i;
-        }
-    }
-    return GRAPH_NONE;
-}
-
 static int64_t packed_weights(const trying *t, const reader *r)
 {
     return gemm_f32_packed_size(r->outputs / r->groups, r->size, t->kernel->nr);
@@ -86,7 +71,7 @@ static int64_t packed_weights(const trying *t, const reader *r)
 
 static spry_status pack_weights(trying *t, reader *r, spry_error *error)
 {
-    const weight_record *record = &t->job->weights[r->weight];
+    const weight_record *record = r->record;
     const spry_allocator *a = &t->job->m->allocator;
     size_t bytes = (size_t)weight_count(&record->w) * sizeof(float);
     float *dense = alloc_bytes(a, bytes);
@@ -121,15 +106,15 @@ static spry_status add_reader(trying *t, int32_t node, spry_error *error)
     quantize_job *job = t->job;
     const graph *g = job->m->main;
     const activation_record *input = job_input_record(job, node);
-    int32_t index = input != NULL ? weight_of(job, node) : GRAPH_NONE;
-    const weight *w = index != GRAPH_NONE ? &job->weights[index].w : NULL;
+    const weight_record *record = job->record_of[node];
+    const weight *w = record != NULL ? &record->w : NULL;
     reader *r = &t->readers[t->count];
 
-    if (w == NULL || columns_groups(g, node, w) == 0) {
+    if (input == NULL || record == NULL || columns_groups(g, node, w) == 0) {
         return SPRY_OK;
     }
     *r = (reader){.node = node,
-                  .weight = index,
+                  .record = record,
                   .root = input->like,
                   .groups = columns_groups(g, node, w),
                   .size = w->inputs * w->taps,
@@ -269,8 +254,7 @@ static spry_status see_reader(trying *t, int32_t index, const tensor *x, spry_er
         t->probe.metric != FISHER_NONE ? importance_of(&t->probe, index) : NULL;
     int64_t picked;
     columns c;
-    spry_status status =
-        columns_of_input(t->job->m->main, r->node, &t->job->weights[r->weight].w, x, &c, error);
+    spry_status status = columns_of_input(t->job->m->main, r->node, &r->record->w, x, &c, error);
 
     if (status != SPRY_OK || (importance == NULL && fisher_has_gradients(t->probe.metric))) {
         return status;
