@@ -385,6 +385,60 @@ def squant(bench):
                        f"{figure:.2f}", str(demand), bench.check(demand, figure, figure), rows)
 
 
+# ---- one row times many weights ----
+
+WIDE = 4096
+
+
+def write_product(path):
+    """One row of WIDE numbers times WIDE x WIDE random weights."""
+    try:
+        import numpy
+        import onnx.helper
+        import onnx.numpy_helper
+    except ImportError as error:
+        raise Skip(f"no {error.name} (python3-onnx)") from error
+    weights = numpy.random.default_rng(0).standard_normal((WIDE, WIDE), numpy.float32)
+    ports = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, WIDE])
+             for name in "xy"]
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph([node], "product", ports[:1], ports[1:],
+                                   [onnx.numpy_helper.from_array(weights, "w")])
+    opset = onnx.helper.make_opsetid("", 21)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10), path)
+
+
+def call_spry(*words):
+    done = subprocess.run([PROGRAM, *words, "--quiet"], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip())
+    return json.loads(done.stdout)
+
+
+def few_bits(bench):
+    """Weights of few bits against those of f32, which a product of one row does little but read."""
+    kinds = (("8 bits", ("--weight-bits", "8"), Demand(mean=2.5, needs="AVX-512")),
+             ("4 bits, groups of 32", ("--weight-bits", "4", "--group", "32"),
+              Demand(mean=3.5, needs="AVX-512")))
+    turns = 3 if bench.quick else 7
+    with tempfile.TemporaryDirectory() as folder:
+        float_path = os.path.join(folder, "f32.onnx")
+        write_product(float_path)
+        for what, options, demand in kinds:
+            path = os.path.join(folder, "small.onnx")
+            call_spry("quantize", float_path, "-o", path, "--method", "nearest", "--symmetric",
+                      "--no-bench", "--force", "--json", *options)
+            times = [[call_spry("bench", model, "--threads", "1", "--runs", "30",
+                                "--json")["latency_ms"]["median"] for model in (float_path, path)]
+                     for _ in range(turns)]
+            ratio = sorted(before / after for before, after in times)[turns // 2]
+            before, after = (sorted(side)[turns // 2] for side in zip(*times))
+            yield Line("gemv", f"1 x {WIDE} x {WIDE}, weights of {what}, peer f32",
+                       f"{after:.2f} ms", f"{before:.2f} ms", f"{ratio:.2f}", str(demand),
+                       bench.check(demand, ratio, ratio),
+                       [{"name": what, "threads": 1, "spry_ms": after, "peer_ms": before}])
+
+
 # ---- the table ----
 
 IS_GEMM = ("--kind", "gemm", "--pointwise")
@@ -416,6 +470,7 @@ ROWS = {
     "attention-memory": attention_memory,
     "start-up": start_up,
     "squant": squant,
+    "gemv": few_bits,
     "peak-f32": peak_line("peak-f32", "share of the peak, 40 products f32", "f32", IS_GEMM,
                           lambda shape: True, Demand(mean=0.8, needs="AVX-512")),
     "peak-bf16": peak_line("peak-bf16", "share of the peak, convolutions of 28 to 56 pixels, bf16",
