@@ -10,7 +10,8 @@
 enum { CHECKPOINT_FILES = 3, CHECKPOINT_NAME_BYTES = 32, CHECKPOINT_SUMS_BYTES = 4096 };
 #define CHECKPOINT_MAX_STEP ((int64_t)1000000000000000)
 
-/* The files that have a sum: the weights, the optimizer and the state, in the order of the parts. */
+/* The files that have a sum: the weights, the optimizer and the state, in the order of the
+ * parts. */
 extern const char *const checkpoint_files[CHECKPOINT_FILES];
 extern const char checkpoint_sums[];
 extern const char checkpoint_latest[];
