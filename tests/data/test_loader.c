@@ -463,7 +463,7 @@ static void rows_of_numbers_are_loaded(void **state)
 
     (void)state;
     (void)snprintf(path, sizeof path, "%s/set.csv", folder);
-    data_write(path, "1,2,a\n3,4,b\n5,6,a\n7,8,b\n9,10,c\n", 35);
+    data_write(path, "1,2,a\n3,4,b\n5,6,a\n7,8,b\n9,10,c\n", 31);
     (void)snprintf(description, sizeof description, "csv:%s", path);
     assert_int_equal(spry_dataset_open(NULL, description, &d, NULL), SPRY_OK);
     l = make(d, &o);
