@@ -19,6 +19,26 @@ static void file_release(graph_bytes bytes)
     }
 }
 
+spry_status model_create(const spry_allocator *allocator, size_t ceiling, model **m,
+                         spry_error *error)
+{
+    const spry_allocator resolved = alloc_resolve(allocator);
+    model *made = alloc_zeroed(&resolved, sizeof *made);
+
+    *m = made;
+    if (made == NULL) {
+        return alloc_failed(error, sizeof *made);
+    }
+    made->allocator = resolved;
+    arena_init(&made->memory, &resolved, ceiling);
+    made->producer_name = "";
+    made->producer_version = "";
+    made->domain = "";
+    made->doc = "";
+    made->path = "<memory>";
+    return SPRY_OK;
+}
+
 void spry_model_destroy(spry_model *m)
 {
     spry_allocator allocator;

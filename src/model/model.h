@@ -71,6 +71,11 @@ struct spry_model {
 
 typedef struct spry_model model;
 
+/* An empty model without a graph, whose memory may hold `ceiling` bytes; spry_model_destroy frees
+ * it. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status model_create(const spry_allocator *allocator, size_t ceiling, model **m,
+                                       spry_error *error);
+
 /* Gives the mapped pages of the model's files back to the system (file_map_release): weights that
  * were folded or packed need not be resident twice. Any thread may be reading them. */
 void model_release_pages(const model *m);

@@ -68,8 +68,7 @@ const char *checkpoint_warning(const checkpoint *c);
 const json_document *checkpoint_state(const checkpoint *c);
 
 int32_t checkpoint_count(const checkpoint *c, checkpoint_part part);
-/* Name and tensor of entry `index`, sorted by name; NULL out of range. They are read-only.
- */
+/* Name and tensor of entry `index`, sorted by name; NULL out of range. They are read-only. */
 const char *checkpoint_name(const checkpoint *c, checkpoint_part part, int32_t index);
 const tensor *checkpoint_at(const checkpoint *c, checkpoint_part part, int32_t index);
 /* The tensor of that name, or NULL. */
