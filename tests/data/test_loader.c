@@ -14,6 +14,7 @@
 #include "data/loader.h"
 #include "data/preprocess.h"
 #include "spry/image.h"
+#include "spry/tensor_file.h"
 #include "support/data.h"
 #include "support/fault.h"
 
@@ -479,17 +480,27 @@ static void rows_of_numbers_are_loaded(void **state)
     spry_dataset_close(d);
 }
 
-/* Reading one set in several threads at once, through every kind of state that a kind may have. */
-static void packed_files_can_be_read_by_threads(void **state)
+/* Arrays in an archive are read through one stream. */
+static void archives_can_be_read_by_threads(void **state)
 {
-    const char *path = data_path("mnist/t10k-images-idx3-ubyte.gz");
-    char description[700];
+    static const char *const names[] = {"images", "labels"};
+    const int64_t shape[] = {300, 28, 28};
+    const int64_t count[] = {300};
+    spry_tensor *tensors[2] = {NULL, NULL};
+    char path[600];
     uint64_t right[6];
-    spry_dataset *d = NULL;
+    spry_dataset *d;
 
     (void)state;
-    (void)snprintf(description, sizeof description, "idx:%s", path);
-    assert_int_equal(spry_dataset_open(NULL, description, &d, NULL), SPRY_OK);
+    (void)snprintf(path, sizeof path, "%s/set.npz", folder);
+    assert_int_equal(spry_tensor_create(NULL, SPRY_DTYPE_U8, 3, shape, &tensors[0], NULL), SPRY_OK);
+    assert_int_equal(spry_tensor_create(NULL, SPRY_DTYPE_U8, 1, count, &tensors[1], NULL), SPRY_OK);
+    for (size_t i = 0; i < spry_tensor_bytes(tensors[0]); i++) {
+        ((uint8_t *)spry_tensor_data(tensors[0]))[i] = (uint8_t)(i * 2654435761u >> 11);
+    }
+    assert_int_equal(spry_archive_save(path, 2, names, (const spry_tensor *const *)tensors, NULL),
+                     SPRY_OK);
+    d = open_set("npz", "set.npz");
     for (int threads = 0; threads < 4; threads += 3) {
         loader_options o = options_for(28, NULL);
         loader *l;
@@ -507,6 +518,8 @@ static void packed_files_can_be_read_by_threads(void **state)
         loader_destroy(l);
     }
     spry_dataset_close(d);
+    spry_tensor_destroy(tensors[0]);
+    spry_tensor_destroy(tensors[1]);
 }
 
 int main(void)
@@ -521,7 +534,7 @@ int main(void)
         cmocka_unit_test(steady_state_allocates_nothing),
         cmocka_unit_test(failing_allocations_leak_nothing),
         cmocka_unit_test(rows_of_numbers_are_loaded),
-        cmocka_unit_test(packed_files_can_be_read_by_threads),
+        cmocka_unit_test(archives_can_be_read_by_threads),
     };
 
     return cmocka_run_group_tests(tests, make_sets, remove_sets);
