@@ -22,8 +22,8 @@ extern const char *const subject_precisions[];
      .letter = 'd',                                                                             \
      .kind = CLI_TEXT,                                                                          \
      .value = "KIND:PATH",                                                                      \
-     .help = "labelled samples to evaluate on: cifar10, idx, folder, labels or npz, and where " \
-             "they lie"},                                                                       \
+     .help = "labelled samples to evaluate on: cifar10, idx, folder, labels, npz, safetensors " \
+             "or csv, and where they lie"},                                                     \
         SUBJECT_PREPROCESS_OPTION,                                                              \
         {.name = "limit",                                                                       \
          .kind = CLI_INTEGER,                                                                   \
