@@ -2,6 +2,7 @@
 #include "train_net.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -47,6 +48,21 @@ static int32_t add_input(graph *g, const char *name, const graph_type *type)
     return id;
 }
 
+/* Nodes are called by their kind and a number from here on: reports tell them apart. */
+static int32_t layer(writer *w, const char *type, int32_t count, const int32_t *inputs)
+{
+    char name[64];
+
+    (void)snprintf(name, sizeof name, "%s%d", type, (int)w->e.g->node_count);
+    w->e.name = graph_text(w->e.g, name);
+    return emit_node(&w->e, type, count, inputs);
+}
+
+static int32_t unary(writer *w, const char *type, int32_t x)
+{
+    return layer(w, type, 1, &x);
+}
+
 /* Weights whose squares sum to about two per result, or equal numbers where `fan` is 0. */
 static int32_t weights(writer *w, int rank, const int64_t *shape, int64_t fan, float number)
 {
@@ -78,8 +94,8 @@ static int32_t conv(writer *w, int32_t x, int64_t channels, int64_t filters, int
                     int64_t stride, int64_t pad)
 {
     int64_t shape[4] = {filters, channels, kernel, kernel};
-    int32_t y =
-        emit_binary(&w->e, "Conv", x, weights(w, 4, shape, channels * kernel * kernel, 0.0f));
+    int32_t inputs[2] = {x, weights(w, 4, shape, channels * kernel * kernel, 0.0f)};
+    int32_t y = layer(w, "Conv", 2, inputs);
 
     emit_set_ints(&w->e, y, "kernel_shape", 2, (const int64_t[]){kernel, kernel});
     emit_set_ints(&w->e, y, "strides", 2, (const int64_t[]){stride, stride});
@@ -91,7 +107,10 @@ static int32_t norm(writer *w, int32_t x, int64_t channels)
 {
     int32_t inputs[5] = {x, 0, 0, 0, 0};
     int32_t outputs[3];
+    char name[64];
 
+    (void)snprintf(name, sizeof name, "BatchNormalization%d", (int)w->e.g->node_count);
+    w->e.name = graph_text(w->e.g, name);
     for (int i = 1; i < 5; i++) {
         inputs[i] = weights(w, 1, &channels, 0, i == 1 || i == 4 ? 1.0f : 0.0f);
     }
@@ -102,21 +121,20 @@ static int32_t norm(writer *w, int32_t x, int64_t channels)
 
 static int32_t block(writer *w, int32_t x, int64_t channels, int64_t filters, int64_t stride)
 {
-    int32_t y =
-        emit_unary(&w->e, "Relu", norm(w, conv(w, x, channels, filters, 3, stride, 1), filters));
+    int32_t y = unary(w, "Relu", norm(w, conv(w, x, channels, filters, 3, stride, 1), filters));
 
     y = norm(w, conv(w, y, filters, filters, 3, 1, 1), filters);
     if (channels != filters) {
         x = norm(w, conv(w, x, channels, filters, 1, stride, 0), filters);
     }
-    return emit_unary(&w->e, "Relu", emit_binary(&w->e, "Add", y, x));
+    return unary(w, "Relu", layer(w, "Add", 2, (const int32_t[]){y, x}));
 }
 
 static int32_t dense(writer *w, int32_t x, int64_t from, int64_t to)
 {
-    return emit_node(&w->e, "Gemm", 3,
-                     (const int32_t[]){x, weights(w, 2, (const int64_t[]){from, to}, from, 0.0f),
-                                       weights(w, 1, &to, 0, 0.0f)});
+    return layer(w, "Gemm", 3,
+                 (const int32_t[]){x, weights(w, 2, (const int64_t[]){from, to}, from, 0.0f),
+                                   weights(w, 1, &to, 0, 0.0f)});
 }
 
 /* He and others' network of 20 layers for CIFAR (arXiv 1512.03385), shortcuts by projection. */
@@ -124,20 +142,20 @@ static int32_t write_resnet20(writer *w, int32_t x)
 {
     int64_t channels = 16;
 
-    x = emit_unary(&w->e, "Relu", norm(w, conv(w, x, 3, channels, 3, 1, 1), channels));
+    x = unary(w, "Relu", norm(w, conv(w, x, 3, channels, 3, 1, 1), channels));
     for (int64_t filters = 16; filters <= 64; filters *= 2) {
         for (int i = 0; i < 3; i++) {
             x = block(w, x, channels, filters, filters > channels ? 2 : 1);
             channels = filters;
         }
     }
-    x = emit_unary(&w->e, "Flatten", emit_unary(&w->e, "GlobalAveragePool", x));
+    x = unary(w, "Flatten", unary(w, "GlobalAveragePool", x));
     return dense(w, x, channels, CLASSES);
 }
 
 static int32_t max_pool(writer *w, int32_t x)
 {
-    int32_t y = emit_unary(&w->e, "MaxPool", x);
+    int32_t y = unary(w, "MaxPool", x);
 
     emit_set_ints(&w->e, y, "kernel_shape", 2, (const int64_t[]){2, 2});
     emit_set_ints(&w->e, y, "strides", 2, (const int64_t[]){2, 2});
@@ -146,9 +164,9 @@ static int32_t max_pool(writer *w, int32_t x)
 
 static int32_t write_lenet(writer *w, int32_t x)
 {
-    x = max_pool(w, emit_unary(&w->e, "Relu", conv(w, x, 1, 16, 5, 1, 2)));
-    x = max_pool(w, emit_unary(&w->e, "Relu", conv(w, x, 16, 32, 5, 1, 0)));
-    x = emit_unary(&w->e, "Relu", dense(w, emit_unary(&w->e, "Flatten", x), 800, 128));
+    x = max_pool(w, unary(w, "Relu", conv(w, x, 1, 16, 5, 1, 2)));
+    x = max_pool(w, unary(w, "Relu", conv(w, x, 16, 32, 5, 1, 0)));
+    x = unary(w, "Relu", dense(w, unary(w, "Flatten", x), 800, 128));
     return dense(w, x, 128, CLASSES);
 }
 

@@ -1,5 +1,5 @@
-/* Threads that work beside the caller for as long as an object lives: readers, listeners. Loops that
- * the caller waits for belong to threads.h. */
+/* Threads that work beside the caller for as long as an object lives: readers, listeners. Loops
+ * that the caller waits for belong to threads.h. */
 #ifndef BASE_BACKGROUND_H
 #define BASE_BACKGROUND_H
 

@@ -3,7 +3,8 @@
  *     width,height,kind        a line of names is optional
  *     5.1,3.5,setosa           the class is a number from 0, or a word
  *
- * Everything is checked when the set is opened; a row is read again when its sample is asked for. */
+ * Everything is checked when the set is opened; a row is read again when its sample is asked
+ * for. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

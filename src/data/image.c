@@ -1,4 +1,5 @@
-/* Decoders for JPEG, PNG, WebP and netpbm pictures, each with its size looked at before anything is unpacked. */
+/* Decoders for JPEG, PNG, WebP and netpbm pictures, each with its size looked at before anything is
+ * unpacked. */
 #include "data/image.h"
 
 #include <png.h>

@@ -22,8 +22,8 @@ bool image_is_pnm(const uint8_t *bytes, size_t size);
  * neither of the sizes above is to be used. They are not negative; their product may overflow. */
 const char *image_pnm_open(const uint8_t *bytes, size_t size, image_pnm *p);
 
-/* Scales the values to 0 to 255, into height x width x channels bytes, for which the caller has found
- * room. NULL, or what is wrong. */
+/* Scales the values to 0 to 255, into height x width x channels bytes, for which the caller has
+ * found room. NULL, or what is wrong. */
 const char *image_pnm_read(const uint8_t *bytes, size_t size, const image_pnm *p, uint8_t *pixels);
 
 #endif

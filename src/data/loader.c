@@ -5,8 +5,8 @@
  *                \--> FAILED -> EMPTY              when the caller has been told
  *
  * A thread looks for the first step from `next` on whose place holds another step and is neither
- * BUSY nor HELD. So seeking only moves `next`: what was prepared for other steps is overwritten when
- * its place is needed, and is still right when the caller comes back to it before. */
+ * BUSY nor HELD. So seeking only moves `next`: what was prepared for other steps is overwritten
+ * when its place is needed, and is still right when the caller comes back to it before. */
 #include "data/loader.h"
 
 #include <pthread.h>

@@ -9,8 +9,9 @@
  *
  *     step s -> sampler -> dataset -> augment -> preprocess -> one of ahead + 1 places, in turn
  *
- * The batch of a step is a function of the options and the data alone: not of the number of threads,
- * nor of the steps before. So training continues where it was interrupted by seeking there. */
+ * The batch of a step is a function of the options and the data alone: not of the number of
+ * threads, nor of the steps before. So training continues where it was interrupted by seeking
+ * there. */
 #ifndef DATA_LOADER_H
 #define DATA_LOADER_H
 

@@ -122,7 +122,8 @@ spry_status sampler_init(sampler *s, const sampler_options *options,
 
     *s = (sampler){.options = *options, .allocator = alloc_resolve(allocator)};
     if (status == SPRY_OK && options->kind == SAMPLER_POISSON) {
-        /* 1 / 0.1 is 10: the quotient of a rate that was itself a quotient may be a bit too small. */
+        /* 1 / 0.1 is 10: the quotient of a rate that was itself a quotient may be a bit too
+         * small. */
         s->steps = (int64_t)fmin(1 / options->rate * (1 + 1e-12), 0x1p62);
     } else if (status == SPRY_OK) {
         s->steps = options->count / options->batch;

@@ -25,9 +25,12 @@ extern const provider provider_matmul_f32;
 extern const provider provider_matmul_s8;
 extern const provider provider_nbits;
 extern const provider provider_norm_nhwc;
+extern const provider provider_norm_training;
 extern const provider provider_pool_f32;
+extern const provider provider_pool_gradient;
 extern const provider provider_pool_nhwc;
 extern const provider provider_rows_s8;
+extern const provider provider_sum;
 extern const provider provider_twin_s8;
 
 /* The provider that would execute the node if `after`, one of the list, and those before it did not

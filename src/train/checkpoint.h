@@ -2,7 +2,8 @@
  *
  *     FOLDER/latest               name of the newest one, e.g. step-00000120
  *     FOLDER/best                 name of the best one
- *     FOLDER/step-00000120/       weights.safetensors, optimizer.safetensors, state.json, SHA256SUMS
+ *     FOLDER/step-00000120/       weights.safetensors, optimizer.safetensors, state.json and
+ *                                SHA256SUMS
  *     FOLDER/tmp-0123456789abcdef one that is being written, or was when the process ended
  *
  * A checkpoint is written under a temporary name, flushed to the disk, checked to be whole and only
