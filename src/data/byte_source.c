@@ -15,8 +15,8 @@ struct byte_source {
     spry_allocator allocator;
     file_map map;
     size_t size;
-    /* NULL: not packed; number i stands at i x CHECKPOINT_BYTES. zlib holds pointers to its streams:
-     * they must not move when the list grows. */
+    /* NULL: not packed; number i stands at i x CHECKPOINT_BYTES. zlib holds pointers to its
+     * streams: they must not move when the list grows. */
     z_stream **checkpoints;
     size_t checkpoint_count;
     size_t checkpoint_capacity;
