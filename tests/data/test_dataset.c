@@ -109,10 +109,10 @@ static void cifar10_records_become_pictures(void **state)
     assert_int_equal(try_open("cifar10", path, &d, NULL), SPRY_BAD_INPUT);
 }
 
-/* 600 pictures of 100 x 120, more than one checkpoint of the unpacker. */
+/* 3100 pictures of 100 x 120, more checkpoints of the unpacker than its list begins with. */
 static void gzipped_idx_reads_in_any_order(void **state)
 {
-    enum { COUNT = 600, HEIGHT = 100, WIDTH = 120 };
+    enum { COUNT = 3100, HEIGHT = 100, WIDTH = 120 };
     const uint8_t head[] = {0, 0, 8, 3,      0, 0, COUNT >> 8, COUNT & 255,
                             0, 0, 0, HEIGHT, 0, 0, 0,          WIDTH};
     uint8_t labels[8 + COUNT] = {0, 0, 8, 1, 0, 0, COUNT >> 8, COUNT & 255};
