@@ -70,7 +70,7 @@ static spry_status check_source(const spry_model *m, spry_error *error)
     return SPRY_OK;
 }
 
-static spry_status run_method(rewrite *job, spry_error *error)
+spry_status adapt_method_run(rewrite *job, spry_error *error)
 {
     const adapt_method *method = adapt_method_find(job->options.method);
     spry_status status = head_renew(job, error);
@@ -104,7 +104,7 @@ spry_status spry_adapt(const spry_model *source, const spry_adapt_options *optio
         status = parameters_hash(source, base, error);
     }
     if (status == SPRY_OK) {
-        status = run_method(&job, error);
+        status = adapt_method_run(&job, error);
     }
     if (status == SPRY_OK) {
         status = record_create(&job, base, facts, error);
