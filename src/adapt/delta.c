@@ -203,9 +203,8 @@ static spry_status put_tensors(const delta *d, spry_model *m, const spry_adaptat
     return status;
 }
 
-spry_status delta_apply(const spry_model *base, const uint8_t *bytes, size_t size,
-                        const char *path, spry_model **adapted, spry_adaptation **facts,
-                        spry_error *error)
+spry_status delta_apply(const spry_model *base, const uint8_t *bytes, size_t size, const char *path,
+                        spry_model **adapted, spry_adaptation **facts, spry_error *error)
 {
     delta d;
     spry_status status = delta_open(&d, &base->allocator, bytes, size, path, error);
@@ -237,8 +236,8 @@ spry_status spry_adapt_apply_delta(const spry_model *base, const char *path, spr
     tensor_storage *storage = NULL;
     const uint8_t *bytes = NULL;
     size_t size = 0;
-    spry_status status = tensor_file_map(&base->allocator, path, LIMIT_MODEL_BYTES, &storage,
-                                         &bytes, &size, error);
+    spry_status status =
+        tensor_file_map(&base->allocator, path, LIMIT_MODEL_BYTES, &storage, &bytes, &size, error);
 
     *adapted = NULL;
     *facts = NULL;

@@ -122,8 +122,8 @@ static void test_counts_prompts(void **state)
         o.classes = classes;
         m = adapting_make(base, &o, &facts);
         spry_adaptation_counts(facts, &trainable, &total);
-        assert_int_equal(trainable, prompts * width * (shallow ? 1 : depth) +
-                                        classes * (width + 1));
+        assert_int_equal(trainable,
+                         prompts * width * (shallow ? 1 : depth) + classes * (width + 1));
         spry_adaptation_destroy(facts);
         spry_model_destroy(m);
     }
@@ -286,8 +286,7 @@ static void test_facts_survive_file(void **state)
     assert_int_equal(numbers[0], numbers[2]);
     assert_int_equal(numbers[1], numbers[3]);
     /* q, o, up and down of two blocks, and the head. */
-    assert_int_equal(numbers[0],
-                     2 * 3 * (8 + 8 + 8 + 8 + 2 * (8 + 32)) + 8 * 5 + 5);
+    assert_int_equal(numbers[0], 2 * 3 * (8 + 8 + 8 + 8 + 2 * (8 + 32)) + 8 * 5 + 5);
     spry_adaptation_destroy(again);
     spry_adaptation_destroy(facts);
     spry_model_destroy(loaded);

@@ -38,8 +38,8 @@ static void test_by_hand(void **state)
 {
     static const char *const targets[] = {"w"};
     const model_opset opset = {"", 13};
-    spry_model base = {.path = "by hand", .ir_version = 7, .opsets = (model_opset *)&opset,
-                       .opset_count = 1};
+    spry_model base = {
+        .path = "by hand", .ir_version = 7, .opsets = (model_opset *)&opset, .opset_count = 1};
     spry_adapt_options o = adapting_options("lora");
     spry_adaptation *facts = NULL;
     spry_model *m, *merged = NULL;

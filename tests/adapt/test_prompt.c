@@ -132,10 +132,9 @@ static void test_all_prompts_count(void **state)
  * token, norms before or after. */
 static void test_exported_models(void **state)
 {
-    static const char *const files[] = {"cifar10-vit/vit_d64_preln.onnx",
-                                        "cifar10-vit/vit_d128_postln.onnx",
-                                        "onnx-real/cct2_32x32_opset20.onnx",
-                                        "onnx-real/vit_pgd_2_3_16.onnx"};
+    static const char *const files[] = {
+        "cifar10-vit/vit_d64_preln.onnx", "cifar10-vit/vit_d128_postln.onnx",
+        "onnx-real/cct2_32x32_opset20.onnx", "onnx-real/vit_pgd_2_3_16.onnx"};
 
     (void)state;
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {

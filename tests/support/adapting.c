@@ -96,8 +96,8 @@ float *adapting_run(const spry_model *m, uint64_t seed, int64_t *count)
     spry_random_fill_normal(&random, spry_tensor_data(x), (size_t)spry_tensor_count(x), 0.0f, 1.0f);
     expect(spry_value_from_tensor(NULL, x, &input, &error), &error);
     expect(spry_session_create(m, &options, &session, &error), &error);
-    expect(spry_session_run(session, 1, (const char *[]){port.name},
-                            (const spry_value *[]){input}, 1, &output, &error),
+    expect(spry_session_run(session, 1, (const char *[]){port.name}, (const spry_value *[]){input},
+                            1, &output, &error),
            &error);
     y = spry_value_tensor(output);
     *count = spry_tensor_count(y);
