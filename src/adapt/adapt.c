@@ -2,8 +2,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "adapt/census.h"
 #include "adapt/method.h"
-#include "adapt/parameters.h"
 #include "adapt/record.h"
 #include "model/match.h"
 
@@ -101,7 +101,7 @@ spry_status spry_adapt(const spry_model *source, const spry_adapt_options *optio
     }
     status = rewrite_open(&job, source, options, error);
     if (status == SPRY_OK) {
-        status = parameters_hash(source, base, error);
+        status = census_hash(source, base, error);
     }
     if (status == SPRY_OK) {
         status = adapt_method_run(&job, error);

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "adapt/parameters.h"
+#include "adapt/census.h"
 #include "adapt/record.h"
 #include "base/alloc.h"
 #include "base/limits.h"
@@ -14,7 +14,7 @@
 static spry_status check_finite(const char *where, const char *name, const tensor *t,
                                 spry_error *error)
 {
-    int64_t at = parameters_find_infinite(t);
+    int64_t at = census_find_infinite(t);
 
     return at < 0 ? SPRY_OK
                   : spry_fail(error, SPRY_BAD_INPUT, where, "train again with a smaller rate",
@@ -106,7 +106,7 @@ static spry_status check_base(const delta *d, const spry_model *base, spry_error
     spry_status status = model_weights_hold_all(base, error);
 
     if (status == SPRY_OK) {
-        status = parameters_hash(base, hash, error);
+        status = census_hash(base, hash, error);
     }
     if (status == SPRY_OK && strcmp(hash, d->record->base) != 0) {
         return spry_fail(
