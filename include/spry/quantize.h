@@ -71,8 +71,8 @@ typedef struct spry_quantize_options {
     bool bias_correction; /* biases move the means of rounded layers back, by calibration samples */
     bool weighted;        /* squant: errors count by the mean inputs on calibration samples */
     /* Of methods that search: what is minimised, and how many rounds at most; NULL and 0: as the
-     * method has it. ptq-sl: "l2", "cosine", "weight". ptq4vit: "fisher", "label", "l2",
-     * "cosine". */
+     * method has it. ptq-sl: "l2", "cosine", "weight", "fisher", "label", "perturb". ptq4vit:
+     * "fisher", "label", "perturb", "l2", "cosine". */
     const char *metric;
     int rounds;
     /* Of ptq4vit. */
@@ -149,6 +149,7 @@ typedef struct spry_quantize_row {
      * the first steps, and at the end. */
     double order_before, order_sorted, order_after;
     double output_error_before, output_error_after;
+    const char *remark; /* "" where there is nothing to say */
 } spry_quantize_row;
 
 /* What a search found for one product. Strings live as long as the facts. Errors are those of the

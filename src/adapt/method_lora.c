@@ -7,8 +7,8 @@
 #include "adapt/build.h"
 #include "adapt/method.h"
 #include "base/alloc.h"
+#include "base/text.h"
 #include "model/match.h"
-#include "quantize/assignment.h"
 
 enum { MOST_PARTS = 3 }; /* q, k, v of one product */
 
@@ -103,9 +103,9 @@ static bool is_named(const rewrite *job, const structure_linear *l, const char *
     int32_t index;
     const graph_node *n = rewrite_node(job, l->product, &index);
 
-    return (n != NULL && assignment_matches(pattern, n->name)) ||
-           assignment_matches(pattern, job->g->values[l->weight].name) ||
-           (l->bias != GRAPH_NONE && assignment_matches(pattern, job->g->values[l->bias].name));
+    return (n != NULL && text_matches(pattern, n->name)) ||
+           text_matches(pattern, job->g->values[l->weight].name) ||
+           (l->bias != GRAPH_NONE && text_matches(pattern, job->g->values[l->bias].name));
 }
 
 static bool want_target(const rewrite *job, lora_plan *plans, const char *target)

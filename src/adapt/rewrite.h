@@ -43,8 +43,8 @@ typedef struct rewrite {
 } rewrite;
 
 /* Copies `source`, which stays as it is, and looks for its structure; options may be NULL. Undo
- * with rewrite_close. Fails with SPRY_BAD_INPUT (broken shapes), SPRY_UNSUPPORTED (calls functions),
- * SPRY_LIMIT. */
+ * with rewrite_close. Fails with SPRY_BAD_INPUT (broken shapes), SPRY_UNSUPPORTED (calls
+ * functions), SPRY_LIMIT. */
 SPRY_MUST_USE spry_status rewrite_open(rewrite *job, const spry_model *source,
                                        const spry_adapt_options *options, spry_error *error);
 void rewrite_close(rewrite *job);
@@ -64,8 +64,8 @@ SPRY_MUST_USE spry_status rewrite_train(rewrite *job, int32_t parameter, spry_er
 SPRY_MUST_USE spry_status rewrite_mention(rewrite *job, int32_t id, spry_error *error);
 SPRY_MUST_USE spry_status rewrite_add_site(rewrite *job, const adapt_site *site, spry_error *error);
 
-/* After rewriting: drops what nothing needs, sorts, infers all types anew. Fails with SPRY_BAD_INPUT
- * (the shapes contradict each other), SPRY_LIMIT. */
+/* After rewriting: drops what nothing needs, sorts, infers all types anew. Fails with
+ * SPRY_BAD_INPUT (the shapes contradict each other), SPRY_LIMIT. */
 SPRY_MUST_USE spry_status rewrite_finish(rewrite *job, spry_error *error);
 
 #endif

@@ -1,5 +1,6 @@
 /* Writes a network layer by layer: every call adds the nodes and the fresh weights of one layer and
- * gives what flows out of it. The first failure is kept and turns all further calls into nothing. */
+ * gives what flows out of it. The first failure is kept and turns all further calls into
+ * nothing. */
 #ifndef ARCHITECTURE_BUILDER_H
 #define ARCHITECTURE_BUILDER_H
 

@@ -161,7 +161,8 @@ builder_flow builder_add(builder *b, builder_flow x, builder_flow y, const char 
 
 /* ---- layers of features and tokens ---- */
 
-/* Over features: a Gemm, whose weight lies as PyTorch has it, with `result` as the result's name. */
+/* Over features: a Gemm, whose weight lies as PyTorch has it, with `result` as the result's
+ * name. */
 static int32_t add_gemm(builder *b, builder_flow x, const char *name, const char *result,
                         int64_t outputs, builder_draw draw)
 {

@@ -1,7 +1,7 @@
 /* The residual networks for pictures of 32x32 (He and others, "Deep residual learning for image
- * recognition", CVPR 2016, section 4.2): three stages of n blocks with 16, 32 and 64 channels, 6n + 2
- * layers. Shortcuts have no weights (option A of the paper): where a stage begins, every other pixel
- * is taken and the new channels are zero. */
+ * recognition", CVPR 2016, section 4.2): three stages of n blocks with 16, 32 and 64 channels, 6n +
+ * 2 layers. Shortcuts have no weights (option A of the paper): where a stage begins, every other
+ * pixel is taken and the new channels are zero. */
 #include "architecture/architecture.h"
 
 enum { STAGES = 3 };

@@ -36,9 +36,10 @@ static spry_status make(quantize_state *q, spry_error *error)
 
 static spry_status save(quantize_state *q, spry_error *error)
 {
-    spry_status status = SPRY_OK;
+    spry_status status =
+        cli_given(q->call, "compact") ? spry_model_compact(q->made, error) : SPRY_OK;
 
-    if (!cli_given(q->call, "dry-run")) {
+    if (status == SPRY_OK && !cli_given(q->call, "dry-run")) {
         status = spry_model_save(q->made, q->result.output, error);
         q->is_written = status == SPRY_OK;
     }

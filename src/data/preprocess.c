@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "data/image.h"
 #include "data/resize.h"
 #include "tensor/convert.h"
 
@@ -398,7 +399,7 @@ static spry_status choose_geometry(const preprocess_plan *plan, const resize_pic
     return SPRY_OK;
 }
 
-/* A gray copy of a colour picture: ITU-R 601 weights in 16-bit fixed point. */
+/* A gray copy of a colour picture. */
 static void make_gray(const resize_picture *from, const resize_picture *to)
 {
     for (int64_t y = 0; y < from->height; y++) {
@@ -406,9 +407,7 @@ static void make_gray(const resize_picture *from, const resize_picture *to)
         uint8_t *out = to->data + y * to->stride;
 
         for (int64_t x = 0; x < from->width; x++) {
-            uint32_t sum = 19595u * in[3 * x] + 38470u * in[3 * x + 1] + 7471u * in[3 * x + 2];
-
-            out[x] = (uint8_t)((sum + 0x8000u) >> 16);
+            out[x] = image_gray(in + 3 * x);
         }
     }
 }

@@ -71,8 +71,8 @@ struct spry_model {
 
 typedef struct spry_model model;
 
-/* An empty model without a graph, whose memory may hold `ceiling` bytes; spry_model_destroy frees it.
- * Fails with SPRY_LIMIT (memory). */
+/* An empty model without a graph, whose memory may hold `ceiling` bytes; spry_model_destroy frees
+ * it. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status model_create(const spry_allocator *allocator, size_t ceiling, model **m,
                                        spry_error *error);
 

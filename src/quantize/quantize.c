@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/progress.h"
+#include "model/compact.h"
 #include "model/pass.h"
 #include "quantize/assignment.h"
 #include "quantize/calibrate/calibrate.h"
@@ -102,13 +103,20 @@ static spry_status cut_weights(quantize_job *job, spry_error *error)
     return job->method->search != NULL ? job->method->search(job, error) : method_cut(job, error);
 }
 
-/* The float weights are no longer read. */
-static spry_status finish(quantize_job *job, spry_error *error)
+/* The float weights are no longer read. `first` is the first value that the format has added. */
+static spry_status finish(quantize_job *job, int32_t first, spry_error *error)
 {
     pass_context context = {.for_file = true};
-    spry_status status = graph_sort(job->m->main, error);
+    graph *g = job->m->main;
+    spry_status status = compact_constants(g, error);
 
-    return status == SPRY_OK ? pass_dead(job->m->main, &context, error) : status;
+    if (status == SPRY_OK) {
+        status = graph_sort(g, error);
+    }
+    if (status == SPRY_OK) {
+        status = pass_dead(g, &context, error);
+    }
+    return status == SPRY_OK ? compact_codes(g, first, error) : status;
 }
 
 spry_status job_open(quantize_job *job, const spry_model *source,
@@ -156,9 +164,10 @@ spry_status job_decide(quantize_job *job, spry_error *error)
 
 spry_status job_write(quantize_job *job, spry_error *error)
 {
+    int32_t first = job->m->main->value_count;
     spry_status status = job->format->write(job, error);
 
-    return status == SPRY_OK ? finish(job, error) : status;
+    return status == SPRY_OK ? finish(job, first, error) : status;
 }
 
 spry_status spry_quantize(const spry_model *source, const spry_quantize_options *options,

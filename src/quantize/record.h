@@ -12,6 +12,7 @@ typedef struct block_story {
     double error_before, error_after;
     int rounds;
     bool searched;
+    const char *remark;      /* or NULL */
     int64_t flipped_outputs; /* whose flips were kept */
     squant_report flips;
 } block_story;

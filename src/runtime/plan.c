@@ -188,8 +188,12 @@ static spry_status hold_constants(const builder *b, const graph_node *node)
 static void drop_spent(const builder *b, const plan_step *step)
 {
     for (int32_t i = 0; i < step->node->input_count && i < 32; i++) {
-        if ((step->provided.spent >> i & 1U) != 0) {
-            model_weights_drop(b->g->source, b->g->values[step->node->inputs[i]].constant);
+        const tensor *t = (step->provided.spent >> i & 1U) != 0
+                              ? b->g->values[step->node->inputs[i]].constant
+                              : NULL;
+
+        if (t != NULL) { /* weights that vary are inputs */
+            model_weights_drop(b->g->source, t);
         }
     }
 }
@@ -290,6 +294,23 @@ static spry_status place_everything(builder *b)
 
 /* ---- the frame ---- */
 
+/* Makes the slot a tensor of a static type in memory that stays. */
+static spry_status fill_slot(value *slot, const graph_type *type, void *memory, spry_error *error)
+{
+    int64_t shape[SPRY_TENSOR_MAX_RANK];
+    spry_status status;
+
+    for (int d = 0; d < type->rank; d++) {
+        shape[d] = type->dims[d].size;
+    }
+    status = tensor_init(&slot->tensor, type->dtype, type->rank, shape, memory, error);
+    if (status == SPRY_OK) {
+        slot->kind = SPRY_VALUE_TENSOR;
+        slot->dtype = type->dtype;
+    }
+    return status;
+}
+
 static spry_status fill_frame(builder *b)
 {
     plan *p = b->p;
@@ -297,7 +318,6 @@ static spry_status fill_frame(builder *b)
     for (int32_t i = 0; i < b->g->value_count; i++) {
         const graph_value *v = &b->g->values[i];
         value *slot = &p->frame[i];
-        int64_t shape[SPRY_TENSOR_MAX_RANK];
         spry_status status;
 
         value_init(slot, &p->allocator);
@@ -307,19 +327,13 @@ static spry_status fill_frame(builder *b)
             slot->tensor = *v->constant;
             slot->tensor.storage = NULL; /* borrowed: the model outlives the plan */
         }
-        if (p->values[i].place != PLAN_ARENA) {
-            continue;
-        }
-        for (int d = 0; d < v->type.rank; d++) {
-            shape[d] = v->type.dims[d].size;
-        }
-        status = tensor_init(&slot->tensor, v->type.dtype, v->type.rank, shape,
-                             (uint8_t *)p->arena + p->values[i].offset, b->error);
+        status =
+            p->values[i].place == PLAN_ARENA
+                ? fill_slot(slot, &v->type, (uint8_t *)p->arena + p->values[i].offset, b->error)
+                : SPRY_OK;
         if (status != SPRY_OK) {
             return status;
         }
-        slot->kind = SPRY_VALUE_TENSOR;
-        slot->dtype = v->type.dtype;
     }
     return SPRY_OK;
 }
@@ -390,6 +404,20 @@ static spry_status fill_dying(builder *b)
         }
     }
     return SPRY_OK;
+}
+
+spry_status plan_lend(plan *p, int32_t index, void *memory, spry_error *error)
+{
+    int32_t id = p->g->outputs[index];
+    const graph_type *type = &p->g->values[id].type;
+
+    if (p->values[id].place != PLAN_DYNAMIC || !graph_type_is_static(type) ||
+        type->dtype == SPRY_DTYPE_STRING) {
+        return spry_fail(error, SPRY_UNSUPPORTED, p->g->values[id].name, NULL,
+                         "the result has no size that is known beforehand");
+    }
+    p->values[id].place = PLAN_LENT;
+    return fill_slot(&p->frame[id], type, memory, error);
 }
 
 /* ---- bodies of If, Loop, Scan ---- */

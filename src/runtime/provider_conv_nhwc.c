@@ -120,9 +120,26 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     step->threads = (int)provider_least(s->plan.pieces, workers);
     step->predicted_cycles = s->plan.predicted_cost;
     step->packed_bytes = (size_t)s->plan.packed_bytes;
-    step->spent = 1U << 1;
+    step->spent = s->varies ? 0 : 1U << 1;
     step->workspace_bytes = (size_t)s->plan.shared_bytes + workspace;
     return SPRY_OK;
+}
+
+static void pack_weights(const conv_state *s, op_call *call)
+{
+    const conv_f32_shape *shape = &s->plan.problem.shape;
+    int64_t places = shape->kernel_h * shape->kernel_w;
+    int64_t per_filter = shape->channels * places;
+    conv_nhwc_packing packing = {.c = &s->plan,
+                                 .pairs = bf16_select(),
+                                 .weights = {.data = op_call_input(call, 1)->data,
+                                             .group_stride = s->plan.problem.filters * per_filter,
+                                             .filter_stride = per_filter,
+                                             .channel_stride = places,
+                                             .place_count = places},
+                                 .packed = s->packed};
+
+    threads_for(call->team, conv_nhwc_panels(&s->plan), 1, conv_nhwc_pack_panels, &packing);
 }
 
 static spry_status run(void *state, op_call *call, void *workspace)
@@ -150,7 +167,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
         return status;
     }
     if (s->varies) {
-        conv_nhwc_pack(&s->plan, op_call_input(call, 1)->data, 0, s->packed);
+        pack_weights(s, call);
     }
     c.y = y->data;
     c.finish.bias = provider_bias(call);

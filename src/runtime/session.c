@@ -3,11 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "runtime/attention.h"
 #include "runtime/execute.h"
-#include "runtime/fuse.h"
-#include "runtime/layout.h"
-#include "runtime/pair.h"
 #include "runtime/prepare.h"
 #include "runtime/profile.h"
 #include "spry/session.h"
@@ -221,23 +217,6 @@ static bool plan_fits(const kept_plan *kept, const graph *g, const value *const 
     return true;
 }
 
-/* What is done for speed when all shapes are known. */
-static spry_status optimise(graph *g, const spry_session_options *options, spry_error *error)
-{
-    spry_status status = attention_graph(g, error);
-
-    if (status == SPRY_OK) {
-        status = fuse_graph(g, options, error);
-    }
-    if (status == SPRY_OK) {
-        status = layout_graph(g, options, error);
-    }
-    if (status == SPRY_OK) {
-        status = fuse_activations(g, options, error);
-    }
-    return status == SPRY_OK ? pair_graph(g, options, error) : status;
-}
-
 static spry_status make_plan(spry_session *s, const value *const *inputs, kept_plan *kept,
                              spry_error *error)
 {
@@ -256,7 +235,7 @@ static spry_status make_plan(spry_session *s, const value *const *inputs, kept_p
     status =
         prepare_for_inputs(s->prepared, inputs, &s->options, s->team, &kept->memory, &g, error);
     if (status == SPRY_OK && !s->options.keep_order) {
-        status = optimise(g, &s->options, error);
+        status = prepare_for_speed(g, &s->options, error);
     }
     if (status == SPRY_OK) {
         status = plan_create(g, &s->options, s->team, false, &kept->p, error);

@@ -34,13 +34,13 @@ done
 
 # Preparations, bias correction, mean inputs and learnt roundings keep the accuracy.
 samples=(--calibrate "npz:$glyphs/test.npz" --samples 64)
-for extra in "--prepare equalise" "--bias-correction" "--weighted" "-m adaround"; do
+for extra in "--prepare equalise" "--prepare smooth" "--bias-correction" "--weighted" "-m adaround"; do
     # shellcheck disable=SC2086
     expect 0 quantize "$model" -o more.onnx --force -w 3 $extra --no-bench "${samples[@]}" \
         "${data[@]}" --max-drop 5
 done
-expect 2 quantize "$model" -o no.onnx --prepare smooth
-contains err "equalise, repq"
+expect 2 quantize "$model" -o no.onnx --prepare polish
+contains err "equalise, repq, smooth"
 expect 2 quantize "$model" -o no.onnx --bias-correction
 contains err "--calibrate"
 

@@ -126,18 +126,25 @@ static double error_form(const double *matrix, int64_t size, const float *w, con
     return sum;
 }
 
+/* How much errors of an output count. */
+static double share_of(const gram *sums, int64_t output)
+{
+    return sums != NULL && sums->outputs != NULL ? sums->outputs[output] : 1.0;
+}
+
 double block_search_error(const gram *sums, int64_t outputs, int64_t output, const float *w,
                           const float *v)
 {
+    double share = share_of(sums, output);
     int64_t at = output / (outputs / sums->groups) * sums->size * sums->size;
     const double *f = sums->xq != NULL ? sums->xq : sums->xx;
     const double *h = sums->qq != NULL ? sums->qq : sums->xx;
 
     if (f == sums->xx) {
-        return error_form(f + at, sums->size, w, v);
+        return share * error_form(f + at, sums->size, w, v);
     }
-    return form(sums->xx + at, sums->size, w, w) - 2.0 * form(f + at, sums->size, w, v) +
-           form(h + at, sums->size, v, v);
+    return share * (form(sums->xx + at, sums->size, w, w) - 2.0 * form(f + at, sums->size, w, v) +
+                    form(h + at, sums->size, v, v));
 }
 
 /* Matrices of the output's group. */
@@ -322,9 +329,11 @@ struct row_sums {
 
 static void add_output(const search *s, int64_t output, effect e, struct row_sums *sum)
 {
-    sum->norm += s->norms[output];
-    sum->cross += s->crosses[output] + e.cross;
-    sum->square += s->squares[output] + e.square;
+    double share = share_of(s->sums, output);
+
+    sum->norm += share * s->norms[output];
+    sum->cross += share * (s->crosses[output] + e.cross);
+    sum->square += share * (s->squares[output] + e.square);
 }
 
 static void choose_steps(search *s)

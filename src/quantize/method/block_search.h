@@ -20,7 +20,7 @@
 #include "quantize/method/blocks.h"
 
 typedef enum block_metric {
-    BLOCK_METRIC_L2,     /* least |W X - W' Q|^2 */
+    BLOCK_METRIC_L2,     /* least |W X - W' Q|^2, outputs by their shares where there are any */
     BLOCK_METRIC_COSINE, /* largest cosine between the outputs of a block of channels over all
                             samples */
     BLOCK_METRIC_WEIGHT  /* least |W - W'|^2: needs no matrices */
@@ -52,7 +52,8 @@ SPRY_MUST_USE spry_status block_search(weight_record *r, const float *dense, con
                                        const spry_allocator *allocator, threads *team,
                                        block_search_report *report, spry_error *error);
 
-/* |w X - v Q|^2 of output `output` with the values v[size] instead of the weights w[size]. */
+/* |w X - v Q|^2, times its share, of output `output` with the values v[size] instead of the weights
+ * w[size]. */
 double block_search_error(const gram *sums, int64_t outputs, int64_t output, const float *w,
                           const float *v);
 

@@ -216,20 +216,30 @@ static spry_status cut_all(quantize_job *job, spry_error *error)
 static const struct {
     const char *name;
     block_metric metric;
+    fisher_metric importance;
 } metrics[] = {
-    {"l2", BLOCK_METRIC_L2}, {"cosine", BLOCK_METRIC_COSINE}, {"weight", BLOCK_METRIC_WEIGHT}};
+    {"l2", BLOCK_METRIC_L2, FISHER_NONE},         {"cosine", BLOCK_METRIC_COSINE, FISHER_NONE},
+    {"weight", BLOCK_METRIC_WEIGHT, FISHER_NONE}, {"fisher", BLOCK_METRIC_L2, FISHER_MODEL},
+    {"label", BLOCK_METRIC_L2, FISHER_LABEL},     {"perturb", BLOCK_METRIC_L2, FISHER_PERTURB}};
 
 enum { METRICS = sizeof metrics / sizeof metrics[0] };
+
+/* Of metrics; METRICS where it is none. */
+static int metric_index(const quantize_job *job)
+{
+    int i = 0;
+
+    while (i < METRICS && strcmp(metrics[i].name, job->metric) != 0) {
+        i++;
+    }
+    return i;
+}
 
 static block_search_options search_options(const quantize_job *job)
 {
     block_search_options options = block_search_options_default();
 
-    for (int i = 0; i < METRICS; i++) {
-        if (strcmp(metrics[i].name, job->metric) == 0) {
-            options.metric = metrics[i].metric;
-        }
-    }
+    options.metric = metrics[metric_index(job)].metric;
     options.rounds = job->rounds;
     return options;
 }
@@ -318,6 +328,7 @@ static spry_status search_layer(void *context, int32_t index, const gram *sums, 
     }
     if (status == SPRY_OK) {
         r->story->searched = true;
+        r->story->remark = sums->remark;
         r->story->rounds = report.rounds;
         r->story->error_before = report.before;
         r->story->error_after = report.after;
@@ -348,6 +359,7 @@ static spry_status search(quantize_job *job, spry_error *error)
         return status;
     }
     options.quantized = job->activation_count > 0;
+    options.metric = metrics[metric_index(job)].importance;
     return gram_for_each(job, &options, search_layer, job, error);
 }
 
@@ -368,20 +380,18 @@ static spry_status check(const quantize_job *job, spry_error *error)
 {
     const spry_quantize_options *o = job->options;
     static const char *const efforts[] = {"off", "sort", "search", "search-mse", "graph"};
-    bool known[2] = {false, false};
+    bool known = false;
 
     for (size_t i = 0; i < sizeof efforts / sizeof efforts[0]; i++) {
-        known[0] = known[0] || strcmp(efforts[i], o->reorder) == 0;
+        known = known || strcmp(efforts[i], o->reorder) == 0;
     }
-    for (int i = 0; i < METRICS; i++) {
-        known[1] = known[1] || strcmp(metrics[i].name, job->metric) == 0;
-    }
-    if (!known[0]) {
+    if (!known) {
         return spry_fail(error, SPRY_USAGE, "reorder", "off, sort, search, search-mse or graph",
                          "there is no order \"%s\"", o->reorder);
     }
-    if (!known[1]) {
-        return spry_fail(error, SPRY_USAGE, "metric", "l2, cosine or weight",
+    if (metric_index(job) == METRICS) {
+        return spry_fail(error, SPRY_USAGE, "metric",
+                         "l2, cosine, weight, fisher, label or perturb",
                          "there is no metric \"%s\"", job->metric);
     }
     if (o->block_outputs < 0 || o->block_inputs < 0 || o->blocks_down < 0 || o->blocks_across < 0) {

@@ -8,6 +8,7 @@
 #include "kernels/brgemm/brgemm_product.h"
 #include "kernels/elementwise/linear_s8.h"
 #include "kernels/elementwise/twin_s8.h"
+#include "kernels/quantize/tile_error.h"
 
 enum {
     PIECE_ROWS = 128, /* rows of a group per piece of work */
@@ -203,14 +204,13 @@ typedef struct piece {
     double dot[PIECE_ROWS][MOST_SEGMENTS][3]; /* of cosine: yy', yy, y'y' */
 } piece;
 
-/* Sums of a tile of one plane, less what its zero point adds. */
+/* Sums of a tile of one plane. */
 static void multiply(const trial *t, const piece *p, int64_t row, int rows, int64_t column,
                      int count, int plane, int32_t *sums)
 {
     static const int64_t none = 0;
     const trial_grid *grid = grid_of_group(t, p->group);
     bool is_signed = !grid->is_twin && grid->dtype == SPRY_DTYPE_I8;
-    int32_t zero = grid->is_twin ? 0 : grid->zero + (is_signed ? 128 : 0);
     int mr = t->kernel->mr;
     brgemm_tile tile = {.a = t->planes[plane] + (p->group * t->rows + row) * t->pitch,
                         .a_pitch = t->pitch,
@@ -227,11 +227,6 @@ static void multiply(const trial *t, const piece *p, int64_t row, int rows, int6
                         .columns = count};
 
     t->kernel->tile(&tile);
-    for (int i = 0; zero != 0 && i < rows; i++) {
-        for (int j = 0; j < count; j++) {
-            sums[i * BRGEMM_MOST_NR + j] -= zero * t->sums[p->group * t->n + column + j];
-        }
-    }
 }
 
 /* The quantised product of a tile. */
@@ -239,28 +234,24 @@ static void find_tile(const trial *t, const piece *p, int64_t row, int rows, int
                       int count, float *y)
 {
     const trial_grid *grid = grid_of_group(t, p->group);
-    const float *steps = t->b_steps + p->group * t->n + column;
-    int32_t sums[2][BRGEMM_MOST_MR * BRGEMM_MOST_NR];
-    float first = grid->step;
-    float second = 0.0f;
+    bool is_signed = !grid->is_twin && grid->dtype == SPRY_DTYPE_I8;
+    int32_t room[2][BRGEMM_MOST_MR * BRGEMM_MOST_NR];
+    tile_error_sums s = {.sums = {room[0]},
+                         .pitch = BRGEMM_MOST_NR,
+                         .zero = grid->zero + (is_signed ? 128 : 0),
+                         .codes = t->sums + p->group * t->n + column,
+                         .scales = {grid->step},
+                         .steps = t->b_steps + p->group * t->n + column};
 
-    multiply(t, p, row, rows, column, count, 0, sums[0]);
+    multiply(t, p, row, rows, column, count, 0, room[0]);
     if (grid->is_twin) {
-        multiply(t, p, row, rows, column, count, 1, sums[1]);
-        first = grid->twin.kind == TWIN_SIGNED ? -grid->twin.d1 : grid->twin.d1;
-        second = grid->twin.d2;
+        multiply(t, p, row, rows, column, count, 1, room[1]);
+        s.sums[1] = room[1];
+        s.zero = 0;
+        s.scales[0] = grid->twin.kind == TWIN_SIGNED ? -grid->twin.d1 : grid->twin.d1;
+        s.scales[1] = grid->twin.d2;
     }
-    for (int i = 0; i < rows; i++) {
-        const int32_t *a = sums[0] + i * BRGEMM_MOST_NR;
-        const int32_t *b = sums[1] + i * BRGEMM_MOST_NR;
-
-        for (int j = 0; j < count; j++) {
-            y[i * BRGEMM_MOST_NR + j] = (float)a[j] * (first * steps[j]);
-        }
-        for (int j = 0; grid->is_twin && j < count; j++) {
-            y[i * BRGEMM_MOST_NR + j] += (float)b[j] * (second * steps[j]);
-        }
-    }
+    tile_error_select()->numbers(&s, rows, count, y);
 }
 
 /* Adds squared errors, weighted by importance. */
@@ -268,28 +259,11 @@ static void add_squares(const trial *t, piece *p, int64_t row, int rows, int64_t
                         const float *y)
 {
     float errors[BRGEMM_MOST_NR] = {0.0f};
+    int64_t at = (p->group * t->rows + row) * t->n + column;
 
-    for (int i = 0; i < rows; i++) {
-        int64_t at = (p->group * t->rows + row + i) * t->n + column;
-        const float *exact = t->exact + at;
-        const float *found = y + i * BRGEMM_MOST_NR;
-
-        if (t->importance != NULL) {
-            const float *importance = t->importance + at;
-
-            for (int j = 0; j < count; j++) {
-                float d = found[j] - exact[j];
-
-                errors[j] += importance[j] * (d * d);
-            }
-        } else {
-            for (int j = 0; j < count; j++) {
-                float d = found[j] - exact[j];
-
-                errors[j] += d * d;
-            }
-        }
-    }
+    tile_error_select()->add_squares(y, BRGEMM_MOST_NR, t->exact + at,
+                                     t->importance != NULL ? t->importance + at : NULL, t->n, rows,
+                                     count, errors);
     for (int j = 0; j < count; j++) {
         p->errors[t->unit_of != NULL ? t->unit_of[column + j] : 0] += (double)errors[j];
     }
