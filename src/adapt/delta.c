@@ -110,7 +110,7 @@ static spry_status check_base(const delta *d, const spry_model *base, spry_error
     }
     if (status == SPRY_OK && strcmp(hash, d->record->base) != 0) {
         return spry_fail(
-            error, SPRY_BAD_INPUT, d->path, "apply it to the model that it was made of",
+            error, SPRY_UNVERIFIED, d->path, "apply it to the model that it was made of",
             "it was made for a model with the hash %.16s..., not %.16s...", d->record->base, hash);
     }
     return status;
