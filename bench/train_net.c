@@ -187,8 +187,8 @@ static spry_status write_network(train_net *t, const network *n, int64_t batch, 
     writer w = {.e = {.name = n->name, .error = error}, .in_training = in_training};
     spry_status status;
 
-    t->own = (spry_model){
-        .allocator = alloc_resolve(NULL), .path = n->name, .ir_version = IR_VERSION};
+    t->own =
+        (spry_model){.allocator = alloc_resolve(NULL), .path = n->name, .ir_version = IR_VERSION};
     t->m = &t->own;
     status = graph_create(&t->memory, NULL, &t->g, error);
     if (status != SPRY_OK) {
@@ -387,9 +387,8 @@ bool train_net_build(train_net *t, const char *name, int64_t batch, train_net_mo
     for (size_t i = 0; i < sizeof networks / sizeof *networks; i++) {
         found = strcmp(networks[i].name, name) == 0 ? &networks[i] : found;
     }
-    status = found != NULL
-                 ? write_network(t, found, batch, mode != TRAIN_NET_INFERENCE, error)
-                 : open_file(t, name, batch, error);
+    status = found != NULL ? write_network(t, found, batch, mode != TRAIN_NET_INFERENCE, error)
+                           : open_file(t, name, batch, error);
     if (status == SPRY_OK) {
         status = make_ready(t, batch, mode, error);
     }

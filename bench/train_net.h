@@ -10,7 +10,7 @@ typedef enum train_net_mode {
     TRAIN_NET_INFERENCE, /* scores; weights are constants, statistics are fixed */
     TRAIN_NET_FORWARD,   /* the loss; weights are inputs, as for a step */
     TRAIN_NET_STEP,      /* the loss and the gradients of all weights */
-    TRAIN_NET_BIASES,    /* the loss and the gradients of biases and scales; weights are constants */
+    TRAIN_NET_BIASES, /* the loss and the gradients of biases and scales; weights are constants */
     TRAIN_NET_MODES
 } train_net_mode;
 

@@ -44,8 +44,7 @@ static bool set_option(subject *s, const char *option, const char *text)
         return fits;
     }
     if (strcmp(option, "--precision") == 0) {
-        s->options.precision =
-            strcmp(text, "bf16") == 0 ? SPRY_PRECISION_BF16 : SPRY_PRECISION_F32;
+        s->options.precision = strcmp(text, "bf16") == 0 ? SPRY_PRECISION_BF16 : SPRY_PRECISION_F32;
         return strcmp(text, "bf16") == 0 || strcmp(text, "f32") == 0;
     }
     if (strcmp(option, "--explain") == 0) {

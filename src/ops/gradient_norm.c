@@ -60,15 +60,14 @@ static void rows_f32(const layer_gradient *t, int64_t begin, int64_t end, float 
     const gradient_f32_kernel *kernel = gradient_f32_select();
 
     for (int64_t row = begin; row < end; row++) {
-        gradient_f32_norm of = {
-            .x = (const float *)t->x->data + row * t->size,
-            .dy = (const float *)t->dy->data + row * t->size,
-            .gamma = t->scale != NULL ? t->scale->data : NULL,
-            .dx = t->dx != NULL ? (float *)t->dx->data + row * t->size : NULL,
-            .scale_sums = t->dscale != NULL ? sums : NULL,
-            .bias_sums = t->dbias != NULL ? sums + t->size : NULL,
-            .n = t->size,
-            .epsilon = (float)t->epsilon};
+        gradient_f32_norm of = {.x = (const float *)t->x->data + row * t->size,
+                                .dy = (const float *)t->dy->data + row * t->size,
+                                .gamma = t->scale != NULL ? t->scale->data : NULL,
+                                .dx = t->dx != NULL ? (float *)t->dx->data + row * t->size : NULL,
+                                .scale_sums = t->dscale != NULL ? sums : NULL,
+                                .bias_sums = t->dbias != NULL ? sums + t->size : NULL,
+                                .n = t->size,
+                                .epsilon = (float)t->epsilon};
 
         kernel->layer_norm(&of);
     }
@@ -292,8 +291,7 @@ static spry_status run_batch_gradient(op_call *call)
     batch_gradient b = {.x = op_call_input(call, 0),
                         .scale = op_call_input(call, 1),
                         .dy = op_call_input(call, 2),
-                        .epsilon =
-                            (double)graph_attribute_float(call->node, "epsilon", 1e-5f)};
+                        .epsilon = (double)graph_attribute_float(call->node, "epsilon", 1e-5f)};
     tensor **to[3] = {&b.dx, &b.dscale, &b.dbias};
     spry_status status = SPRY_OK;
 
@@ -314,11 +312,11 @@ static spry_status run_batch_gradient(op_call *call)
     return status;
 }
 
-#define NORM_GRADIENT(NAME, INFER, RUN)                                                      \
-    {                                                                                        \
-        .name = (NAME), .domain = "ai.spry", .since = 1, .min_inputs = 3, .max_inputs = 3,   \
-        .min_outputs = 1, .max_outputs = 3, .types = {REAL, REAL, REAL}, .infer = (INFER),   \
-        .run = (RUN), .cost = norm_cost                                                      \
+#define NORM_GRADIENT(NAME, INFER, RUN)                                                    \
+    {                                                                                      \
+        .name = (NAME), .domain = "ai.spry", .since = 1, .min_inputs = 3, .max_inputs = 3, \
+        .min_outputs = 1, .max_outputs = 3, .types = {REAL, REAL, REAL}, .infer = (INFER), \
+        .run = (RUN), .cost = norm_cost                                                    \
     }
 
 /* clang-format off */

@@ -108,8 +108,7 @@ static spry_status make_candidate(layout_pass *p, int32_t node, bool planar, gra
     if (rule->asked_as != NULL) {
         c->type = rule->asked_as;
     }
-    if (rule->asked_as != NULL &&
-        (c->domain[0] == '\0' || strcmp(c->domain, OP_OWN_DOMAIN) == 0)) {
+    if (rule->asked_as != NULL && (c->domain[0] == '\0' || strcmp(c->domain, OP_OWN_DOMAIN) == 0)) {
         c->domain = LAYOUT_DOMAIN;
         c->op = &moved_op;
     }
@@ -137,8 +136,8 @@ static double turning_cost(const layout_pass *p, int32_t node)
         cost += is_image_port(p, n, rule, i) ? layout_cost(&p->g->values[n->inputs[i]].type) : 0.0;
     }
     for (int32_t i = 0; i < n->output_count; i++) {
-        cost += is_image_result(p, n, rule, i) ? layout_cost(&p->g->values[n->outputs[i]].type)
-                                               : 0.0;
+        cost +=
+            is_image_result(p, n, rule, i) ? layout_cost(&p->g->values[n->outputs[i]].type) : 0.0;
     }
     return cost;
 }

@@ -124,5 +124,5 @@ brgemm_type precision_of_products(const provider_site *site, int64_t depth, int6
 brgemm_type precision_of_gradients(const provider_site *site, int64_t rows, int64_t columns)
 {
     return is_wanted(site) && rows >= LEAST_FILTERS && columns >= LEAST_FILTERS / 2 ? BRGEMM_BF16
-                                                                                     : BRGEMM_F32;
+                                                                                    : BRGEMM_F32;
 }

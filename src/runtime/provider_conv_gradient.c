@@ -123,8 +123,8 @@ static spry_status run(void *state, op_call *call, void *workspace)
         return status;
     }
     if (s->turns) {
-        provider_turn(call->team, p->batch, p->groups * shape->channels,
-                      shape->in_h * shape->in_w, sizeof(float), c.x, x);
+        provider_turn(call->team, p->batch, p->groups * shape->channels, shape->in_h * shape->in_w,
+                      sizeof(float), c.x, x);
         provider_turn(call->team, p->batch, p->groups * p->filters, shape->out_h * shape->out_w,
                       sizeof(float), c.dy, dy);
         c.x = x;
@@ -138,5 +138,5 @@ static spry_status run(void *state, op_call *call, void *workspace)
     return SPRY_OK;
 }
 
-const provider provider_conv_gradient = {"conv_gradient", PROVIDER_FUSES_NOTHING, accepts, create,
-                                         run, destroy};
+const provider provider_conv_gradient = {
+    "conv_gradient", PROVIDER_FUSES_NOTHING, accepts, create, run, destroy};

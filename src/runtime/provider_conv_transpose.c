@@ -21,7 +21,7 @@ enum { MOST_PHASES = 64 };
 typedef struct phase {
     int64_t first_h, first_w;
     int64_t skipped_h, skipped_w; /* the first kernel position it sees */
-    bool is_empty; /* it sees none: nothing is computed */
+    bool is_empty;                /* it sees none: nothing is computed */
     bool is_depthwise;
     conv_nhwc conv;           /* or */
     depthwise_nhwc depthwise; /* this */
@@ -442,8 +442,7 @@ static void place_planes(void *context, int64_t begin, int64_t end, int worker)
                                   .to_pitch = width * (int64_t)sizeof(float)};
 
             for (int64_t c = 0; p->is_empty && c < channels * width; c++) {
-                planes[first * channels * width + c] =
-                    s->bias != NULL ? s->bias[c / width] : 0.0f;
+                planes[first * channels * width + c] = s->bias != NULL ? s->bias[c / width] : 0.0f;
             }
             if (p->shape.out_w > 0 && !p->is_empty) {
                 s->transpose->words(&m);
@@ -478,8 +477,7 @@ static void place_pixels(void *context, int64_t begin, int64_t end, int worker)
                 place_nothing(s, to);
             } else {
                 memcpy(to,
-                       r->phases + p->at +
-                           (row * p->shape.out_w + x / shape->stride_w) * channels,
+                       r->phases + p->at + (row * p->shape.out_w + x / shape->stride_w) * channels,
                        (size_t)channels * sizeof *to);
             }
         }

@@ -111,16 +111,15 @@ static void sum_blocks(void *context, int64_t begin, int64_t end, int worker)
     for (int64_t block = begin; block < end; block++) {
         int64_t first = block * GRADIENT_F32_PIXELS;
         float *sums = r->sums + block * SUMS * s->channels;
-        gradient_f32_moments m = {
-            .x = r->x + first * s->channels,
-            .dy = s->is_gradient ? r->dy + first * s->channels : NULL,
-            .pivot = r->x,
-            .pixels = provider_least(s->pixels - first, GRADIENT_F32_PIXELS),
-            .channels = s->channels,
-            .sums = sums,
-            .squares = sums + s->channels,
-            .slopes = sums + 2 * s->channels,
-            .products = sums + 3 * s->channels};
+        gradient_f32_moments m = {.x = r->x + first * s->channels,
+                                  .dy = s->is_gradient ? r->dy + first * s->channels : NULL,
+                                  .pivot = r->x,
+                                  .pixels = provider_least(s->pixels - first, GRADIENT_F32_PIXELS),
+                                  .channels = s->channels,
+                                  .sums = sums,
+                                  .squares = sums + s->channels,
+                                  .slopes = sums + 2 * s->channels,
+                                  .products = sums + 3 * s->channels};
 
         s->kernel->moments(&m);
     }
@@ -229,8 +228,7 @@ static void set_forward(const training_run *r, const op_call *call, float *const
             if (running[i] != NULL) {
                 double before = (double)((const float *)op_call_input(call, 3 + i)->data)[c];
 
-                running[i][c] =
-                    (float)(before * r->s->momentum + own[i] * (1.0 - r->s->momentum));
+                running[i][c] = (float)(before * r->s->momentum + own[i] * (1.0 - r->s->momentum));
             }
         }
     }
@@ -262,8 +260,8 @@ static spry_status run(void *state, op_call *call, void *workspace)
         return status;
     }
     r.dy = s->is_gradient ? op_call_input(call, 2)->data : NULL;
-    threads_for(call->team, s->blocks,
-                FLOATS_PER_PIECE / (s->channels * GRADIENT_F32_PIXELS) + 1, sum_blocks, &r);
+    threads_for(call->team, s->blocks, FLOATS_PER_PIECE / (s->channels * GRADIENT_F32_PIXELS) + 1,
+                sum_blocks, &r);
     if (s->is_gradient) {
         set_gradient(&r, op_call_input(call, 1)->data, small[0], small[1]);
     } else {
@@ -277,5 +275,5 @@ static spry_status run(void *state, op_call *call, void *workspace)
     return SPRY_OK;
 }
 
-const provider provider_norm_training = {"norm_training", PROVIDER_FUSES_NOTHING, accepts, create,
-                                         run, destroy};
+const provider provider_norm_training = {
+    "norm_training", PROVIDER_FUSES_NOTHING, accepts, create, run, destroy};

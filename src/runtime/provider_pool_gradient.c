@@ -48,21 +48,21 @@ static bool read_pool(const provider_site *site, pool_state *s)
     last = w.rank - 1;
     s->batch = x->dims[0].size;
     s->channels = x->dims[x->rank - 1].size;
-    s->shape =
-        (pool_gradient){.in_h = last > 0 ? w.in[0] : 1,
-                        .in_w = w.in[last],
-                        .out_h = last > 0 ? w.out[0] : 1,
-                        .out_w = w.out[last],
-                        .kernel_h = last > 0 ? w.kernel[0] : 1,
-                        .kernel_w = w.kernel[last],
-                        .stride_h = last > 0 ? w.stride[0] : 1,
-                        .stride_w = w.stride[last],
-                        .pad_h = last > 0 ? w.pad_begin[0] : 0,
-                        .pad_w = w.pad_begin[last],
-                        .pad_end_h = last > 0 ? w.pad_end[0] : 0,
-                        .pad_end_w = w.pad_end[last],
-                        .pitch = s->channels,
-                        .counts_pads = graph_attribute_int(site->node, "count_include_pad", 0) != 0};
+    s->shape = (pool_gradient){.in_h = last > 0 ? w.in[0] : 1,
+                               .in_w = w.in[last],
+                               .out_h = last > 0 ? w.out[0] : 1,
+                               .out_w = w.out[last],
+                               .kernel_h = last > 0 ? w.kernel[0] : 1,
+                               .kernel_w = w.kernel[last],
+                               .stride_h = last > 0 ? w.stride[0] : 1,
+                               .stride_w = w.stride[last],
+                               .pad_h = last > 0 ? w.pad_begin[0] : 0,
+                               .pad_w = w.pad_begin[last],
+                               .pad_end_h = last > 0 ? w.pad_end[0] : 0,
+                               .pad_end_w = w.pad_end[last],
+                               .pitch = s->channels,
+                               .counts_pads =
+                                   graph_attribute_int(site->node, "count_include_pad", 0) != 0};
     return op_work_count(dy) == s->batch * s->channels * s->shape.out_h * s->shape.out_w;
 }
 
@@ -139,5 +139,5 @@ static spry_status run(void *state, op_call *call, void *workspace)
     return SPRY_OK;
 }
 
-const provider provider_pool_gradient = {"pool_gradient", PROVIDER_FUSES_NOTHING, accepts, create,
-                                         run, destroy};
+const provider provider_pool_gradient = {
+    "pool_gradient", PROVIDER_FUSES_NOTHING, accepts, create, run, destroy};

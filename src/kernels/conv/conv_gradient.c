@@ -60,8 +60,7 @@ static void slice_channels(conv_gradient *c)
     int64_t nr = c->kernel->nr;
     int64_t fit = most(MOST_COLUMNS / s->kernel_w / nr, 1) * nr;
 
-    c->channel_slice =
-        least(s->channels, c->in_place ? s->channels : least(fit, MOST_SLICE));
+    c->channel_slice = least(s->channels, c->in_place ? s->channels : least(fit, MOST_SLICE));
 }
 
 static void slice_lines(conv_gradient *c)
@@ -79,8 +78,7 @@ static void slice_lines(conv_gradient *c)
     c->line_slice = pieces_of(lines, slices);
     slices = pieces_of(lines, c->line_slice);
     wanted = least(pieces_of(WANTED_PIECES, parts * slices), pieces_of(p->filters, c->kernel->mr));
-    c->filter_slice =
-        round_up(pieces_of(p->filters, wanted), wanted > 1 ? c->kernel->mr : 1);
+    c->filter_slice = round_up(pieces_of(p->filters, wanted), wanted > 1 ? c->kernel->mr : 1);
     c->lines = c->line_slice;
     while (!c->in_place && c->lines > 1 && rows_of(c, c->lines) * row_bytes > COPY_BYTES) {
         c->lines = pieces_of(c->lines, 2);
@@ -131,16 +129,14 @@ void conv_gradient_plan(const conv_gradient_problem *problem, const outer_kernel
                          .in_place = kernel->type == OUTER_F32 && s->kernel_w == 1 &&
                                      s->stride_w == 1 && s->pad_w == 0 && s->out_w == s->in_w,
                          .steps = pieces_of(s->out_w, kernel->group)};
-    c->sum_floats =
-        problem->groups * problem->filters * s->channels * s->kernel_h * s->kernel_w;
+    c->sum_floats = problem->groups * problem->filters * s->channels * s->kernel_h * s->kernel_w;
     slice_channels(c);
     slice_lines(c);
     c->copied_rows = rows_of(c, c->lines);
     c->worker_bytes = scratch_of(c).end;
-    c->shared_bytes =
-        round_up(pieces_of(problem->batch * s->out_h, c->line_slice) * c->sum_floats *
-                     (int64_t)sizeof(float),
-                 ALIGN);
+    c->shared_bytes = round_up(pieces_of(problem->batch * s->out_h, c->line_slice) * c->sum_floats *
+                                   (int64_t)sizeof(float),
+                               ALIGN);
 }
 
 /* ---- copies ---- */
@@ -242,11 +238,11 @@ static void pair_line(const piece *p, const float *line, uint32_t *to)
 typedef struct chunk {
     const piece *p;
     const char *a, *b;
-    int64_t a_pitch, b_pitch;     /* from step to step */
-    int64_t a_line, b_row;        /* from row to row of pixels, and of copied rows */
-    int64_t *counts;              /* of runs, per kernel row */
-    outer_run *runs;              /* [kernel_h][most_runs] */
-    int64_t copied;               /* rows so far */
+    int64_t a_pitch, b_pitch; /* from step to step */
+    int64_t a_line, b_row;    /* from row to row of pixels, and of copied rows */
+    int64_t *counts;          /* of runs, per kernel row */
+    outer_run *runs;          /* [kernel_h][most_runs] */
+    int64_t copied;           /* rows so far */
 } chunk;
 
 static void add_run(const chunk *k, int64_t r, int64_t a, int64_t b, int64_t steps)
@@ -310,8 +306,8 @@ static void see_copies(chunk *k, int64_t image, int64_t row, int64_t end, int64_
     int64_t phase = pieces_of(span, s->stride_h);
     int64_t top = row * s->stride_h - s->pad_h;
     int64_t pitch = problem->groups * s->channels;
-    const float *x = p->call->x + image * s->in_h * s->in_w * pitch +
-                     p->group * s->channels + p->channel;
+    const float *x =
+        p->call->x + image * s->in_h * s->in_w * pitch + p->group * s->channels + p->channel;
 
     for (int64_t at = 0; at < span; at++) {
         int64_t place = k->copied + at % s->stride_h * phase + at / s->stride_h;
@@ -350,8 +346,8 @@ static void gather(chunk *k, int64_t line, int64_t end)
     const conv_gradient *c = p->call->c;
     const conv_f32_shape *s = &c->problem.shape;
     int64_t pitch = c->problem.groups * c->problem.filters;
-    const float *dy = p->call->dy + line * s->out_w * pitch +
-                      p->group * c->problem.filters + p->filter;
+    const float *dy =
+        p->call->dy + line * s->out_w * pitch + p->group * c->problem.filters + p->filter;
 
     memset(k->counts, 0, (size_t)s->kernel_h * sizeof *k->counts);
     k->copied = 0;
@@ -391,18 +387,17 @@ static void multiply(const chunk *k, bool accumulate)
     for (int64_t column = 0; column < columns; column += c->kernel->nr) {
         for (int64_t r = 0; r < s->kernel_h; r++) {
             for (int64_t row = 0; row < p->filters; row += rows) {
-                outer_tile tile = {
-                    .a = k->a + row * (int64_t)sizeof(float),
-                    .b = k->b + column * (int64_t)sizeof(float),
-                    .a_pitch = k->a_pitch,
-                    .b_pitch = k->b_pitch,
-                    .runs = k->runs + r * most_runs(c),
-                    .run_count = k->counts[r],
-                    .c = p->sums + row * row_floats + r * columns + column,
-                    .c_pitch = row_floats,
-                    .rows = (int)least(rows, p->filters - row),
-                    .columns = (int)least(c->kernel->nr, columns - column),
-                    .accumulate = accumulate};
+                outer_tile tile = {.a = k->a + row * (int64_t)sizeof(float),
+                                   .b = k->b + column * (int64_t)sizeof(float),
+                                   .a_pitch = k->a_pitch,
+                                   .b_pitch = k->b_pitch,
+                                   .runs = k->runs + r * most_runs(c),
+                                   .run_count = k->counts[r],
+                                   .c = p->sums + row * row_floats + r * columns + column,
+                                   .c_pitch = row_floats,
+                                   .rows = (int)least(rows, p->filters - row),
+                                   .columns = (int)least(c->kernel->nr, columns - column),
+                                   .accumulate = accumulate};
 
                 c->kernel->tile(&tile);
             }
@@ -421,8 +416,8 @@ static void run_piece(const piece *p)
                .b = p->worker + p->at.b,
                .a_pitch = filters * (int64_t)sizeof(float),
                .a_line = c->steps * filters * (int64_t)sizeof(float),
-               .b_pitch = (c->in_place ? pitch : s->kernel_w * p->channels) *
-                          (int64_t)sizeof(float),
+               .b_pitch =
+                   (c->in_place ? pitch : s->kernel_w * p->channels) * (int64_t)sizeof(float),
                .counts = (int64_t *)(void *)(p->worker + p->at.counts),
                .runs = (outer_run *)(void *)(p->worker + p->at.runs)};
 
@@ -474,8 +469,8 @@ void conv_gradient_finish(void *context, int64_t begin, int64_t end, int worker)
     int64_t positions = s->kernel_h * s->kernel_w;
     int64_t floats = s->channels * positions;
     int64_t slices = pieces_of(c->problem.batch * s->out_h, c->line_slice);
-    float *sum = (float *)(void *)((char *)call->workspace + c->shared_bytes +
-                                   worker * c->worker_bytes);
+    float *sum =
+        (float *)(void *)((char *)call->workspace + c->shared_bytes + worker * c->worker_bytes);
 
     for (int64_t row = begin; row < end; row++) {
         const float *from = (const float *)call->workspace + row * floats;

@@ -89,8 +89,7 @@ static void store_block(const block *b)
     int64_t per_tap = positions / c->taps;
 
     for (int64_t position = 0; position < positions; position++) {
-        int64_t place =
-            b->p->weights.places != NULL ? b->p->weights.places[position] : position;
+        int64_t place = b->p->weights.places != NULL ? b->p->weights.places[position] : position;
         int64_t k = position % per_tap * c->shape.channels + b->channel;
         char *tap = b->to + position / per_tap * (c->panel_bytes / c->taps);
 

@@ -282,10 +282,10 @@ static void run_gelu(float *to, const float *x, const float *dy, int64_t n)
 }
 
 /* The variant of this instruction set, as an initialiser. */
-#define GRADIENT_F32(NAME)                                                           \
-    {                                                                                \
-        .name = (NAME), .moments = run_moments, .blend = run_blend,                  \
-        .layer_norm = run_layer_norm, .softmax = run_softmax, .gelu = run_gelu       \
+#define GRADIENT_F32(NAME)                                                                        \
+    {                                                                                             \
+        .name = (NAME), .moments = run_moments, .blend = run_blend, .layer_norm = run_layer_norm, \
+        .softmax = run_softmax, .gelu = run_gelu                                                  \
     }
 
 #endif

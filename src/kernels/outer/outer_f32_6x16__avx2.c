@@ -49,10 +49,9 @@ INLINE void tile_of(const outer_tile *t, int rows, bool is_full)
     for (int i = 0; i < rows; i++) {
 #pragma GCC unroll 2
         for (int part = 0; part < PARTS; part++) {
-            sums[i][part] =
-                t->accumulate
-                    ? _mm256_maskload_ps(t->c + i * t->c_pitch + part * LANES, lanes[part])
-                    : _mm256_setzero_ps();
+            sums[i][part] = t->accumulate ? _mm256_maskload_ps(t->c + i * t->c_pitch + part * LANES,
+                                                               lanes[part])
+                                          : _mm256_setzero_ps();
         }
     }
     for (int64_t r = 0; r < t->run_count; r++) {
@@ -96,5 +95,5 @@ static void tile(const outer_tile *t)
     }
 }
 
-const outer_kernel outer_f32_6x16__avx2 = {"outer_f32_6x16__avx2", OUTER_F32, MR, NR, 1, tile,
-                                           NULL};
+const outer_kernel outer_f32_6x16__avx2 = {
+    "outer_f32_6x16__avx2", OUTER_F32, MR, NR, 1, tile, NULL};

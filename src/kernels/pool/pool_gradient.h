@@ -13,8 +13,9 @@
 typedef struct pool_gradient {
     int64_t in_h, in_w, out_h, out_w;
     int64_t kernel_h, kernel_w, stride_h, stride_w;
-    int64_t pad_h, pad_w;         /* before the first row and column */
-    int64_t pad_end_h, pad_end_w; /* after the last ones: counted for a mean, where it counts them */
+    int64_t pad_h, pad_w; /* before the first row and column */
+    int64_t pad_end_h,
+        pad_end_w; /* after the last ones: counted for a mean, where it counts them */
     int64_t channels, pitch;
     bool counts_pads; /* average */
     const float *x;   /* [in_h][in_w][pitch]; not read by average */
