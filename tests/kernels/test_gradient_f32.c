@@ -95,6 +95,36 @@ static void check_blend(spry_random *r, const gradient_f32_kernel *kernel)
     assert_true(to[count] == 7.0f);
 }
 
+static void check_dot(spry_random *r, const gradient_f32_kernel *kernel)
+{
+    gradient_f32_dot d = {.dy = dy,
+                          .x = x,
+                          .dy_pitch = MOST_CHANNELS,
+                          .channels = sample_integer(r, 1, MOST_CHANNELS),
+                          .pixels = sample_integer(r, 0, MOST_PIXELS / 2),
+                          .sums = numbers[0]};
+    float before[MOST_CHANNELS];
+
+    d.x_pitch = sample_integer(r, 1, 2) * MOST_CHANNELS;
+    sample_f32(r, numbers[0], MOST_CHANNELS);
+    memcpy(before, numbers[0], sizeof before);
+    numbers[0][d.channels] = 7.0f;
+    kernel->dot(&d);
+    for (int64_t c = 0; c < d.channels; c++) {
+        double sum = (double)before[c];
+        double size = fabs(sum);
+
+        for (int64_t i = 0; i < d.pixels; i++) {
+            double product = (double)dy[i * d.dy_pitch + c] * (double)x[i * d.x_pitch + c];
+
+            sum += product;
+            size += fabs(product);
+        }
+        expect_near(numbers[0][c], sum, size);
+    }
+    assert_true(numbers[0][d.channels] == 7.0f);
+}
+
 static void check_norm(spry_random *r, const gradient_f32_kernel *kernel)
 {
     static float dx[MOST_ROW + 1];
@@ -214,6 +244,12 @@ static void test_blend(void **state)
     each_variant(check_blend);
 }
 
+static void test_dot(void **state)
+{
+    (void)state;
+    each_variant(check_dot);
+}
+
 static void test_norm(void **state)
 {
     (void)state;
@@ -235,7 +271,7 @@ static void test_gelu(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_moments), cmocka_unit_test(test_blend), cmocka_unit_test(test_norm),
+        cmocka_unit_test(test_moments), cmocka_unit_test(test_blend), cmocka_unit_test(test_dot), cmocka_unit_test(test_norm),
         cmocka_unit_test(test_softmax), cmocka_unit_test(test_gelu),
     };
 

@@ -64,6 +64,7 @@ static void test_blocks(void **state)
         {2, 16, 8, 32, 1, 2, 1, "GlobalAveragePool", true},
         {1, 40, 7, 33, 1, 1, 1, NULL, true},
         {2, 6, 8, 6, 3, 1, 6, "MaxPool", true},
+        {3, 70, 23, 70, 5, 2, 70, NULL, false},
     };
 
     (void)state;
