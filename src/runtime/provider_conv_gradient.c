@@ -15,8 +15,8 @@ typedef struct gradient_state {
     spry_allocator allocator;
     conv_gradient plan;
     depthwise_gradient depthwise; /* instead, where it has pieces */
-    bool turns;               /* the images are planar */
-    size_t x_bytes, dy_bytes; /* of the turned images */
+    bool turns;                   /* the images are planar */
+    size_t x_bytes, dy_bytes;     /* of the turned images */
 } gradient_state;
 
 static bool read_problem(const provider_site *site, conv_gradient_problem *p)

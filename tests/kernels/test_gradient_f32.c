@@ -271,8 +271,8 @@ static void test_gelu(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_moments), cmocka_unit_test(test_blend), cmocka_unit_test(test_dot), cmocka_unit_test(test_norm),
-        cmocka_unit_test(test_softmax), cmocka_unit_test(test_gelu),
+        cmocka_unit_test(test_moments), cmocka_unit_test(test_blend),   cmocka_unit_test(test_dot),
+        cmocka_unit_test(test_norm),    cmocka_unit_test(test_softmax), cmocka_unit_test(test_gelu),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

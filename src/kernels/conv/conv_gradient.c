@@ -7,7 +7,8 @@
 
 enum {
     ALIGN = 64,
-    COPY_BYTES = 384 << 10, /* of x at one time, in the second-level cache */    MOST_SLICE = 128,       /* channels */
+    COPY_BYTES = 384 << 10,
+    /* of x at one time, in the second-level cache */ MOST_SLICE = 128, /* channels */
     LEAST_LINE_PIXELS = 512,
     WANTED_PIECES = 16,
     SUM_BYTES = 16 << 20 /* of all partial sums */
@@ -59,9 +60,10 @@ static void slice_lines(conv_gradient *c)
     int64_t lines = p->batch * s->out_h;
     int64_t parts = p->groups * pieces_of(s->channels, c->channel_slice);
     int64_t slices = least(pieces_of(WANTED_PIECES, parts),
-                           most(SUM_BYTES / (c->sum_floats * (int64_t)sizeof(float)), 1));    int64_t row_bytes = c->row_pixels * c->channel_slice * (int64_t)sizeof(float);
+                           most(SUM_BYTES / (c->sum_floats * (int64_t)sizeof(float)), 1));
+    int64_t row_bytes = c->row_pixels * c->channel_slice * (int64_t)sizeof(float);
     int64_t wanted;
-slices = most(least(slices, lines * s->out_w / LEAST_LINE_PIXELS), 1);
+    slices = most(least(slices, lines * s->out_w / LEAST_LINE_PIXELS), 1);
     c->line_slice = pieces_of(lines, slices);
     slices = pieces_of(lines, c->line_slice);
     wanted = least(pieces_of(WANTED_PIECES, parts * slices), pieces_of(p->filters, c->kernel->mr));
@@ -83,11 +85,12 @@ typedef struct scratch {
 
 static scratch scratch_of(const conv_gradient *c)
 {
-    const conv_f32_shape *s = &c->problem.shape;    int64_t row_bytes = c->row_pixels * c->channel_slice * (int64_t)sizeof(float);
+    const conv_f32_shape *s = &c->problem.shape;
+    int64_t row_bytes = c->row_pixels * c->channel_slice * (int64_t)sizeof(float);
     int64_t a_bytes = c->kernel->type == OUTER_BF16
                           ? c->lines * s->out_w * c->filter_slice * (int64_t)sizeof(uint32_t)
                           : 0;
-scratch at = {.runs = round_up(s->kernel_h * (int64_t)sizeof(int64_t), ALIGN)};
+    scratch at = {.runs = round_up(s->kernel_h * (int64_t)sizeof(int64_t), ALIGN)};
 
     at.a = at.runs + round_up(s->kernel_h * c->lines * (int64_t)sizeof(outer_run), ALIGN);
     at.b = at.a + round_up(a_bytes, ALIGN);
@@ -109,10 +112,11 @@ void conv_gradient_plan(const conv_gradient_problem *problem, const outer_kernel
                          .in_place = kernel->type == OUTER_F32 && s->kernel_w == 1 &&
                                      s->stride_w == 1 && s->pad_w == 0 && s->out_w == s->in_w,
                          .steps = pieces_of(s->out_w, kernel->group)};
-    c->sum_floats = problem->groups * problem->filters * s->channels * s->kernel_h * s->kernel_w;    c->row_pixels = (c->steps * kernel->group - 1) * s->stride_w +
-                    (s->kernel_w - 1) * s->dilation_w + 1;
+    c->sum_floats = problem->groups * problem->filters * s->channels * s->kernel_h * s->kernel_w;
+    c->row_pixels =
+        (c->steps * kernel->group - 1) * s->stride_w + (s->kernel_w - 1) * s->dilation_w + 1;
     c->channel_slice = c->in_place ? s->channels : least(s->channels, MOST_SLICE);
-slice_lines(c);
+    slice_lines(c);
     c->copied_rows = rows_of(c, c->lines);
     c->worker_bytes = scratch_of(c).end;
     c->shared_bytes = round_up(pieces_of(problem->batch * s->out_h, c->line_slice) * c->sum_floats *
@@ -398,8 +402,8 @@ static void multiply(const chunk *k, bool accumulate)
     for (int64_t r = 0; r < s->kernel_h; r++) {
         for (int64_t q = 0; q < s->kernel_w; q += together) {
             multiply_columns(k, r, q * s->dilation_w * p->channels * (int64_t)sizeof(float),
-                             together * p->channels,
-                             p->sums + (r * s->kernel_w + q) * p->channels, accumulate);
+                             together * p->channels, p->sums + (r * s->kernel_w + q) * p->channels,
+                             accumulate);
         }
     }
 }
@@ -484,6 +488,10 @@ void conv_gradient_finish(void *context, int64_t begin, int64_t end, int worker)
             }
         }
         from = slices > 1 ? sum : from;
+        if (positions == 1) {
+            memcpy(call->dw + row * floats, from, (size_t)floats * sizeof *from);
+            continue;
+        }
         for (int64_t channel = 0; channel < s->channels; channel += c->channel_slice) {
             int64_t channels = least(s->channels - channel, c->channel_slice);
             transpose_matrix m = {.from = from + channel * positions,

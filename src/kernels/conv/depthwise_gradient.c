@@ -40,8 +40,8 @@ void depthwise_gradient_plan(const conv_f32_shape *shape, int64_t batch,
     d->line_slice = pieces_of(lines, most(slices, 1));
     slices = slices_of(d);
     d->pieces = slices * pieces_of(shape->channels, CHANNELS);
-    d->shared_bytes = slices * shape->channels * shape->kernel_h * shape->kernel_w *
-                      (int64_t)sizeof(float);
+    d->shared_bytes =
+        slices * shape->channels * shape->kernel_h * shape->kernel_w * (int64_t)sizeof(float);
 }
 
 /* One row of pixels and one kernel row: adds to the sums of its positions, `channels` apart. */

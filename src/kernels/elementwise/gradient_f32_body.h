@@ -133,9 +133,9 @@ VEC_INLINE void dot_of(const gradient_f32_dot *d, int64_t c, int vectors, int64_
     for (int64_t i = 0; i < d->pixels; i++) {
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
-            sums[v] = vec_fma(load_lanes(d->dy + i * d->dy_pitch + c + v * VEC_LANES, lanes),
-                              load_lanes(d->x + i * d->x_pitch + c + v * VEC_LANES, lanes),
-                              sums[v]);
+            sums[v] =
+                vec_fma(load_lanes(d->dy + i * d->dy_pitch + c + v * VEC_LANES, lanes),
+                        load_lanes(d->x + i * d->x_pitch + c + v * VEC_LANES, lanes), sums[v]);
         }
     }
     for (int v = 0; v < vectors; v++) {
@@ -317,10 +317,10 @@ static void run_gelu(float *to, const float *x, const float *dy, int64_t n)
 }
 
 /* The variant of this instruction set, as an initialiser. */
-#define GRADIENT_F32(NAME)                                                                        \
-    {                                                                                             \
-        .name = (NAME), .moments = run_moments, .blend = run_blend, .dot = run_dot, .layer_norm = run_layer_norm, \
-        .softmax = run_softmax, .gelu = run_gelu                                                  \
+#define GRADIENT_F32(NAME)                                                          \
+    {                                                                               \
+        .name = (NAME), .moments = run_moments, .blend = run_blend, .dot = run_dot, \
+        .layer_norm = run_layer_norm, .softmax = run_softmax, .gelu = run_gelu      \
     }
 
 #endif
