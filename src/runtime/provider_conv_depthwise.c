@@ -215,7 +215,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     step->plan = "depthwise";
     step->threads = (int)provider_least(s->plan.pieces, workers);
     step->packed_bytes = (size_t)s->plan.packed_bytes;
-    step->spent = s->is_integer ? 0 : 1U << 1;
+    step->spent = s->is_integer || s->varies ? 0 : 1U << 1;
     return SPRY_OK;
 }
 
