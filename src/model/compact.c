@@ -35,7 +35,8 @@ static uint64_t key_of(const tensor *t)
 
 static bool is_equal(const tensor *a, const tensor *b)
 {
-    return a->dtype == b->dtype && tensor_same_shape(a, b) && memcmp(a->data, b->data, a->bytes) == 0;
+    return a->dtype == b->dtype && tensor_same_shape(a, b) &&
+           memcmp(a->data, b->data, a->bytes) == 0;
 }
 
 static bool may_share(const graph_value *v)
@@ -271,8 +272,7 @@ static void drop_inputs(const graph *g, graph_node *n)
     enum { ZERO_PORT = 2 };
     bool is_linear = graph_node_is(n, "QuantizeLinear") || graph_node_is(n, "DequantizeLinear");
 
-    if (is_linear && n->input_count == ZERO_PORT + 1 &&
-        is_plain_zero(g, n, n->inputs[ZERO_PORT])) {
+    if (is_linear && n->input_count == ZERO_PORT + 1 && is_plain_zero(g, n, n->inputs[ZERO_PORT])) {
         n->inputs[ZERO_PORT] = GRAPH_NONE;
     }
     while (n->input_count > 1 && n->inputs[n->input_count - 1] == GRAPH_NONE) {

@@ -108,9 +108,9 @@ static void run(const spry_model *m, bool keep_order, float *y)
     spry_random_fill_uniform(&r, spry_tensor_data(x), (size_t)spry_tensor_count(x), -4.0f, 4.0f);
     assert_int_equal(spry_value_from_tensor(NULL, x, &in, NULL), SPRY_OK);
     assert_int_equal(spry_session_create(m, &options, &session, NULL), SPRY_OK);
-    assert_int_equal(spry_session_run(session, 1, &name, (const spry_value *const *)&in, 1, &out,
-                                      NULL),
-                     SPRY_OK);
+    assert_int_equal(
+        spry_session_run(session, 1, &name, (const spry_value *const *)&in, 1, &out, NULL),
+        SPRY_OK);
     memcpy(y, spry_tensor_const_data(spry_value_tensor(out)), RESULTS * sizeof *y);
     spry_value_destroy(in);
     spry_value_destroy(out);

@@ -60,6 +60,9 @@ static void tile_error_add_squares(const float *numbers, int64_t pitch, const fl
     }
 }
 
-#define TILE_ERROR_KERNEL(NAME) {NAME, tile_error_numbers, tile_error_add_squares}
+#define TILE_ERROR_KERNEL(NAME)                          \
+    {                                                    \
+        NAME, tile_error_numbers, tile_error_add_squares \
+    }
 
 #endif

@@ -24,6 +24,8 @@ typedef struct ranger {
     int64_t image_count;
     float *scores; /* [images][classes] */
     int64_t classes;
+    const samples_view *view;
+    bool *fine; /* per layer: all numbers are finite */
 } ranger;
 
 /* Range of each head of [images][heads][...]; false when a number is none. */
@@ -53,33 +55,40 @@ static bool widen(const tensor *t, int64_t heads, float *low, float *high)
     return true;
 }
 
-static spry_status widen_layer(ranger *r, int32_t index, const samples_view *view,
-                               spry_error *error)
+static void widen_layers(void *context, int64_t begin, int64_t end, int worker)
 {
-    const layer *l = &r->c->found->list[index];
-    capture_layer *at = &r->c->list[index];
-    const graph *g = r->c->job->m->main;
-    char label[256];
-    bool fine = widen(view->tensors[r->a_number[index]], l->heads, at->a_low, at->a_high);
+    const ranger *r = context;
 
-    if (fine && l->weight == GRAPH_NONE) {
-        fine = widen(view->tensors[r->b_number[index]], l->heads, at->b_low, at->b_high);
+    (void)worker;
+    for (int64_t i = begin; i < end; i++) {
+        const layer *l = &r->c->found->list[i];
+        capture_layer *at = &r->c->list[i];
+        const tensor *const *tensors = r->view->tensors;
+
+        r->fine[i] = widen(tensors[r->a_number[i]], l->heads, at->a_low, at->a_high) &&
+                     (l->weight != GRAPH_NONE ||
+                      widen(tensors[r->b_number[i]], l->heads, at->b_low, at->b_high));
     }
-    return fine ? SPRY_OK
-                : spry_fail(error, SPRY_BAD_INPUT,
-                            graph_node_label(g, &g->nodes[l->node], label, sizeof label),
-                            "exclude the operator",
-                            "on calibration samples an operand is infinite or not a number");
 }
 
 static spry_status watch(void *context, const samples_view *view, spry_error *error)
 {
     ranger *r = context;
+    const graph *g = r->c->job->m->main;
     const tensor *scores = view->tensors[r->scores_number];
     spry_status status = SPRY_OK;
+    char label[256];
 
+    r->view = view;
+    threads_for(r->c->job->team, r->c->found->count, 1, widen_layers, r);
     for (int32_t i = 0; status == SPRY_OK && i < r->c->found->count; i++) {
-        status = widen_layer(r, i, view, error);
+        const graph_node *n = &g->nodes[r->c->found->list[i].node];
+
+        if (!r->fine[i]) {
+            status = spry_fail(error, SPRY_BAD_INPUT, graph_node_label(g, n, label, sizeof label),
+                               "exclude the operator",
+                               "on calibration samples an operand is infinite or not a number");
+        }
     }
     if (scores->rank != 2 || scores->shape[0] != view->count) {
         return status;
@@ -655,7 +664,11 @@ static spry_status find_ranges(probe *p, ranger *r, spry_error *error)
                   .b_number = numbers + found->count,
                   .scores_number = (int32_t)count - 1,
                   .images = images,
-                  .image_count = p->runs * p->s.batch};
+                  .image_count = p->runs * p->s.batch,
+                  .fine = arena_array(memory, (size_t)found->count + 1, sizeof *r->fine)};
+    if (r->fine == NULL) {
+        return alloc_failed(error, (size_t)found->count);
+    }
     return samples_visit(p->c->job->m, p->c->job->options, values, (int32_t)count, "finding ranges",
                          watch, r, error);
 }
