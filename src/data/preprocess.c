@@ -279,7 +279,8 @@ static void emit(tensor *batch, int64_t at, int64_t count, float *values)
     convert_write_f32(batch, at, count, values);
 }
 
-/* Channel `c` of the model comes from this one: reversed for BGR, the only one of a gray picture. */
+/* Channel `c` of the model comes from this one: reversed for BGR, the only one of a gray
+ * picture. */
 static int64_t source_channel(const preprocess_plan *plan, const resize_picture *from, int64_t c)
 {
     if (from->channels == 1) {

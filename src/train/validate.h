@@ -9,7 +9,8 @@ typedef struct validation {
     double loss;     /* mean cross entropy of the first output taken as logits */
 } validation;
 
-/* -log softmax of the class; adds 1 to *right where it has the largest score, the first of equals. */
+/* -log softmax of the class; adds 1 to *right where it has the largest score, the first of
+ * equals. */
 double validate_row(const float *scores, int64_t classes, int64_t label, int64_t *right);
 
 /* Runs all of options->validation through `m` as it would be run later on: `classes` scores each.
