@@ -5,6 +5,7 @@ enum {
     LINE = 64,                /* bytes of a cache line */
     ALIASING_PITCH = 4096,    /* bytes: rows at multiples of it share one set of a cache */
     FEW_ROWS = 8,             /* fit into the ways of a set */
+    SLOW_ROWS = 3,            /* too few sums to keep a core busy */
     PANEL_BYTES = 64 * 1024,  /* of B, in the second-level cache */
     BLOCK_BYTES = 384 * 1024, /* of A, in the second-level cache */
     PIECE_MACS = 1 << 19      /* less work is not worth the start of a thread */
@@ -167,6 +168,15 @@ static void place_panel(const brgemm_product_call *call, const block *at, int64_
         column + kernel->nr < at->end ? (const char *)tile->b + call->p->steps * step_bytes : NULL;
 }
 
+/* Rows of the next tile. Too few for the last one would wait for each other's sums: it takes some
+ * of the rows before it. */
+static int tile_rows(const brgemm_kernel *kernel, int64_t left)
+{
+    bool is_last_but_one = left > kernel->mr && left <= kernel->mr + SLOW_ROWS;
+
+    return (int)(is_last_but_one ? pieces_of(left, 2) : least(left, kernel->mr));
+}
+
 /* One panel of B by all rows of the block. */
 static void run_panel(const brgemm_product_call *call, const block *at, int64_t column,
                       brgemm_tile tile)
@@ -183,16 +193,14 @@ static void run_panel(const brgemm_product_call *call, const block *at, int64_t 
     finish.residual_second = kernel->mr / 2 * p->problem.n;
     tile.finish = at->step + at->steps == p->steps ? &finish : NULL;
     tile.columns = (int)least(at->end - column, kernel->nr);
-    for (int64_t row = 0; row < at->rows; row += kernel->mr) {
+    for (int64_t row = 0, number = 0; row < at->rows; row += tile.rows, number++) {
         int64_t place = (at->row + row) * p->problem.n + column;
 
         tile.a = a + row * tile.a_pitch;
         tile.c = call->c + place;
-        tile.rows = (int)least(at->rows - row, kernel->mr);
+        tile.rows = tile_rows(kernel, at->rows - row);
         finish.residual = call->finish.residual != NULL ? call->finish.residual + place : NULL;
-        tile.next = next != NULL && row / kernel->mr < 2
-                        ? next + row / kernel->mr * at->steps * step_bytes / 2
-                        : NULL;
+        tile.next = next != NULL && number < 2 ? next + number * at->steps * step_bytes / 2 : NULL;
         kernel->tile(&tile);
     }
 }
