@@ -177,15 +177,26 @@ static int tile_rows(const brgemm_kernel *kernel, int64_t left)
     return (int)(is_last_but_one ? pieces_of(left, 2) : least(left, kernel->mr));
 }
 
+/* What is wanted soon, while tile number `number` of a panel is computed: half of the next panel
+ * during each of the first two, or rows of A that no tile has read yet. */
+static const void *soon(const brgemm_product *p, const block *at, int64_t number,
+                        const char *next_panel, const char *next_rows)
+{
+    int64_t step_bytes = p->kernel->group * brgemm_size(p->kernel->type) * p->kernel->nr;
+
+    return next_panel != NULL && number < 2 ? next_panel + number * at->steps * step_bytes / 2
+                                            : next_rows;
+}
+
 /* One panel of B by all rows of the block. */
 static void run_panel(const brgemm_product_call *call, const block *at, int64_t column,
                       brgemm_tile tile)
 {
     const brgemm_product *p = call->p;
     const brgemm_kernel *kernel = p->kernel;
-    int64_t step_bytes = kernel->group * brgemm_size(kernel->type) * kernel->nr;
     const char *a = tile.a;
-    const char *next = tile.next; /* the first two tiles ask for a half each */
+    const char *next = tile.next;
+    bool is_new = column == at->column && !p->copies; /* A, to the caches */
     brgemm_finish finish = call->finish;
 
     finish.bias = call->finish.bias != NULL ? call->finish.bias + column : NULL;
@@ -195,12 +206,15 @@ static void run_panel(const brgemm_product_call *call, const block *at, int64_t 
     tile.columns = (int)least(at->end - column, kernel->nr);
     for (int64_t row = 0, number = 0; row < at->rows; row += tile.rows, number++) {
         int64_t place = (at->row + row) * p->problem.n + column;
+        int64_t end;
 
         tile.a = a + row * tile.a_pitch;
         tile.c = call->c + place;
         tile.rows = tile_rows(kernel, at->rows - row);
+        end = row + tile.rows;
         finish.residual = call->finish.residual != NULL ? call->finish.residual + place : NULL;
-        tile.next = next != NULL && number < 2 ? next + number * at->steps * step_bytes / 2 : NULL;
+        tile.next =
+            soon(p, at, number, next, is_new && end < at->rows ? a + end * tile.a_pitch : NULL);
         kernel->tile(&tile);
     }
 }
