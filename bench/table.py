@@ -42,6 +42,11 @@ QUANTISED = {
 POSITIONS = (128, 256, 512, 1024, 2048, 4096)
 SHAPES = 40  # those that do most of the work of NETWORKS
 VNNI = "avx512vnni"
+FROM_MEMORY = 64 << 20  # bytes of operands that no cache holds from run to run
+
+
+PEAKS = {"f32": "f32", "bf16": "bf16", "u8s8": "s8"}  # names in the facts of bench/peak
+ELEMENT_BYTES = {"f32": 4, "bf16": 2, "u8s8": 1}
 
 
 class Skip(Exception):
@@ -60,6 +65,7 @@ class Line:
     demand: str
     verdict: str  # met, MISSED, FAILED, skipped: WHY, reported
     rows: list = field(default_factory=list)  # raw, one per model or shape
+    note: str = ""  # what else a reader should know
 
 
 @dataclass
@@ -102,8 +108,9 @@ class Bench:
                (demand.most is None or mean <= demand.most))
         return "met" if met else "MISSED"
 
-    def summarise(self, name, what, rows, demand, left="", right=""):
-        """The line of rows that hold a ratio each, and the times of both sides."""
+    def summarise(self, name, what, rows, demand, left="", right="", least_ms=None):
+        """The line of rows that hold a ratio each, and the times of both sides. `least_ms`, if
+        given, says of a row how long it takes at the measured peak: that is the roof of ratios."""
         ratios = [row["ratio"] for row in rows if "ratio" in row]
         left_out = [row for row in rows if "ratio" not in row]
         if not ratios:
@@ -111,9 +118,36 @@ class Bench:
         mean, least = interleave.geometric_mean(ratios), min(ratios)
         if left_out:
             what += f", {len(left_out)} skipped"
-        return Line(name, what, left or total(rows, "spry_ms"), right or total(rows, "peer_ms"),
+        line = Line(name, what, left or total(rows, "spry_ms"), right or total(rows, "peer_ms"),
                     f"{mean:.2f}, least {least:.2f}", str(demand or ""),
                     self.check(demand, mean, least), rows)
+        if least_ms:
+            put_roof(line, demand, least_ms)
+        return line
+
+    def least_ms(self, dtype):
+        """Of a row with a shape of that type: the time of its arithmetic at the measured peak of
+        a core, or of reading what no cache holds."""
+        peak = self.facts[PEAKS[dtype]]
+        memory = self.facts["read_memory"]
+
+        def of_row(row):
+            shape = versus_onednn.Shape(row["shape"])
+            read = shape.elements_read * ELEMENT_BYTES[dtype]
+            arithmetic = shape.operations / peak / 1e6
+            return max(arithmetic, read / memory / 1e6) if read > FROM_MEMORY else arithmetic
+        return of_row
+
+
+def put_roof(line, demand, least_ms):
+    """Notes what share of the peak the peer reaches, hence the largest ratio there could be; a
+    missed demand above that says so."""
+    roof = interleave.geometric_mean(row["peer_ms"] / least_ms(row)
+                                     for row in line.rows if "ratio" in row)
+    line.note = (f"{line.what}: oneDNN reaches {1 / roof:.2f} of the measured peak, so that a kernel "
+                 f"of as many multiplications could reach {roof:.2f} at most.")
+    if line.verdict == "MISSED" and demand.mean is not None and demand.mean > roof:
+        line.verdict = f"MISSED: roof {roof:.2f}"
 
 
 def total(rows, key):
@@ -231,7 +265,9 @@ def layers_line(name, what, dtype, options, demand, of=versus_onednn):
         shapes = versus_onednn.choose_shapes(arguments)
         for threads in thread_counts() if of is versus_onednn and not bench.quick else [1]:
             rows = of.measure(arguments, shapes, threads)
-            yield bench.summarise(name, f"{what}, {threads} thread(s)", rows, demand)
+            has_roof = of is versus_onednn and threads == 1
+            yield bench.summarise(name, f"{what}, {threads} thread(s)", rows, demand,
+                                  least_ms=bench.least_ms(dtype) if has_roof else None)
     return measure
 
 
@@ -253,8 +289,10 @@ def attention_line(name, dtype, demand):
                                        rounds=5 if bench.quick else 9, warm_up=1,
                                        programs=versus_onednn.PROGRAMS)
         rows = attention.measure(arguments, dtype)
+        peak = bench.facts[PEAKS[dtype]]
         yield bench.summarise(name, f"attention {dtype}, {POSITIONS[0]} to {POSITIONS[-1]} "
-                              "positions, 12 heads", rows, demand)
+                              "positions, 12 heads", rows, demand,
+                              least_ms=lambda row: attention.operations(row["shape"]) / peak / 1e6)
     return measure
 
 
@@ -298,13 +336,11 @@ def peak_facts():
 
 def peak_line(name, what, dtype, options, keeps, demand):
     """The geometric mean of the shares that the shapes for which `keeps` holds reach."""
-    key = {"f32": "f32", "bf16": "bf16", "u8s8": "s8"}[dtype]
-
     def measure(bench):
         needs_type(bench, dtype)
         arguments = layer_arguments(bench, dtype, *options)
         shapes = [shape for shape in versus_onednn.choose_shapes(arguments) if keeps(shape)]
-        peak = peak_facts()[key]
+        peak = peak_facts()[PEAKS[dtype]]
         rows = []
         with versus_onednn.start_spry(arguments, 1) as spry:
             for shape in shapes:
