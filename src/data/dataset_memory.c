@@ -9,8 +9,8 @@ static spry_status read_row(spry_dataset *d, const spry_allocator *allocator, in
                             tensor *sample, spry_error *error)
 {
     const tensor *rows = d->state;
-    spry_status status = tensor_init_owned(sample, allocator, rows->dtype, rows->rank - 1,
-                                           rows->shape + 1, error);
+    spry_status status =
+        tensor_init_owned(sample, allocator, rows->dtype, rows->rank - 1, rows->shape + 1, error);
 
     if (status == SPRY_OK) {
         memcpy(sample->data, (const uint8_t *)rows->data + (size_t)index * sample->bytes,

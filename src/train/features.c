@@ -68,9 +68,9 @@ static bool mark_values(splitter *s)
         if (sampled && !trained && !is_steady(s, n)) {
             return false;
         }
-        s->saved += sampled && !trained &&
-                    (graph_node_is(n, "Conv") || graph_node_is(n, "MatMul") ||
-                     graph_node_is(n, "Gemm"));
+        s->saved +=
+            sampled && !trained &&
+            (graph_node_is(n, "Conv") || graph_node_is(n, "MatMul") || graph_node_is(n, "Gemm"));
         for (int32_t k = 0; k < n->output_count; k++) {
             if (n->outputs[k] != GRAPH_NONE) {
                 s->trained[n->outputs[k]] = trained;
@@ -296,8 +296,8 @@ spry_status features_open(const spry_model *source, const spry_train_options *op
     if (s.trained == NULL || s.sampled == NULL) {
         return alloc_failed(error, values * sizeof *s.trained);
     }
-    status = parameters_choose(source, options->rules, options->rule_count, memory, &s.weights,
-                               error);
+    status =
+        parameters_choose(source, options->rules, options->rule_count, memory, &s.weights, error);
     if (status != SPRY_OK || !mark_values(&s)) {
         return status;
     }

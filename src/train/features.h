@@ -10,8 +10,8 @@
 #include "train/parameters.h"
 
 typedef struct features {
-    spry_model *rest;   /* NULL: there is nothing to gain; shares memory with the source */
-    spry_dataset *rows; /* the features of options->data, with its classes */
+    spry_model *rest;       /* NULL: there is nothing to gain; shares memory with the source */
+    spry_dataset *rows;     /* the features of options->data, with its classes */
     spry_train_rule *rules; /* that train in the rest what options train in the source */
     int32_t rule_count;
 } features;
@@ -20,9 +20,8 @@ typedef struct features {
  * samples come the same every time: nothing random before it, no augmentation, batch norms with
  * running statistics. Values keep their numbers in `rest`. `memory` holds the rules.
  * Fails with SPRY_CANCELLED (options->progress), and as sessions and data sets do. */
-SPRY_MUST_USE spry_status features_open(const spry_model *source,
-                                        const spry_train_options *options, arena *memory,
-                                        features *f, spry_error *error);
+SPRY_MUST_USE spry_status features_open(const spry_model *source, const spry_train_options *options,
+                                        arena *memory, features *f, spry_error *error);
 void features_close(features *f);
 
 #endif

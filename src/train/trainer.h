@@ -46,7 +46,7 @@ typedef struct trainer {
     spry_allocator allocator;
     arena memory;
     threads *team;
-    features known;          /* what a frozen beginning makes of the data */
+    features known;           /* what a frozen beginning makes of the data */
     const spry_model *learnt; /* the source, or the rest behind the features */
     loader *batches;
     program *p;

@@ -181,7 +181,8 @@ static spry_status open_loader(trainer *t, spry_port *port, spry_error *error)
     wanted.dtype = port->dtype;
     wanted.rank = port->rank;
     memcpy(wanted.shape, port->shape, sizeof wanted.shape);
-    return loader_create(t->known.rows != NULL ? t->known.rows : o->data, &wanted, &t->allocator, &t->batches, error);
+    return loader_create(t->known.rows != NULL ? t->known.rows : o->data, &wanted, &t->allocator,
+                         &t->batches, error);
 }
 
 /* Classes of the data must be scores of the model. */
