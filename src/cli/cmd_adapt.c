@@ -84,7 +84,7 @@ typedef struct adapt_state {
     const char *targets[MOST_TARGETS];
     spry_model *source, *made, *merged;
     spry_adaptation *facts;
-    train_setup setup;     /* where there is data to train on */
+    train_setup setup; /* where there is data to train on */
     train_outcome outcome;
     bool is_plain; /* merged, and nothing is left of the method */
 } adapt_state;
@@ -172,8 +172,8 @@ static spry_status read_options(adapt_state *a, spry_adapt_options *o, spry_erro
 static spry_status make(adapt_state *a, spry_error *error)
 {
     const char *delta = cli_text(a->call, "apply");
-    bool takes_adapted = cli_given(a->call, "merge") || cli_given(a->call, "delta-only") ||
-                         is_training(a->call);
+    bool takes_adapted =
+        cli_given(a->call, "merge") || cli_given(a->call, "delta-only") || is_training(a->call);
     spry_adapt_options o;
     spry_status status;
 
@@ -229,8 +229,8 @@ static spry_status train(adapt_state *a, spry_error *error)
     if (strcmp(spry_adaptation_method(a->facts), "full") != 0) {
         a->setup.options.freeze_statistics = true;
     }
-    a->outcome = (train_outcome){.model = a->call->arguments[0],
-                                 .output = cli_text(a->call, "output")};
+    a->outcome =
+        (train_outcome){.model = a->call->arguments[0], .output = cli_text(a->call, "output")};
     status = add_rules(a, error);
     return status == SPRY_OK ? train_perform(made, &a->setup, &a->outcome, error) : status;
 }
@@ -238,9 +238,7 @@ static spry_status train(adapt_state *a, spry_error *error)
 /* The last of what the steps have made. */
 static const spry_model *result_of(const adapt_state *a)
 {
-    return a->outcome.trained != NULL ? a->outcome.trained
-           : a->made != NULL          ? a->made
-                                      : a->source;
+    return a->outcome.trained != NULL ? a->outcome.trained : a->made != NULL ? a->made : a->source;
 }
 
 static spry_status save(adapt_state *a, spry_error *error)

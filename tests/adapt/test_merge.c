@@ -87,7 +87,8 @@ static void test_by_hand(void **state)
 
 /* ---- models ---- */
 
-/* Trained as well as it goes by drawing, then merged: the same to rounding, the base's operators. */
+/* Trained as well as it goes by drawing, then merged: the same to rounding, the base's
+ * operators. */
 static void check_merge(const spry_model *base, const char *const *targets, int32_t count)
 {
     spry_adapt_options o = adapting_options("lora");

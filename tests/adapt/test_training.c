@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,7 +35,7 @@ static void expect(spry_status status)
 static int open_all(void **state)
 {
     (void)state;
-    (void)strncpy(folder, data_make_folder(), sizeof folder - 1);
+    (void)snprintf(folder, sizeof folder, "%s", data_make_folder());
     data = lesson_data(folder, "train.npz", 64, 1);
     return 0;
 }
