@@ -21,4 +21,4 @@ for model in "$folder/vit.onnx" "$folder/cnn.onnx" "$@"; do
             >/dev/null 2>&1 || echo "$name: lora on $target does not fit"
     done
 done
-python3 tests/peers/ort_agreement.py "$folder" --spry "$spry"
+"${PYTHON:-python3}" tests/peers/ort_agreement.py "$folder" --spry "$spry"
