@@ -7,7 +7,7 @@ build_preset = $(or $(PRESET),release)
 export CTEST_OUTPUT_ON_FAILURE = 1
 
 .DEFAULT_GOAL := build
-.PHONY: help setup build product demo test test-quick nightly test-aarch64 bench lint format fuzz docs install clean
+.PHONY: help setup build product demo demo-train test test-quick nightly test-aarch64 bench lint format fuzz docs install clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ product:
 
 demo: product ## see a network run, from nothing
 	@tools/demo.sh build/$(build_preset)/spry
+
+demo-train: product ## train that network from nothing, in minutes, on pictures of this repository
+	@tools/demo-train.sh build/$(build_preset)/spry
 
 test: ## every test: release, then address and thread sanitizers (PRESET=... for one only)
 	@tools/setup.sh build test

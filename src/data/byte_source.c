@@ -15,7 +15,9 @@ struct byte_source {
     spry_allocator allocator;
     file_map map;
     size_t size;
-    z_stream *checkpoints; /* NULL: not packed; number i stands at i x CHECKPOINT_BYTES */
+    /* NULL: not packed; number i stands at i x CHECKPOINT_BYTES. zlib holds pointers to its
+     * streams: they must not move when the list grows. */
+    z_stream **checkpoints;
     size_t checkpoint_count;
     size_t checkpoint_capacity;
     pthread_mutex_t lock; /* of all below, for packed files */
@@ -72,6 +74,7 @@ static bool unpack(const byte_source *s, z_stream *z, uint8_t *to, size_t size, 
 static spry_status add_checkpoint(byte_source *s, z_stream *z, spry_error *error)
 {
     void *array = s->checkpoints;
+    z_stream *copy;
     spry_status status =
         alloc_grow(&s->allocator, &array, &s->checkpoint_capacity, s->checkpoint_count + 1,
                    sizeof *s->checkpoints, MAX_CHECKPOINTS, error);
@@ -80,10 +83,12 @@ static spry_status add_checkpoint(byte_source *s, z_stream *z, spry_error *error
     if (status != SPRY_OK) {
         return status;
     }
-    if (inflateCopy(&s->checkpoints[s->checkpoint_count], z) != Z_OK) {
-        return alloc_failed(error, 0);
+    copy = alloc_zeroed(&s->allocator, sizeof *copy);
+    if (copy == NULL || inflateCopy(copy, z) != Z_OK) {
+        alloc_release(&s->allocator, copy, sizeof *copy);
+        return alloc_failed(error, sizeof *copy);
     }
-    s->checkpoint_count++;
+    s->checkpoints[s->checkpoint_count++] = copy;
     return SPRY_OK;
 }
 
@@ -174,7 +179,8 @@ void byte_source_close(byte_source *s)
     }
     allocator = s->allocator;
     for (size_t i = 0; i < s->checkpoint_count; i++) {
-        (void)inflateEnd(&s->checkpoints[i]);
+        (void)inflateEnd(s->checkpoints[i]);
+        alloc_release(&allocator, s->checkpoints[i], sizeof(z_stream));
     }
     alloc_release(&allocator, s->checkpoints, s->checkpoint_capacity * sizeof *s->checkpoints);
     if (s->has_current) {
@@ -202,8 +208,8 @@ static spry_status seek(byte_source *s, size_t offset, spry_error *error)
             (void)inflateEnd(&s->current);
         }
         s->has_current = false;
-        if (inflateCopy(&s->current, &s->checkpoints[checkpoint]) != Z_OK) {
-            return alloc_failed(error, 0);
+        if (inflateCopy(&s->current, s->checkpoints[checkpoint]) != Z_OK) {
+            return alloc_failed(error, sizeof s->current);
         }
         s->has_current = true;
         s->position = checkpoint * CHECKPOINT_BYTES;
