@@ -194,8 +194,9 @@ SPRY_API SPRY_MUST_USE spry_status spry_quantize(const spry_model *source,
 SPRY_API bool spry_quantize_is_weights(const char *path);
 
 /* The same for weights without a model: all f32 tensors of a file that have two axes or more,
- * [outputs][inputs][kernel..]. Options about samples and activations do not apply. `output` (.npz or
- * .safetensors; NULL: nothing is written) holds, for a tensor NAME of the file ("weight" in a .npy):
+ * [outputs][inputs][kernel..]. Options about samples and activations do not apply. `output` (.npz
+ * or .safetensors; NULL: nothing is written) holds, for a tensor NAME of the file ("weight" in a
+ * .npy):
  *
  *     NAME                int8 codes, of the same shape
  *     NAME.scale          f32: per output channel, or [blocks of outputs][blocks of inputs]

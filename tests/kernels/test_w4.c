@@ -1,5 +1,6 @@
-/* Every variant of the product with weights of four and eight bits against a double-precision triple
- * loop, with operands that end where memory does; and, where every sum is exact, bit for bit. */
+/* Every variant of the product with weights of four and eight bits against a double-precision
+ * triple loop, with operands that end where memory does; and, where every sum is exact, bit for
+ * bit. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,5 @@
-/* Products with weights of four and eight bits: as written (dequantized, or the reference) and as planned. */
+/* Products with weights of four and eight bits: as written (dequantized, or the reference) and as
+ * planned. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

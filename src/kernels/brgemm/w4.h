@@ -1,12 +1,12 @@
-/* Products of rows of f32 with weights of four bits, or of eight, which share a scale and a zero point per group
- * of consecutive k (32, 64, 128, ...):
+/* Products of rows of f32 with weights of four bits, or of eight, which share a scale and a zero
+ * point per group of consecutive k (32, 64, 128, ...):
  *
  *     C[row][column] = bias[column] + sum over k of A[row][k] * W[k][column]
  *     W[k][column]   = scale[k / group][column] * (code[k][column] - zero[k / group][column])
  *
  * The weights are packed once and are read as they are, so that a product of few rows takes the
- * time of reading half a byte, or a byte, per weight. Products of many rows unpack a block of weights to floats
- * and multiply by the tiles of brgemm.
+ * time of reading half a byte, or a byte, per weight. Products of many rows unpack a block of
+ * weights to floats and multiply by the tiles of brgemm.
  *
  *   packed: panels of `nr` columns; a panel is one record per group: scales [nr], zeros - 8 [nr]
  *           (left out when all are 8), codes [group / 8][nr] of 32 bits, each eight k of a column:

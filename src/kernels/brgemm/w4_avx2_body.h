@@ -1,9 +1,9 @@
-/* The AVX2 tile of up to 4 rows x 16 columns of weights of a few bits. The file that includes it says
- * how codes lie:
+/* The AVX2 tile of up to 4 rows x 16 columns of weights of a few bits. The file that includes it
+ * says how codes lie:
  *
  *     WORD_BYTES                       of eight k of a panel
  *     CODE_STEP                        what a code of 1 is in
- *     __m256 code_at(word, step, part) codes of k = `step` of these, less the centre, of 8 columns */
+ *     __m256 code_at(word, step, part) codes of k = `step`, less the centre, of 8 columns */
 #ifndef KERNELS_BRGEMM_W4_AVX2_BODY_H
 #define KERNELS_BRGEMM_W4_AVX2_BODY_H
 
