@@ -74,7 +74,8 @@ static bool read_problem(const provider_site *site, dense_state *s)
     } else {
         known = provider_is(site, "Gemm") && read_gemm(site, a, b, s);
     }
-    return known && provider_reads_bias(site, s->problem.n) && s->problem.m > 0 && s->problem.n > 0 && s->problem.k > 0;
+    return known && provider_reads_bias(site, s->problem.n) && s->problem.m > 0 &&
+           s->problem.n > 0 && s->problem.k > 0;
 }
 
 static bool accepts(const provider_site *site)

@@ -110,7 +110,8 @@ static bool read_problem(const provider_site *site, matmul_state *s)
     } else {
         known = provider_is(site, "Gemm") && read_gemm(site, s);
     }
-    return known && provider_reads_bias(site, s->n) && s->m > 0 && s->n > 0 && s->k > 0 && s->batch > 0;
+    return known && provider_reads_bias(site, s->n) && s->m > 0 && s->n > 0 && s->k > 0 &&
+           s->batch > 0;
 }
 
 static bool accepts(const provider_site *site)
