@@ -1,8 +1,8 @@
 /* The derivatives of normalisation that are worth an operator of their own, in the domain
  * "ai.spry". With n(x) = (x - mean) / sqrt(variance + epsilon) and y = scale n(x) + bias:
  *
- *     LayerNormalizationGradient(x, scale, dy)    dx, dscale, dbias; scale over the axes from `axis`
- *                                                 on, or omitted: ones
+ *     LayerNormalizationGradient(x, scale, dy)    dx, dscale, dbias; scale over the axes from
+ *                                                 `axis` on, or omitted: ones
  *     BatchNormalizationGradient(x, scale, dy)    the same, where mean and variance are those of
  *                                                 each channel (axis 1) of the batch
  *

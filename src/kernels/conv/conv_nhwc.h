@@ -99,8 +99,8 @@ void conv_nhwc_plan(const conv_nhwc_problem *problem, const brgemm_kernel *kerne
 void conv_nhwc_pack(const conv_nhwc *c, const void *weights, uint8_t flip, void *packed);
 
 /* Float weights in memory, for packing in every run: strides are in floats. The places of a kernel
- * are neighbours, `place_count` of them; places[i] is that of position i of the plan's kernel, or -1
- * where it has zeros. NULL: they are the same. */
+ * are neighbours, `place_count` of them; places[i] is that of position i of the plan's kernel, or
+ * -1 where it has zeros. NULL: they are the same. */
 typedef struct conv_nhwc_weights {
     const float *data;
     int64_t group_stride, filter_stride, channel_stride;

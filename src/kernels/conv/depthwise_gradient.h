@@ -3,9 +3,9 @@
  *
  *     dw[c][r][q] = sum over output pixels p of dy[p][c] x[pixel that p sees at (r, q)][c]
  *
- * depthwise_gradient_plan (once) -> depthwise_gradient_run on pieces, then depthwise_gradient_finish
- * on channels (any number of times, from several threads). Pieces are cut by the sizes of the
- * problem alone, and partial sums are added in the order of the pixels. */
+ * depthwise_gradient_plan (once) -> depthwise_gradient_run on pieces, then
+ * depthwise_gradient_finish on channels (any number of times, from several threads). Pieces are cut
+ * by the sizes of the problem alone, and partial sums are added in the order of the pixels. */
 #ifndef KERNELS_CONV_DEPTHWISE_GRADIENT_H
 #define KERNELS_CONV_DEPTHWISE_GRADIENT_H
 

@@ -288,7 +288,8 @@ VEC_INLINE vec_exponential vec_bell_parts(vec_f32 size)
     return vec_exp_parts(square * -0.5f, rest * -0.5f);
 }
 
-/* x Phi(x) = x / 2 (1 + erf(x / sqrt(2))): at most 4 units where multiply and add fuse, else 4.5. */
+/* x Phi(x) = x / 2 (1 + erf(x / sqrt(2))): at most 4 units where multiply and add fuse, else 4.5.
+ */
 VEC_INLINE vec_f32 vec_gelu(vec_f32 x, vec_f32 a, vec_f32 b)
 {
     vec_f32 size = vec_min(vec_abs(x), vec_set(15.0f));
