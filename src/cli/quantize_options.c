@@ -45,9 +45,9 @@ const cli_option quantize_option_table[] = {
      .letter = 'c',
      .kind = CLI_TEXT,
      .value = "KIND:PATH",
-     .help =
-         "samples on which activations are measured: cifar10, idx, folder, labels or npz; without "
-         "them ranges follow from batch norms, and from noise by --preprocess"},
+     .help = "samples on which activations are measured: cifar10, idx, folder, labels, npz, csv or "
+             "safetensors; without them ranges follow from batch norms, and from noise by "
+             "--preprocess"},
     {.name = "samples",
      .kind = CLI_INTEGER,
      .value = "N",

@@ -6,41 +6,12 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/files.h"
 #include "base/units.h"
-#include "cli/output.h"
+#include "cli/page.h"
 
-static const size_t most_page_bytes = (size_t)256 << 20;
 static const double COST_DECADES = 4.0; /* that a bar of sensitivity shows */
 
-static void append_escaped(text *to, const char *string)
-{
-    text_append_escaped(to, TEXT_MARKUP, string, strlen(string));
-}
-
 /* ---- cells ---- */
-
-static void begin_cell(text *to, const char *key, double value)
-{
-    text_append_format(to, "<td class=\"n\" data-key=\"%s\" data-value=\"", key);
-    text_append_f64(to, value);
-    text_append_string(to, "\">");
-}
-
-static void append_number(text *to, const char *key, double value, const char *shown)
-{
-    begin_cell(to, key, value);
-    text_append_string(to, shown);
-    text_append_string(to, "</td>");
-}
-
-static void append_decimal(text *to, const char *key, double value, int digits)
-{
-    char shown[64];
-
-    (void)snprintf(shown, sizeof shown, "%.*f", digits, value);
-    append_number(to, key, value, shown);
-}
 
 static void append_bar(text *to, const char *class, double fraction)
 {
@@ -64,36 +35,17 @@ static void append_bits(text *to, int bits)
 
 static void append_head(text *to, const quantize_result *r)
 {
-    /* Nothing may be fetched, whatever a name in the model says. */
-    text_append_string(to, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                           "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src "
-                           "'none'; style-src 'unsafe-inline'\">\n<meta name=\"viewport\" "
-                           "content=\"width=device-width\">\n<meta name=\"color-scheme\" "
-                           "content=\"light dark\">\n<title>");
-    append_escaped(to, r->source);
-    text_append_string(to, ", quantized</title>\n<style>\n");
-    text_append_string(to, quantize_page_css);
-    text_append_string(to, "</style>\n</head>\n<body>\n<h1>");
-    append_escaped(to, r->source);
+    page_begin(to, r->source, "quantized", quantize_page_css);
+    text_append_string(to, "<h1>");
+    page_escaped(to, r->source);
     text_append_string(to, "</h1>\n<p class=\"dim\">quantized with ");
-    append_escaped(to, r->options->method);
+    page_escaped(to, r->options->method);
     if (r->output != NULL) {
         text_append_string(to, " to ");
-        append_escaped(to, r->output);
+        page_escaped(to, r->output);
     }
     text_append_format(to, " in %.2f s", r->seconds);
     text_append_string(to, "</p>\n");
-}
-
-static void append_tile(text *to, const char *title, const char *number, const char *detail)
-{
-    text_append_string(to, "<div class=\"tile\"><span class=\"dim\">");
-    text_append_string(to, title);
-    text_append_string(to, "</span><b>");
-    text_append_string(to, number);
-    text_append_string(to, "</b><span class=\"dim\">");
-    text_append_string(to, detail);
-    text_append_string(to, "</span></div>\n");
 }
 
 static void append_tiles(text *to, const quantize_result *r)
@@ -111,7 +63,7 @@ static void append_tiles(text *to, const quantize_result *r)
         (void)snprintf(detail, sizeof detail, "%s &rarr; %s",
                        units_bytes(bytes[0], r->before.bytes),
                        units_bytes(bytes[1], r->after.bytes));
-        append_tile(to, "File", number, detail);
+        page_tile(to, "File", number, detail);
     }
     if (r->speed_up > 0.0) {
         (void)snprintf(number, sizeof number, "%.2f &times; %s",
@@ -119,21 +71,21 @@ static void append_tiles(text *to, const quantize_result *r)
                        r->speed_up < 1.0 ? "slower" : "faster");
         (void)snprintf(detail, sizeof detail, "%.3f &rarr; %.3f ms a run", r->before.median_ms,
                        r->after.median_ms);
-        append_tile(to, "Latency on this machine", number, detail);
+        page_tile(to, "Latency on this machine", number, detail);
     }
     if (r->after.top1 >= 0.0) {
         (void)snprintf(number, sizeof number, "%+.2f points",
                        100.0 * (r->after.top1 - r->before.top1));
         (void)snprintf(detail, sizeof detail, "%.2f &rarr; %.2f %% top-1", 100.0 * r->before.top1,
                        100.0 * r->after.top1);
-        append_tile(to, "Accuracy", number, detail);
+        page_tile(to, "Accuracy", number, detail);
     }
     spry_quantization_macs(r->facts, &macs, &of_integers);
     if (macs > 0) {
         (void)snprintf(number, sizeof number, "%.1f %%",
                        100.0 * (double)of_integers / (double)macs);
         (void)snprintf(detail, sizeof detail, "of %s multiplications", units_count(bytes[0], macs));
-        append_tile(to, "In integers", number, detail);
+        page_tile(to, "In integers", number, detail);
     }
     text_append_string(to, "</div>\n");
 }
@@ -141,14 +93,14 @@ static void append_tiles(text *to, const quantize_result *r)
 static void append_side(text *to, const char *name, const quantize_side *s)
 {
     text_append_format(to, "<tr data-side=\"%s\"><td>%s</td>", name, name);
-    append_decimal(to, "bytes", (double)s->bytes, 0);
+    page_decimal(to, "bytes", (double)s->bytes, 0);
     if (s->median_ms > 0.0) {
-        append_decimal(to, "median_ms", s->median_ms, 3);
+        page_decimal(to, "median_ms", s->median_ms, 3);
     } else {
         text_append_string(to, "<td class=\"n dim\">not measured</td>");
     }
     if (s->top1 >= 0.0) {
-        begin_cell(to, "top1", s->top1);
+        page_cell(to, "top1", s->top1);
         text_append_format(to, "%.2f %%</td>", 100.0 * s->top1);
     } else {
         text_append_string(to, "<td class=\"n dim\">not measured</td>");
@@ -208,7 +160,7 @@ static void append_cost(text *to, const spry_sensitivity_row *row, double most)
         text_append_string(to, "<td></td>");
         return;
     }
-    begin_cell(to, "divergence", row->divergence);
+    page_cell(to, "divergence", row->divergence);
     text_append_format(to, "%.2e", row->divergence);
     append_bar(to, "cost",
                row->divergence > 0.0 ? 1.0 + log10(row->divergence / most) / COST_DECADES : 0.0);
@@ -221,15 +173,15 @@ static void append_layer(text *to, const quantize_result *r, const spry_quantize
     char shown[UNITS_SIZE];
 
     text_append_string(to, "<tr data-layer=\"");
-    append_escaped(to, row->node);
+    page_escaped(to, row->node);
     text_append_string(to, "\"><td class=\"name\">");
-    append_escaped(to, row->node);
+    page_escaped(to, row->node);
     text_append_string(to, "</td>");
-    append_number(to, "weights", (double)row->weights, units_count(shown, row->weights));
+    page_number(to, "weights", (double)row->weights, units_count(shown, row->weights));
     append_bits(to, row->bits);
-    append_decimal(to, "bits_per_weight", row->bits_per_weight, 2);
+    page_decimal(to, "bits_per_weight", row->bits_per_weight, 2);
     if (isfinite(row->sqnr_db)) {
-        begin_cell(to, "sqnr_db", row->sqnr_db);
+        page_cell(to, "sqnr_db", row->sqnr_db);
         text_append_format(to, "%.1f dB", row->sqnr_db);
         append_bar(to, "error", relative_error(row->sqnr_db) / most_error);
         text_append_string(to, "</td>");
@@ -285,9 +237,9 @@ static void append_skipped(text *to, const quantize_result *r)
         text_append_string(to, "<h2>What stays f32</h2>\n<div class=\"scroll\"><table>\n");
         for (int32_t i = 0; i < count; i++) {
             text_append_string(to, "<tr><td class=\"name\">");
-            append_escaped(to, skips[i].node);
+            page_escaped(to, skips[i].node);
             text_append_string(to, "</td><td class=\"dim\">");
-            append_escaped(to, skips[i].reason);
+            page_escaped(to, skips[i].reason);
             text_append_string(to, "</td></tr>\n");
         }
         text_append_string(to, "</table></div>\n");
@@ -316,10 +268,10 @@ static void append_trials(text *to, const quantize_result *r)
         if (isnan(t->drop)) {
             text_append_string(to, "<td></td>");
         } else {
-            append_decimal(to, "drop", t->drop, 2);
+            page_decimal(to, "drop", t->drop, 2);
         }
         if (t->ms > 0.0) {
-            append_decimal(to, "ms", t->ms, 3);
+            page_decimal(to, "ms", t->ms, 3);
         } else {
             text_append_string(to, "<td></td>");
         }
@@ -332,25 +284,17 @@ static void append_trials(text *to, const quantize_result *r)
 
 spry_status quantize_report_html(const quantize_result *r, const char *path, spry_error *error)
 {
-    char machine[256];
     text page;
     spry_status status;
 
-    text_init(&page, NULL, most_page_bytes);
+    text_init(&page, NULL, PAGE_MOST_BYTES);
     append_head(&page, r);
     append_tiles(&page, r);
     append_sides(&page, r);
     append_layers(&page, r);
     append_skipped(&page, r);
     append_trials(&page, r);
-    output_describe_machine(machine, sizeof machine, r->options->threads);
-    text_append_string(&page, "<footer>");
-    append_escaped(&page, machine);
-    text_append_string(&page, "</footer>\n</body>\n</html>\n");
-    status = text_status(&page, "page", error);
-    if (status == SPRY_OK) {
-        status = file_replace(path, page.data, page.length, error);
-    }
+    status = page_write(&page, r->options->threads, path, error);
     text_fini(&page);
     return status;
 }

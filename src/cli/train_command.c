@@ -13,10 +13,29 @@ typedef struct listener {
     const cli_call *call;
     progress_bar bar;
     train_log log;
+    train_curve *rates;
     bool prints; /* rows, to the result's stream */
     bool has_title;
     bool validates;
 } listener;
+
+/* Where there is no room left, every second point goes. */
+static void keep_point(train_curve *curve, int64_t step, double value)
+{
+    curve->apart = curve->apart > 0 ? curve->apart : 1;
+    if (curve->count == TRAIN_CURVE_POINTS) {
+        for (int32_t i = 0; i < TRAIN_CURVE_POINTS / 2; i++) {
+            curve->steps[i] = curve->steps[2 * i];
+            curve->values[i] = curve->values[2 * i];
+        }
+        curve->count = TRAIN_CURVE_POINTS / 2;
+        curve->apart *= 2;
+    }
+    if (curve->seen++ % curve->apart == 0) {
+        curve->steps[curve->count] = (double)step;
+        curve->values[curve->count++] = value;
+    }
+}
 
 static void on_step(void *context, const spry_train_step *step)
 {
@@ -25,6 +44,7 @@ static void on_step(void *context, const spry_train_step *step)
     (void)snprintf(l->bar.label, sizeof l->bar.label, "epoch %" PRId64 ", loss %.4f",
                    step->epoch + 1, step->loss);
     train_log_step(&l->log, step);
+    keep_point(l->rates, step->step, step->rate);
 }
 
 static void print_row(listener *l, const spry_train_epoch *row)
@@ -68,6 +88,7 @@ spry_status train_perform(const spry_model *source, train_setup *setup, train_ou
                           spry_error *error)
 {
     listener l = {.call = setup->call,
+                  .rates = &outcome->rates,
                   .prints = !cli_given(setup->call, "json") && !cli_given(setup->call, "quiet"),
                   .validates = setup->options.validation != NULL};
     const spry_train_observer observer = {on_step, on_epoch, on_note, &l};

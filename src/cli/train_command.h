@@ -5,12 +5,23 @@
 
 #include "cli/train_options.h"
 
+enum { TRAIN_CURVE_POINTS = 512 };
+
+/* A value per step; every `apart`-th is kept. */
+typedef struct train_curve {
+    double steps[TRAIN_CURVE_POINTS];
+    double values[TRAIN_CURVE_POINTS];
+    int32_t count;
+    int64_t seen, apart;
+} train_curve;
+
 typedef struct train_outcome {
     const char *model;  /* path of what was trained */
     const char *output; /* path of what is written; NULL: not said */
     const train_setup *setup;
     spry_model *trained; /* shares memory with the model that it was made from */
     spry_training *facts;
+    train_curve rates;
 } train_outcome;
 
 /* Trains `source`, printing a row for every epoch. ^C ends it early, which is no failure. Undo with

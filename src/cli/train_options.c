@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "cli/output.h"
 
 static const char *const train_optimizers[] = {"sgd", "adam", "adamw", NULL};
 static const char *const train_schedules[] = {"constant",    "cosine",    "linear", "steps",
@@ -253,6 +254,10 @@ const cli_option train_option_table[] = {
      .kind = CLI_PATH,
      .value = "FILE.jsonl",
      .help = "write a line of JSON for every step and epoch"},
+    {.name = "html",
+     .kind = CLI_PATH,
+     .value = "FILE",
+     .help = "write what came of it as one page that opens without a network: curves, confusions"},
     {.name = "config",
      .kind = CLI_PATH,
      .value = "FILE.json",
@@ -464,6 +469,12 @@ spry_status train_setup_open(train_setup *s, const cli_call *call, spry_error *e
     if (cli_given(call, "resume") && cli_given(call, "checkpoints")) {
         return spry_fail(error, SPRY_USAGE, "--resume", "leave --checkpoints out",
                          "--resume names the folder of checkpoints already");
+    }
+    if (cli_given(call, "html")) {
+        status = output_check_free(call, cli_text(call, "html"), error);
+        if (status != SPRY_OK) {
+            return status;
+        }
     }
     status = spry_preprocess_parse(cli_text(call, "preprocess"), &s->recipe, error);
     s->options.recipe = &s->recipe;

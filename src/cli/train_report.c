@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "cli/output.h"
-#include "cli/train_command.h"
+#include "cli/train_page.h"
 
 static void print_text(const train_outcome *o)
 {
@@ -34,6 +34,9 @@ static void print_text(const train_outcome *o)
     }
     if (o->output != NULL) {
         (void)fprintf(to, "wrote %s\n", o->output);
+    }
+    if (cli_given(o->setup->call, "html")) {
+        (void)fprintf(to, "wrote %s\n", cli_text(o->setup->call, "html"));
     }
 }
 
@@ -108,6 +111,15 @@ static spry_status print_json(const train_outcome *o, spry_error *error)
 
 spry_status train_tell(const train_outcome *o, spry_error *error)
 {
+    const char *page = cli_text(o->setup->call, "html");
+
+    if (page != NULL) {
+        spry_status status = train_page_write(o, page, error);
+
+        if (status != SPRY_OK) {
+            return status;
+        }
+    }
     if (cli_given(o->setup->call, "json")) {
         return print_json(o, error);
     }
