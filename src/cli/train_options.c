@@ -335,7 +335,8 @@ static spry_status read_group(const char *word, arena *memory, spry_train_rule *
     return SPRY_OK;
 }
 
-/* Everything frozen but --only, then --freeze, then --group. */
+/* A rule that freezes or not wins over those before it, so --group comes first; then everything is
+ * frozen but --only, and --freeze. */
 static spry_status read_rules(train_setup *s, spry_error *error)
 {
     int only = count_values(s->call, "only");
@@ -349,6 +350,9 @@ static spry_status read_rules(train_setup *s, spry_error *error)
     if (rules == NULL) {
         return alloc_failed(error, sizeof *rules);
     }
+    for (int i = 0; i < groups && status == SPRY_OK; i++) {
+        status = read_group(cli_value(s->call, "group", i), &s->memory, &rules[count++], error);
+    }
     if (only > 0) {
         rules[count++] = (spry_train_rule){"*", true, -1, -1};
     }
@@ -357,9 +361,6 @@ static spry_status read_rules(train_setup *s, spry_error *error)
     }
     for (int i = 0; i < freeze; i++) {
         rules[count++] = (spry_train_rule){cli_value(s->call, "freeze", i), true, -1, -1};
-    }
-    for (int i = 0; i < groups && status == SPRY_OK; i++) {
-        status = read_group(cli_value(s->call, "group", i), &s->memory, &rules[count++], error);
     }
     s->options.rules = rules;
     s->options.rule_count = count;

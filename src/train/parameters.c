@@ -58,7 +58,9 @@ static bool is_one_of(const char *type, const char *const *types, size_t count)
     return false;
 }
 
-typedef enum weight_use { NOT_LEARNT, WITHOUT_DECAY, WITH_DECAY } weight_use;
+/* A single number beside an elementwise operator mostly belongs to the formula: it is learnt only
+ * where a rule says so. */
+typedef enum weight_use { NOT_LEARNT, SINGLE_NUMBER, WITHOUT_DECAY, WITH_DECAY } weight_use;
 
 static weight_use larger(weight_use a, weight_use b)
 {
@@ -89,7 +91,7 @@ static weight_use use_at(const chooser *c, const graph_node *n, int port, int32_
     if (is_one_of(n->type, elementwise, sizeof elementwise / sizeof *elementwise)) {
         const tensor *t = c->g->values[id].constant;
 
-        return t == NULL || tensor_count(t) > 1 ? WITHOUT_DECAY : NOT_LEARNT;
+        return t == NULL || tensor_count(t) > 1 ? WITHOUT_DECAY : SINGLE_NUMBER;
     }
     return NOT_LEARNT;
 }
@@ -118,9 +120,11 @@ static void find_uses(chooser *c)
 
 /* ---- rules ---- */
 
-static bool apply_rules(const spry_train_rule *rules, int32_t count, bool *used, parameter *p)
+/* Is the tensor learnt? `usually` says what is done where no rule speaks. */
+static bool apply_rules(const spry_train_rule *rules, int32_t count, bool *used, bool usually,
+                        parameter *p)
 {
-    bool is_frozen = false;
+    bool is_frozen = !usually;
 
     for (int32_t i = 0; i < count; i++) {
         if (!text_matches(rules[i].pattern, p->name)) {
@@ -214,7 +218,7 @@ static spry_status collect(chooser *c, const spry_train_rule *rules, int32_t rul
             }
             p = describe(c->g, id);
             p.decay = c->use[id] == WITH_DECAY ? 1.0 : 0.0;
-            if (apply_rules(rules, rule_count, used, &p)) {
+            if (apply_rules(rules, rule_count, used, c->use[id] != SINGLE_NUMBER, &p)) {
                 status = check_finite(&p, c->m, error);
                 weights->items[weights->count++] = p;
             }

@@ -37,8 +37,9 @@ typedef struct parameters {
 
 /* The weights of `m` in the order of their first use, in `memory`: f32 initializers of the main
  * graph that an operator multiplies or adds. Not among them: what only describes (shapes, scales of
- * Resize, bounds of Clip), single numbers beside an elementwise operator, running statistics, and
- * what a rule freezes. Decay is on for factors of products and rows of embeddings.
+ * Resize, bounds of Clip), single numbers beside an elementwise operator (unless a rule fits them),
+ * running statistics, and what a rule freezes. Decay is on for factors of products and rows of
+ * embeddings.
  * Fails with SPRY_USAGE (a pattern fits nothing; nothing is left), SPRY_BAD_INPUT (a number is not
  * finite: tensor and place are named), SPRY_LIMIT. */
 SPRY_MUST_USE spry_status parameters_choose(const model *m, const spry_train_rule *rules,

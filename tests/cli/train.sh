@@ -53,6 +53,10 @@ contains err "epoch"
 echo '{"epochs": "many"}' >wrong.json
 expect 3 train fresh.onnx -o d.onnx "${learn[@]}" --config wrong.json
 
+expect 0 train fresh.onnx -o g.onnx "${learn[@]}" --steps 1 --freeze 'fc1.*' --group 'fc*:lr=2,decay=0' --json
+json out 'd["trained_parameters"] < d["parameters"]'
+rm g.onnx
+
 # killed in the middle, resumed: the bits of a run that nobody disturbed
 "$spry" train fresh.onnx -o e.onnx "${learn[@]}" --epochs 2 --checkpoint-steps 7 --resume run -q \
     >out 2>err </dev/null &
