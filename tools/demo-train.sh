@@ -10,8 +10,9 @@ folder=${2:-build/demo}
 epochs=${3:-16}
 [ $# -le 3 ] && shift $# || shift 3
 glyphs=examples/glyphs
-recipe="--preprocess unit --augment crop:2,invert:1,jitter:0.6,invert,noise:10 --batch 128 --optimizer adamw
-    --lr 0.004 --schedule one-cycle --weight-decay 0.02 --label-smoothing 0.05 --seed 1"
+recipe="--preprocess unit --augment crop:2,invert:1,jitter:0.6,invert,noise:10 --batch 128
+    --optimizer adamw --lr 0.004 --schedule one-cycle --weight-decay 0.02 --label-smoothing 0.05
+    --seed 1"
 
 mkdir -p "$folder"
 "$spry" new small-cnn -o "$folder/fresh.onnx" --seed 1 --force

@@ -26,14 +26,14 @@ expect 6 compare "$models/sum.onnx" missing.onnx
 glyphs=$SPRY_SOURCE_DIR/examples/glyphs
 samples=(--data "npz:$glyphs/test.npz" --preprocess unit)
 expect 0 quantize "$glyphs/glyphs.onnx" -o rough.onnx -a 8 -c "npz:$glyphs/test.npz" --samples 64 \
-    --preprocess unit --no-bench --bits '/widen/pointwise*=2'
+    --preprocess unit --no-bench --bits 'widen.pointwise*=2'
 expect 0 compare "$glyphs/glyphs.onnx" rough.onnx --layers "${samples[@]}" --json
-json out 'len(d["layers"]) == 20 and d["suspects"][0].startswith("/widen/pointwise/")'
-json out '"/widen/pointwise/linear/conv/Conv" in d["look_at"]'
+json out 'len(d["layers"]) == 20 and d["suspects"][0].startswith("widen.pointwise")'
+json out '"widen.pointwise.conv" in d["look_at"]'
 json out 'all(l["sqnr_db"] < 60 for l in d["layers"])'
 cp out forward
 expect 0 compare rough.onnx "$glyphs/glyphs.onnx" --layers "${samples[@]}" --json
 python3 -c 'import json,sys; a,b = (sorted(map(str, json.load(open(f))["layers"])) for f in sys.argv[1:]); sys.exit(a != b)' \
     forward out || fail "the float model is not the reference"
 expect 0 compare rough.onnx "$glyphs/glyphs.onnx" --layers "${samples[@]}"
-contains err "look at Conv '/widen/pointwise/linear/conv/Conv' first"
+contains err "look at Conv 'widen.pointwise.conv' first"

@@ -87,12 +87,12 @@ fi
 # Bits per operator, one by one or from a file; the later wins.
 calibrate=(-c "npz:$glyphs/test.npz" --preprocess unit --samples 64)
 expect 0 quantize "$model" -o bits.onnx -a 8 "${calibrate[@]}" --no-bench --json \
-    --bits '/residual/*=4' --bits '*/Gemm=0' --bits '/residual/second/conv/Conv=6/8'
-json out '{l["node"]: l["bits"] for l in d["layers"]}["Conv '"'/residual/second/conv/Conv'"'"] == 6' \
+    --bits 'residual.*=4' --bits 'classify=0' --bits 'residual.second.conv=6/8'
+json out '{l["node"]: l["bits"] for l in d["layers"]}["Conv '"'residual.second.conv'"'"] == 6' \
     'sorted(l["bits"] for l in d["layers"]) == [4, 6] + 6 * [8]' \
     '[s["reason"] for s in d["skipped"]] == ["assigned to f32"] and d["activations"] > 4'
 printf '{"rules": [{"weight_bits": 3}, {"type": "Gemm", "excluded": true}]}' >recipe.json
-expect 0 quantize "$model" -o recipe.onnx --recipe recipe.json --no-bench --json --bits '/stem*=8'
+expect 0 quantize "$model" -o recipe.onnx --recipe recipe.json --no-bench --json --bits 'stem*=8'
 json out 'sorted(l["bits"] for l in d["layers"]) == 7 * [3] + [8] and len(d["skipped"]) == 1'
 expect 2 quantize "$model" -o no.onnx --bits 4
 contains err "NODE=4"
@@ -109,7 +109,7 @@ contains err "bits"
 expect 0 quantize "$model" --dry-run -w 4 --keep-first-last
 [ "$(grep -c "^Conv '" out)" -eq 7 ] || fail "not all layers"
 lacks out "Gemm"
-contains err "'/classify/Gemm' stays f32: excluded"
+contains err "'classify' stays f32: excluded"
 expect 0 quantize "$model" --dry-run -o nothing.onnx
 [ ! -e nothing.onnx ] || fail "a dry run writes"
 
@@ -225,5 +225,5 @@ expect 6 quantize "$model" -o missing/no.onnx --no-bench
 [ ! -e no.onnx ] || fail "a file was left behind"
 expect 1 quantize "$model" -o bad.onnx -w 2 -m nearest --no-bench "${data[@]}" --max-drop 0.1
 contains err "points"
-expect 0 quantize "$model" -o part.onnx --exclude "/classify/Gemm" --no-bench --json
+expect 0 quantize "$model" -o part.onnx --exclude "classify" --no-bench --json
 json out 'd["skipped"][0]["reason"] == "excluded"'
