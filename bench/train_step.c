@@ -5,6 +5,8 @@
  *
  * NET is resnet20, lenet or the path of an ONNX file, MODE inference, forward, step (the default)
  * or biases: see train_net.h. `--explain yes` prints the time of each operator instead. */
+#include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,6 +142,9 @@ int main(int argc, char **argv)
     bool understood = argc % 2 == 0;
     char reason[SERVE_REASON_SIZE];
 
+    /* Gradients of a step come from the memory of the last one, as where training goes on. */
+    (void)mallopt(M_MMAP_THRESHOLD, INT_MAX);
+    (void)mallopt(M_TRIM_THRESHOLD, INT_MAX);
     s.options.threads = 1;
     for (int i = 2; understood && i < argc; i += 2) {
         understood = set_option(&s, argv[i], argv[i + 1]);

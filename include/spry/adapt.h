@@ -61,7 +61,7 @@ typedef struct spry_adaptation spry_adaptation;
 
 /* Adds what the method trains to a copy of `source`, which must outlive *adapted. Nothing is
  * changed in `source`. lora and adapter compute exactly what `source` does until they are trained,
- * unless a new head is asked for.
+ * unless a new head is asked for; where a batch norm follows an adapted convolution, to rounding.
  *
  * Methods: "lora" (Hu and others, arXiv 2106.09685), "adapter" (one bottleneck after each MLP,
  * Pfeiffer and others, arXiv 2005.00247), "bias" (Zaken and others, arXiv 2106.10199), "prompt"
@@ -114,8 +114,9 @@ SPRY_API SPRY_MUST_USE spry_status spry_adapt_save_delta(const spry_model *adapt
 
 /* Adapts `base` as the file says and puts the file's tensors in place; `base` must outlive
  * *adapted. Nothing is made unless the whole file fits.
- * Fails with SPRY_BAD_INPUT (not such a file; made for another base; a tensor is missing, too many,
- * of another shape or type, or holds what is not a finite number), SPRY_IO, and as spry_adapt. */
+ * Fails with SPRY_UNVERIFIED (made for another base), SPRY_BAD_INPUT (not such a file; a tensor is
+ * missing, too many, of another shape or type, or holds what is not a finite number), SPRY_IO, and
+ * as spry_adapt. */
 SPRY_API SPRY_MUST_USE spry_status spry_adapt_apply_delta(const spry_model *base, const char *path,
                                                           spry_model **adapted,
                                                           spry_adaptation **facts,

@@ -118,6 +118,15 @@ typedef struct spry_train_options {
                                step; 0: the weights themselves */
     double smoothing; /* of the targets, in [0, 1) */
 
+    /* Privacy of single samples (arXiv 1607.00133): each sample's gradient is clipped and noise is
+     * added, so that an onlooker of the weights learns little of any one sample. Batches are then
+     * drawn sample by sample, each with probability batch / samples. */
+    double private_epsilon; /* what may be spent over all steps; 0: no privacy, or private_noise */
+    double private_delta;   /* in (0, 1), well below 1 / samples */
+    double private_clip;    /* longest gradient of a sample */
+    double private_noise;   /* in units of private_clip, instead of private_epsilon; 0: from that */
+    bool private_seeded;    /* noise from `seed`: for tests, protects nothing */
+
     const spry_train_rule *rules;
     int32_t rule_count;
     bool freeze_statistics; /* batch norms use their running statistics and leave them */
@@ -154,6 +163,8 @@ typedef struct spry_training_totals {
     double samples_per_second;
     size_t arena_bytes;  /* activations and gradients of one step */
     size_t weight_bytes; /* weights, gradients, state of the optimizer */
+    double epsilon;      /* spent at options.private_delta; 0: trained without privacy */
+    double noise;        /* in units of private_clip */
     int64_t skipped;     /* samples that could not be read */
     bool is_stopped;     /* asked to by progress */
 } spry_training_totals;

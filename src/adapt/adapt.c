@@ -2,8 +2,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "adapt/census.h"
 #include "adapt/method.h"
-#include "adapt/parameters.h"
 #include "adapt/record.h"
 #include "model/match.h"
 
@@ -70,7 +70,7 @@ static spry_status check_source(const spry_model *m, spry_error *error)
     return SPRY_OK;
 }
 
-static spry_status run_method(rewrite *job, spry_error *error)
+spry_status adapt_method_run(rewrite *job, spry_error *error)
 {
     const adapt_method *method = adapt_method_find(job->options.method);
     spry_status status = head_renew(job, error);
@@ -101,10 +101,10 @@ spry_status spry_adapt(const spry_model *source, const spry_adapt_options *optio
     }
     status = rewrite_open(&job, source, options, error);
     if (status == SPRY_OK) {
-        status = parameters_hash(source, base, error);
+        status = census_hash(source, base, error);
     }
     if (status == SPRY_OK) {
-        status = run_method(&job, error);
+        status = adapt_method_run(&job, error);
     }
     if (status == SPRY_OK) {
         status = record_create(&job, base, facts, error);

@@ -1,7 +1,9 @@
 /* What was trained, alone in a file, and back into the model that it was trained for. */
+#include "adapt/delta.h"
+
 #include <string.h>
 
-#include "adapt/parameters.h"
+#include "adapt/census.h"
 #include "adapt/record.h"
 #include "base/alloc.h"
 #include "base/limits.h"
@@ -12,7 +14,7 @@
 static spry_status check_finite(const char *where, const char *name, const tensor *t,
                                 spry_error *error)
 {
-    int64_t at = parameters_find_infinite(t);
+    int64_t at = census_find_infinite(t);
 
     return at < 0 ? SPRY_OK
                   : spry_fail(error, SPRY_BAD_INPUT, where, "train again with a smaller rate",
@@ -69,24 +71,18 @@ spry_status spry_adapt_save_delta(const spry_model *adapted, const char *path, s
 
 typedef struct delta {
     const char *path;
-    tensor_storage *storage;
     safetensors *file;
     spry_adaptation *record; /* method, hyper-parameters and base that the file tells of */
 } delta;
 
-static spry_status delta_open(delta *d, const char *path, const spry_allocator *allocator,
-                              spry_error *error)
+static spry_status delta_open(delta *d, const spry_allocator *allocator, const uint8_t *bytes,
+                              size_t size, const char *path, spry_error *error)
 {
-    const uint8_t *bytes = NULL;
     const char *json;
-    size_t size = 0;
     spry_status status;
 
     *d = (delta){.path = path};
-    status = tensor_file_map(allocator, path, LIMIT_MODEL_BYTES, &d->storage, &bytes, &size, error);
-    if (status == SPRY_OK) {
-        status = safetensors_open(allocator, bytes, size, d->storage, path, &d->file, error);
-    }
+    status = safetensors_open(allocator, bytes, size, NULL, path, &d->file, error);
     if (status != SPRY_OK) {
         return status;
     }
@@ -102,7 +98,6 @@ static void delta_close(delta *d)
 {
     spry_adaptation_destroy(d->record);
     safetensors_close(d->file);
-    tensor_storage_drop(d->storage);
 }
 
 static spry_status check_base(const delta *d, const spry_model *base, spry_error *error)
@@ -111,11 +106,11 @@ static spry_status check_base(const delta *d, const spry_model *base, spry_error
     spry_status status = model_weights_hold_all(base, error);
 
     if (status == SPRY_OK) {
-        status = parameters_hash(base, hash, error);
+        status = census_hash(base, hash, error);
     }
     if (status == SPRY_OK && strcmp(hash, d->record->base) != 0) {
         return spry_fail(
-            error, SPRY_BAD_INPUT, d->path, "apply it to the model that it was made of",
+            error, SPRY_UNVERIFIED, d->path, "apply it to the model that it was made of",
             "it was made for a model with the hash %.16s..., not %.16s...", d->record->base, hash);
     }
     return status;
@@ -208,11 +203,11 @@ static spry_status put_tensors(const delta *d, spry_model *m, const spry_adaptat
     return status;
 }
 
-spry_status spry_adapt_apply_delta(const spry_model *base, const char *path, spry_model **adapted,
-                                   spry_adaptation **facts, spry_error *error)
+spry_status delta_apply(const spry_model *base, const uint8_t *bytes, size_t size, const char *path,
+                        spry_model **adapted, spry_adaptation **facts, spry_error *error)
 {
     delta d;
-    spry_status status = delta_open(&d, path, &base->allocator, error);
+    spry_status status = delta_open(&d, &base->allocator, bytes, size, path, error);
 
     *adapted = NULL;
     *facts = NULL;
@@ -232,5 +227,23 @@ spry_status spry_adapt_apply_delta(const spry_model *base, const char *path, spr
         *adapted = NULL;
     }
     delta_close(&d);
+    return status;
+}
+
+spry_status spry_adapt_apply_delta(const spry_model *base, const char *path, spry_model **adapted,
+                                   spry_adaptation **facts, spry_error *error)
+{
+    tensor_storage *storage = NULL;
+    const uint8_t *bytes = NULL;
+    size_t size = 0;
+    spry_status status =
+        tensor_file_map(&base->allocator, path, LIMIT_MODEL_BYTES, &storage, &bytes, &size, error);
+
+    *adapted = NULL;
+    *facts = NULL;
+    if (status == SPRY_OK) {
+        status = delta_apply(base, bytes, size, path, adapted, facts, error);
+    }
+    tensor_storage_drop(storage);
     return status;
 }

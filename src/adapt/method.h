@@ -23,6 +23,10 @@ extern const adapt_method adapt_method_full;
 /* By name, or NULL. */
 const adapt_method *adapt_method_find(const char *name);
 
+/* All of it: a new head, the method of job->options, the head, and rewrite_finish (adapt.c). Fails
+ * as these do. */
+SPRY_MUST_USE spry_status adapt_method_run(rewrite *job, spry_error *error);
+
 /* A new head where options.classes asks for one, before the method is applied. Fails with
  * SPRY_UNSUPPORTED (no head found), SPRY_LIMIT. */
 SPRY_MUST_USE spry_status head_renew(rewrite *job, spry_error *error);

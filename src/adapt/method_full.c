@@ -1,6 +1,6 @@
 /* Everything is trained. */
+#include "adapt/census.h"
 #include "adapt/method.h"
-#include "adapt/parameters.h"
 
 static spry_status take(void *context, int32_t node, int32_t port, int32_t id, spry_error *error)
 {
@@ -13,7 +13,7 @@ static spry_status take(void *context, int32_t node, int32_t port, int32_t id, s
 
 static spry_status apply(rewrite *job, spry_error *error)
 {
-    return parameters_walk(job->g, take, job, error);
+    return census_walk(job->g, take, job, error);
 }
 
 const adapt_method adapt_method_full = {

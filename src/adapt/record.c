@@ -3,8 +3,8 @@
 
 #include <string.h>
 
+#include "adapt/census.h"
 #include "adapt/method.h"
-#include "adapt/parameters.h"
 #include "base/alloc.h"
 #include "base/json.h"
 #include "base/limits.h"
@@ -110,7 +110,7 @@ static spry_status fill(spry_adaptation *r, const rewrite *job, spry_error *erro
     }
     r->label_count = job->label_count;
     if (status == SPRY_OK) {
-        status = parameters_count(g, job->trainable, job->trainable_count, &r->total, error);
+        status = census_count(g, job->trainable, job->trainable_count, &r->total, error);
     }
     r->total -= job->filled;
     return status;

@@ -2,8 +2,12 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "cli/commands.h"
+#include "cli/config.h"
+#include "cli/interrupt.h"
 #include "cli/output.h"
+#include "cli/train_command.h"
 #include "spry/adapt.h"
 
 enum { MOST_TARGETS = 64 };
@@ -62,13 +66,6 @@ static const cli_option options[] = {
      .highest = 1048576,
      .help = "a new classifier of N classes; 0 keeps the one there is"},
     {.name = "zero-head", .kind = CLI_FLAG, .help = "the new classifier starts at zero"},
-    {.name = "seed",
-     .kind = CLI_INTEGER,
-     .value = "N",
-     .fallback = "0",
-     .lowest = 0,
-     .highest = 9007199254740992.0,
-     .help = "seed of what is drawn"},
     {.name = "apply",
      .kind = CLI_PATH,
      .value = "DELTA",
@@ -87,8 +84,16 @@ typedef struct adapt_state {
     const char *targets[MOST_TARGETS];
     spry_model *source, *made, *merged;
     spry_adaptation *facts;
+    train_setup setup; /* where there is data to train on */
+    train_outcome outcome;
     bool is_plain; /* merged, and nothing is left of the method */
 } adapt_state;
+
+/* Is it to be trained as well? */
+static bool is_training(const cli_call *call)
+{
+    return cli_given(call, "data");
+}
 
 /* ---- what is asked for ---- */
 
@@ -129,6 +134,10 @@ static spry_status check_usage(const cli_call *call, spry_error *error)
                              of_method[i]);
         }
     }
+    if (cli_given(call, "only")) {
+        return spry_fail(error, SPRY_USAGE, "--only", "use --freeze, or spry train",
+                         "the method says what is trained");
+    }
     return output_check_free(call, output, error);
 }
 
@@ -163,7 +172,8 @@ static spry_status read_options(adapt_state *a, spry_adapt_options *o, spry_erro
 static spry_status make(adapt_state *a, spry_error *error)
 {
     const char *delta = cli_text(a->call, "apply");
-    bool takes_adapted = cli_given(a->call, "merge") || cli_given(a->call, "delta-only");
+    bool takes_adapted =
+        cli_given(a->call, "merge") || cli_given(a->call, "delta-only") || is_training(a->call);
     spry_adapt_options o;
     spry_status status;
 
@@ -177,10 +187,64 @@ static spry_status make(adapt_state *a, spry_error *error)
     return status == SPRY_OK ? spry_adapt(a->source, &o, &a->made, &a->facts, error) : status;
 }
 
+/* Freezes what the method does not train. Factors that were asked for come before, since a rule for
+ * a name makes it trained; what is frozen comes once more behind. */
+static spry_status add_rules(adapt_state *a, spry_error *error)
+{
+    spry_train_options *o = &a->setup.options;
+    const char *const *names = NULL;
+    int32_t names_count = spry_adaptation_trainable(a->facts, &names);
+    size_t most = (size_t)names_count + 2 * (size_t)o->rule_count + 1;
+    spry_train_rule *rules = arena_array(&a->setup.memory, most, sizeof *rules);
+    int32_t count = 0;
+
+    if (rules == NULL) {
+        return alloc_failed(error, most * sizeof *rules);
+    }
+    for (int32_t i = 0; i < o->rule_count; i++) {
+        rules[count++] = o->rules[i];
+    }
+    rules[count++] = (spry_train_rule){"*", true, -1.0, -1.0};
+    for (int32_t i = 0; i < names_count; i++) {
+        rules[count++] = (spry_train_rule){names[i], false, -1.0, -1.0};
+    }
+    for (int32_t i = 0; i < o->rule_count; i++) {
+        if (o->rules[i].is_frozen) {
+            rules[count++] = o->rules[i];
+        }
+    }
+    o->rules = rules;
+    o->rule_count = count;
+    return SPRY_OK;
+}
+
+static spry_status train(adapt_state *a, spry_error *error)
+{
+    const spry_model *made = a->made != NULL ? a->made : a->source;
+    spry_status status;
+
+    if (!is_training(a->call)) {
+        return SPRY_OK;
+    }
+    if (strcmp(spry_adaptation_method(a->facts), "full") != 0) {
+        a->setup.options.freeze_statistics = true;
+    }
+    a->outcome =
+        (train_outcome){.model = a->call->arguments[0], .output = cli_text(a->call, "output")};
+    status = add_rules(a, error);
+    return status == SPRY_OK ? train_perform(made, &a->setup, &a->outcome, error) : status;
+}
+
+/* The last of what the steps have made. */
+static const spry_model *result_of(const adapt_state *a)
+{
+    return a->outcome.trained != NULL ? a->outcome.trained : a->made != NULL ? a->made : a->source;
+}
+
 static spry_status save(adapt_state *a, spry_error *error)
 {
     const char *output = cli_text(a->call, "output");
-    const spry_model *made = a->made != NULL ? a->made : a->source;
+    const spry_model *made = result_of(a);
     spry_status status = SPRY_OK;
 
     if (cli_given(a->call, "delta-only")) {
@@ -268,19 +332,28 @@ static spry_status tell(adapt_state *a, spry_error *error)
         output_note(a->call, "what %s adds stays in the graph: it cannot be merged into weights",
                     spry_adaptation_method(a->facts));
     }
-    if (cli_given(a->call, "json")) {
+    if (is_training(a->call)) {
+        spry_status status = train_tell(&a->outcome, error);
+
+        if (status != SPRY_OK || cli_given(a->call, "json")) {
+            return status;
+        }
+    } else if (cli_given(a->call, "json")) {
         return print_json(a, error);
     }
     print_text(a);
     return SPRY_OK;
 }
 
-static spry_status run(const cli_call *call, spry_error *error)
+static spry_status perform(const cli_call *call, spry_error *error)
 {
-    static spry_status (*const steps[])(adapt_state *, spry_error *) = {make, save, tell};
+    static spry_status (*const steps[])(adapt_state *, spry_error *) = {make, train, save, tell};
     adapt_state a = {.call = call};
     spry_status status = check_usage(call, error);
 
+    if (status == SPRY_OK && is_training(call)) {
+        status = train_setup_open(&a.setup, call, error);
+    }
     if (status == SPRY_OK) {
         status = spry_model_load(NULL, call->arguments[0], &a.source, error);
     }
@@ -289,8 +362,32 @@ static spry_status run(const cli_call *call, spry_error *error)
     }
     spry_adaptation_destroy(a.facts);
     spry_model_destroy(a.merged);
+    train_outcome_close(&a.outcome);
     spry_model_destroy(a.made);
     spry_model_destroy(a.source);
+    if (a.setup.call != NULL) {
+        train_setup_close(&a.setup);
+    }
+    return status;
+}
+
+static spry_status run(const cli_call *call, spry_error *error)
+{
+    cli_call whole = *call; /* with what --config says */
+    const char *config = cli_text(call, "config");
+    arena memory;
+    spry_status status = SPRY_OK;
+
+    arena_init(&memory, NULL, SIZE_MAX);
+    if (config != NULL) {
+        status = config_read(config, &whole, &memory, error);
+    }
+    if (status == SPRY_OK) {
+        interrupt_begin();
+        status = perform(&whole, error);
+        interrupt_end();
+    }
+    arena_fini(&memory);
     return status;
 }
 
@@ -300,9 +397,10 @@ const cli_command cmd_adapt = {
     .arguments = "MODEL",
     .least_arguments = 1,
     .most_arguments = 1,
-    .examples = {"spry adapt vit_s16.onnx -o lora.onnx --method lora --classes 37",
-                 "spry adapt trained.onnx -o delta.safetensors --delta-only",
-                 "spry adapt vit_s16.onnx -o mine.onnx --apply delta.safetensors --merge"},
+    .examples = {"spry adapt vit_s16.onnx -o mine.onnx --method lora --classes 37 --data "
+                 "folder:flowers --preprocess imagenet --optimizer adamw --epochs 5",
+                 "spry adapt mine.onnx -o delta.safetensors --delta-only",
+                 "spry adapt vit_s16.onnx -o again.onnx --apply delta.safetensors --merge"},
     .description =
         "Rewrites a model so that training needs to touch little of it, and says which tensors "
         "those are: products of small rank beside weights (lora), a bottleneck after each MLP "
@@ -310,11 +408,16 @@ const cli_command cmd_adapt = {
         "classifier alone (head), which is trained with every method. The result is a standard "
         "ONNX model that remembers in its metadata how it was made. lora and adapter start as "
         "exactly the model that they are made of.\n\n"
+        "With --data it is trained at once, those tensors and nothing else, with the options of "
+        "spry train; batch norms then keep their statistics, unless the method is full. An "
+        "adapted model is trained on.\n\n"
         "Attention, MLPs and the classifier are found by what operators compute. Where a model "
         "lacks what a method builds on, the error says what was looked for.\n\n"
         "What was trained travels as a delta, a small file for the base model with the same hash; "
         "--apply puts it in place, and --merge adds lora's products to the weights, after which "
         "the model has the operators of its base again.",
     .options = options,
+    .shared = train_option_table,
+    .shared_title = "Options of training",
     .run = run,
 };

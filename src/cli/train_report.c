@@ -24,6 +24,14 @@ static void print_text(const train_outcome *o)
                   t->parameters > 0 ? 100.0 * (double)t->trained / (double)t->parameters : 0,
                   t->samples_per_second, t->seconds, (double)t->arena_bytes * 1e-6,
                   (double)t->weight_bytes * 1e-6);
+    if (t->noise > 0) {
+        (void)fprintf(
+            to,
+            "private%s: epsilon %.3f at delta %g for adding or removing one sample; noise "
+            "%.4f, clip %g\n",
+            o->setup->options.private_seeded ? " on paper only (--dp-seeded)" : "", t->epsilon,
+            o->setup->options.private_delta, t->noise, o->setup->options.private_clip);
+    }
     if (o->output != NULL) {
         (void)fprintf(to, "wrote %s\n", o->output);
     }
@@ -77,6 +85,12 @@ static spry_status print_json(const train_outcome *o, spry_error *error)
     if (t->best >= 0) {
         json_write_f64(json, "best_validation", t->best);
         json_write_i64(json, "best_epoch", t->best_epoch + 1);
+    }
+    if (t->noise > 0) {
+        json_write_f64(json, "epsilon", t->epsilon);
+        json_write_f64(json, "delta", o->setup->options.private_delta);
+        json_write_f64(json, "noise", t->noise);
+        json_write_bool(json, "is_private", !o->setup->options.private_seeded);
     }
     json_write_f64(json, "seconds", t->seconds);
     json_write_f64(json, "samples_per_second", t->samples_per_second);

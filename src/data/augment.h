@@ -61,8 +61,7 @@ SPRY_MUST_USE spry_status augment_parse(const char *text, augment *a, spry_error
 SPRY_MUST_USE spry_status augment_check(const augment *a, bool pictures, spry_error *error);
 
 /* Changes `sample`, a dense tensor whose memory is nobody else's; `picture` says which of the two
- * it is. `allocator` is for scratch, and for the sample's new memory under zoom. Fails with
- * SPRY_LIMIT (memory), and as augment_check. */
+ * it is. `allocator` is for scratch. Fails with SPRY_LIMIT (memory), and as augment_check. */
 SPRY_MUST_USE spry_status augment_apply(const augment *a, const spry_allocator *allocator,
                                         uint64_t seed, int64_t epoch, int64_t index, bool picture,
                                         tensor *sample, spry_error *error);

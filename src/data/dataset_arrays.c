@@ -145,9 +145,15 @@ static spry_status read_labels(spry_dataset *d, arrays_state *s, int32_t entry, 
         status = d->labels != NULL ? SPRY_OK : alloc_failed(error, (size_t)d->count);
     }
     for (int64_t i = 0; status == SPRY_OK && i < d->count; i++) {
-        int64_t label = convert_get_i64(&labels, i);
+        double label = convert_get_f64(&labels, i);
 
-        d->labels[i] = label < 0 || label > DATASET_MAX_CLASS ? -1 : (int32_t)label;
+        if (!(label >= 0 && label <= DATASET_MAX_CLASS) || label != floor(label)) {
+            status = spry_fail(error, SPRY_BAD_INPUT, d->path, "number the classes from 0",
+                               "sample %lld has the class %g in array '%s'", (long long)i, label,
+                               entry_name(s, entry));
+        } else {
+            d->labels[i] = (int32_t)label;
+        }
     }
     tensor_fini(&labels);
     return status;

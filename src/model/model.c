@@ -12,7 +12,7 @@ enum { RELEASE_LEAST = 1 << 20 }; /* bytes of a file that are worth a system cal
 
 static void file_release(graph_bytes bytes)
 {
-    file_map map = {bytes.data, bytes.size};
+    file_map map = {.data = bytes.data, .size = bytes.size};
 
     if (map.size >= RELEASE_LEAST) {
         file_map_release(&map);
@@ -164,7 +164,8 @@ spry_status model_copy(const model *source, model **copy, spry_error *error)
     }
     *made = *source;
     made->is_copy = true;
-    made->file = NULL; /* stays with the source */
+    made->identity = 0; /* it will be changed */
+    made->file = NULL;  /* stays with the source */
     made->externals = NULL;
     arena_init(&made->memory, &allocator, SIZE_MAX);
     status = model_weights_hold_all(source, error); /* who edits a model reads its weights */

@@ -67,6 +67,9 @@ struct spry_model {
     graph *main;
     graph_bytes unknown;
     bool is_copy; /* by model_copy: files and weights belong to the source */
+    /* Of the mapped files (file_map.identity), so that what was made of the model can be found
+     * again; 0: nobody can tell. */
+    uint64_t identity;
 };
 
 typedef struct spry_model model;

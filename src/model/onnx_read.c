@@ -374,6 +374,7 @@ spry_status spry_model_load(const spry_allocator *allocator, const char *path, s
     status = onnx_map_storage(&m->allocator, &map, &m->file, error);
     if (status == SPRY_OK) {
         m->file_bytes = (graph_bytes){map.data, map.size};
+        m->identity = map.identity;
         m->path = arena_text(&m->memory, path, strlen(path));
         m->folder = folder_of(m, path);
         status = m->path != NULL && m->folder != NULL ? SPRY_OK : alloc_failed(error, strlen(path));

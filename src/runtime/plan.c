@@ -5,8 +5,8 @@
 
 #include "base/alloc.h"
 #include "model/model.h"
-#include "model/weights.h"
 #include "runtime/memory_planner.h"
+#include "runtime/plan_cache.h"
 
 enum {
     NEVER_DIES = INT32_MAX,
@@ -168,57 +168,30 @@ static spry_status assign_buffers(builder *b, int32_t step)
 
 /* ---- steps ---- */
 
-/* Makes the constants that the node reads readable. */
-static spry_status hold_constants(const builder *b, const graph_node *node)
+static spry_status choose_provider(builder *b, int32_t index)
 {
-    spry_status status = SPRY_OK;
-
-    for (int32_t i = 0; i < node->input_count && status == SPRY_OK; i++) {
-        const tensor *t =
-            node->inputs[i] != GRAPH_NONE ? b->g->values[node->inputs[i]].constant : NULL;
-
-        if (t != NULL) {
-            status = model_weights_hold(b->g->source, t, b->error);
-        }
-    }
-    return status;
-}
-
-/* Lets go of those that the step has packed. */
-static void drop_spent(const builder *b, const plan_step *step)
-{
-    for (int32_t i = 0; i < step->node->input_count && i < 32; i++) {
-        const tensor *t = (step->provided.spent >> i & 1U) != 0
-                              ? b->g->values[step->node->inputs[i]].constant
-                              : NULL;
-
-        if (t != NULL) { /* weights that vary are inputs */
-            model_weights_drop(b->g->source, t);
-        }
-    }
-}
-
-static spry_status choose_provider(builder *b, plan_step *step)
-{
+    plan_step *step = &b->p->steps[index];
+    plan_cache *cache = b->is_body ? NULL : b->p->cache;
     provider_site site = {.g = b->g,
                           .node = step->node,
                           .options = b->options,
                           .allocator = &b->p->allocator,
-                          .team = b->team};
-    spry_status status = hold_constants(b, step->node);
+                          .team = b->team,
+                          .cache = cache};
+    spry_status status = plan_cache_begin(cache, b->g, step->node, index, b->error);
 
-    if (status != SPRY_OK || b->is_body) {
-        return status;
+    if (status == SPRY_OK && !b->is_body) {
+        step->provider = provider_find(&site);
     }
-    step->provider = provider_find(&site);
-    if (step->provider == NULL) {
-        return SPRY_OK;
+    if (status == SPRY_OK && step->provider != NULL) {
+        status = step->provider->create(&site, &step->provided, b->error);
+        if (status != SPRY_OK) {
+            step->provider = NULL; /* nothing was created */
+        }
     }
-    status = step->provider->create(&site, &step->provided, b->error);
-    if (status == SPRY_OK) {
-        drop_spent(b, step);
-    }
-    return status;
+    return status == SPRY_OK
+               ? plan_cache_end(cache, b->g, step->node, step->provided.spent, b->error)
+               : status;
 }
 
 static spry_status make_steps(builder *b)
@@ -235,10 +208,9 @@ static spry_status make_steps(builder *b)
         }
     }
     for (int32_t s = 0; s < p->step_count; s++) {
-        spry_status status = choose_provider(b, &p->steps[s]);
+        spry_status status = choose_provider(b, s);
 
         if (status != SPRY_OK) {
-            p->steps[s].provider = NULL; /* nothing was created */
             return status;
         }
         p->packed_bytes += p->steps[s].provided.packed_bytes;
@@ -250,6 +222,7 @@ static spry_status make_steps(builder *b)
     if (b->g->source != NULL && p->packed_bytes > released) {
         model_release_pages(b->g->source);
     }
+    plan_cache_finish(p->cache);
     return SPRY_OK;
 }
 
@@ -568,6 +541,7 @@ spry_status plan_create(const graph *g, const spry_session_options *options, thr
     p->g = g;
     arena_init(&p->memory, &allocator, SIZE_MAX);
     arena_init(&b.scratch, &allocator, SIZE_MAX);
+    p->cache = is_body ? NULL : plan_cache_open(g, options, team);
     status = build(&b);
     arena_fini(&b.scratch);
     if (status != SPRY_OK) {
@@ -598,6 +572,7 @@ void plan_destroy(plan *p)
             value_fini(&p->frame[i]);
         }
     }
+    plan_cache_close(p->cache);
     allocator = p->allocator;
     alloc_release(&allocator, p->arena, p->arena_bytes);
     arena_fini(&p->memory);

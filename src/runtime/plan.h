@@ -53,8 +53,9 @@ struct plan {
     size_t arena_bytes;
     void *arena; /* PLAN_ARENA values and workspaces */
     size_t packed_bytes;
-    value *frame;  /* run-time values of this plan, reused by every run */
-    plan **bodies; /* plans of subgraphs, found by graph */
+    struct plan_cache *cache; /* holds packed weights of an earlier process; or NULL */
+    value *frame;             /* run-time values of this plan, reused by every run */
+    plan **bodies;            /* plans of subgraphs, found by graph */
     int32_t body_count;
 };
 

@@ -5,7 +5,7 @@
 
 enum {
     LEAST_DEPTH = 32, /* fewer products do not pay for rounding the input */
-    LEAST_FILTERS = 32,
+    LEAST_FILTERS = 16,
     MOST_STEPS = 8 /* between the node and the model's output */
 };
 

@@ -21,6 +21,8 @@ static const provider *const providers[] = {
     &provider_nbits,
     &provider_blocks_s8,
     &provider_dense,
+    &provider_product,
+    &provider_outer,
     &provider_matmul_f32,
     &provider_matmul_s8,
     &provider_twin_s8,

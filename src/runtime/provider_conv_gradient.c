@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "kernels/conv/conv_gradient.h"
+#include "kernels/conv/depthwise_gradient.h"
 #include "runtime/layout.h"
 #include "runtime/precision.h"
 #include "runtime/provider_turn.h"
@@ -13,8 +14,9 @@
 typedef struct gradient_state {
     spry_allocator allocator;
     conv_gradient plan;
-    bool turns;               /* the images are planar */
-    size_t x_bytes, dy_bytes; /* of the turned images */
+    depthwise_gradient depthwise; /* instead, where it has pieces */
+    bool turns;                   /* the images are planar */
+    size_t x_bytes, dy_bytes;     /* of the turned images */
 } gradient_state;
 
 static bool read_problem(const provider_site *site, conv_gradient_problem *p)
@@ -75,6 +77,20 @@ static size_t round_up(int64_t floats)
     return ((size_t)floats * sizeof(float) + 63) / 64 * 64;
 }
 
+static void make_plan(gradient_state *s, const provider_site *site,
+                      const conv_gradient_problem *problem)
+{
+    conv_f32_shape all = problem->shape;
+
+    s->plan.problem = *problem;
+    if (problem->groups > 1 && problem->shape.channels == 1 && problem->filters == 1) {
+        all.channels = problem->groups;
+        depthwise_gradient_plan(&all, problem->batch, gradient_f32_select(), &s->depthwise);
+    } else {
+        conv_gradient_plan(problem, outer_select(type_of(site, problem)), &s->plan);
+    }
+}
+
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
 {
     gradient_state *s = alloc_zeroed(site->allocator, sizeof *s);
@@ -87,17 +103,24 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     }
     (void)read_problem(site, &problem); /* accepted before */
     s->allocator = *site->allocator;
-    conv_gradient_plan(&problem, outer_select(type_of(site, &problem)), &s->plan);
+    make_plan(s, site, &problem);
     s->turns = !layout_is_nhwc(site->node);
     if (s->turns) {
         s->x_bytes = round_up(op_work_count(provider_input_type(site, 0)));
         s->dy_bytes = round_up(op_work_count(provider_input_type(site, 1)));
     }
+    step->state = s;
+    if (s->depthwise.pieces > 0) {
+        step->kernel = s->depthwise.kernel->name;
+        step->plan = "depthwise";
+        step->threads = (int)provider_least(s->depthwise.pieces, workers);
+        step->workspace_bytes = s->x_bytes + s->dy_bytes + (size_t)s->depthwise.shared_bytes;
+        return SPRY_OK;
+    }
     if (!checked_mul((size_t)s->plan.worker_bytes, (size_t)workers, &own)) {
         destroy(s);
         return alloc_failed(error, SIZE_MAX);
     }
-    step->state = s;
     step->kernel = s->plan.kernel->name;
     step->plan = s->plan.in_place ? "in place" : "rows";
     step->threads = (int)provider_least(s->plan.pieces, workers);
@@ -131,6 +154,14 @@ static spry_status run(void *state, op_call *call, void *workspace)
         c.dy = dy;
     }
     c.dw = dw->data;
+    if (s->depthwise.pieces > 0) {
+        depthwise_gradient_call d = {
+            .d = &s->depthwise, .x = c.x, .dy = c.dy, .dw = c.dw, .sums = c.workspace};
+
+        threads_for(call->team, s->depthwise.pieces, 1, depthwise_gradient_run, &d);
+        threads_for(call->team, p->groups, 64, depthwise_gradient_finish, &d);
+        return SPRY_OK;
+    }
     threads_for(call->team, s->plan.pieces, 1, conv_gradient_run, &c);
     threads_for(call->team, p->groups * p->filters,
                 1 + 16384 / (s->plan.sum_floats / (p->groups * p->filters)), conv_gradient_finish,

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "runtime/execute.h"
+#include "runtime/plan_cache.h"
 #include "runtime/prepare.h"
 #include "runtime/profile.h"
 #include "spry/session.h"
@@ -16,9 +17,9 @@ enum {
 /* A plan with the graph it runs and the input types it was made for. */
 typedef struct kept_plan {
     plan *p;
-    arena memory;       /* of the graph and the signature */
-    graph_type *inputs; /* per graph input */
-    uint64_t last_used;
+    arena memory;             /* of the graph and the signature */
+    graph_type *inputs;       /* per graph input */
+    uint64_t last_used, made; /* run numbers */
 } kept_plan;
 
 struct spry_session {
@@ -272,7 +273,7 @@ static spry_status find_plan(spry_session *s, const value *const *inputs, plan *
     }
     drop_plan(oldest);
     *oldest = made;
-    oldest->last_used = s->run_number;
+    oldest->last_used = oldest->made = s->run_number;
     *p = oldest->p;
     return SPRY_OK;
 }
@@ -377,6 +378,16 @@ int32_t spry_session_profile(const spry_session *session, const spry_profile_row
 void spry_session_profile_reset(spry_session *session)
 {
     profile_reset(&session->times);
+}
+
+const char *spry_session_plan_cache(const spry_session *session)
+{
+    const kept_plan *newest = &session->plans[0];
+
+    for (int i = 1; i < KEPT_PLANS; i++) {
+        newest = session->plans[i].made > newest->made ? &session->plans[i] : newest;
+    }
+    return plan_cache_report(newest->p != NULL ? newest->p->cache : NULL);
 }
 
 size_t spry_session_arena_bytes(const spry_session *session)

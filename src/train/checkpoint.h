@@ -1,14 +1,13 @@
 /* Checkpoints: all that training needs to go on as if it had never stopped.
  *
- *     FOLDER/latest               name of the newest one, e.g. step-00000120
- *     FOLDER/best                 name of the best one
- *     FOLDER/step-00000120/       weights.safetensors, optimizer.safetensors, state.json and
- *                                SHA256SUMS
- *     FOLDER/tmp-0123456789abcdef one that is being written, or was when the process ended
+ *     FOLDER/latest          name of the newest one, e.g. step-00000120
+ *     FOLDER/best            name of the best one
+ *     FOLDER/step-00000120/  weights.safetensors, optimizer.safetensors, state.json, SHA256SUMS
+ *     FOLDER/tmp-...         one that is being written, or was when the process ended
  *
- * A checkpoint is written under a temporary name, flushed to the disk, checked to be whole and only
- * then renamed, and after that `latest` is replaced; a crash, a full disk or a power cut leaves the
- * older ones as they were. Loading compares every file with its sum. */
+ * A checkpoint is written under a temporary name and flushed to the disk, only then renamed, and
+ * after that `latest` is replaced: a crash, a full disk or a power cut leaves the older ones as
+ * they were. Loading compares every file with its sum. */
 #ifndef TRAIN_CHECKPOINT_H
 #define TRAIN_CHECKPOINT_H
 
@@ -69,8 +68,7 @@ const char *checkpoint_warning(const checkpoint *c);
 const json_document *checkpoint_state(const checkpoint *c);
 
 int32_t checkpoint_count(const checkpoint *c, checkpoint_part part);
-/* Name and tensor of entry `index`, sorted by name; NULL out of range. The tensors are read-
- * only. */
+/* Name and tensor of entry `index`, sorted by name; NULL out of range. They are read-only. */
 const char *checkpoint_name(const checkpoint *c, checkpoint_part part, int32_t index);
 const tensor *checkpoint_at(const checkpoint *c, checkpoint_part part, int32_t index);
 /* The tensor of that name, or NULL. */

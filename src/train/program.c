@@ -10,10 +10,9 @@
 #include "runtime/plan.h"
 #include "runtime/prepare.h"
 #include "tensor/convert.h"
+#include "train/clipped_gradient.h"
 #include "train/gradient.h"
 #include "train/training_form.h"
-
-enum { TARGETS = 1 };
 
 typedef struct program_inside {
     spry_allocator allocator;
@@ -28,6 +27,7 @@ typedef struct program_inside {
     value *values;         /* per input of the graph */
     const value **ordered; /* their addresses */
     int32_t given;         /* inputs before the targets */
+    int32_t before;        /* inputs before the weights: those, targets, counts */
     float *new_running;    /* [statistics.length]: what a run hands out */
     double *population;    /* per statistic: numbers that a batch has per channel */
     float *momentum;       /* per statistic: what the running one keeps */
@@ -54,14 +54,14 @@ static void *array(builder *b, size_t count, size_t size, spry_status *status)
 
 /* ---- the graph's ends ---- */
 
-/* Inputs without a default, then targets, weights and statistics. */
+/* Inputs without a default, then targets, counts, weights and statistics. */
 static spry_status make_inputs(builder *b)
 {
     program *p = b->p;
     graph *g = b->in->m->main;
     spry_status status = SPRY_OK;
     size_t most =
-        (size_t)g->input_count + TARGETS + (size_t)p->weights.count + (size_t)p->statistics.count;
+        (size_t)g->input_count + 2 + (size_t)p->weights.count + (size_t)p->statistics.count;
     int32_t *inputs = array(b, most, sizeof *inputs, &status);
     int32_t count = 0;
 
@@ -83,6 +83,15 @@ static spry_status make_inputs(builder *b)
     }
     g->values[inputs[count++]].type =
         graph_type_tensor(b->targets->dtype, b->targets->rank, b->targets->shape);
+    if (b->in->options.clip > 0) {
+        status = graph_add_value(g, "counts", &inputs[count], b->error);
+        if (status != SPRY_OK) {
+            return status;
+        }
+        g->values[inputs[count++]].type =
+            graph_type_tensor(SPRY_DTYPE_F32, 1, &b->targets->shape[0]);
+    }
+    b->in->before = count;
     for (int32_t i = 0; i < p->weights.count; i++) {
         inputs[count++] = p->weights.items[i].value;
     }
@@ -92,37 +101,31 @@ static spry_status make_inputs(builder *b)
     return training_set_inputs(g, inputs, count, b->error);
 }
 
-static spry_status describe_value(value *v, spry_dtype dtype, int rank, const int64_t *shape,
-                                  const spry_allocator *allocator, spry_error *error)
-{
-    value_init(v, allocator);
-    v->kind = SPRY_VALUE_TENSOR;
-    v->dtype = dtype;
-    return tensor_init(&v->tensor, dtype, rank, shape, NULL, error);
-}
-
 /* The types of all inputs, without elements as yet. */
 static spry_status describe_inputs(builder *b)
 {
-    const program *p = b->p;
     program_inside *in = b->in;
-    int32_t count = in->m->main->input_count;
+    const graph *g = in->m->main;
     spry_status status = SPRY_OK;
 
-    in->values = array(b, (size_t)count, sizeof *in->values, &status);
-    in->ordered = array(b, (size_t)count, sizeof *in->ordered, &status);
-    for (int32_t i = 0; i < count && status == SPRY_OK; i++) {
-        int32_t rest = i - in->given - TARGETS;
-        const tensor *t = i < in->given ? b->inputs[i] : b->targets;
-        const parameter *q = rest < p->weights.count
-                                 ? &p->weights.items[rest < 0 ? 0 : rest]
-                                 : &p->statistics.items[rest - p->weights.count];
+    in->values = array(b, (size_t)g->input_count, sizeof *in->values, &status);
+    in->ordered = array(b, (size_t)g->input_count, sizeof *in->ordered, &status);
+    for (int32_t i = 0; i < g->input_count && status == SPRY_OK; i++) {
+        const graph_type *type = &g->values[g->inputs[i]].type;
+        value *v = &in->values[i];
+        int64_t shape[SPRY_TENSOR_MAX_RANK];
 
-        status = rest < 0 ? describe_value(&in->values[i], t->dtype, t->rank, t->shape,
-                                           &in->allocator, b->error)
-                          : describe_value(&in->values[i], SPRY_DTYPE_F32, q->rank, q->shape,
-                                           &in->allocator, b->error);
-        in->ordered[i] = &in->values[i];
+        value_init(v, &in->allocator);
+        v->kind = SPRY_VALUE_TENSOR;
+        v->dtype = i < in->given ? b->inputs[i]->dtype : type->dtype;
+        for (int d = 0; d < type->rank; d++) {
+            shape[d] = type->dims[d].size;
+        }
+        status = i < in->given
+                     ? tensor_init(&v->tensor, v->dtype, b->inputs[i]->rank, b->inputs[i]->shape,
+                                   NULL, b->error)
+                     : tensor_init(&v->tensor, v->dtype, type->rank, shape, NULL, b->error);
+        in->ordered[i] = v;
     }
     return status;
 }
@@ -189,6 +192,23 @@ static void drop_unreached(builder *b, const char **names, int32_t *gradients)
     parameters_place(&p->weights);
 }
 
+/* The loss is a mean: times the batch it is the sum that examples are clipped in. */
+static spry_status build_clipped(builder *b, const gradient_request *request, int32_t *gradients)
+{
+    graph *g = b->in->g;
+    emitter e = {.g = g, .name = "loss", .error = b->error};
+    clipped_request clipped = {.counts = g->inputs[b->in->before - 1],
+                               .batch = b->p->batch,
+                               .limit = b->in->options.clip,
+                               .of = request->of,
+                               .count = request->count};
+    spry_status status;
+
+    clipped.loss = emit_scaled(&e, SPRY_DTYPE_F32, request->value, (double)b->p->batch);
+    status = e.status == SPRY_OK ? infer_graph(g, b->error) : e.status;
+    return status == SPRY_OK ? clipped_gradient_build(g, &clipped, gradients, b->error) : status;
+}
+
 /* Outputs: the loss, the scores, the new running statistics, the gradients. */
 static spry_status add_gradients(builder *b)
 {
@@ -216,9 +236,10 @@ static spry_status add_gradients(builder *b)
     outputs[0] = request.value;
     memcpy(outputs + 1, g->outputs, (size_t)g->output_count * sizeof *outputs);
     for (int32_t i = 0; i < p->weights.count; i++) {
-        of[i] = g->inputs[b->in->given + TARGETS + i];
+        of[i] = g->inputs[b->in->before + i];
     }
-    status = gradient_build(g, &request, gradients, b->error);
+    status = b->in->options.clip > 0 ? build_clipped(b, &request, gradients)
+                                     : gradient_build(g, &request, gradients, b->error);
     if (status != SPRY_OK) {
         return status;
     }
@@ -299,7 +320,7 @@ static void bind_inputs(builder *b, const model *source)
 {
     const graph *g = b->in->g;
 
-    for (int32_t i = b->in->given + TARGETS; i < g->input_count; i++) {
+    for (int32_t i = b->in->before; i < g->input_count; i++) {
         const char *name = g->values[g->inputs[i]].name;
         const parameter *weight = parameters_find(&b->p->weights, name);
         const parameter *statistic = parameters_find(&b->p->statistics, name);
@@ -318,6 +339,13 @@ static spry_status make_arrays(builder *b, const model *source)
     spry_status status = SPRY_OK;
 
     p->numbers = array(b, (size_t)p->weights.length, sizeof *p->numbers, &status);
+    if (b->in->options.clip > 0) {
+        p->counts = array(b, (size_t)p->batch, sizeof *p->counts, &status);
+        for (int64_t i = 0; i < p->batch && status == SPRY_OK; i++) {
+            p->counts[i] = 1.0f;
+        }
+        b->in->values[b->in->before - 1].tensor.data = p->counts;
+    }
     p->gradients = array(b, (size_t)p->weights.length, sizeof *p->gradients, &status);
     p->running = array(b, (size_t)p->statistics.length, sizeof *p->running, &status);
     b->in->new_running = array(b, (size_t)p->statistics.length, sizeof *p->running, &status);
@@ -445,6 +473,11 @@ spry_status program_find_odd(program *p, const tensor *const *inputs, const tens
                              uint64_t seed, spry_error *error)
 {
     return run(p, inputs, targets, seed, true, error);
+}
+
+size_t program_input_bytes(const program *p)
+{
+    return p->inside->values[0].tensor.bytes;
 }
 
 /* The operator has mixed in the variance of the batch itself (divided by n). */

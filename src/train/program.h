@@ -21,6 +21,9 @@ typedef struct program_options {
     const spry_train_rule *rules;
     int32_t rule_count;
     bool freeze_statistics;       /* batch norms use their running statistics, as when running */
+    double clip;                  /* above 0: the gradient is the sum over the examples of their
+                                     own, each scaled down to this length (clipped_gradient.h);
+                                     otherwise that of the mean loss */
     spry_session_options session; /* precision, allocator */
 } program_options;
 
@@ -32,7 +35,9 @@ typedef struct program {
     float *numbers;      /* [weights.length]: the weights; the caller steps them */
     float *gradients;    /* [weights.length]: written by program_run; padding stays 0 */
     float *running;      /* [statistics.length] */
-    float loss;          /* of the last run */
+    float *counts;       /* [batch], with clip: 1 where an example counts, 0 where it only
+                                     fills the batch; ones at first. NULL: without clip */
+    float loss;          /* of the last run: mean over the batch, whatever counts */
     const float *scores; /* [batch, classes] of the last run */
     int64_t batch;
     int64_t classes; /* scores per example */
@@ -56,6 +61,9 @@ void program_destroy(program *p);
  * Fails as operators do. */
 SPRY_MUST_USE spry_status program_run(program *p, const tensor *const *inputs,
                                       const tensor *targets, uint64_t seed, spry_error *error);
+
+/* Bytes of the first input's batch. */
+size_t program_input_bytes(const program *p);
 
 /* Takes the statistics of the last run into the running ones. The variance is that of the
  * population behind the batch: n / (n - 1) times the variance of its n numbers. */

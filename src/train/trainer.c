@@ -35,11 +35,11 @@ void trainer_note(const trainer *t, const char *format, ...)
 
 /* ---- one batch ---- */
 
-static uint64_t seed_of(const trainer *t, int64_t batch)
+uint64_t trainer_seed(const trainer *t, int64_t number)
 {
     spry_random r = spry_random_stream(t->options.seed, OPERATOR_STREAM);
 
-    spry_random_seek(&r, (uint64_t)batch * 2);
+    spry_random_seek(&r, (uint64_t)number * 2);
     return spry_random_u64(&r);
 }
 
@@ -60,12 +60,11 @@ static void count_right(trainer *t, const int64_t *labels)
     t->samples += t->p->batch;
 }
 
-/* The loss or its gradient is not finite: which operator was it? */
-static spry_status explain_odd(trainer *t, const tensor *const *inputs, const tensor *targets,
-                               int64_t batch, spry_error *error)
+spry_status trainer_explain_odd(trainer *t, const tensor *const *inputs, const tensor *targets,
+                                int64_t number, spry_error *error)
 {
     char found[SPRY_ERROR_WHERE_SIZE] = "the gradient";
-    spry_status status = program_find_odd(t->p, inputs, targets, seed_of(t, batch), error);
+    spry_status status = program_find_odd(t->p, inputs, targets, trainer_seed(t, number), error);
 
     if (status == SPRY_BAD_INPUT) {
         (void)snprintf(found, sizeof found, "%s", error->where);
@@ -97,14 +96,14 @@ static spry_status learn_batch(trainer *t, int64_t number, double *loss, spry_er
         return status;
     }
     inputs[0] = batch->inputs;
-    status = program_run(t->p, inputs, &targets, seed_of(t, number), error);
+    status = program_run(t->p, inputs, &targets, trainer_seed(t, number), error);
     if (status != SPRY_OK) {
         return status;
     }
     *loss = (double)t->p->loss;
     if (!isfinite(*loss) ||
         !isfinite(optimizer_clip(t->team, INFINITY, t->p->weights.length, t->p->gradients))) {
-        return explain_odd(t, inputs, &targets, number, error);
+        return trainer_explain_odd(t, inputs, &targets, number, error);
     }
     count_right(t, batch->labels);
     return SPRY_OK;
@@ -129,6 +128,13 @@ static void add_piece(void *context, int64_t begin, int64_t end, int worker)
     }
 }
 
+void trainer_add(trainer *t, float *sum, const float *addend, float factor, bool is_first)
+{
+    sum_loop l = {sum, addend, factor, is_first};
+
+    threads_for(t->team, t->p->weights.length, SUM_GRAIN, add_piece, &l);
+}
+
 /* The mean gradient of as many batches as make a step. */
 static spry_status find_gradient(trainer *t, double *loss, float **gradient, spry_error *error)
 {
@@ -147,10 +153,8 @@ static spry_status find_gradient(trainer *t, double *loss, float **gradient, spr
         program_keep_statistics(t->p);
         *loss += part / (double)parts;
         if (t->sum != NULL) {
-            sum_loop l = {t->sum, t->p->gradients, i + 1 == parts ? 1.0f / (float)parts : 1.0f,
-                          i == 0};
-
-            threads_for(t->team, t->p->weights.length, SUM_GRAIN, add_piece, &l);
+            trainer_add(t, t->sum, t->p->gradients, i + 1 == parts ? 1.0f / (float)parts : 1.0f,
+                        i == 0);
         }
     }
     return status;
@@ -201,7 +205,8 @@ static spry_status learn_step(trainer *t, spry_error *error)
     double loss = 0;
     double norm;
     float *gradient = NULL;
-    spry_status status = find_gradient(t, &loss, &gradient, error);
+    spry_status status = t->secret != NULL ? trainer_private_gradient(t, &loss, &gradient, error)
+                                           : find_gradient(t, &loss, &gradient, error);
 
     if (status != SPRY_OK) {
         return status;
@@ -338,6 +343,7 @@ static void sum_up(trainer *t)
     totals->steps = t->step;
     totals->seconds = (double)(clock_ns() - t->started_ns) * 1e-9;
     totals->samples_per_second = totals->seconds > 0 ? (double)t->samples / totals->seconds : 0;
+    totals->epsilon = t->secret != NULL ? trainer_private_epsilon(t, t->step) : 0;
     totals->skipped = loader_skipped(t->batches);
     if (totals->skipped > 0) {
         trainer_note(t, "%lld samples could not be read and were left out; the first: %s",

@@ -57,6 +57,7 @@ typedef struct trainer {
     float *best, *best_running;                /* NULL: none */
     trainer_array arrays[TRAINER_MOST_ARRAYS]; /* all that a checkpoint holds */
     int32_t array_count;
+    struct trainer_private *secret; /* NULL: trained without privacy */
     int64_t epoch_steps;
     int64_t step, steps; /* finished; in all */
     int64_t saved_step;  /* of the newest checkpoint; -1: none */
@@ -78,6 +79,30 @@ void trainer_close(trainer *t);
 SPRY_MUST_USE spry_status trainer_save(trainer *t, bool is_best, spry_error *error);
 /* Takes everything from the newest checkpoint, where there is one and options.resume asks. */
 SPRY_MUST_USE spry_status trainer_resume(trainer *t, spry_error *error);
+
+/* Training with privacy (trainer_private.c). Makes what it needs, where options ask for it; the
+ * steps must be known. */
+SPRY_MUST_USE spry_status trainer_private_open(trainer *t, spry_error *error);
+/* The gradient of one step, clipped per sample, summed over the batch, with noise, divided by the
+ * size that batches have on average. */
+SPRY_MUST_USE spry_status trainer_private_gradient(trainer *t, double *loss, float **gradient,
+                                                   spry_error *error);
+/* What `steps` have spent. */
+double trainer_private_epsilon(const trainer *t, int64_t steps);
+
+/* Is training private? Samples are then drawn one by one. */
+static inline bool trainer_is_private(const spry_train_options *o)
+{
+    return o->private_epsilon > 0 || o->private_noise > 0;
+}
+
+/* Seed of what is random inside the model for batch `number`. */
+uint64_t trainer_seed(const trainer *t, int64_t number);
+/* The loss or its gradient is not finite: names the operator. Always fails. */
+spry_status trainer_explain_odd(trainer *t, const tensor *const *inputs, const tensor *targets,
+                                int64_t number, spry_error *error);
+/* sum = (sum, or 0 at the first, + addend) factor, element by element. */
+void trainer_add(trainer *t, float *sum, const float *addend, float factor, bool is_first);
 
 /* Tells the observer. */
 void trainer_note(const trainer *t, const char *format, ...) SPRY_PRINTF(2, 3);

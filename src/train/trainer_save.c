@@ -43,6 +43,7 @@ static spry_status write_state(const trainer *t, text *to, spry_error *error)
     json_write_i64(&json, "accumulate", t->options.accumulate);
     json_write_u64(&json, "seed", t->options.seed);
     json_write_i64(&json, "samples", spry_dataset_count(t->options.data));
+    json_write_f64(&json, "noise", t->facts->totals.noise);
     json_write_f64(&json, "epoch_loss", t->epoch_loss);
     json_write_i64(&json, "epoch_right", t->epoch_right);
     json_write_i64(&json, "epoch_seen", t->epoch_seen);
@@ -152,6 +153,21 @@ static spry_status read_array(const trainer_array *array, const checkpoint *c, s
     return SPRY_OK;
 }
 
+/* Steps are accounted as all alike. */
+static spry_status check_noise(const trainer *t, const json_node *state, const checkpoint *c,
+                               spry_error *error)
+{
+    double before = 0;
+    spry_status status = json_get_f64(state, "noise", 0, 1e300, &before, error);
+
+    if (status == SPRY_OK && before != t->facts->totals.noise) {
+        return spry_fail(error, SPRY_USAGE, checkpoint_path(c),
+                         "resume with the same steps, epsilon, delta and clip",
+                         "the noise was %g there and is %g now", before, t->facts->totals.noise);
+    }
+    return status;
+}
+
 /* What must be as it was for the batches to be the same. */
 static spry_status check_same(const trainer *t, const json_node *state, const checkpoint *c,
                               spry_error *error)
@@ -181,7 +197,7 @@ static spry_status check_same(const trainer *t, const json_node *state, const ch
                              (long long)same[i].now);
         }
     }
-    return SPRY_OK;
+    return check_noise(t, state, c, error);
 }
 
 static spry_status read_epoch(const json_node *node, const trainer *t, spry_train_epoch *row,

@@ -56,6 +56,8 @@ static spry_status check_numbers(const spry_train_options *o, spry_error *error)
         {"clip", o->clip, 0, 1e30, "use 0 (any length) or more"},
         {"average", o->average, 0, 0.999999999, "use 0 (none) to below 1"},
         {"smoothing", o->smoothing, 0, 0.999999, "use 0 to below 1"},
+        {"epsilon", o->private_epsilon, 0, 1e6, "use 0 (no privacy) or more"},
+        {"noise", o->private_noise, 0, 1e6, "use 0 (from epsilon) or more"},
         {"checkpoint steps", (double)o->checkpoint_steps, 0, 1e12, "use 0 or more"},
         {"checkpoints kept", (double)o->checkpoint_last, 0, 1e6, "use 0 (all) or more"},
     };
@@ -65,6 +67,27 @@ static spry_status check_numbers(const spry_train_options *o, spry_error *error)
         if (!(limits[i].number >= limits[i].least && limits[i].number <= limits[i].most)) {
             return out_of_range(limits[i].name, limits[i].number, limits[i].range, error);
         }
+    }
+    return SPRY_OK;
+}
+
+/* Written so that what is no number fails too. */
+static spry_status check_private(const spry_train_options *o, spry_error *error)
+{
+    if (!(o->private_clip > 0 && o->private_clip < 1e30)) {
+        return out_of_range("privacy: clip", o->private_clip, "use a positive length", error);
+    }
+    if (!(o->private_delta > 0 && o->private_delta < 1)) {
+        return out_of_range("privacy: delta", o->private_delta,
+                            "use a probability well below 1 / samples", error);
+    }
+    if (o->accumulate != 1 || o->balanced) {
+        return spry_fail(error, SPRY_USAGE, "privacy",
+                         "leave accumulation and balancing out; batches of any size fit",
+                         "privacy is accounted for samples that are drawn independently");
+    }
+    if (o->batch > spry_dataset_count(o->data)) {
+        return out_of_range("batch", (double)o->batch, "use at most the number of samples", error);
     }
     return SPRY_OK;
 }
@@ -92,6 +115,13 @@ static spry_status check_options(const spry_train_options *o, spry_error *error)
     if (o->keep_best && o->validation == NULL) {
         return spry_fail(error, SPRY_USAGE, "best", "give validation data",
                          "the best epoch is the one that validates best");
+    }
+    if (trainer_is_private(o)) {
+        spry_status status = check_private(o, error);
+
+        if (status != SPRY_OK) {
+            return status;
+        }
     }
     return check_numbers(o, error);
 }
@@ -129,7 +159,10 @@ static spry_status open_loader(trainer *t, spry_port *port, spry_error *error)
 {
     const spry_train_options *o = &t->options;
     loader_options wanted = {.batch = o->batch,
-                             .order = o->balanced ? SAMPLER_BALANCED : SAMPLER_SHUFFLED,
+                             .order = trainer_is_private(o) ? SAMPLER_POISSON
+                                      : o->balanced         ? SAMPLER_BALANCED
+                                                            : SAMPLER_SHUFFLED,
+                             .rate = (double)o->batch / (double)spry_dataset_count(o->data),
                              .seed = o->seed,
                              .recipe = &t->recipe,
                              .augment = &t->steps_of_augment,
@@ -181,6 +214,7 @@ static spry_status open_program(trainer *t, const spry_port *port, spry_error *e
                               .rules = o->rules,
                               .rule_count = o->rule_count,
                               .freeze_statistics = o->freeze_statistics,
+                              .clip = trainer_is_private(o) ? o->private_clip : 0,
                               .session = spry_session_options_default()};
     int64_t shape[SPRY_TENSOR_MAX_RANK];
     const tensor *inputs[1];
@@ -416,6 +450,7 @@ spry_status trainer_open(trainer *t, const spry_model *source, const spry_train_
     }
     if (status == SPRY_OK) {
         fill_totals(t);
+        status = trainer_private_open(t, error);
     }
     return status;
 }

@@ -19,20 +19,19 @@ typedef struct validator {
     double loss;
 } validator;
 
-/* -log softmax of the class, and whether it is the largest. */
-static void count_row(validator *v, const float *scores, int64_t label)
+double validate_row(const float *scores, int64_t classes, int64_t label, int64_t *right)
 {
     int64_t best = 0;
     double sum = 0;
 
-    for (int64_t i = 1; i < v->classes; i++) {
+    for (int64_t i = 1; i < classes; i++) {
         best = scores[i] > scores[best] ? i : best;
     }
-    for (int64_t i = 0; i < v->classes; i++) {
+    for (int64_t i = 0; i < classes; i++) {
         sum += exp((double)scores[i] - (double)scores[best]);
     }
-    v->right += best == label;
-    v->loss += (double)scores[best] + log(sum) - (double)scores[label];
+    *right += best == label;
+    return (double)scores[best] + log(sum) - (double)scores[label];
 }
 
 static spry_status count_batch(validator *v, const value *scores, const int64_t *labels,
@@ -52,7 +51,8 @@ static spry_status count_batch(validator *v, const value *scores, const int64_t 
                              "class %lld is not among the model's %lld", (long long)labels[i],
                              (long long)v->classes);
         }
-        count_row(v, (const float *)t->data + i * v->classes, labels[i]);
+        v->loss +=
+            validate_row((const float *)t->data + i * v->classes, v->classes, labels[i], &v->right);
     }
     return SPRY_OK;
 }

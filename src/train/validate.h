@@ -9,6 +9,10 @@ typedef struct validation {
     double loss;     /* mean cross entropy of the first output taken as logits */
 } validation;
 
+/* -log softmax of the class; adds 1 to *right where it has the largest score, the first of
+ * equals. */
+double validate_row(const float *scores, int64_t classes, int64_t label, int64_t *right);
+
 /* Runs all of options->validation through `m` as it would be run later on: `classes` scores each.
  * Fails with SPRY_CANCELLED (options->progress), and as sessions and data sets do. */
 SPRY_MUST_USE spry_status validate(const spry_model *m, const spry_train_options *options,

@@ -302,6 +302,7 @@ static void safetensors_are_read_like_npz(void **state)
     const char *path = data_join(folder, "set.safetensors");
     spry_tensor *x[] = {make(SPRY_DTYPE_U8, 4, pictures), make(SPRY_DTYPE_F32, 2, numbers)};
     spry_tensor *y[] = {make(SPRY_DTYPE_I64, 1, count), make(SPRY_DTYPE_U8, 1, few)};
+    spry_tensor *z = make(SPRY_DTYPE_F64, 1, count);
     spry_error error;
     spry_dataset *d;
     spry_tensor *t = NULL;
@@ -332,6 +333,19 @@ static void safetensors_are_read_like_npz(void **state)
         assert_non_null(strstr(error.what, "no array of labels"));
         assert_true(error.remedy[0] != '\0');
     }
+    for (int n = 0; n < 3; n++) {
+        static const double wrong[] = {-1, 1.5, 3e9};
+        const spry_tensor *tensors[] = {x[1], z};
+
+        ((double *)spry_tensor_data(z))[2] = wrong[n];
+        assert_int_equal(spry_archive_save(path, 2, names, tensors, NULL), SPRY_OK);
+        assert_int_equal(try_open("safetensors", path, &d, &error), SPRY_BAD_INPUT);
+        assert_non_null(strstr(error.what, "sample 2 has the class"));
+        assert_non_null(strstr(error.what, "'y'"));
+        assert_string_equal(error.where, path);
+        assert_true(error.remedy[0] != '\0');
+    }
+    spry_tensor_destroy(z);
     data_write(path, "safetensors", 11);
     assert_int_equal(try_open("safetensors", path, &d, NULL), SPRY_LIMIT);
     for (int n = 0; n < 2; n++) {

@@ -156,6 +156,7 @@ static void metrics_of_the_answer(void **state)
         q.options.block_outputs = 2;
         q.options.block_inputs = 2;
         q.options.metric = names[trial];
+        q.options.samples = 3;
         q.options.reorder = "off";
         for (int32_t i = 0; i < q.job.weight_count; i++) {
             q.job.weights[i].bits = 4;

@@ -218,11 +218,39 @@ static void size_must_be_known(void **state)
     assert_string_equal(error.remedy, "give samples");
 }
 
+/* x -> Neg -> Clip -> Abs -> Add (with x) -> y: four nodes deep. */
+static void reach_grows_with_depth(void **state)
+{
+    proto body = {0};
+    proto file = {0};
+    spry_model *m = NULL;
+    double *reach = NULL;
+    const char *const names[] = {"x", "a", "b", "c", "y"};
+    const double expected[] = {1.0, 1.25, 1.0, 1.75, 2.0};
+
+    (void)state;
+    proto_node(&body, NODE, "Neg", "x", "a");
+    proto_node(&body, NODE, "Clip", "a", "b");
+    proto_node(&body, NODE, "Abs", "b", "c");
+    proto_node(&body, NODE, "Add", "x c", "y");
+    proto_value_info(&body, INPUT, "x", SPRY_DTYPE_F32, 4, image);
+    proto_value_info(&body, OUTPUT, "y", SPRY_DTYPE_F32, 4, image);
+    proto_model(&file, 8, 13, &body);
+    assert_int_equal(spry_model_parse(NULL, file.data, file.size, NULL, &m, NULL), SPRY_OK);
+    assert_int_equal(synthetic_reach(m->main, &m->memory, &reach, NULL), SPRY_OK);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        check_near(reach[graph_find_value(m->main, names[i])], expected[i], 1e-12);
+    }
+    spry_model_destroy(m);
+    proto_fini(&file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(follows_norms), cmocka_unit_test(noise_follows_the_recipe),
-        cmocka_unit_test(samples_are_themselves), cmocka_unit_test(size_must_be_known)};
+        cmocka_unit_test(samples_are_themselves), cmocka_unit_test(size_must_be_known),
+        cmocka_unit_test(reach_grows_with_depth)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,6 +68,10 @@ spry_model *lesson_model(const char *architecture)
     options.seed = 5;
     if (strcmp(architecture, "mlp") == 0) {
         options.units = 24;
+    } else if (strcmp(architecture, "vit-cifar") == 0) {
+        options.units = 32;
+        options.depth = 2;
+        options.heads = 2;
     }
     if (spry_architecture_create(NULL, architecture, &options, &m, &error) != SPRY_OK) {
         fail_msg("%s: %s", error.where, error.what);

@@ -12,7 +12,8 @@ enum { LESSON_SIDE = 16, LESSON_CLASSES = 4 };
  * `seed`, and opens it. Classes are the same whatever the seed. */
 spry_dataset *lesson_data(const char *folder, const char *name, int64_t count, uint64_t seed);
 
-/* A fresh small network for such pictures: "mlp" (no batch norms) or "lenet" (with). */
+/* A fresh small network for such pictures: "mlp" and "vit-cifar" (no batch norms), "lenet" (with).
+ */
 spry_model *lesson_model(const char *architecture);
 
 /* Trains it and gives back the result, failing the test when that fails. `facts` may be NULL. */

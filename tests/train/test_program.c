@@ -28,9 +28,10 @@ typedef struct subject {
     const tensor *inputs[1];
 } subject;
 
-static void open_subject(subject *s, const char *architecture, const program_options *options)
+static void open_subject(subject *s, const char *architecture, int64_t batch,
+                         const program_options *options)
 {
-    const int64_t shape[] = {BATCH, 1, LESSON_SIDE, LESSON_SIDE};
+    const int64_t shape[] = {batch, 1, LESSON_SIDE, LESSON_SIDE};
     spry_random random = spry_random_stream(8, 0);
 
     s->m = lesson_model(architecture);
@@ -79,7 +80,7 @@ static void test_gradient(void **state)
         double slope = 0;
         subject s;
 
-        open_subject(&s, architectures[a], &options);
+        open_subject(&s, architectures[a], BATCH, &options);
         assert_true(s.p->weights.length <= 1 << 20);
         assert_int_equal(s.p->unreached_count, 0);
         (void)run(&s);
@@ -170,7 +171,7 @@ static void test_statistics(void **state)
     subject s;
 
     (void)state;
-    open_subject(&s, "lenet", &options);
+    open_subject(&s, "lenet", BATCH, &options);
     mean_of = parameters_find(&s.p->statistics, "bn1.running_mean");
     variance_of = parameters_find(&s.p->statistics, "bn1.running_var");
     assert_non_null(mean_of);
@@ -204,7 +205,7 @@ static void test_no_allocation(void **state)
         subject s;
 
         options.session.allocator = &allocator;
-        open_subject(&s, architectures[a], &options);
+        open_subject(&s, architectures[a], BATCH, &options);
         (void)run(&s);
         calls = counter.calls;
         bytes = counter.outstanding_bytes;
@@ -216,6 +217,76 @@ static void test_no_allocation(void **state)
         assert_int_equal(counter.outstanding_bytes, bytes);
         close_subject(&s);
         assert_int_equal(counter.outstanding_bytes, 0);
+    }
+}
+
+/* ---- clipped per example ---- */
+
+/* Sum over the examples of their gradients, each clipped, by one run per example; the last one does
+ * not count. */
+static void sum_clipped(const char *architecture, const program_options *options, double clip,
+                        double *sum, int64_t *length)
+{
+    program_options plain = *options;
+    subject s;
+
+    plain.clip = 0;
+    open_subject(&s, architecture, 1, &plain);
+    *length = s.p->weights.length;
+    for (int64_t i = 0; i < *length; i++) {
+        sum[i] = 0;
+    }
+    for (int b = 0; b < BATCH - 1; b++) {
+        double square = 0;
+        double factor;
+
+        s.input.data = s.pixels + b * PIXELS;
+        s.targets.data = s.labels + b;
+        (void)run(&s);
+        for (int64_t i = 0; i < *length; i++) {
+            square += (double)s.p->gradients[i] * (double)s.p->gradients[i];
+        }
+        factor = sqrt(square) > clip ? clip / sqrt(square) : 1.0;
+        for (int64_t i = 0; i < *length; i++) {
+            sum[i] += factor * (double)s.p->gradients[i];
+        }
+    }
+    close_subject(&s);
+}
+
+static void test_clipped(void **state)
+{
+    static const char *const architectures[] = {"mlp", "lenet", "vit-cifar"};
+    static const double limits[] = {1e9, 2.0, 0.01};
+    static double sum[1 << 20];
+
+    (void)state;
+    for (int k = 0; k < 9; k++) {
+        program_options options = {.session = spry_session_options_default(),
+                                   .freeze_statistics = true};
+        double clip = limits[k / 3];
+        int64_t length = 0;
+        double square = 0;
+        double error_square = 0;
+        subject s;
+
+        sum_clipped(architectures[k % 3], &options, clip, sum, &length);
+        options.clip = clip;
+        open_subject(&s, architectures[k % 3], BATCH, &options);
+        assert_int_equal(s.p->weights.length, length);
+        s.p->counts[BATCH - 1] = 0;
+        (void)run(&s);
+        for (int64_t i = 0; i < length; i++) {
+            double off = (double)s.p->gradients[i] - sum[i];
+
+            square += sum[i] * sum[i];
+            error_square += off * off;
+        }
+        if (!(sqrt(error_square) < 1e-5 * sqrt(square))) {
+            fail_msg("%s clipped to %g: off by %g of %g", architectures[k % 3], clip,
+                     sqrt(error_square), sqrt(square));
+        }
+        close_subject(&s);
     }
 }
 
@@ -232,7 +303,7 @@ static void test_frozen(void **state)
     subject s;
 
     (void)state;
-    open_subject(&s, "lenet", &options);
+    open_subject(&s, "lenet", BATCH, &options);
     assert_int_equal(s.p->weights.count, 2);
     assert_int_equal(s.p->statistics.count, 0);
     for (int32_t i = 0; i < program_graph(s.p)->node_count; i++) {
@@ -249,9 +320,8 @@ static void test_frozen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gradient),
-        cmocka_unit_test(test_statistics),
-        cmocka_unit_test(test_no_allocation),
+        cmocka_unit_test(test_gradient),      cmocka_unit_test(test_statistics),
+        cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_clipped),
         cmocka_unit_test(test_frozen),
     };
 

@@ -12,6 +12,7 @@
 
 #include "support/data.h"
 #include "support/lesson.h"
+#include "train/privacy.h"
 
 static char folder[256];
 static spry_dataset *data;
@@ -240,6 +241,96 @@ static void test_rules(void **state)
     spry_model_destroy(source);
 }
 
+/* ---- privacy ---- */
+
+static void test_private(void **state)
+{
+    static const char *const architectures[] = {"mlp", "vit-cifar"};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        spry_model *source = lesson_model(architectures[i]);
+        spry_train_options o = quick(30);
+        const privacy_phase phase = {0.1, 0.6, 30};
+        privacy_spent spent;
+        spry_training *facts = NULL;
+        spry_model *first;
+        spry_model *second;
+
+        o.private_noise = 0.6;
+        o.private_delta = 1e-3;
+        o.private_clip = 1;
+        o.private_seeded = true;
+        o.rate = 0.2;
+        first = lesson_learn(source, &o, &facts);
+        assert_int_equal(privacy_spend(&phase, 1, 1e-3, PRIVACY_MOST_ORDER, &spent, NULL), SPRY_OK);
+        assert_true(fabs(spry_training_totals_of(facts)->epsilon - spent.epsilon) < 1e-9);
+        spry_training_destroy(facts);
+        o.threads = 1;
+        second = lesson_learn(source, &o, NULL);
+        assert_true(lesson_same(first, second, NULL));
+        spry_model_destroy(second);
+        o.private_seeded = false;
+        second = lesson_learn(source, &o, NULL);
+        assert_false(lesson_same(first, second, NULL));
+        spry_model_destroy(second);
+        o.private_noise = 0;
+        o.private_epsilon = 3; /* the noise follows from it */
+        second = lesson_learn(source, &o, &facts);
+        assert_true(spry_training_totals_of(facts)->epsilon <= 3);
+        assert_true(spry_training_totals_of(facts)->epsilon > 2.99);
+        spry_training_destroy(facts);
+        spry_model_destroy(second);
+        spry_model_destroy(first);
+        spry_model_destroy(source);
+    }
+}
+
+/* With next to no noise and clipping it learns as without privacy. */
+static void test_private_learns(void **state)
+{
+    spry_model *source = lesson_model("mlp");
+    spry_train_options o = quick(80);
+    const spry_train_epoch *epochs = NULL;
+    spry_training *facts = NULL;
+    spry_model *trained;
+
+    (void)state;
+    o.private_noise = 1e-9;
+    o.private_delta = 1e-3;
+    o.private_clip = 1000;
+    o.private_seeded = true;
+    o.validation = test;
+    trained = lesson_learn(source, &o, &facts);
+    assert_true(spry_training_epochs(facts, &epochs) == 8);
+    assert_true(epochs[7].validation > 0.8);
+    spry_training_destroy(facts);
+    spry_model_destroy(trained);
+    spry_model_destroy(source);
+}
+
+static void test_private_refusals(void **state)
+{
+    spry_model *source = lesson_model("lenet");
+    spry_model *trained = NULL;
+    spry_training *facts = NULL;
+    spry_train_options o = quick(2);
+
+    (void)state;
+    o.private_epsilon = 3;
+    o.private_delta = 1e-3;
+    o.private_clip = 1;
+    assert_int_equal(spry_train(source, &o, &trained, &facts, &error), SPRY_UNSUPPORTED);
+    assert_non_null(strstr(error.where, "BatchNormalization"));
+    o.freeze_statistics = true;
+    o.private_delta = 0;
+    assert_int_equal(spry_train(source, &o, &trained, &facts, &error), SPRY_USAGE);
+    o.private_delta = 1e-3;
+    o.accumulate = 2;
+    assert_int_equal(spry_train(source, &o, &trained, &facts, &error), SPRY_USAGE);
+    spry_model_destroy(source);
+}
+
 /* ---- what goes wrong ---- */
 
 static void test_loss_explodes(void **state)
@@ -291,10 +382,12 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_learns),        cmocka_unit_test(test_rate_zero_changes_nothing),
-        cmocka_unit_test(test_threads),       cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_accumulate),    cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_loss_explodes), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_learns),           cmocka_unit_test(test_rate_zero_changes_nothing),
+        cmocka_unit_test(test_threads),          cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_accumulate),       cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_private),          cmocka_unit_test(test_private_learns),
+        cmocka_unit_test(test_private_refusals), cmocka_unit_test(test_loss_explodes),
+        cmocka_unit_test(test_refusals),
     };
 
     return cmocka_run_group_tests(tests, open_all, close_all);

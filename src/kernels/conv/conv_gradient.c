@@ -7,12 +7,11 @@
 
 enum {
     ALIGN = 64,
-    COPY_BYTES = 384 << 10, /* of x at one time, in the second-level cache */
-    MOST_COLUMNS = 192,     /* of a piece: channels x kernel columns */
+    COPY_BYTES = 384 << 10,
+    /* of x at one time, in the second-level cache */ MOST_SLICE = 128, /* channels */
     LEAST_LINE_PIXELS = 512,
     WANTED_PIECES = 16,
-    SUM_BYTES = 16 << 20, /* of all partial sums */
-    MOST_SLICE = 256      /* channels */
+    SUM_BYTES = 16 << 20 /* of all partial sums */
 };
 
 static int64_t round_up(int64_t n, int64_t multiple)
@@ -54,15 +53,6 @@ static int64_t rows_of(const conv_gradient *c, int64_t lines)
     return lines * s->stride_h + segments_of(c, lines) * halo;
 }
 
-static void slice_channels(conv_gradient *c)
-{
-    const conv_f32_shape *s = &c->problem.shape;
-    int64_t nr = c->kernel->nr;
-    int64_t fit = most(MOST_COLUMNS / s->kernel_w / nr, 1) * nr;
-
-    c->channel_slice = least(s->channels, c->in_place ? s->channels : least(fit, MOST_SLICE));
-}
-
 static void slice_lines(conv_gradient *c)
 {
     const conv_gradient_problem *p = &c->problem;
@@ -71,9 +61,8 @@ static void slice_lines(conv_gradient *c)
     int64_t parts = p->groups * pieces_of(s->channels, c->channel_slice);
     int64_t slices = least(pieces_of(WANTED_PIECES, parts),
                            most(SUM_BYTES / (c->sum_floats * (int64_t)sizeof(float)), 1));
-    int64_t row_bytes = c->steps * s->kernel_w * c->channel_slice * (int64_t)sizeof(float);
+    int64_t row_bytes = c->row_pixels * c->channel_slice * (int64_t)sizeof(float);
     int64_t wanted;
-
     slices = most(least(slices, lines * s->out_w / LEAST_LINE_PIXELS), 1);
     c->line_slice = pieces_of(lines, slices);
     slices = pieces_of(lines, c->line_slice);
@@ -84,12 +73,6 @@ static void slice_lines(conv_gradient *c)
         c->lines = pieces_of(c->lines, 2);
     }
     c->pieces = parts * slices * pieces_of(p->filters, c->filter_slice);
-}
-
-/* Runs of one kernel row. */
-static int64_t most_runs(const conv_gradient *c)
-{
-    return c->in_place && c->problem.shape.stride_h > 1 ? c->lines : segments_of(c, c->lines);
 }
 
 /* Bytes that start a worker's part of the workspace. */
@@ -103,13 +86,13 @@ typedef struct scratch {
 static scratch scratch_of(const conv_gradient *c)
 {
     const conv_f32_shape *s = &c->problem.shape;
-    int64_t row_bytes = c->steps * s->kernel_w * c->channel_slice * (int64_t)sizeof(float);
+    int64_t row_bytes = c->row_pixels * c->channel_slice * (int64_t)sizeof(float);
     int64_t a_bytes = c->kernel->type == OUTER_BF16
-                          ? c->lines * c->steps * c->filter_slice * (int64_t)sizeof(uint32_t)
+                          ? c->lines * s->out_w * c->filter_slice * (int64_t)sizeof(uint32_t)
                           : 0;
     scratch at = {.runs = round_up(s->kernel_h * (int64_t)sizeof(int64_t), ALIGN)};
 
-    at.a = at.runs + round_up(s->kernel_h * most_runs(c) * (int64_t)sizeof(outer_run), ALIGN);
+    at.a = at.runs + round_up(s->kernel_h * c->lines * (int64_t)sizeof(outer_run), ALIGN);
     at.b = at.a + round_up(a_bytes, ALIGN);
     at.end = at.b + (c->in_place ? 0 : round_up(c->copied_rows * row_bytes, ALIGN));
     at.end = most(at.end, round_up(c->sum_floats / (c->problem.groups * c->problem.filters) *
@@ -130,7 +113,9 @@ void conv_gradient_plan(const conv_gradient_problem *problem, const outer_kernel
                                      s->stride_w == 1 && s->pad_w == 0 && s->out_w == s->in_w,
                          .steps = pieces_of(s->out_w, kernel->group)};
     c->sum_floats = problem->groups * problem->filters * s->channels * s->kernel_h * s->kernel_w;
-    slice_channels(c);
+    c->row_pixels =
+        (c->steps * kernel->group - 1) * s->stride_w + (s->kernel_w - 1) * s->dilation_w + 1;
+    c->channel_slice = c->in_place ? s->channels : least(s->channels, MOST_SLICE);
     slice_lines(c);
     c->copied_rows = rows_of(c, c->lines);
     c->worker_bytes = scratch_of(c).end;
@@ -153,83 +138,90 @@ typedef struct piece {
     scratch at;
 } piece;
 
-/* What pixel `j` of a row sees at kernel column `q`; zeros beyond the edges. */
-static const float *seen(const piece *p, const float *row, int64_t j, int64_t q)
+/* Pixel `i` of a row between its pads, from the piece's first channel on; zeros for pads. */
+static const float *pixel_at(const piece *p, const float *row, int64_t i)
 {
     static const float zeros[MOST_SLICE];
     const conv_gradient_problem *problem = &p->call->c->problem;
     const conv_f32_shape *s = &problem->shape;
-    int64_t column = j * s->stride_w - s->pad_w + q * s->dilation_w;
+    int64_t column = i - s->pad_w;
 
-    return j < s->out_w && column >= 0 && column < s->in_w
-               ? row + column * problem->groups * s->channels
-               : zeros;
+    return column >= 0 && column < s->in_w ? row + column * problem->groups * s->channels : zeros;
 }
 
-/* Pixels [begin, end) see a row from its first to its last kernel column inside, side by side. */
-static void whole_pixels(const conv_f32_shape *s, int64_t *begin, int64_t *end)
-{
-    int64_t reach = s->in_w - s->kernel_w + s->pad_w;
-
-    *begin = least(pieces_of(s->pad_w, s->stride_w), s->out_w);
-    *end = reach < 0 ? *begin : most(least(reach / s->stride_w + 1, s->out_w), *begin);
-}
-
-static void copy_pixels(const piece *p, const float *row, int64_t begin, int64_t end, float *to)
-{
-    int64_t kernel_w = p->call->c->problem.shape.kernel_w;
-
-    to += begin * kernel_w * p->channels;
-    for (int64_t j = begin; j < end; j++) {
-        for (int64_t q = 0; q < kernel_w; q++, to += p->channels) {
-            memcpy(to, seen(p, row, j, q), (size_t)p->channels * sizeof *to);
-        }
-    }
-}
-
-/* `row` is that of the piece's first channel. */
-static void copy_row(const piece *p, const float *row, float *to)
+/* Does the piece take all channels of the image? Then pixels follow one another. */
+static bool takes_all(const piece *p)
 {
     const conv_gradient_problem *problem = &p->call->c->problem;
-    const conv_f32_shape *s = &problem->shape;
-    int64_t width = s->kernel_w * p->channels;
-    int64_t begin = 0;
-    int64_t end = 0;
 
-    if (s->dilation_w == 1 && p->channels == problem->groups * s->channels) {
-        whole_pixels(s, &begin, &end);
-    }
-    copy_pixels(p, row, 0, begin, to);
-    for (int64_t j = begin; j < end; j++) {
-        memcpy(to + j * width, row + (j * s->stride_w - s->pad_w) * p->channels,
-               (size_t)width * sizeof *to);
-    }
-    copy_pixels(p, row, end, s->out_w, to);
+    return p->channels == problem->groups * problem->shape.channels;
 }
 
-/* The same in pairs of pixels. */
+/* Pixels [first, last) of a row between its pads lie in the image. */
+static void find_inside(const conv_gradient *c, int64_t *first, int64_t *last)
+{
+    const conv_f32_shape *s = &c->problem.shape;
+
+    *first = least(s->pad_w, c->row_pixels);
+    *last = least(s->pad_w + s->in_w, c->row_pixels);
+}
+
+static void copy_row(const piece *p, const float *row, float *to)
+{
+    const conv_gradient *c = p->call->c;
+    size_t bytes = (size_t)p->channels * sizeof *to;
+    int64_t first;
+    int64_t last;
+
+    find_inside(c, &first, &last);
+    memset(to, 0, (size_t)first * bytes);
+    memset(to + last * p->channels, 0, (size_t)(c->row_pixels - last) * bytes);
+    if (takes_all(p)) {
+        memcpy(to + first * p->channels, row + (first - c->problem.shape.pad_w) * p->channels,
+               (size_t)(last - first) * bytes);
+        return;
+    }
+    for (int64_t i = first; i < last; i++) {
+        memcpy(to + i * p->channels, pixel_at(p, row, i), bytes);
+    }
+}
+
+/* The same where the upper half of a pair is what the next pixel of dy sees, a stride further on.
+ * So the pairs of every second pixel of dy are there, and those of all its kernel columns. */
 static void pair_row(const piece *p, const float *row, uint32_t *to)
 {
     const conv_gradient *c = p->call->c;
+    int64_t stride = c->problem.shape.stride_w;
+    int64_t first;
+    int64_t last;
 
-    for (int64_t j = 0; j < 2 * c->steps; j += 2) {
-        for (int64_t q = 0; q < c->problem.shape.kernel_w; q++, to += p->channels) {
-            c->narrow->pair(to, seen(p, row, j, q), seen(p, row, j + 1, q), p->channels);
-        }
+    find_inside(c, &first, &last);
+    last = last - stride > first && takes_all(p) ? last - stride : first;
+    for (int64_t i = 0; i < c->row_pixels;) {
+        int64_t count = i == first && last > first ? last - first : 1;
+
+        c->narrow->pair(to + i * p->channels, pixel_at(p, row, i), pixel_at(p, row, i + stride),
+                        count * p->channels);
+        i += count;
     }
 }
 
-/* dy of a row of pixels in pairs; the last may be half of one. */
+/* dy of a row of pixels, each paired with the next, of which every second pair is used; the last
+ * may be half of one. */
 static void pair_line(const piece *p, const float *line, uint32_t *to)
 {
     const conv_gradient *c = p->call->c;
     int64_t pitch = c->problem.groups * c->problem.filters;
-    int64_t pixels = c->problem.shape.out_w;
+    int64_t last = c->problem.shape.out_w - 1;
+    bool is_whole = p->filters == pitch;
 
-    for (int64_t j = 0; j < pixels; j += 2, to += p->filters) {
+    if (is_whole) {
+        c->narrow->pair(to, line, line + pitch, last * pitch);
+    }
+    for (int64_t j = is_whole ? last : 0; j <= last; j += is_whole ? 1 : 2) {
         const float *even = line + j * pitch;
 
-        c->narrow->pair(to, even, j + 1 < pixels ? even + pitch : NULL, p->filters);
+        c->narrow->pair(to + j * p->filters, even, j < last ? even + pitch : NULL, p->filters);
     }
 }
 
@@ -241,13 +233,13 @@ typedef struct chunk {
     int64_t a_pitch, b_pitch; /* from step to step */
     int64_t a_line, b_row;    /* from row to row of pixels, and of copied rows */
     int64_t *counts;          /* of runs, per kernel row */
-    outer_run *runs;          /* [kernel_h][most_runs] */
+    outer_run *runs;          /* [kernel_h][lines] */
     int64_t copied;           /* rows so far */
 } chunk;
 
 static void add_run(const chunk *k, int64_t r, int64_t a, int64_t b, int64_t steps)
 {
-    k->runs[r * most_runs(k->p->call->c) + k->counts[r]++] = (outer_run){a, b, steps};
+    k->runs[r * k->p->call->c->lines + k->counts[r]++] = (outer_run){a, b, steps};
 }
 
 /* The part of [begin, end) of output rows that see a row of the image at kernel row `r`. */
@@ -295,7 +287,7 @@ static bool is_seen(const conv_f32_shape *s, int64_t at)
     return false;
 }
 
-/* The same of copies: rows a stride apart lie one after the other. */
+/* The same of copies. */
 static void see_copies(chunk *k, int64_t image, int64_t row, int64_t end, int64_t done)
 {
     const piece *p = k->p;
@@ -303,15 +295,13 @@ static void see_copies(chunk *k, int64_t image, int64_t row, int64_t end, int64_
     const conv_gradient_problem *problem = &c->problem;
     const conv_f32_shape *s = &problem->shape;
     int64_t span = (end - row - 1) * s->stride_h + (s->kernel_h - 1) * s->dilation_h + 1;
-    int64_t phase = pieces_of(span, s->stride_h);
     int64_t top = row * s->stride_h - s->pad_h;
     int64_t pitch = problem->groups * s->channels;
     const float *x =
         p->call->x + image * s->in_h * s->in_w * pitch + p->group * s->channels + p->channel;
 
     for (int64_t at = 0; at < span; at++) {
-        int64_t place = k->copied + at % s->stride_h * phase + at / s->stride_h;
-        char *to = p->worker + p->at.b + place * k->b_row;
+        char *to = p->worker + p->at.b + (k->copied + at) * k->b_row;
         int64_t in = top + at;
 
         if (in < 0 || in >= s->in_h || !is_seen(s, at)) {
@@ -326,17 +316,15 @@ static void see_copies(chunk *k, int64_t image, int64_t row, int64_t end, int64_
     for (int64_t r = 0; r < s->kernel_h; r++) {
         int64_t first = row;
         int64_t last = end;
-        int64_t at = r * s->dilation_h;
 
         rows_inside(s, r, &first, &last);
-        if (first < last) {
-            add_run(k, r, (done + first - row) * k->a_line,
-                    (k->copied + at % s->stride_h * phase + at / s->stride_h + first - row) *
-                        k->b_row,
-                    (last - first) * c->steps);
+        for (int64_t i = first; i < last; i++) {
+            int64_t at = (i - row) * s->stride_h + r * s->dilation_h;
+
+            add_run(k, r, (done + i - row) * k->a_line, (k->copied + at) * k->b_row, c->steps);
         }
     }
-    k->copied += phase * s->stride_h;
+    k->copied += span;
 }
 
 /* Rows [line, end) of pixels: copies, and the runs of every kernel row. */
@@ -373,34 +361,49 @@ static void gather(chunk *k, int64_t line, int64_t end)
     }
 }
 
-/* All tiles of the piece; `accumulate` onto what earlier chunks gave. */
-static void multiply(const chunk *k, bool accumulate)
+/* Tiles of neighbouring columns of one kernel row: `columns` of them, `at` bytes from the first of
+ * the row in B. */
+static void multiply_columns(const chunk *k, int64_t r, int64_t at, int64_t columns, float *sums,
+                             bool accumulate)
 {
     const piece *p = k->p;
     const conv_gradient *c = p->call->c;
     const conv_f32_shape *s = &c->problem.shape;
-    int64_t columns = s->kernel_w * p->channels;
     int64_t row_floats = s->channels * s->kernel_h * s->kernel_w;
-    int64_t tiles = pieces_of(p->filters, c->kernel->mr);
-    int64_t rows = pieces_of(p->filters, tiles);
+    int64_t rows = pieces_of(p->filters, pieces_of(p->filters, c->kernel->mr));
 
     for (int64_t column = 0; column < columns; column += c->kernel->nr) {
-        for (int64_t r = 0; r < s->kernel_h; r++) {
-            for (int64_t row = 0; row < p->filters; row += rows) {
-                outer_tile tile = {.a = k->a + row * (int64_t)sizeof(float),
-                                   .b = k->b + column * (int64_t)sizeof(float),
-                                   .a_pitch = k->a_pitch,
-                                   .b_pitch = k->b_pitch,
-                                   .runs = k->runs + r * most_runs(c),
-                                   .run_count = k->counts[r],
-                                   .c = p->sums + row * row_floats + r * columns + column,
-                                   .c_pitch = row_floats,
-                                   .rows = (int)least(rows, p->filters - row),
-                                   .columns = (int)least(c->kernel->nr, columns - column),
-                                   .accumulate = accumulate};
+        for (int64_t row = 0; row < p->filters; row += rows) {
+            outer_tile tile = {.a = k->a + row * (int64_t)sizeof(float),
+                               .b = k->b + at + column * (int64_t)sizeof(float),
+                               .a_pitch = k->a_pitch,
+                               .b_pitch = k->b_pitch,
+                               .runs = k->runs + r * c->lines,
+                               .run_count = k->counts[r],
+                               .c = sums + row * row_floats + column,
+                               .c_pitch = row_floats,
+                               .rows = (int)least(rows, p->filters - row),
+                               .columns = (int)least(c->kernel->nr, columns - column),
+                               .accumulate = accumulate};
 
-                c->kernel->tile(&tile);
-            }
+            c->kernel->tile(&tile);
+        }
+    }
+}
+
+/* All tiles of the piece; `accumulate` onto what earlier chunks gave. Kernel columns that are
+ * neighbours in the copies are columns of one matrix. */
+static void multiply(const chunk *k, bool accumulate)
+{
+    const piece *p = k->p;
+    const conv_f32_shape *s = &p->call->c->problem.shape;
+    int64_t together = s->dilation_w == 1 ? s->kernel_w : 1;
+
+    for (int64_t r = 0; r < s->kernel_h; r++) {
+        for (int64_t q = 0; q < s->kernel_w; q += together) {
+            multiply_columns(k, r, q * s->dilation_w * p->channels * (int64_t)sizeof(float),
+                             together * p->channels, p->sums + (r * s->kernel_w + q) * p->channels,
+                             accumulate);
         }
     }
 }
@@ -412,16 +415,17 @@ static void run_piece(const piece *p)
     int64_t pitch = c->problem.groups * s->channels;
     bool pairs = c->kernel->type == OUTER_BF16;
     int64_t filters = pairs ? p->filters : c->problem.groups * c->problem.filters;
+    int64_t a_pixel = filters * (int64_t)sizeof(float);
+    int64_t b_pixel = (c->in_place ? pitch : p->channels) * (int64_t)sizeof(float);
     chunk k = {.p = p,
                .b = p->worker + p->at.b,
-               .a_pitch = filters * (int64_t)sizeof(float),
-               .a_line = c->steps * filters * (int64_t)sizeof(float),
-               .b_pitch =
-                   (c->in_place ? pitch : s->kernel_w * p->channels) * (int64_t)sizeof(float),
+               .a_pitch = a_pixel * c->kernel->group,
+               .a_line = a_pixel * s->out_w,
+               .b_pitch = b_pixel * c->kernel->group * s->stride_w,
+               .b_row = b_pixel * c->row_pixels,
                .counts = (int64_t *)(void *)(p->worker + p->at.counts),
                .runs = (outer_run *)(void *)(p->worker + p->at.runs)};
 
-    k.b_row = c->steps * k.b_pitch;
     if (c->in_place) {
         k.b = (const char *)(p->call->x + p->group * s->channels + p->channel);
     }
@@ -484,6 +488,10 @@ void conv_gradient_finish(void *context, int64_t begin, int64_t end, int worker)
             }
         }
         from = slices > 1 ? sum : from;
+        if (positions == 1) {
+            memcpy(call->dw + row * floats, from, (size_t)floats * sizeof *from);
+            continue;
+        }
         for (int64_t channel = 0; channel < s->channels; channel += c->channel_slice) {
             int64_t channels = least(s->channels - channel, c->channel_slice);
             transpose_matrix m = {.from = from + channel * positions,

@@ -2,10 +2,10 @@
  *
  *     dw[m][c][r][q] = sum over output pixels p of dy[p][m] x[pixel that p sees at (r, q)][c]
  *
- * a sum of outer products over pixels (kernels/outer): dy is read where it lies. Of x, what the
- * pixels of a row see of one input row is copied side by side, [pixel][q][c], with zeros for
- * padding; output rows that see the row at different r share the copy. Windows of one column need
- * none.
+ * a sum of outer products over pixels (kernels/outer): dy is read where it lies, and so are windows
+ * of one column. Else rows of x are copied between their pads: what a pixel sees of a row are then
+ * kernel_w x channels neighbours, and what the next one sees lies a stride further on. Output rows
+ * that see the row at different r share the copy.
  *
  * conv_gradient_plan (once) -> conv_gradient_run on pieces, then conv_gradient_finish on rows of dw
  * (any number of times, from several threads).
@@ -35,6 +35,7 @@ typedef struct conv_gradient {
     const bf16_kernel *narrow; /* BF16 */
     bool in_place;             /* x is not copied */
     int64_t steps;             /* of the kernel per row of pixels */
+    int64_t row_pixels;        /* of a row of x with its pads */
     int64_t channel_slice;     /* channels, filters and rows of pixels (of all images) per piece */
     int64_t filter_slice;
     int64_t line_slice;

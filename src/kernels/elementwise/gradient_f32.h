@@ -31,6 +31,14 @@ typedef struct gradient_f32_blend {
     const float *mean, *a, *b, *d;
 } gradient_f32_blend;
 
+/* sums[c] += sum over pixels of dy[pixel][c] x[pixel][c]; pixels are a pitch of floats apart. */
+typedef struct gradient_f32_dot {
+    const float *dy, *x;
+    int64_t dy_pitch, x_pitch;
+    int64_t pixels, channels;
+    float *sums;
+} gradient_f32_dot;
+
 /* One row y = gamma n + beta with n = (x - mean) inverse: writes dx and adds to the sums. */
 typedef struct gradient_f32_norm {
     const float *x, *dy;
@@ -47,6 +55,7 @@ typedef struct gradient_f32_kernel {
     const char *name;
     void (*moments)(const gradient_f32_moments *m); /* pixels <= GRADIENT_F32_PIXELS */
     void (*blend)(const gradient_f32_blend *b);
+    void (*dot)(const gradient_f32_dot *d);
     void (*layer_norm)(const gradient_f32_norm *row);
     /* y (dy - sum of y dy) of one row */
     void (*softmax)(float *to, const float *y, const float *dy, int64_t n);

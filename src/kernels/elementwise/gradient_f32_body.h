@@ -123,6 +123,41 @@ static void run_blend(const gradient_f32_blend *b)
     }
 }
 
+VEC_INLINE void dot_of(const gradient_f32_dot *d, int64_t c, int vectors, int64_t lanes)
+{
+    vec_f32 sums[4];
+
+    for (int v = 0; v < vectors; v++) {
+        sums[v] = load_lanes(d->sums + c + v * VEC_LANES, lanes);
+    }
+    for (int64_t i = 0; i < d->pixels; i++) {
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            sums[v] =
+                vec_fma(load_lanes(d->dy + i * d->dy_pitch + c + v * VEC_LANES, lanes),
+                        load_lanes(d->x + i * d->x_pitch + c + v * VEC_LANES, lanes), sums[v]);
+        }
+    }
+    for (int v = 0; v < vectors; v++) {
+        store_lanes(d->sums + c + v * VEC_LANES, sums[v], lanes);
+    }
+}
+
+static void run_dot(const gradient_f32_dot *d)
+{
+    int64_t c = 0;
+
+    for (; c + 4 * VEC_LANES <= d->channels; c += 4 * VEC_LANES) {
+        dot_of(d, c, 4, VEC_LANES);
+    }
+    for (; c + VEC_LANES <= d->channels; c += VEC_LANES) {
+        dot_of(d, c, 1, VEC_LANES);
+    }
+    if (c < d->channels) {
+        dot_of(d, c, 1, d->channels - c);
+    }
+}
+
 /* ---- rows ---- */
 
 enum { ROW_CHAINS = 4, ROW_BLOCK = 4096 };
@@ -282,10 +317,10 @@ static void run_gelu(float *to, const float *x, const float *dy, int64_t n)
 }
 
 /* The variant of this instruction set, as an initialiser. */
-#define GRADIENT_F32(NAME)                                                                        \
-    {                                                                                             \
-        .name = (NAME), .moments = run_moments, .blend = run_blend, .layer_norm = run_layer_norm, \
-        .softmax = run_softmax, .gelu = run_gelu                                                  \
+#define GRADIENT_F32(NAME)                                                          \
+    {                                                                               \
+        .name = (NAME), .moments = run_moments, .blend = run_blend, .dot = run_dot, \
+        .layer_norm = run_layer_norm, .softmax = run_softmax, .gelu = run_gelu      \
     }
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "quantize/calibrate/observe.h"
 #include "quantize/calibrate/samples.h"
+#include "quantize/calibrate/synthetic.h"
 #include "tensor/tensor.h"
 
 typedef struct calibrator {
@@ -13,16 +14,26 @@ typedef struct calibrator {
     int32_t *values;     /* likewise: what is observed */
     int32_t *records;    /* likewise: of job->activations */
     int32_t count;
+    const samples_view *view;
 } calibrator;
+
+static void observe_some(void *context, int64_t begin, int64_t end, int worker)
+{
+    const calibrator *c = context;
+
+    (void)worker;
+    for (int64_t i = begin; i < end; i++) {
+        observe(&c->observers[i], c->view->tensors[i]->data, tensor_count(c->view->tensors[i]));
+    }
+}
 
 static spry_status watch(void *context, const samples_view *view, spry_error *error)
 {
     calibrator *c = context;
 
     (void)error;
-    for (int32_t i = 0; i < c->count; i++) {
-        observe(&c->observers[i], view->tensors[i]->data, tensor_count(view->tensors[i]));
-    }
+    c->view = view;
+    threads_for(c->job->team, c->count, 1, observe_some, c);
     return SPRY_OK;
 }
 
@@ -46,6 +57,30 @@ static void use_norms(calibrator *c)
     }
 }
 
+/* Ranges of what was observed; of noise with what it leaves out. */
+static spry_status make_grids(const calibrator *c, bool is_noise, spry_error *error)
+{
+    quantize_job *job = c->job;
+    double *reach = NULL;
+    spry_status status =
+        is_noise ? synthetic_reach(job->m->main, job->memory, &reach, error) : SPRY_OK;
+
+    for (int32_t i = 0; status == SPRY_OK && i < c->count; i++) {
+        activation_record *record = &job->activations[c->records[i]];
+        const observer *o = &c->observers[i];
+
+        if (is_noise) {
+            double factor = reach[c->values[i]];
+
+            record->grid = observe_grid_between(factor * (double)o->low, factor * (double)o->high,
+                                                SPRY_DTYPE_U8, record->bits);
+        } else {
+            record->grid = observe_grid(o, c->range, SPRY_DTYPE_U8, record->bits);
+        }
+    }
+    return status;
+}
+
 static spry_status use_observers(calibrator *c, spry_error *error)
 {
     quantize_job *job = c->job;
@@ -58,15 +93,10 @@ static spry_status use_observers(calibrator *c, spry_error *error)
     if (c->observers == NULL) {
         return alloc_failed(error, bytes);
     }
-    if (!has_samples) {
-        c->range = OBSERVE_MINMAX; /* what is rare in noise need not be rare */
-    }
     status = samples_visit(job->m, job->options, c->values, c->count,
                            has_samples ? "calibrating" : "observing noise", watch, c, error);
-    for (int32_t i = 0; status == SPRY_OK && i < c->count; i++) {
-        activation_record *record = &job->activations[c->records[i]];
-
-        record->grid = observe_grid(&c->observers[i], c->range, SPRY_DTYPE_U8, record->bits);
+    if (status == SPRY_OK) {
+        status = make_grids(c, !has_samples, error);
     }
     *(has_samples ? &job->facts->sources.samples : &job->facts->sources.noise) = c->count;
     alloc_release(a, c->observers, bytes);

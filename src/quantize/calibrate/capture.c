@@ -15,6 +15,8 @@ enum { SEED = 7 };
 typedef struct ranger {
     capture *c;
     const int32_t *a_number, *b_number; /* of the layer's operands among the values visited */
+    const samples_view *view;
+    bool *fine; /* per layer: all numbers are finite */
 } ranger;
 
 /* Range of each head of [images][heads][...]; false when a number is none. */
@@ -44,32 +46,39 @@ static bool widen(const tensor *t, int64_t heads, float *low, float *high)
     return true;
 }
 
-static spry_status widen_layer(ranger *r, int32_t index, const samples_view *view,
-                               spry_error *error)
+static void widen_layers(void *context, int64_t begin, int64_t end, int worker)
 {
-    const layer *l = &r->c->found->list[index];
-    capture_layer *at = &r->c->list[index];
-    const graph *g = r->c->job->m->main;
-    char label[256];
-    bool fine = widen(view->tensors[r->a_number[index]], l->heads, at->a_low, at->a_high);
+    const ranger *r = context;
 
-    if (fine && l->weight == GRAPH_NONE) {
-        fine = widen(view->tensors[r->b_number[index]], l->heads, at->b_low, at->b_high);
+    (void)worker;
+    for (int64_t i = begin; i < end; i++) {
+        const layer *l = &r->c->found->list[i];
+        capture_layer *at = &r->c->list[i];
+        const tensor *const *tensors = r->view->tensors;
+
+        r->fine[i] = widen(tensors[r->a_number[i]], l->heads, at->a_low, at->a_high) &&
+                     (l->weight != GRAPH_NONE ||
+                      widen(tensors[r->b_number[i]], l->heads, at->b_low, at->b_high));
     }
-    return fine ? SPRY_OK
-                : spry_fail(error, SPRY_BAD_INPUT,
-                            graph_node_label(g, &g->nodes[l->node], label, sizeof label),
-                            "exclude the operator",
-                            "on calibration samples an operand is infinite or not a number");
 }
 
 static spry_status watch(void *context, const samples_view *view, spry_error *error)
 {
     ranger *r = context;
+    const graph *g = r->c->job->m->main;
     spry_status status = SPRY_OK;
+    char label[256];
 
+    r->view = view;
+    threads_for(r->c->job->team, r->c->found->count, 1, widen_layers, r);
     for (int32_t i = 0; status == SPRY_OK && i < r->c->found->count; i++) {
-        status = widen_layer(r, i, view, error);
+        const graph_node *n = &g->nodes[r->c->found->list[i].node];
+
+        if (!r->fine[i]) {
+            status = spry_fail(error, SPRY_BAD_INPUT, graph_node_label(g, n, label, sizeof label),
+                               "exclude the operator",
+                               "on calibration samples an operand is infinite or not a number");
+        }
     }
     return status;
 }
@@ -351,9 +360,12 @@ static spry_status find_ranges(capture *c, spry_error *error)
     arena *memory = c->job->memory;
     int32_t *values = arena_array(memory, count, sizeof *values);
     int32_t *numbers = arena_array(memory, count, sizeof *numbers);
-    ranger r = {.c = c, .a_number = numbers, .b_number = numbers + found->count};
+    ranger r = {.c = c,
+                .a_number = numbers,
+                .b_number = numbers + found->count,
+                .fine = arena_array(memory, count, sizeof *r.fine)};
 
-    if (values == NULL || numbers == NULL) {
+    if (values == NULL || numbers == NULL || r.fine == NULL) {
         return alloc_failed(error, count * sizeof *values);
     }
     for (int32_t i = 0; i < found->count; i++) {

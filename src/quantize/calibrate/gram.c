@@ -49,22 +49,12 @@ typedef struct gram_pass {
     float *products;         /* [workers][ROW_BLOCK][size] */
 } gram_pass;
 
-static bool uses_weight(const graph *g, int32_t node, const weight *w)
-{
-    const char *reason;
-    weight other;
-
-    return weight_of_node(g, node, &other, &reason) && other.value == w->value &&
-           other.output_axis == w->output_axis;
-}
-
 bool gram_is_possible(const quantize_job *job, const weight_record *r)
 {
     const graph *g = job->m->main;
 
-    for (int32_t i = 0; i < job->node_count; i++) {
-        if (uses_weight(g, i, &r->w) &&
-            columns_groups(g, i, &r->w) != columns_groups(g, r->w.node, &r->w)) {
+    for (int32_t i = 0; i < r->user_count; i++) {
+        if (columns_groups(g, r->users[i], &r->w) != columns_groups(g, r->w.node, &r->w)) {
             return false;
         }
     }
@@ -138,14 +128,15 @@ static int64_t pick(const chunk *k, int64_t i)
 }
 
 /* As the layer will read them. */
-static void quantize_columns(const activation_record *input, const float *x, int64_t count,
-                             float *to)
+static void quantize_columns(const quantize_job *job, const activation_record *input,
+                             const float *x, int64_t count, float *to)
 {
     if (input == NULL) {
         memcpy(to, x, (size_t)count * sizeof *to);
         return;
     }
-    quantize_target target = quantize_target_of(input->grid.dtype, input->grid.zero);
+    grid_codes codes = tensor_grid_codes(&job->activations[input->like].grid);
+    quantize_target target = {codes.low, codes.high, input->grid.zero};
 
     for (int64_t i = 0; i < count; i++) {
         to[i] = quantize_back(quantize_f32(x[i], input->grid.step, target), input->grid.step,
@@ -153,25 +144,12 @@ static void quantize_columns(const activation_record *input, const float *x, int
     }
 }
 
-/* Where the importance of output 0 for that column is, and how far those of others are apart. */
-static const float *importance_at(const chunk *k, int64_t index, int64_t *stride)
-{
-    const columns *c = k->c;
-
-    if (!c->is_window) {
-        *stride = 1;
-        return k->squares + index * k->outputs;
-    }
-    *stride = c->out_size;
-    return k->squares + index / c->out_size * k->outputs * c->out_size + index % c->out_size;
-}
-
 /* Scales each group of a column by the root of what the outputs of the group matter there. */
 static void scale_column(const chunk *k, int64_t index, float *x, float *q)
 {
     int64_t in_group = k->outputs / k->c->groups;
     int64_t stride;
-    const float *squares = importance_at(k, index, &stride);
+    const float *squares = columns_result(k->c, index, k->outputs, k->squares, &stride);
 
     for (int64_t g = 0; g < k->c->groups; g++) {
         double sum = 0.0;
@@ -200,7 +178,7 @@ static void gather_columns(void *context, int64_t begin, int64_t end, int worker
 
         columns_gather(k->c, pick(k, k->first + i), x);
         if (p->q != p->x) {
-            quantize_columns(k->use->input, x, width, p->q + i * width);
+            quantize_columns(p->job, k->use->input, x, width, p->q + i * width);
         }
         if (k->squares != NULL) {
             scale_column(k, pick(k, k->first + i), x, p->q + i * width);
@@ -264,7 +242,8 @@ static void add_shares(const chunk *k, double *outputs)
 {
     for (int64_t i = 0; i < k->count; i++) {
         int64_t stride;
-        const float *squares = importance_at(k, pick(k, k->first + i), &stride);
+        const float *squares =
+            columns_result(k->c, pick(k, k->first + i), k->outputs, k->squares, &stride);
 
         for (int64_t o = 0; o < k->outputs; o++) {
             outputs[o] += (double)squares[o * stride] * k->scale;
@@ -390,10 +369,10 @@ static void complete(gram *sums)
 }
 
 /* Any operator on this weight whose input is quantized. */
-static bool has_grid(const quantize_job *job, const weight *w)
+static bool has_grid(const quantize_job *job, const weight_record *r)
 {
-    for (int32_t i = 0; i < job->node_count; i++) {
-        if (uses_weight(job->m->main, i, w) && job_input_record(job, i) != NULL) {
+    for (int32_t i = 0; i < r->user_count; i++) {
+        if (job_input_record(job, r->users[i]) != NULL) {
             return true;
         }
     }
@@ -418,7 +397,7 @@ static bool make_sums(gram_pass *p, int32_t slot)
     sums->sum = alloc_array(a, (size_t)(sums->groups * sums->size), sizeof *sums->sum);
     sums->xx = alloc_array(a, count, sizeof *sums->xx);
     if (p->options->quantized) {
-        bool own = has_grid(p->job, w);
+        bool own = has_grid(p->job, &p->job->weights[p->first + slot]);
 
         sums->xq = own ? alloc_array(a, count, sizeof *sums->xq) : sums->xx;
         sums->qq = own ? alloc_array(a, count, sizeof *sums->qq) : sums->xx;
@@ -449,13 +428,14 @@ static void free_sums(const spry_allocator *a, gram *sums, int64_t outputs)
 static void add_uses(gram_pass *p, int32_t slot)
 {
     const graph *g = p->job->m->main;
+    const weight_record *r = &p->job->weights[p->first + slot];
 
-    for (int32_t i = 0; i < p->job->node_count; i++) {
-        if (uses_weight(g, i, &p->job->weights[p->first + slot].w)) {
-            p->values[p->use_count] = g->nodes[i].inputs[0];
-            p->results[p->use_count] = g->nodes[i].outputs[0];
-            p->uses[p->use_count++] = (gram_use){i, slot, job_input_record(p->job, i)};
-        }
+    for (int32_t i = 0; i < r->user_count; i++) {
+        int32_t node = r->users[i];
+
+        p->values[p->use_count] = g->nodes[node].inputs[0];
+        p->results[p->use_count] = g->nodes[node].outputs[0];
+        p->uses[p->use_count++] = (gram_use){node, slot, job_input_record(p->job, node)};
     }
 }
 
@@ -537,35 +517,6 @@ static spry_status make_pass(gram_pass *p, spry_error *error)
     return make_buffers(p, error);
 }
 
-/* All samples, with gradients. A model that has none is seen without. */
-static spry_status visit_important(gram_pass *p, spry_error *error)
-{
-    importance_request request = {.values = p->values,
-                                  .value_count = p->use_count,
-                                  .results = p->results,
-                                  .result_count = p->use_count,
-                                  .metric = p->options->metric};
-    const tensor **tensors =
-        alloc_array(&p->job->m->allocator, (size_t)p->use_count, sizeof(tensor *));
-    spry_status status = tensors != NULL ? importance_open(p->job, &request, p->probe, error)
-                                         : alloc_failed(error, sizeof(tensor *));
-
-    for (int64_t run = 0; status == SPRY_OK && run < p->probe->runs; run++) {
-        samples_view view = {importance_first(p->probe, run), p->probe->s.batch, tensors};
-
-        status = importance_run(p->probe, run, error);
-        for (int32_t i = 0; status == SPRY_OK && i < p->use_count; i++) {
-            tensors[i] = importance_value(p->probe, i);
-        }
-        if (status == SPRY_OK && fisher_has_gradients(p->probe->metric)) {
-            status = add_batch(p, &view, error);
-        }
-    }
-    importance_close(p->probe);
-    alloc_release(&p->job->m->allocator, tensors, (size_t)p->use_count * sizeof(tensor *));
-    return status;
-}
-
 /* Shows the matrices; *again is set for those that importance says nothing about. */
 static spry_status show(gram_pass *p, gram_visitor visitor, void *context, bool *again,
                         spry_error *error)
@@ -594,13 +545,18 @@ static spry_status show(gram_pass *p, gram_visitor visitor, void *context, bool 
 static spry_status run_pass(gram_pass *p, gram_visitor visitor, void *context, bool *again,
                             spry_error *error)
 {
+    static const char what[] = "input statistics";
     const model *m = p->options->m != NULL ? p->options->m : p->job->m;
     spry_status status = make_pass(p, error);
 
     if (status == SPRY_OK && p->use_count > 0) {
-        status = p->probe != NULL ? visit_important(p, error)
-                                  : samples_visit(m, p->job->options, p->values, p->use_count,
-                                                  "input statistics", add_batch, p, error);
+        importance_request request = {p->values,    p->use_count,       p->results,
+                                      p->use_count, p->options->metric, 0};
+
+        status = p->probe != NULL
+                     ? importance_visit(p->job, &request, p->probe, what, add_batch, p, error)
+                     : samples_visit(m, p->job->options, p->values, p->use_count, what, add_batch,
+                                     p, error);
     }
     if (status == SPRY_OK) {
         status = show(p, visitor, context, again, error);
@@ -636,8 +592,7 @@ spry_status gram_for_each(quantize_job *job, const gram_options *options, gram_v
     samples s = {0};
     spry_status status = again != NULL ? samples_open(job->m, job->options, &s, error)
                                        : alloc_failed(error, (size_t)job->weight_count);
-    bool one_by_one = fisher_has_gradients(options->metric) && s.input.shape[0] < 0;
-    int64_t batches = status != SPRY_OK ? 1 : one_by_one ? s.count : samples_batches(&s);
+    int64_t batches = status == SPRY_OK ? importance_batches(&s, options->metric) : 1;
     int64_t most = options->most_columns > 0 ? options->most_columns / batches : INT64_MAX;
 
     for (int32_t first = 0; status == SPRY_OK && first < job->weight_count;) {

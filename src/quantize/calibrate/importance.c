@@ -37,7 +37,7 @@ static spry_status open_samples(importance_probe *p, spry_error *error)
     spry_status status = samples_open(p->job->m, p->job->options, &p->s, error);
 
     if (status == SPRY_OK) {
-        p->s.batch = p->s.input.shape[0] >= 0 ? p->s.batch : 1;
+        p->s.batch = p->s.input.shape[0] < 0 ? 1 : p->s.batch; /* losses are per image */
         p->runs = samples_batches(&p->s);
         wanted = wanted > p->s.batch ? wanted / p->s.batch : 1;
         p->runs = p->request->most_images > 0 && wanted < p->runs ? wanted : p->runs;
@@ -479,4 +479,51 @@ spry_status importance_open(const quantize_job *job, const importance_request *r
         status = make_room(p, error);
     }
     return status == SPRY_OK && p->metric == FISHER_PERTURB ? perturb(p, error) : status;
+}
+
+/* ---- all samples ---- */
+
+int64_t importance_batches(const samples *s, fisher_metric metric)
+{
+    return fisher_has_gradients(metric) && s->input.shape[0] < 0 ? s->count : samples_batches(s);
+}
+
+static spry_status visit_runs(importance_probe *p, samples_visitor visitor, void *context,
+                              spry_error *error)
+{
+    int32_t count = p->request->value_count;
+    const tensor **tensors = arena_array(&p->m->memory, (size_t)count + 1, sizeof(const tensor *));
+    spry_status status = tensors != NULL ? SPRY_OK : alloc_failed(error, sizeof(tensor *));
+
+    for (int64_t run = 0; status == SPRY_OK && run < p->runs; run++) {
+        samples_view view = {importance_first(p, run), p->s.batch, tensors};
+
+        status = importance_run(p, run, error);
+        for (int32_t i = 0; status == SPRY_OK && i < count; i++) {
+            tensors[i] = importance_value(p, i);
+        }
+        if (status == SPRY_OK) {
+            status = visitor(context, &view, error);
+        }
+    }
+    return status;
+}
+
+spry_status importance_visit(const quantize_job *job, const importance_request *request,
+                             importance_probe *p, const char *what, samples_visitor visitor,
+                             void *context, spry_error *error)
+{
+    spry_status status;
+
+    if (!fisher_has_gradients(request->metric)) {
+        *p = (importance_probe){.metric = FISHER_NONE};
+        return samples_visit(job->m, job->options, request->values, request->value_count, what,
+                             visitor, context, error);
+    }
+    status = importance_open(job, request, p, error);
+    if (status == SPRY_OK) {
+        status = visit_runs(p, visitor, context, error);
+    }
+    importance_close(p);
+    return status;
 }

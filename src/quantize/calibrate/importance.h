@@ -62,4 +62,14 @@ const tensor *importance_value(const importance_probe *p, int32_t index);
 /* The importance of each element of request->results[index]; NULL: all alike, or none. */
 const float *importance_of(const importance_probe *p, int32_t index);
 
+/* How many batches a visit takes: those with gradients go image by image where they can. */
+int64_t importance_batches(const samples *s, fisher_metric metric);
+
+/* Opens, runs all batches, shows each to the visitor (tensors are the values), and closes. Metrics
+ * without gradients go the way of samples_visit; p->metric is then FISHER_NONE. */
+SPRY_MUST_USE spry_status importance_visit(const quantize_job *job,
+                                           const importance_request *request, importance_probe *p,
+                                           const char *what, samples_visitor visitor, void *context,
+                                           spry_error *error);
+
 #endif

@@ -1,6 +1,9 @@
 /* Noise by the recipe of the inputs. */
 #include "quantize/calibrate/synthetic.h"
 
+#include <string.h>
+
+#include "base/alloc.h"
 #include "spry/random.h"
 #include "tensor/tensor.h"
 
@@ -104,6 +107,62 @@ spry_status synthetic_batch(const spry_allocator *allocator, const spry_port *in
     size = p.channels * p.height * p.width;
     for (int64_t i = 0; i < batch; i++) {
         fill_sample((float *)(*made)->data + i * size, &p, recipe, first + i);
+    }
+    return SPRY_OK;
+}
+
+static bool is_bounded(const graph_node *n)
+{
+    static const char *const types[] = {"Clip", "HardSigmoid", "Sigmoid", "Softmax", "Tanh"};
+    bool found = false;
+
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        found = found || graph_node_is(n, types[i]);
+    }
+    return found;
+}
+
+/* Longest paths from the inputs to the results of each node, in nodes; returns the longest. */
+static int32_t measure_depths(const graph *g, int32_t *depths)
+{
+    int32_t most = 1;
+
+    for (int32_t i = 0; i < g->node_count; i++) {
+        const graph_node *n = &g->nodes[i];
+        int32_t depth = 0;
+
+        for (int32_t k = 0; k < n->input_count; k++) {
+            if (n->inputs[k] != GRAPH_NONE && depths[n->inputs[k]] > depth) {
+                depth = depths[n->inputs[k]];
+            }
+        }
+        for (int32_t k = 0; k < n->output_count; k++) {
+            if (n->outputs[k] != GRAPH_NONE) {
+                depths[n->outputs[k]] = depth + 1;
+            }
+        }
+        most = depth + 1 > most ? depth + 1 : most;
+    }
+    return most;
+}
+
+spry_status synthetic_reach(const graph *g, arena *memory, double **reach, spry_error *error)
+{
+    size_t count = (size_t)g->value_count + 1;
+    int32_t *depths = arena_array(memory, count, sizeof *depths);
+    int32_t most;
+
+    *reach = arena_array(memory, count, sizeof **reach);
+    if (depths == NULL || *reach == NULL) {
+        return alloc_failed(error, count * sizeof **reach);
+    }
+    memset(depths, 0, count * sizeof *depths);
+    most = measure_depths(g, depths);
+    for (int32_t i = 0; i < g->value_count; i++) {
+        int32_t producer = g->values[i].producer;
+        bool is_kept = producer != GRAPH_NONE && is_bounded(&g->nodes[producer]);
+
+        (*reach)[i] = is_kept ? 1.0 : 1.0 + (double)depths[i] / (double)most;
     }
     return SPRY_OK;
 }

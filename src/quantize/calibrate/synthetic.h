@@ -2,6 +2,7 @@
 #ifndef QUANTIZE_SYNTHETIC_H
 #define QUANTIZE_SYNTHETIC_H
 
+#include "model/graph.h"
 #include "spry/preprocess.h"
 #include "spry/session.h"
 #include "spry/tensor.h"
@@ -17,5 +18,13 @@ enum { SYNTHETIC_SAMPLES = 128 };
 SPRY_MUST_USE spry_status synthetic_batch(const spry_allocator *allocator, const spry_port *input,
                                           const spry_preprocess *recipe, int64_t first,
                                           int64_t batch, spry_tensor **made, spry_error *error);
+
+/* What the range of each value that noise reaches is multiplied by to cover what real pictures
+ * would reach: 1 at the inputs, 2 at the end of the longest path through the graph, in proportion
+ * between. What deep layers look for is not in noise. Results of functions
+ * that are bounded keep their range. reach[value_count] lives in `memory`; the graph is sorted.
+ * Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status synthetic_reach(const graph *g, arena *memory, double **reach,
+                                          spry_error *error);
 
 #endif

@@ -11,7 +11,7 @@ enum { ROWS = 8 }; /* outputs per piece of work */
 
 block_search_options block_search_options_default(void)
 {
-    return (block_search_options){BLOCK_METRIC_L2, 0.5, 1.2, 36, 2};
+    return (block_search_options){BLOCK_METRIC_L2, 0.5, 1.2, 36, 2, NULL};
 }
 
 /* What a change of one block does to an output's sums. */
@@ -27,7 +27,7 @@ typedef struct search {
     const double *h;  /* H, or NULL */
     const block_search_options *options;
     const gemm_f32_kernel *kernel;
-    const float *first; /* [blocks]: steps at the start */
+    const float *first; /* [blocks]: what factors multiply */
     int64_t size, groups, in_group;
     int64_t *order;            /* [size]: elements of a row, block by block */
     int64_t *begins;           /* [column_blocks + 1], of order */
@@ -622,7 +622,7 @@ spry_status block_search(weight_record *r, const float *dense, const gram *sums,
                            : make_room(&s, threads_count(team), &room, error);
     if (status == SPRY_OK) {
         memcpy(first, r->steps, blocks * sizeof *first);
-        s.first = first;
+        s.first = options->base != NULL ? options->base : first;
         blocks_round(r, dense);
         blocks_values(r, s.values);
         report->before = total_error(&s, team);

@@ -33,6 +33,7 @@ typedef struct block_search_options {
     double least, most; /* candidates are evenly spaced factors in [least, most], least > 0 */
     int candidates;     /* 2 to BLOCK_SEARCH_MOST_CANDIDATES */
     int rounds;         /* at most; ends when one changes nothing */
+    const float *base;  /* steps that factors multiply, [blocks]; NULL: those the record has */
 } block_search_options;
 
 /* l2, 36 factors in [0.5, 1.2], two rounds. */

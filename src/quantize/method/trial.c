@@ -8,7 +8,6 @@
 #include "kernels/brgemm/brgemm_product.h"
 #include "kernels/elementwise/linear_s8.h"
 #include "kernels/elementwise/twin_s8.h"
-#include "kernels/quantize/tile_error.h"
 
 enum {
     PIECE_ROWS = 128, /* rows of a group per piece of work */
@@ -35,6 +34,7 @@ spry_status trial_create(trial *t, arena *memory, spry_error *error)
     size_t b_count = (size_t)(t->groups * t->n * t->k);
 
     t->kernel = brgemm_select(BRGEMM_S8);
+    t->distance = tile_error_select();
     t->pitch = round_up(t->k, t->kernel->group);
     t->packed_size = round_up(brgemm_packed_size(t->kernel, 1, t->k, t->n), 64);
     t->piece_count = t->groups * pieces_per_group(t);
@@ -251,7 +251,7 @@ static void find_tile(const trial *t, const piece *p, int64_t row, int rows, int
         s.scales[0] = grid->twin.kind == TWIN_SIGNED ? -grid->twin.d1 : grid->twin.d1;
         s.scales[1] = grid->twin.d2;
     }
-    tile_error_select()->numbers(&s, rows, count, y);
+    t->distance->numbers(&s, rows, count, y);
 }
 
 /* Adds squared errors, weighted by importance. */
@@ -261,9 +261,9 @@ static void add_squares(const trial *t, piece *p, int64_t row, int rows, int64_t
     float errors[BRGEMM_MOST_NR] = {0.0f};
     int64_t at = (p->group * t->rows + row) * t->n + column;
 
-    tile_error_select()->add_squares(y, BRGEMM_MOST_NR, t->exact + at,
-                                     t->importance != NULL ? t->importance + at : NULL, t->n, rows,
-                                     count, errors);
+    t->distance->add_squares(y, BRGEMM_MOST_NR, t->exact + at,
+                             t->importance != NULL ? t->importance + at : NULL, t->n, rows, count,
+                             errors);
     for (int j = 0; j < count; j++) {
         p->errors[t->unit_of != NULL ? t->unit_of[column + j] : 0] += (double)errors[j];
     }
@@ -306,15 +306,19 @@ static void measure_piece(const trial *t, int64_t number)
 {
     int64_t blocks = pieces_per_group(t);
     int64_t row = number % blocks * PIECE_ROWS;
-    piece p = {.group = number / blocks,
-               .row = row,
-               .rows = t->rows - row < PIECE_ROWS ? t->rows - row : PIECE_ROWS,
-               .errors = t->pieces + number * t->units};
     float y[BRGEMM_MOST_MR * BRGEMM_MOST_NR];
     int mr = t->kernel->mr;
     int nr = t->kernel->nr;
+    piece p;
 
+    p.group = number / blocks;
+    p.row = row;
+    p.rows = t->rows - row < PIECE_ROWS ? t->rows - row : PIECE_ROWS;
+    p.errors = t->pieces + number * t->units;
     memset(p.errors, 0, (size_t)t->units * sizeof *p.errors);
+    if (t->metric == FISHER_COSINE) {
+        memset(p.dot, 0, sizeof p.dot);
+    }
     for (int64_t column = 0; column < t->n; column += nr) {
         int count = t->n - column < nr ? (int)(t->n - column) : nr;
 

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/threads.h"
 #include "kernels/brgemm/brgemm.h"
+#include "kernels/quantize/tile_error.h"
 #include "quantize/calibrate/capture.h"
 
 /* The grid of the first operand, of one unit: a head, or everything. */
@@ -33,6 +34,7 @@ typedef struct trial {
     float *exact;      /* the float product */
     /* Integers. */
     const brgemm_kernel *kernel;
+    const tile_error_kernel *distance;
     int64_t pitch;      /* of rows of codes */
     uint8_t *planes[2]; /* [groups][rows][pitch] */
     uint8_t *codes;     /* of `b`, in its own order */

@@ -27,20 +27,6 @@ typedef struct corrector {
 
 /* ---- layers ---- */
 
-static int32_t find_weights(const quantize_job *job, int32_t node)
-{
-    const char *reason;
-    weight w;
-
-    for (int32_t i = 0; weight_of_node(job->m->main, node, &w, &reason) && i < job->weight_count;
-         i++) {
-        if (job->weights[i].w.value == w.value && job->weights[i].w.output_axis == w.output_axis) {
-            return i;
-        }
-    }
-    return GRAPH_NONE;
-}
-
 static spry_status find_layers(corrector *c, spry_error *error)
 {
     quantize_job *job = c->job;
@@ -54,16 +40,16 @@ static spry_status find_layers(corrector *c, spry_error *error)
     }
     for (int32_t i = 0; status == SPRY_OK && i < job->node_count; i++) {
         const graph_node *n = &g->nodes[i];
-        int32_t index = job->is_integer[i] ? find_weights(job, i) : GRAPH_NONE;
+        const weight_record *r = job->record_of[i];
 
-        if (index == GRAPH_NONE ||
+        if (r == NULL ||
             (strcmp(n->type, "ConvTranspose") == 0 && graph_attribute_int(n, "group", 1) != 1)) {
             continue;
         }
-        int64_t channels = job->weights[index].w.outputs;
+        int64_t channels = r->w.outputs;
         channel_summary *means = &c->means[c->count];
 
-        c->layers[c->count] = (layer){i, index};
+        c->layers[c->count] = (layer){i, (int32_t)(r - job->weights)};
         *means =
             (channel_summary){.value = bias_result(g, &c->uses, i, channels),
                               .channels = channels,

@@ -2,45 +2,28 @@
 #include "quantize/prepare/layer_pairs.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "quantize/prepare/bias.h"
 
 /* ---- which layers follow each other ---- */
 
-static bool is_type(const graph_node *n, const char *const *types)
+static bool is_transparent(const graph_node *n)
 {
-    for (; n->domain[0] == '\0' && *types != NULL; types++) {
-        if (strcmp(n->type, *types) == 0) {
+    static const char *const types[] = {"Relu",        "LeakyRelu",         "PRelu",   "MaxPool",
+                                        "AveragePool", "GlobalAveragePool", "Flatten", "Identity"};
+
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (graph_node_is(n, types[i])) {
             return true;
         }
     }
     return false;
 }
 
-/* Functions with f(t x) = t f(x) for t > 0 that keep channels apart. */
-static bool is_transparent(const graph_node *n)
-{
-    static const char *const types[] = {"Relu",    "LeakyRelu",   "PRelu",
-                                        "MaxPool", "AveragePool", "GlobalAveragePool",
-                                        "Flatten", "Identity",    NULL};
-
-    return is_type(n, types);
-}
-
 static bool is_convolution(const graph_node *n)
 {
-    static const char *const types[] = {"Conv", "ConvTranspose", NULL};
-
-    return is_type(n, types);
-}
-
-static bool is_flatten(const graph_node *n)
-{
-    static const char *const types[] = {"Flatten", NULL};
-
-    return is_type(n, types);
+    return graph_node_is(n, "Conv") || graph_node_is(n, "ConvTranspose");
 }
 
 /* The only node that reads value `id`, or GRAPH_NONE. */
@@ -76,7 +59,7 @@ static int32_t find_next(const layer_pairs *e, int32_t node)
 
     while ((user = only_user(e, id)) != GRAPH_NONE && g->nodes[user].inputs[0] == id &&
            is_transparent(&g->nodes[user]) && g->nodes[user].output_count == 1) {
-        is_flat = is_flat || is_flatten(&g->nodes[user]);
+        is_flat = is_flat || graph_node_is(&g->nodes[user], "Flatten");
         id = g->nodes[user].outputs[0];
     }
     return user != GRAPH_NONE && g->nodes[user].inputs[0] == id && fit(e, node, user, is_flat)
@@ -101,7 +84,7 @@ static bool find_layer(const layer_pairs *e, int32_t node, pair_layer *l)
         return false;
     }
     /* A Gemm may add something that is no number per output. */
-    if (strcmp(n->type, "Gemm") == 0 && n->input_count > 2 && n->inputs[2] != GRAPH_NONE &&
+    if (graph_node_is(n, "Gemm") && n->input_count > 2 && n->inputs[2] != GRAPH_NONE &&
         bias_of(g, &e->uses, node, l->w.outputs, &holder, &port) == NULL) {
         l->w.outputs = 0;
     }

@@ -1,5 +1,5 @@
 /* A table of inputs that hold parameters, and walks over it. */
-#include "adapt/parameters.h"
+#include "adapt/census.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -85,8 +85,7 @@ static int32_t parameter_at(const graph *g, const graph_node *n, int32_t port,
     return id;
 }
 
-spry_status parameters_walk(const graph *g, parameters_visit visit, void *context,
-                            spry_error *error)
+spry_status census_walk(const graph *g, census_visit visit, void *context, spry_error *error)
 {
     spry_status status = SPRY_OK;
 
@@ -135,8 +134,8 @@ static spry_status count_visit(void *context, int32_t node, int32_t port, int32_
     return SPRY_OK;
 }
 
-spry_status parameters_count(const graph *g, const int32_t *extra, int32_t extra_count,
-                             int64_t *total, spry_error *error)
+spry_status census_count(const graph *g, const int32_t *extra, int32_t extra_count, int64_t *total,
+                         spry_error *error)
 {
     const spry_allocator *allocator = &g->memory->allocator;
     size_t count = (size_t)g->value_count;
@@ -146,7 +145,7 @@ spry_status parameters_count(const graph *g, const int32_t *extra, int32_t extra
     if (c.seen == NULL) {
         return alloc_failed(error, count);
     }
-    status = parameters_walk(g, count_visit, &c, error);
+    status = census_walk(g, count_visit, &c, error);
     for (int32_t i = 0; i < extra_count; i++) {
         count_once(&c, extra[i]);
     }
@@ -183,7 +182,7 @@ static void hash_tensor(sha256 *hash, const graph_value *v)
     }
 }
 
-spry_status parameters_hash(const model *m, char text[SHA256_TEXT_SIZE], spry_error *error)
+spry_status census_hash(const model *m, char text[SHA256_TEXT_SIZE], spry_error *error)
 {
     const graph *g = m->main;
     size_t room = (size_t)g->value_count + 1;
@@ -215,7 +214,7 @@ spry_status parameters_hash(const model *m, char text[SHA256_TEXT_SIZE], spry_er
     return SPRY_OK;
 }
 
-int64_t parameters_find_infinite(const tensor *t)
+int64_t census_find_infinite(const tensor *t)
 {
     const float *x = t->data;
 
