@@ -7,7 +7,7 @@ build_preset = $(or $(PRESET),release)
 export CTEST_OUTPUT_ON_FAILURE = 1
 
 .DEFAULT_GOAL := build
-.PHONY: help setup build product demo test test-quick test-aarch64 bench lint format fuzz docs install clean
+.PHONY: help setup build product demo demo-train test test-quick nightly test-aarch64 bench lint format fuzz docs install clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ product:
 demo: product ## see a network run, from nothing
 	@tools/demo.sh build/$(build_preset)/spry
 
+demo-train: product ## train that network from nothing, in minutes, on pictures of this repository
+	@tools/demo-train.sh build/$(build_preset)/spry
+
 test: ## every test: release, then address and thread sanitizers (PRESET=... for one only)
 	@tools/setup.sh build test
 	@tools/test.sh $(JOBS) $(or $(PRESET),release asan tsan)
@@ -33,6 +36,10 @@ test: ## every test: release, then address and thread sanitizers (PRESET=... for
 test-quick: ## the release tests only
 	@tools/setup.sh build
 	@tools/test.sh $(JOBS) release
+
+nightly: ## random cases of the integer kernels, a million per family (CASES=N)
+	@tools/setup.sh build
+	@SPRY_TEST_CASES=$(or $(CASES),1000000) tools/test.sh $(JOBS) $(build_preset) -- -L '^cases$$'
 
 test-aarch64: ## build for 64-bit Arm and test the kernels under emulation
 	@tools/setup.sh build aarch64

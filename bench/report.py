@@ -40,6 +40,7 @@ def print_lines(machine, facts, lines):
         print(text)
     print()
     interleave.print_table(HEAD, [cells(line) for line in lines], texts=2)
+    print(*[f"\n{line.note}" for line in lines if line.note], sep="")
     counts = {}
     for line in lines:
         word = line.verdict.split(":")[0]
@@ -79,11 +80,17 @@ def markdown_table(head, rows):
             for row in [head, rule, *rows]]
 
 
+def roofs(lines):
+    """What the peer leaves to be gained, as a section."""
+    notes = [f"- {line.note}" for line in lines if line.note]
+    return ["### Roofs", "", *notes, ""] if notes else []
+
+
 def write_markdown(path, machine, facts, lines):
     """The page: conditions, the table, then every model and shape."""
     page = [INTRODUCTION, "## Conditions\n", *(f"- {text}" for text in describe(machine, facts)),
             f"- versions: {', '.join(versions(lines))}", "", "## Lines\n",
-            *markdown_table(HEAD, map(cells, lines)), "", "## Models and shapes", "",
+            *markdown_table(HEAD, map(cells, lines)), "", *roofs(lines), "## Models and shapes", "",
             "`spread` is the middle half of the turns over their median, of the noisier side.", ""]
     for line in lines:
         if line.rows:

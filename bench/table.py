@@ -42,6 +42,11 @@ QUANTISED = {
 POSITIONS = (128, 256, 512, 1024, 2048, 4096)
 SHAPES = 40  # those that do most of the work of NETWORKS
 VNNI = "avx512vnni"
+FROM_MEMORY = 64 << 20  # bytes of operands that no cache holds from run to run
+
+
+PEAKS = {"f32": "f32", "bf16": "bf16", "u8s8": "s8"}  # names in the facts of bench/peak
+ELEMENT_BYTES = {"f32": 4, "bf16": 2, "u8s8": 1}
 
 
 class Skip(Exception):
@@ -60,6 +65,7 @@ class Line:
     demand: str
     verdict: str  # met, MISSED, FAILED, skipped: WHY, reported
     rows: list = field(default_factory=list)  # raw, one per model or shape
+    note: str = ""  # what else a reader should know
 
 
 @dataclass
@@ -102,8 +108,9 @@ class Bench:
                (demand.most is None or mean <= demand.most))
         return "met" if met else "MISSED"
 
-    def summarise(self, name, what, rows, demand, left="", right=""):
-        """The line of rows that hold a ratio each, and the times of both sides."""
+    def summarise(self, name, what, rows, demand, left="", right="", least_ms=None):
+        """The line of rows that hold a ratio each, and the times of both sides. `least_ms`, if
+        given, says of a row how long it takes at the measured peak: that is the roof of ratios."""
         ratios = [row["ratio"] for row in rows if "ratio" in row]
         left_out = [row for row in rows if "ratio" not in row]
         if not ratios:
@@ -111,9 +118,36 @@ class Bench:
         mean, least = interleave.geometric_mean(ratios), min(ratios)
         if left_out:
             what += f", {len(left_out)} skipped"
-        return Line(name, what, left or total(rows, "spry_ms"), right or total(rows, "peer_ms"),
+        line = Line(name, what, left or total(rows, "spry_ms"), right or total(rows, "peer_ms"),
                     f"{mean:.2f}, least {least:.2f}", str(demand or ""),
                     self.check(demand, mean, least), rows)
+        if least_ms:
+            put_roof(line, demand, least_ms)
+        return line
+
+    def least_ms(self, dtype):
+        """Of a row with a shape of that type: the time of its arithmetic at the measured peak of
+        a core, or of reading what no cache holds."""
+        peak = self.facts[PEAKS[dtype]]
+        memory = self.facts["read_memory"]
+
+        def of_row(row):
+            shape = versus_onednn.Shape(row["shape"])
+            read = shape.elements_read * ELEMENT_BYTES[dtype]
+            arithmetic = shape.operations / peak / 1e6
+            return max(arithmetic, read / memory / 1e6) if read > FROM_MEMORY else arithmetic
+        return of_row
+
+
+def put_roof(line, demand, least_ms):
+    """Notes what share of the peak the peer reaches, hence the largest ratio there could be; a
+    missed demand above that says so."""
+    roof = interleave.geometric_mean(row["peer_ms"] / least_ms(row)
+                                     for row in line.rows if "ratio" in row)
+    line.note = (f"{line.what}: oneDNN reaches {1 / roof:.2f} of the measured peak, so that a kernel "
+                 f"of as many multiplications could reach {roof:.2f} at most.")
+    if line.verdict == "MISSED" and demand.mean is not None and demand.mean > roof:
+        line.verdict = f"MISSED: roof {roof:.2f}"
 
 
 def total(rows, key):
@@ -231,7 +265,9 @@ def layers_line(name, what, dtype, options, demand, of=versus_onednn):
         shapes = versus_onednn.choose_shapes(arguments)
         for threads in thread_counts() if of is versus_onednn and not bench.quick else [1]:
             rows = of.measure(arguments, shapes, threads)
-            yield bench.summarise(name, f"{what}, {threads} thread(s)", rows, demand)
+            has_roof = of is versus_onednn and threads == 1
+            yield bench.summarise(name, f"{what}, {threads} thread(s)", rows, demand,
+                                  least_ms=bench.least_ms(dtype) if has_roof else None)
     return measure
 
 
@@ -253,8 +289,10 @@ def attention_line(name, dtype, demand):
                                        rounds=5 if bench.quick else 9, warm_up=1,
                                        programs=versus_onednn.PROGRAMS)
         rows = attention.measure(arguments, dtype)
+        peak = bench.facts[PEAKS[dtype]]
         yield bench.summarise(name, f"attention {dtype}, {POSITIONS[0]} to {POSITIONS[-1]} "
-                              "positions, 12 heads", rows, demand)
+                              "positions, 12 heads", rows, demand,
+                              least_ms=lambda row: attention.operations(row["shape"]) / peak / 1e6)
     return measure
 
 
@@ -298,13 +336,11 @@ def peak_facts():
 
 def peak_line(name, what, dtype, options, keeps, demand):
     """The geometric mean of the shares that the shapes for which `keeps` holds reach."""
-    key = {"f32": "f32", "bf16": "bf16", "u8s8": "s8"}[dtype]
-
     def measure(bench):
         needs_type(bench, dtype)
         arguments = layer_arguments(bench, dtype, *options)
         shapes = [shape for shape in versus_onednn.choose_shapes(arguments) if keeps(shape)]
-        peak = peak_facts()[key]
+        peak = peak_facts()[PEAKS[dtype]]
         rows = []
         with versus_onednn.start_spry(arguments, 1) as spry:
             for shape in shapes:
@@ -385,6 +421,60 @@ def squant(bench):
                        f"{figure:.2f}", str(demand), bench.check(demand, figure, figure), rows)
 
 
+# ---- one row times many weights ----
+
+WIDE = 4096
+
+
+def write_product(path):
+    """One row of WIDE numbers times WIDE x WIDE random weights."""
+    try:
+        import numpy
+        import onnx.helper
+        import onnx.numpy_helper
+    except ImportError as error:
+        raise Skip(f"no {error.name} (python3-onnx)") from error
+    weights = numpy.random.default_rng(0).standard_normal((WIDE, WIDE), numpy.float32)
+    ports = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, WIDE])
+             for name in "xy"]
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph([node], "product", ports[:1], ports[1:],
+                                   [onnx.numpy_helper.from_array(weights, "w")])
+    opset = onnx.helper.make_opsetid("", 21)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10), path)
+
+
+def call_spry(*words):
+    done = subprocess.run([PROGRAM, *words, "--quiet"], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip())
+    return json.loads(done.stdout)
+
+
+def few_bits(bench):
+    """Weights of few bits against those of f32, which a product of one row does little but read."""
+    kinds = (("8 bits", ("--weight-bits", "8"), Demand(mean=2.5, needs="AVX-512")),
+             ("4 bits, groups of 32", ("--weight-bits", "4", "--group", "32"),
+              Demand(mean=3.5, needs="AVX-512")))
+    turns = 3 if bench.quick else 7
+    with tempfile.TemporaryDirectory() as folder:
+        float_path = os.path.join(folder, "f32.onnx")
+        write_product(float_path)
+        for what, options, demand in kinds:
+            path = os.path.join(folder, "small.onnx")
+            call_spry("quantize", float_path, "-o", path, "--method", "nearest", "--symmetric",
+                      "--no-bench", "--force", "--json", *options)
+            times = [[call_spry("bench", model, "--threads", "1", "--runs", "30",
+                                "--json")["latency_ms"]["median"] for model in (float_path, path)]
+                     for _ in range(turns)]
+            ratio = sorted(before / after for before, after in times)[turns // 2]
+            before, after = (sorted(side)[turns // 2] for side in zip(*times))
+            yield Line("gemv", f"1 x {WIDE} x {WIDE}, weights of {what}, peer f32",
+                       f"{after:.2f} ms", f"{before:.2f} ms", f"{ratio:.2f}", str(demand),
+                       bench.check(demand, ratio, ratio),
+                       [{"name": what, "threads": 1, "spry_ms": after, "peer_ms": before}])
+
+
 # ---- the table ----
 
 IS_GEMM = ("--kind", "gemm", "--pointwise")
@@ -416,6 +506,7 @@ ROWS = {
     "attention-memory": attention_memory,
     "start-up": start_up,
     "squant": squant,
+    "gemv": few_bits,
     "peak-f32": peak_line("peak-f32", "share of the peak, 40 products f32", "f32", IS_GEMM,
                           lambda shape: True, Demand(mean=0.8, needs="AVX-512")),
     "peak-bf16": peak_line("peak-bf16", "share of the peak, convolutions of 28 to 56 pixels, bf16",

@@ -56,6 +56,15 @@ class Shape:
         outputs = batch * filters * extent(height, rows) * extent(width, columns)
         return 2 * outputs * (channels // groups) * rows * columns
 
+    @property
+    def elements_read(self):
+        """Of both operands."""
+        if self.kind == "gemm":
+            m, n, k = self.sizes
+            return m * k + k * n
+        batch, channels, height, width, filters, rows, columns, *rest = self.sizes
+        return channels * (batch * height * width + filters // rest[3] * rows * columns)
+
     def as_product(self):
         """The matrix product that a pointwise convolution is, else None."""
         if self.kind != "conv":

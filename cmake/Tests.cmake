@@ -6,7 +6,9 @@
 #   tests/callgrind               instructions of ten kernels, against recorded counts
 #   examples/<name>.c             built, run             target example_<name>
 #   tests/fuzz/fuzz_<name>.c      every file of tests/fuzz/corpus/<name>/ is replayed
-# CTest names are <folder>/<thing>, labels are the folder. A test that returns 77 is skipped.
+# CTest names are <folder>/<thing>, labels are the folder. Programs that include support/cases.h have
+# the label `cases` too: SPRY_TEST_CASES says how many they try (make nightly). A test that returns 77
+# is skipped.
 include(CMakeParseArguments)
 pkg_check_modules(SPRY_CMOCKA REQUIRED QUIET IMPORTED_TARGET cmocka)
 
@@ -24,6 +26,9 @@ if(test_data)
 endif()
 if(TARGET spry)
     list(APPEND spry_test_environment "SPRY_BINARY=$<TARGET_FILE:spry>")
+endif()
+if(SPRY_TEST_CASES)
+    list(APPEND spry_test_environment "SPRY_TEST_CASES=${SPRY_TEST_CASES}")
 endif()
 
 # spry_test(NAME folder/thing LABEL folder [ENVIRONMENT NAME=VALUE] COMMAND ...)
@@ -59,8 +64,8 @@ if(support_sources)
 endif()
 
 # --- unit tests ------------------------------------------------------------------------------
-# What depends on the level of instructions is tested at lower levels as well. A sanitizer build
-# would take too long.
+# What depends on the level of instructions is tested at lower levels as well: with fewer cases, for
+# the first run has tried every variant. A sanitizer build would take too long.
 set(isa_layers kernels runtime)
 set(isa_levels "")
 if(NOT SPRY_SANITIZE AND NOT SPRY_FUZZ AND spry_processor STREQUAL "x86_64")
@@ -80,9 +85,15 @@ foreach(source IN LISTS unit_sources)
     target_link_libraries(test_${layer}_${thing} PRIVATE ${spry_test_support} spry_static
                           PkgConfig::SPRY_CMOCKA)
     spry_test(NAME ${layer}/${thing} LABEL ${layer} COMMAND test_${layer}_${thing})
+    file(STRINGS "${source}" counts_cases REGEX "include \"support/cases.h\"")
+    if(counts_cases)
+        set_tests_properties("${SPRY_TEST_PREFIX}${layer}/${thing}" PROPERTIES
+                             LABELS "${layer};cases" TIMEOUT 7200)
+    endif()
     if(layer IN_LIST isa_layers)
         foreach(level IN LISTS isa_levels)
-            spry_test(NAME isa-${level}/${layer}/${thing} LABEL isa ENVIRONMENT SPRY_ISA=${level}
+            spry_test(NAME isa-${level}/${layer}/${thing} LABEL isa
+                      ENVIRONMENT "SPRY_ISA=${level};SPRY_TEST_CASES=2000"
                       COMMAND test_${layer}_${thing})
         endforeach()
     endif()

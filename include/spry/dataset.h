@@ -18,9 +18,15 @@
  *               u8 [M,C,H,W], [M,H,W,C] or [M,H,W] are pictures, everything else numbers. Integer
  *               numbers with scalars scale and zero_point become (value - zero_point) x scale.
  *
+ *     safetensors  tensors of the same names as in npz
+ *     csv       columns of numbers, and one with the class: the last, or the one that PATH@COLUMN
+ *               names or numbers from 1. A line of names, quotes, and semicolons or tabs instead of
+ *               commas are understood. Classes are numbers from 0, or words, which are numbered by
+ *               name. A sample is f32[columns - 1].
+ *
  * Samples are read when asked for: memory does not grow with their number, except for a few bytes
- * per file name and label, and for deflated NPZ entries, which are unpacked as a whole. A data set
- * may be used by one thread at a time. */
+ * per file name, line and label, for deflated NPZ entries, and for gzipped files of up to 64 MB
+ * that are not read in order: these are unpacked as a whole. Several threads may read at once. */
 #ifndef SPRY_DATASET_H
 #define SPRY_DATASET_H
 

@@ -3,8 +3,8 @@
  *     spry_tensor *picture = NULL;
  *     spry_status status = spry_image_load(NULL, "cat.jpg", &picture, &error);
  *
- * JPEG, PNG and WebP, told apart by their first bytes. Transparency is dropped, palettes are
- * expanded, 16 bits reduced to 8; colour profiles and EXIF rotation are ignored. */
+ * JPEG, PNG, WebP, PGM and PPM, told apart by their first bytes. Transparency is dropped, palettes
+ * are expanded, 16 bits reduced to 8; colour profiles and EXIF rotation are ignored. */
 #ifndef SPRY_IMAGE_H
 #define SPRY_IMAGE_H
 

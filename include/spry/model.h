@@ -45,9 +45,8 @@ SPRY_API SPRY_MUST_USE spry_status spry_model_save(const spry_model *model, cons
 
 /* Makes its file as small as it gets without another result: values and nodes lose their names
  * (inputs and outputs keep them), small constants that are equal become one, attributes, zero
- * points and texts that change nothing go. What looks for layers by name, as spry_model_expose
- * does, finds none afterwards.
- * Fails with SPRY_LIMIT (memory). */
+ * points and texts that change nothing go. What looks for layers by name, such as
+ * spry_model_expose, finds none afterwards. Fails with SPRY_LIMIT (memory). */
 SPRY_API SPRY_MUST_USE spry_status spry_model_compact(spry_model *model, spry_error *error);
 
 /* Frees the model; NULL is allowed. Sessions made from it must be destroyed first. */

@@ -71,8 +71,8 @@ typedef struct spry_quantize_options {
     bool bias_correction; /* biases move the means of rounded layers back, by calibration samples */
     bool weighted;        /* squant: errors count by the mean inputs on calibration samples */
     /* Of methods that search: what is minimised, and how many rounds at most; NULL and 0: as the
-     * method has it. ptq-sl: "l2", "cosine", "weight". ptq4vit: "fisher", "label", "l2",
-     * "cosine". */
+     * method has it. ptq-sl: "l2", "cosine", "weight", "fisher", "label", "perturb". ptq4vit:
+     * "fisher", "label", "perturb", "l2", "cosine". */
     const char *metric;
     int rounds;
     /* Of ptq4vit. */
@@ -149,6 +149,7 @@ typedef struct spry_quantize_row {
      * the first steps, and at the end. */
     double order_before, order_sorted, order_after;
     double output_error_before, output_error_after;
+    const char *remark; /* "" where there is nothing to say */
 } spry_quantize_row;
 
 /* What a search found for one product. Strings live as long as the facts. Errors are those of the
@@ -189,6 +190,30 @@ SPRY_API SPRY_MUST_USE spry_status spry_quantize(const spry_model *source,
                                                  const spry_quantize_options *options,
                                                  spry_model **quantized, spry_quantization **facts,
                                                  spry_error *error);
+/* Is that, by its extension, a file of bare weights: .npy, .npz or .safetensors? */
+SPRY_API bool spry_quantize_is_weights(const char *path);
+
+/* The same for weights without a model: all f32 tensors of a file that have two axes or more,
+ * [outputs][inputs][kernel..]. Options about samples and activations do not apply. `output` (.npz
+ * or .safetensors; NULL: nothing is written) holds, for a tensor NAME of the file ("weight" in a
+ * .npy):
+ *
+ *     NAME                int8 codes, of the same shape
+ *     NAME.scale          f32: per output channel, or [blocks of outputs][blocks of inputs]
+ *     NAME.zero_point     int32 of the same shape (f32 with hqq); left out where all are 0
+ *     NAME.output_block   int32: block of each output channel, where there are blocks
+ *     NAME.input_block    int32: of each input channel
+ *
+ *     weight = (code - zero_point) * scale
+ *
+ * and all other tensors as they were. Fails as spry_tensor_load and spry_quantize, and with
+ * SPRY_USAGE (options that need a model, another extension of `output`). */
+SPRY_API SPRY_MUST_USE spry_status spry_quantize_weights(const char *path,
+                                                         const spry_quantize_options *options,
+                                                         const char *output,
+                                                         spry_quantization **facts,
+                                                         spry_error *error);
+
 /* NULL is allowed. */
 SPRY_API void spry_quantization_destroy(spry_quantization *facts);
 

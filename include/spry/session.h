@@ -50,6 +50,10 @@ typedef struct spry_session_options {
     bool profile;                    /* record time per operator (see spry_session_profile) */
     const spry_allocator *allocator; /* NULL: the system's */
     spry_trace *trace;               /* records every operator; outlives the session; NULL: none */
+    /* A folder for packed weights, which the next session of the same model, shapes, options and
+     * machine maps instead of packing them again; NULL: none. It must exist, belong to somebody
+     * trusted, and outlive the session. Files in it may be removed at any time, never rewritten. */
+    const char *plan_cache;
 } spry_session_options;
 
 SPRY_API spry_session_options spry_session_options_default(void);
@@ -92,6 +96,10 @@ typedef struct spry_profile_row {
  * options.profile was set. */
 SPRY_API int32_t spry_session_profile(const spry_session *session, const spry_profile_row **rows);
 SPRY_API void spry_session_profile_reset(spry_session *session);
+
+/* What became of options.plan_cache in the plan that was made last: "off", "read: FILE", "written:
+ * FILE", or why not. Lives until the next run. */
+SPRY_API const char *spry_session_plan_cache(const spry_session *session);
 
 /* Bytes of the largest plan's activation arena, and of packed weights. */
 SPRY_API size_t spry_session_arena_bytes(const spry_session *session);

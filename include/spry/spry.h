@@ -2,7 +2,9 @@
 #ifndef SPRY_SPRY_H
 #define SPRY_SPRY_H
 
+#include "spry/adapt.h"
 #include "spry/allocator.h"
+#include "spry/architecture.h"
 #include "spry/bench.h"
 #include "spry/compare.h"
 #include "spry/dataset.h"

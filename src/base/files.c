@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/hash64.h"
 
 enum { WRITER_BUFFER_BYTES = 64 << 10, TEMPORARY_ATTEMPTS = 16, TEMPORARY_NAME_BYTES = 32 };
 
@@ -52,6 +53,19 @@ static spry_status fail_io(spry_error *error, const char *path, const char *what
                      strerror_r(number, text, sizeof text));
 }
 
+static uint64_t identity_of(const struct stat *about)
+{
+    const uint64_t parts[] = {about->st_dev,
+                              about->st_ino,
+                              (uint64_t)about->st_size,
+                              (uint64_t)about->st_mtim.tv_sec,
+                              (uint64_t)about->st_mtim.tv_nsec,
+                              (uint64_t)about->st_ctim.tv_sec,
+                              (uint64_t)about->st_ctim.tv_nsec};
+
+    return hash64(parts, sizeof parts, 0);
+}
+
 /* Maps what `file` is open on. Closes `file` in any case: a map does not need it. */
 static spry_status map_descriptor(int file, const char *path, uint64_t ceiling, bool one_link,
                                   file_map *map, spry_error *error)
@@ -82,7 +96,7 @@ static spry_status map_descriptor(int file, const char *path, uint64_t ceiling, 
     }
     if (about.st_size == 0) {
         (void)close(file);
-        *map = (file_map){no_bytes, 0};
+        *map = (file_map){.data = no_bytes};
         return SPRY_OK;
     }
     memory = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, file, 0);
@@ -91,7 +105,7 @@ static spry_status map_descriptor(int file, const char *path, uint64_t ceiling, 
     if (memory == MAP_FAILED) {
         return fail_io(error, path, "cannot be mapped", number);
     }
-    *map = (file_map){memory, (size_t)about.st_size};
+    *map = (file_map){memory, (size_t)about.st_size, identity_of(&about)};
     return SPRY_OK;
 }
 
@@ -99,7 +113,7 @@ spry_status file_map_open(const char *path, uint64_t ceiling, file_map *map, spr
 {
     int file;
 
-    *map = (file_map){no_bytes, 0};
+    *map = (file_map){.data = no_bytes};
     /* Without O_NONBLOCK opening a named pipe would wait for a writer. */
     file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (file < 0) {
@@ -205,7 +219,7 @@ spry_status file_map_open_beneath(const char *folder, const char *relative, uint
     int at;
     int file;
 
-    *map = (file_map){no_bytes, 0};
+    *map = (file_map){.data = no_bytes};
     if (!stays_beneath(relative)) {
         return spry_fail(error, SPRY_BAD_INPUT, relative,
                          "give a path inside the folder, without \"..\"",
@@ -231,7 +245,7 @@ void file_map_close(file_map *map)
     if (map->size != 0) {
         (void)munmap((void *)(uintptr_t)map->data, map->size);
     }
-    *map = (file_map){no_bytes, 0};
+    *map = (file_map){.data = no_bytes};
 }
 
 void file_map_release(const file_map *map)
@@ -432,7 +446,7 @@ static bool flush_folder(int folder)
     return fsync(folder) == 0 || errno == EINVAL || errno == ENOTSUP;
 }
 
-spry_status file_writer_commit(file_writer *writer, spry_error *error)
+static spry_status commit(file_writer *writer, bool is_durable, spry_error *error)
 {
     spry_status status;
     int closed;
@@ -445,7 +459,7 @@ spry_status file_writer_commit(file_writer *writer, spry_error *error)
         return status;
     }
     writer->failed = true; /* until all is done */
-    if (fsync(writer->file) != 0) {
+    if (is_durable && fsync(writer->file) != 0) {
         return fail_io(error, writer->path, "cannot be flushed to the disk", errno);
     }
     closed = close(writer->file);
@@ -457,11 +471,21 @@ spry_status file_writer_commit(file_writer *writer, spry_error *error)
         return fail_io(error, writer->path, "cannot be replaced", errno);
     }
     writer->temporary[0] = '\0';
-    if (!flush_folder(writer->folder)) {
+    if (is_durable && !flush_folder(writer->folder)) {
         return fail_io(error, writer->path, "its folder cannot be flushed to the disk", errno);
     }
     writer->failed = false;
     return SPRY_OK;
+}
+
+spry_status file_writer_commit(file_writer *writer, spry_error *error)
+{
+    return commit(writer, true, error);
+}
+
+spry_status file_writer_commit_soon(file_writer *writer, spry_error *error)
+{
+    return commit(writer, false, error);
 }
 
 void file_writer_close(file_writer *writer)

@@ -15,6 +15,9 @@
 typedef struct file_map {
     const uint8_t *data; /* never NULL; read-only */
     size_t size;
+    /* Of the file's place, size and times of change: another value after it was written to or
+     * replaced, as far as the file system keeps its times. */
+    uint64_t identity;
 } file_map;
 
 /* Maps a regular file for reading (an empty file gives size 0). Whoever shortens the file while it
@@ -51,6 +54,9 @@ SPRY_MUST_USE spry_status file_writer_append(file_writer *writer, const void *by
 uint64_t file_writer_offset(const file_writer *writer);
 /* Flushes to the disk and renames over the target. Fails with SPRY_IO. */
 SPRY_MUST_USE spry_status file_writer_commit(file_writer *writer, spry_error *error);
+/* The same without waiting for the disk: after a power cut the file may hold anything. For data
+ * that is checked when it is read and can be made again. */
+SPRY_MUST_USE spry_status file_writer_commit_soon(file_writer *writer, spry_error *error);
 /* Frees the writer; without a commit before, the temporary file is removed. NULL is allowed. */
 void file_writer_close(file_writer *writer);
 

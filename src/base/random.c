@@ -40,6 +40,18 @@ void random_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t wo
     words[3] = c3;
 }
 
+uint64_t random_branch(uint64_t seed, uint64_t purpose)
+{
+    /* Blocks of streams have the number of the stream in the upper words: two of ~0 keep apart. */
+    const uint32_t counter[4] = {(uint32_t)purpose, (uint32_t)(purpose >> 32), UINT32_MAX,
+                                 UINT32_MAX};
+    const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+    uint32_t words[4];
+
+    random_philox(counter, key, words);
+    return (uint64_t)words[1] << 32 | words[0];
+}
+
 /* The block with index `index`: the counter is (index, stream), the key is the seed. */
 static void load_block(spry_random *r, uint64_t index)
 {
@@ -136,8 +148,8 @@ static double fixed_log(double x)
     return exponent * ln2 + 2 * s * sum;
 }
 
-/* sin and cos of 2 pi x for x in [0, 1): an angle of at most pi / 4 and some quarter turns. */
-static void fixed_sin_cos(double x, double *sine, double *cosine)
+/* An angle of at most pi / 4 and some quarter turns. */
+void random_sin_cos(double x, double *sine, double *cosine)
 {
     static const double two_pi = 0x1.921fb54442d18p+2;
     int quarter = (int)(x * 4 + 0.5);
@@ -164,7 +176,7 @@ static void box_muller(double u, double v, double *first, double *second)
 {
     double radius = sqrt(-2 * fixed_log(u));
 
-    fixed_sin_cos(v, second, first);
+    random_sin_cos(v, second, first);
     *first *= radius;
     *second *= radius;
 }

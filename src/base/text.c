@@ -243,3 +243,28 @@ bool text_is_utf8(const char *bytes, size_t length)
     }
     return true;
 }
+
+bool text_matches(const char *pattern, const char *string)
+{
+    const char *star = NULL; /* the last one seen, and what it stood for */
+    const char *resume = NULL;
+
+    while (*string != '\0') {
+        if (*pattern == '*') {
+            star = ++pattern;
+            resume = string;
+        } else if (*pattern == '?' || *pattern == *string) {
+            pattern++;
+            string++;
+        } else if (star != NULL) { /* the star takes one more */
+            pattern = star;
+            string = ++resume;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*') {
+        pattern++;
+    }
+    return *pattern == '\0';
+}

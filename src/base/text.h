@@ -64,4 +64,7 @@ bool text_is_utf8(const char *bytes, size_t length);
 /* Length (1 to 4) of the well-formed character at the start of `bytes`; 0 where there is none. */
 size_t text_utf8_length(const char *bytes, size_t length);
 
+/* Does all of `string` follow `pattern`, in which '*' stands for any characters and '?' for one? */
+bool text_matches(const char *pattern, const char *string);
+
 #endif

@@ -135,6 +135,7 @@ static spry_status perform(bench_report *b, spry_error *error)
         status = measure(b, error);
     }
     if (status == SPRY_OK) {
+        subject_tell_cache(&b->s, b->call);
         status = profile(b, error);
     }
     if (status != SPRY_OK) {

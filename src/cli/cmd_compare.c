@@ -28,7 +28,8 @@ static const cli_option options[] = {
      .letter = 'd',
      .kind = CLI_TEXT,
      .value = "KIND:PATH",
-     .help = "inputs from samples: cifar10, idx, folder, labels or npz, and where they lie"},
+     .help = "inputs from samples: cifar10, idx, folder, labels, npz, safetensors or csv, and "
+             "where they lie"},
     {.name = "limit",
      .kind = CLI_INTEGER,
      .value = "N",

@@ -246,6 +246,7 @@ static spry_status run(const cli_call *call, spry_error *error)
         status = evaluate(&e, error);
     }
     if (status == SPRY_OK) {
+        subject_tell_cache(&e.s, call);
         status = report(&e, error);
     }
     spry_evaluation_destroy(e.result);
@@ -268,8 +269,9 @@ const cli_command cmd_evaluate = {
         "Runs labelled samples through a model and counts how often the right class has the "
         "largest score (top-1) or one of the five largest (top-5).\n\n"
         "Kinds of data: cifar10 (binary file), idx (as MNIST, also gzipped), folder (one subfolder "
-        "per class), labels (a text file with picture and class per line), npz (arrays of samples "
-        "and labels).\n\n"
+        "per class), labels (a text file with picture and class per line), npz and safetensors "
+        "(arrays of samples and labels), csv (columns of numbers and a class; FILE@COLUMN says "
+        "which is the class, the last otherwise).\n\n"
         "Memory does not grow with the number of samples unless --predictions keeps their scores.",
     .options = options,
     .run = run,

@@ -34,6 +34,29 @@ static spry_status make(quantize_state *q, spry_error *error)
     return status;
 }
 
+/* Weights without a model: made and saved at once. */
+static spry_status make_weights(quantize_state *q, spry_error *error)
+{
+    const char *output = cli_given(q->call, "dry-run") ? NULL : q->result.output;
+    int64_t begun = clock_ns();
+    progress_bar bar;
+    spry_status status;
+
+    if (quantize_is_mixed(q->call) || q->data != NULL || cli_given(q->call, "sensitivity")) {
+        return spry_fail(error, SPRY_USAGE, "weights", "quantize the model that they belong to",
+                         "bits are chosen, and accuracy is measured, on models");
+    }
+    progress_bar_begin(&bar, q->call);
+    q->options.progress = &bar.hook;
+    status = spry_quantize_weights(q->call->arguments[0], &q->options, output, &q->facts, error);
+    progress_bar_end(&bar);
+    q->result.seconds = (double)(clock_ns() - begun) * 1e-9;
+    if (status == SPRY_OK && output != NULL) {
+        quantize_compare_sizes(q);
+    }
+    return status;
+}
+
 static spry_status save(quantize_state *q, spry_error *error)
 {
     spry_status status =
@@ -75,8 +98,13 @@ static spry_status tell(quantize_state *q, spry_error *error)
 
 static spry_status run(const cli_call *call, spry_error *error)
 {
-    static spry_status (*const steps[])(quantize_state *, spry_error *) = {
-        quantize_read_options, make, save, compare_sides, tell};
+    typedef spry_status (*step)(quantize_state *, spry_error *);
+    static const step of_models[] = {quantize_read_options, make, save, compare_sides, tell};
+    static const step of_weights[] = {quantize_read_options, make_weights, tell};
+    bool is_bare = spry_quantize_is_weights(call->arguments[0]);
+    const step *steps = is_bare ? of_weights : of_models;
+    size_t count =
+        is_bare ? sizeof of_weights / sizeof *of_weights : sizeof of_models / sizeof *of_models;
     quantize_state q = {.call = call};
     spry_status status;
 
@@ -88,7 +116,7 @@ static spry_status run(const cli_call *call, spry_error *error)
                                  .before = {.top1 = -1.0},
                                  .after = {.top1 = -1.0}};
     status = quantize_check_usage(&q, error);
-    for (size_t i = 0; status == SPRY_OK && i < sizeof steps / sizeof steps[0]; i++) {
+    for (size_t i = 0; status == SPRY_OK && i < count; i++) {
         status = interrupt_seen() ? spry_fail(error, SPRY_CANCELLED, NULL, NULL, "interrupted")
                                   : steps[i](&q, error);
     }
@@ -124,6 +152,8 @@ const cli_command cmd_quantize = {
         "--activation-bits 8 activations become integers too, on ranges measured on samples "
         "(--calibrate) or, without any, on those that batch norms and noise suggest, and the model "
         "runs in integer arithmetic.\n\n"
+        "In place of MODEL, bare weights (.npy, .npz, .safetensors) become codes and scales in a "
+        ".npz or .safetensors.\n\n"
         "--mixed chooses bits per operator: f32, integers of 8 bits, or weights alone of "
         "--weight-bits (4 where it says nothing). With --max-drop the result is as fast and small "
         "as that loss of accuracy "

@@ -418,6 +418,7 @@ static spry_status perform(run_state *r, spry_error *error)
         return status;
     }
     output_detail(r->call, "loaded in %.3f ms, ran in %.3f ms", r->s.load_ms, r->best_ms);
+    subject_tell_cache(&r->s, r->call);
     return cli_given(r->call, "json") ? print_json(r, error) : print_text(r, error);
 }
 

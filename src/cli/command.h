@@ -42,6 +42,8 @@ typedef struct cli_command {
     const char *examples[4]; /* complete command lines, at least two; then NULL */
     const char *description; /* paragraphs separated by an empty line */
     const cli_option *options;
+    const cli_option *shared; /* further ones, that several commands have; NULL: none */
+    const char *shared_title; /* what help calls them */
     /* Does the work. SPRY_OK and SPRY_NEGATIVE are results; any other status is reported with what
      * `error` says. The status is the exit code. */
     spry_status (*run)(const cli_call *call, spry_error *error);
@@ -54,7 +56,7 @@ const cli_command *cli_find_command(const char *name);
 /* Options that every command takes (--json, --quiet, --color, --help...). */
 extern const cli_option cli_common_options[];
 
-/* Option `index` of a command: its own, then the common ones; NULL beyond the end. */
+/* Option `index` of a command: its own, the shared, then the common ones; NULL beyond the end. */
 const cli_option *cli_option_at(const cli_command *command, int index);
 
 /* ---- a parsed command line ---- */
@@ -77,6 +79,11 @@ struct cli_call {
  * option. */
 SPRY_MUST_USE spry_status cli_parse(const cli_command *command, int count, char **words,
                                     cli_call *call, spry_error *error);
+
+/* Adds a value of an option, which must be in the table, as if it had been given: `text` lives as
+ * long as the call. Fails with SPRY_USAGE as cli_parse does. */
+SPRY_MUST_USE spry_status cli_add(cli_call *call, const char *name, const char *text,
+                                  spry_error *error);
 
 /* Was the option given? */
 bool cli_given(const cli_call *call, const char *name);

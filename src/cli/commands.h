@@ -4,14 +4,17 @@
 
 #include "cli/command.h"
 
+extern const cli_command cmd_adapt;
 extern const cli_command cmd_bench;
 extern const cli_command cmd_compare;
 extern const cli_command cmd_doctor;
 extern const cli_command cmd_evaluate;
 extern const cli_command cmd_help;
 extern const cli_command cmd_inspect;
+extern const cli_command cmd_new;
 extern const cli_command cmd_quantize;
 extern const cli_command cmd_run;
+extern const cli_command cmd_train;
 extern const cli_command cmd_version;
 
 #endif

@@ -114,6 +114,14 @@ static void print_option(const cli_option *option, FILE *to, int width)
     print_wrapped(to, body, OPTION_COLUMN, OPTION_COLUMN, width);
 }
 
+static void print_options(const char *title, const cli_option *options, FILE *to, int width)
+{
+    (void)fprintf(to, "\n%s:\n", title);
+    for (const cli_option *o = options; o->name != NULL; o++) {
+        print_option(o, to, width);
+    }
+}
+
 void cli_print_help(const cli_command *command, FILE *to)
 {
     int width = cli_width(to);
@@ -126,15 +134,12 @@ void cli_print_help(const cli_command *command, FILE *to)
                   command->arguments[0] != '\0' ? " " : "", command->arguments);
     print_wrapped(to, command->description, 0, 0, width);
     if (command->options != NULL) {
-        (void)fprintf(to, "\nOptions:\n");
-        for (const cli_option *o = command->options; o->name != NULL; o++) {
-            print_option(o, to, width);
-        }
+        print_options("Options", command->options, to, width);
     }
-    (void)fprintf(to, "\nOptions of every command:\n");
-    for (const cli_option *o = cli_common_options; o->name != NULL; o++) {
-        print_option(o, to, width);
+    if (command->shared != NULL) {
+        print_options(command->shared_title, command->shared, to, width);
     }
+    print_options("Options of every command", cli_common_options, to, width);
 }
 
 void cli_print_overview(FILE *to)

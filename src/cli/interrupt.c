@@ -35,6 +35,11 @@ bool interrupt_seen(void)
     return noted != 0;
 }
 
+void interrupt_accept(void)
+{
+    noted = 0;
+}
+
 void interrupt_end(void)
 {
     int number = noted;

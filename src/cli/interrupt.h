@@ -8,6 +8,8 @@
 void interrupt_begin(void);
 /* Was one noted? */
 bool interrupt_seen(void);
+/* What was noted has been done: the command ends well. */
+void interrupt_accept(void);
 /* Back to normal. A signal that was noted takes effect now. */
 void interrupt_end(void);
 

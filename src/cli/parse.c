@@ -8,17 +8,15 @@
 
 const cli_option *cli_option_at(const cli_command *command, int index)
 {
-    int own = 0;
+    const cli_option *const tables[] = {command != NULL ? command->options : NULL,
+                                        command != NULL ? command->shared : NULL,
+                                        cli_common_options};
 
-    while (command != NULL && command->options != NULL && command->options[own].name != NULL) {
-        if (own == index) {
-            return &command->options[own];
-        }
-        own++;
-    }
-    for (int i = 0; cli_common_options[i].name != NULL; i++) {
-        if (own + i == index) {
-            return &cli_common_options[i];
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
+        for (const cli_option *o = tables[t]; o != NULL && o->name != NULL; o++) {
+            if (index-- == 0) {
+                return o;
+            }
         }
     }
     return NULL;
@@ -242,6 +240,11 @@ spry_status cli_parse(const cli_command *command, int count, char **words, cli_c
         look_for_json(count, words, call);
     }
     return status;
+}
+
+spry_status cli_add(cli_call *call, const char *name, const char *text, spry_error *error)
+{
+    return add_value(call, index_of_name(call, name), text, error);
 }
 
 /* ---- getters ---- */

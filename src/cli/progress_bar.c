@@ -20,7 +20,8 @@ static void draw(progress_bar *bar, double done, double total)
 {
     char line[512];
 
-    progress_line(line, sizeof line, cli_width(stderr) - 1, bar->task, done, total, &bar->meter);
+    progress_line(line, sizeof line, cli_width(stderr) - 1,
+                  bar->label[0] != '\0' ? bar->label : bar->task, done, total, &bar->meter);
     if (bar->is_terminal) {
         (void)fprintf(stderr, "\r\033[K%s", line);
     } else {
@@ -37,7 +38,9 @@ static bool report(void *context, const char *task, double done, double total)
 
     if (strncmp(bar->task, task, sizeof bar->task - 1) != 0) {
         (void)snprintf(bar->task, sizeof bar->task, "%s", task);
+        bar->label[0] = '\0';
         progress_meter_start(&bar->meter, now);
+        bar->meter.last_done = done; /* what was done before says nothing of this task's speed */
     }
     progress_meter_update(&bar->meter, now, done);
     if (!bar->is_quiet && now >= bar->next_ns) {

@@ -12,7 +12,8 @@ typedef struct progress_bar {
     spry_progress hook; /* what long work is given */
     progress_meter meter;
     char task[PROGRESS_BAR_TASK_SIZE];
-    int64_t next_ns; /* when something is printed again */
+    char label[PROGRESS_BAR_TASK_SIZE]; /* shown instead of the task; "": the task */
+    int64_t next_ns;                    /* when something is printed again */
     bool is_quiet;
     bool is_terminal;
     bool is_drawn;

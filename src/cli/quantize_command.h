@@ -43,6 +43,8 @@ bool quantize_is_mixed(const cli_call *call);
  * warning, when nothing can be quantized within the bounds. */
 SPRY_MUST_USE spry_status quantize_search(quantize_state *q, spry_error *error);
 
+/* Size of both files. */
+void quantize_compare_sizes(quantize_state *q);
 /* Size, latency and accuracy of both files (quantize_sides.c). Fails as loading and running them
  * does. */
 SPRY_MUST_USE spry_status quantize_compare_sides(quantize_state *q, spry_error *error);

@@ -70,8 +70,8 @@ const cli_option quantize_option_table[] = {
     {.name = "metric",
      .kind = CLI_TEXT,
      .value = "NAME",
-     .help = "what a search minimises: ptq-sl l2 (default), cosine or weight; ptq4vit fisher "
-             "(default), label, l2 or cosine"},
+     .help = "errors that a search minimises: l2 (ptq-sl's default), cosine, weight (ptq-sl), or "
+             "squared errors by importance: fisher (ptq4vit's default), label, perturb"},
     {.name = "twin",
      .kind = CLI_TEXT,
      .value = "WHERE",
@@ -126,7 +126,7 @@ const cli_option quantize_option_table[] = {
     {.name = "prepare",
      .kind = CLI_TEXT,
      .value = "NAMES",
-     .help = "rewrites of the float model before: equalise, repq, or both with a comma between"},
+     .help = "rewrites of the float model before: equalise, repq, smooth, commas between several"},
     {.name = "bias-correction",
      .kind = CLI_FLAG,
      .help = "let biases take back what rounding does to means, by --calibrate"},

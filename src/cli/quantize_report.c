@@ -9,15 +9,34 @@
 
 enum { WORST_LAYERS = 8 };
 
-/* The rows with the lowest ratio of signal to noise, worst first. */
-static int32_t worst_rows(const spry_quantize_row *rows, int32_t count, int32_t *worst)
+/* Prints what was collected, and ends the table. */
+static spry_status finish(table *t, const cli_call *call, spry_error *error)
+{
+    spry_status status = table_print(t, TABLE_PLAIN, call->out, error);
+
+    table_fini(t);
+    return status;
+}
+
+/* The same, with an empty line behind it. */
+static spry_status finish_part(table *t, const cli_call *call, spry_error *error)
+{
+    spry_status status = finish(t, call, error);
+
+    (void)fputc('\n', call->out);
+    return status;
+}
+
+/* Indices of the rows whose loss is largest, worst first; returns how many. */
+static int32_t find_worst(const void *rows, int32_t count,
+                          double (*loss)(const void *rows, int32_t index), int32_t *worst)
 {
     int32_t kept = 0;
 
     for (int32_t i = 0; i < count; i++) {
         int32_t place = kept < WORST_LAYERS ? kept++ : WORST_LAYERS;
 
-        while (place > 0 && rows[i].sqnr_db < rows[worst[place - 1]].sqnr_db) {
+        while (place > 0 && loss(rows, i) > loss(rows, worst[place - 1])) {
             if (place < WORST_LAYERS) {
                 worst[place] = worst[place - 1];
             }
@@ -28,6 +47,16 @@ static int32_t worst_rows(const spry_quantize_row *rows, int32_t count, int32_t 
         }
     }
     return kept;
+}
+
+static double loss_of_row(const void *rows, int32_t index)
+{
+    return -((const spry_quantize_row *)rows)[index].sqnr_db;
+}
+
+static double loss_of_product(const void *rows, int32_t index)
+{
+    return ((const spry_quantize_layer *)rows)[index].error_after;
 }
 
 static spry_status print_layers(const cli_call *call, const quantize_result *r, spry_error *error)
@@ -43,7 +72,7 @@ static spry_status print_layers(const cli_call *call, const quantize_result *r, 
     int32_t count = spry_quantization_rows(r->facts, &rows);
     bool all = cli_given(call, "dry-run");
     int32_t worst[WORST_LAYERS];
-    int32_t kept = all ? count : worst_rows(rows, count, worst);
+    int32_t kept = all ? count : find_worst(rows, count, loss_of_row, worst);
     table t;
 
     table_init(&t, columns);
@@ -57,9 +86,7 @@ static spry_status print_layers(const cli_call *call, const quantize_result *r, 
         table_cell(&t, "%.2f -> %.2f", row->kernel_error_before, row->kernel_error_after);
         table_cell(&t, "%.2f -> %.2f", row->channel_error_before, row->channel_error_after);
     }
-    spry_status status = table_print(&t, TABLE_PLAIN, call->out, error);
-    table_fini(&t);
-    return status;
+    return finish(&t, call, error);
 }
 
 static bool has_integers(const quantize_result *r)
@@ -69,27 +96,6 @@ static bool has_integers(const quantize_result *r)
 
     spry_quantization_macs(r->facts, &macs, &of_integers);
     return of_integers > 0 && !r->options->requantize;
-}
-
-/* Products that a search was made for, those with the largest errors first. */
-static int32_t worst_products(const spry_quantize_layer *layers, int32_t count, int32_t *worst)
-{
-    int32_t kept = 0;
-
-    for (int32_t i = 0; i < count; i++) {
-        int32_t place = kept < WORST_LAYERS ? kept++ : WORST_LAYERS;
-
-        while (place > 0 && layers[i].error_after > layers[worst[place - 1]].error_after) {
-            if (place < WORST_LAYERS) {
-                worst[place] = worst[place - 1];
-            }
-            place--;
-        }
-        if (place < WORST_LAYERS) {
-            worst[place] = i;
-        }
-    }
-    return kept;
 }
 
 static void put_product(table *t, const spry_quantize_layer *l)
@@ -113,7 +119,7 @@ static spry_status print_products(const cli_call *call, const quantize_result *r
     const spry_quantize_layer *layers;
     int32_t count = spry_quantization_layers(r->facts, &layers);
     int32_t worst[WORST_LAYERS];
-    int32_t kept = worst_products(layers, count, worst);
+    int32_t kept = find_worst(layers, count, loss_of_product, worst);
     int32_t twins = 0;
     const char *remark = "";
     spry_status status;
@@ -174,9 +180,7 @@ static spry_status print_sides(const cli_call *call, const quantize_result *r, s
         table_cell(&t, "%.2f", 100.0 * r->after.top1);
         table_cell(&t, "%+.2f points", 100.0 * (r->after.top1 - r->before.top1));
     }
-    spry_status status = table_print(&t, TABLE_PLAIN, call->out, error);
-    table_fini(&t);
-    return status;
+    return finish(&t, call, error);
 }
 
 /* ---- what was searched and measured ---- */
@@ -204,10 +208,7 @@ static spry_status print_sensitivity(const cli_call *call, const spry_sensitivit
             table_cell(&t, "%s", "");
         }
     }
-    spry_status status = table_print(&t, TABLE_PLAIN, call->out, error);
-    table_fini(&t);
-    (void)fputc('\n', call->out);
-    return status;
+    return finish_part(&t, call, error);
 }
 
 static void add_ms(table *t, double ms)
@@ -242,10 +243,7 @@ static spry_status print_bits(const cli_call *call, const spry_mixed *mixed, spr
         add_ms(&t, rows[i].ms[1]);
         table_cell(&t, "%s", rows[i].is_slowed ? "slower in integers" : "");
     }
-    spry_status status = table_print(&t, TABLE_PLAIN, call->out, error);
-    table_fini(&t);
-    (void)fputc('\n', call->out);
-    return status;
+    return finish_part(&t, call, error);
 }
 
 static spry_status print_trials(const cli_call *call, const spry_mixed *mixed, spry_error *error)
@@ -271,10 +269,7 @@ static spry_status print_trials(const cli_call *call, const spry_mixed *mixed, s
         add_ms(&t, trials[i].ms);
         table_cell(&t, "%s", trials[i].is_kept ? "kept" : "");
     }
-    spry_status status = table_print(&t, TABLE_PLAIN, call->out, error);
-    table_fini(&t);
-    (void)fputc('\n', call->out);
-    return status;
+    return finish_part(&t, call, error);
 }
 
 static spry_status print_measured(const cli_call *call, const quantize_result *r, spry_error *error)

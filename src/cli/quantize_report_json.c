@@ -29,6 +29,9 @@ static void write_search(json_writer *json, const spry_quantize_row *row)
         json_write_f64(json, "output_error_before", row->output_error_before);
         json_write_f64(json, "output_error_after", row->output_error_after);
     }
+    if (row->remark[0] != '\0') {
+        json_write_string(json, "remark", row->remark);
+    }
 }
 
 static void write_layers(json_writer *json, const spry_quantization *facts)

@@ -122,6 +122,12 @@ static int64_t file_bytes(const char *path)
     return stat(path, &status) == 0 ? (int64_t)status.st_size : 0;
 }
 
+void quantize_compare_sizes(quantize_state *q)
+{
+    q->result.before.bytes = file_bytes(q->result.source);
+    q->result.after.bytes = file_bytes(q->result.output);
+}
+
 spry_status quantize_compare_sides(quantize_state *q, spry_error *error)
 {
     quantize_result *r = &q->result;
@@ -129,8 +135,7 @@ spry_status quantize_compare_sides(quantize_state *q, spry_error *error)
     rival after = {0};
     spry_status status = open_rival(q, r->source, &before, error);
 
-    r->before.bytes = file_bytes(r->source);
-    r->after.bytes = file_bytes(r->output);
+    quantize_compare_sizes(q);
     if (status == SPRY_OK) {
         status = open_rival(q, r->output, &after, error);
     }

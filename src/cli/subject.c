@@ -29,6 +29,13 @@ spry_status subject_open(subject *s, const cli_call *call, spry_error *error)
     s->options.threads = (int)cli_integer(call, "threads");
     s->options.precision = precision_of(cli_text(call, "precision"));
     s->options.seed = (uint64_t)cli_integer(call, "seed");
+    s->options.plan_cache = cli_text(call, "plan-cache");
+    if (s->options.plan_cache != NULL) {
+        status = file_make_folder(s->options.plan_cache, error);
+        if (status != SPRY_OK) {
+            return status;
+        }
+    }
     status = spry_model_load(NULL, s->path, &s->model, error);
     s->load_ms = (double)(clock_ns() - start) * 1e-6;
     return status;
@@ -44,6 +51,13 @@ spry_status subject_open_session(subject *s, spry_error *error)
     status = spry_session_create(s->model, &s->options, &s->session, error);
     s->load_ms += (double)(clock_ns() - start) * 1e-6;
     return status;
+}
+
+void subject_tell_cache(const subject *s, const cli_call *call)
+{
+    if (s->options.plan_cache != NULL && s->session != NULL) {
+        output_detail(call, "plan cache: %s", spry_session_plan_cache(s->session));
+    }
 }
 
 void subject_close(subject *s)

@@ -22,8 +22,8 @@ extern const char *const subject_precisions[];
      .letter = 'd',                                                                             \
      .kind = CLI_TEXT,                                                                          \
      .value = "KIND:PATH",                                                                      \
-     .help = "labelled samples to evaluate on: cifar10, idx, folder, labels or npz, and where " \
-             "they lie"},                                                                       \
+     .help = "labelled samples to evaluate on: cifar10, idx, folder, labels, npz, safetensors " \
+             "or csv, and where they lie"},                                                     \
         SUBJECT_PREPROCESS_OPTION,                                                              \
         {.name = "limit",                                                                       \
          .kind = CLI_INTEGER,                                                                   \
@@ -57,18 +57,25 @@ extern const char *const subject_precisions[];
         .highest = 9007199254740992.0, .help = "seed of random inputs and random operators"       \
     }
 
-#define SUBJECT_SESSION_OPTIONS                                                      \
-    {.name = "threads",                                                              \
-     .letter = 't',                                                                  \
-     .kind = CLI_INTEGER,                                                            \
-     .value = "N",                                                                   \
-     .fallback = "0",                                                                \
-     .lowest = 0,                                                                    \
-     .highest = 1024,                                                                \
-     .help = "threads to use, 0 for as many as the process may use"},                \
-    {                                                                                \
-        .name = "precision", .kind = CLI_CHOICE, .value = "TYPE", .fallback = "f32", \
-        .choices = subject_precisions, .help = "arithmetic of models that hold f32"  \
+#define SUBJECT_SESSION_OPTIONS                                                            \
+    {.name = "threads",                                                                    \
+     .letter = 't',                                                                        \
+     .kind = CLI_INTEGER,                                                                  \
+     .value = "N",                                                                         \
+     .fallback = "0",                                                                      \
+     .lowest = 0,                                                                          \
+     .highest = 1024,                                                                      \
+     .help = "threads to use, 0 for as many as the process may use"},                      \
+        {.name = "precision",                                                              \
+         .kind = CLI_CHOICE,                                                               \
+         .value = "TYPE",                                                                  \
+         .fallback = "f32",                                                                \
+         .choices = subject_precisions,                                                    \
+         .help = "arithmetic of models that hold f32"},                                    \
+    {                                                                                      \
+        .name = "plan-cache", .kind = CLI_PATH, .value = "DIR",                            \
+        .help = "keep packed weights here, and start with those that are there: a folder " \
+                "of yours"                                                                 \
     }
 
 typedef struct subject {
@@ -89,5 +96,7 @@ SPRY_MUST_USE spry_status subject_open_session(subject *s, spry_error *error);
  * Fails as the functions of spry/feed.h. */
 SPRY_MUST_USE spry_status subject_gather(subject *s, const cli_call *call, spry_error *error);
 void subject_close(subject *s);
+/* With -v: what became of --plan-cache, once the session has run. */
+void subject_tell_cache(const subject *s, const cli_call *call);
 
 #endif

@@ -1,6 +1,7 @@
 /* Random access into gzipped files by copies of the unpacker's state. */
 #include "data/byte_source.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -14,10 +15,15 @@ struct byte_source {
     spry_allocator allocator;
     file_map map;
     size_t size;
-    z_stream *checkpoints; /* NULL: not packed; number i stands at i x CHECKPOINT_BYTES */
+    /* NULL: not packed; number i stands at i x CHECKPOINT_BYTES. zlib holds pointers to its
+     * streams: they must not move when the list grows. */
+    z_stream **checkpoints;
     size_t checkpoint_count;
     size_t checkpoint_capacity;
-    z_stream current; /* where the last read ended */
+    pthread_mutex_t lock; /* of all below, for packed files */
+    size_t resident;      /* ceiling of `unpacked` */
+    uint8_t *unpacked;    /* [size], or NULL */
+    z_stream current;     /* where the last read ended */
     bool has_current;
     size_t position;
     char path[SPRY_ERROR_WHERE_SIZE];
@@ -68,6 +74,7 @@ static bool unpack(const byte_source *s, z_stream *z, uint8_t *to, size_t size, 
 static spry_status add_checkpoint(byte_source *s, z_stream *z, spry_error *error)
 {
     void *array = s->checkpoints;
+    z_stream *copy;
     spry_status status =
         alloc_grow(&s->allocator, &array, &s->checkpoint_capacity, s->checkpoint_count + 1,
                    sizeof *s->checkpoints, MAX_CHECKPOINTS, error);
@@ -76,10 +83,12 @@ static spry_status add_checkpoint(byte_source *s, z_stream *z, spry_error *error
     if (status != SPRY_OK) {
         return status;
     }
-    if (inflateCopy(&s->checkpoints[s->checkpoint_count], z) != Z_OK) {
-        return alloc_failed(error, 0);
+    copy = alloc_zeroed(&s->allocator, sizeof *copy);
+    if (copy == NULL || inflateCopy(copy, z) != Z_OK) {
+        alloc_release(&s->allocator, copy, sizeof *copy);
+        return alloc_failed(error, sizeof *copy);
     }
-    s->checkpoint_count++;
+    s->checkpoints[s->checkpoint_count++] = copy;
     return SPRY_OK;
 }
 
@@ -126,7 +135,7 @@ static spry_status open_packed(byte_source *s, spry_error *error)
     return status;
 }
 
-spry_status byte_source_open(const spry_allocator *allocator, const char *path,
+spry_status byte_source_open(const spry_allocator *allocator, const char *path, size_t resident,
                              byte_source **source, spry_error *error)
 {
     spry_allocator resolved = alloc_resolve(allocator);
@@ -135,15 +144,17 @@ spry_status byte_source_open(const spry_allocator *allocator, const char *path,
     spry_status status;
 
     *source = NULL;
-    if (s == NULL) {
+    if (s == NULL || pthread_mutex_init(&s->lock, NULL) != 0) {
+        alloc_release(&resolved, s, sizeof *s);
         return alloc_failed(error, sizeof *s);
     }
     s->allocator = resolved;
+    s->resident = resident;
     length = length < sizeof s->path ? length : sizeof s->path - 1;
     memcpy(s->path, path, length);
     status = file_map_open(path, LIMIT_MODEL_BYTES, &s->map, error);
     if (status != SPRY_OK) {
-        alloc_release(&resolved, s, sizeof *s);
+        byte_source_close(s);
         return status;
     }
     if (s->map.size >= 2 && s->map.data[0] == 0x1f && s->map.data[1] == 0x8b) {
@@ -168,13 +179,16 @@ void byte_source_close(byte_source *s)
     }
     allocator = s->allocator;
     for (size_t i = 0; i < s->checkpoint_count; i++) {
-        (void)inflateEnd(&s->checkpoints[i]);
+        (void)inflateEnd(s->checkpoints[i]);
+        alloc_release(&allocator, s->checkpoints[i], sizeof(z_stream));
     }
     alloc_release(&allocator, s->checkpoints, s->checkpoint_capacity * sizeof *s->checkpoints);
     if (s->has_current) {
         (void)inflateEnd(&s->current);
     }
+    alloc_release(&allocator, s->unpacked, s->size);
     file_map_close(&s->map);
+    (void)pthread_mutex_destroy(&s->lock);
     alloc_release(&allocator, s, sizeof *s);
 }
 
@@ -194,8 +208,8 @@ static spry_status seek(byte_source *s, size_t offset, spry_error *error)
             (void)inflateEnd(&s->current);
         }
         s->has_current = false;
-        if (inflateCopy(&s->current, &s->checkpoints[checkpoint]) != Z_OK) {
-            return alloc_failed(error, 0);
+        if (inflateCopy(&s->current, s->checkpoints[checkpoint]) != Z_OK) {
+            return alloc_failed(error, sizeof s->current);
         }
         s->has_current = true;
         s->position = checkpoint * CHECKPOINT_BYTES;
@@ -214,10 +228,56 @@ static spry_status seek(byte_source *s, size_t offset, spry_error *error)
     return SPRY_OK;
 }
 
+/* Unpacks everything for good. Does nothing where memory is short: reading works without. */
+static spry_status settle(byte_source *s, spry_error *error)
+{
+    uint8_t *all = alloc_bytes(&s->allocator, s->size);
+    size_t done = 0;
+    spry_status status = all != NULL ? seek(s, 0, error) : SPRY_OK;
+
+    if (all == NULL || status != SPRY_OK) {
+        s->resident = 0;
+        alloc_release(&s->allocator, all, s->size);
+        return status;
+    }
+    if (!unpack(s, &s->current, all, s->size, &done) || done != s->size) {
+        alloc_release(&s->allocator, all, s->size);
+        return damaged(s, error);
+    }
+    s->position = s->size;
+    s->unpacked = all;
+    return SPRY_OK;
+}
+
+static spry_status read_packed(byte_source *s, size_t offset, void *to, size_t size,
+                               spry_error *error)
+{
+    spry_status status = SPRY_OK;
+    size_t done;
+
+    if (s->unpacked == NULL && offset < s->position && s->size <= s->resident) {
+        status = settle(s, error);
+    }
+    if (status == SPRY_OK && s->unpacked != NULL) {
+        memcpy(to, s->unpacked + offset, size);
+        return SPRY_OK;
+    }
+    if (status == SPRY_OK) {
+        status = seek(s, offset, error);
+    }
+    if (status != SPRY_OK) {
+        return status;
+    }
+    if (!unpack(s, &s->current, to, size, &done) || done != size) {
+        return damaged(s, error);
+    }
+    s->position += size;
+    return SPRY_OK;
+}
+
 spry_status byte_source_read(byte_source *s, size_t offset, void *to, size_t size,
                              spry_error *error)
 {
-    size_t done;
     spry_status status;
 
     if (offset > s->size || size > s->size - offset) {
@@ -231,13 +291,8 @@ spry_status byte_source_read(byte_source *s, size_t offset, void *to, size_t siz
         memcpy(to, s->map.data + offset, size);
         return SPRY_OK;
     }
-    status = seek(s, offset, error);
-    if (status != SPRY_OK) {
-        return status;
-    }
-    if (!unpack(s, &s->current, to, size, &done) || done != size) {
-        return damaged(s, error);
-    }
-    s->position += size;
-    return SPRY_OK;
+    (void)pthread_mutex_lock(&s->lock);
+    status = read_packed(s, offset, to, size, error);
+    (void)pthread_mutex_unlock(&s->lock);
+    return status;
 }

@@ -9,7 +9,8 @@
 #include "data/preprocess.h"
 
 static const dataset_kind *const kinds[] = {
-    &dataset_cifar10, &dataset_idx, &dataset_folder, &dataset_labels, &dataset_npz,
+    &dataset_cifar10, &dataset_idx,         &dataset_folder, &dataset_labels,
+    &dataset_npz,     &dataset_safetensors, &dataset_csv,
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
@@ -32,9 +33,10 @@ char *dataset_join(spry_dataset *d, const char *folder, const char *name)
     return path;
 }
 
-spry_status dataset_read_file(spry_dataset *d, int64_t index, tensor *sample, spry_error *error)
+spry_status dataset_read_file(spry_dataset *d, const spry_allocator *allocator, int64_t index,
+                              tensor *sample, spry_error *error)
 {
-    return image_load(&d->allocator, d->files[index], sample, error);
+    return image_load(allocator, d->files[index], sample, error);
 }
 
 /* The kind whose name stands before the colon. */
@@ -80,9 +82,11 @@ spry_status spry_dataset_open(const spry_allocator *allocator, const char *descr
 
     *result = NULL;
     if (kind == NULL || *path == '\0') {
-        return spry_fail(error, SPRY_USAGE, description,
-                         "write KIND:PATH with kind cifar10, idx, folder, labels or npz",
-                         "does not name a data set");
+        return spry_fail(
+            error, SPRY_USAGE, description,
+            "write KIND:PATH with kind cifar10, idx, folder, labels, npz, safetensors or "
+            "csv",
+            "does not name a data set");
     }
     d = alloc_zeroed(&resolved, sizeof *d);
     if (d == NULL) {
@@ -145,7 +149,8 @@ const char *spry_dataset_kind(int32_t index)
     return index >= 0 && index < KINDS ? kinds[index]->name : NULL;
 }
 
-static spry_status read_sample(spry_dataset *d, int64_t index, tensor *sample, spry_error *error)
+spry_status dataset_read(spry_dataset *d, const spry_allocator *allocator, int64_t index,
+                         tensor *sample, spry_error *error)
 {
     *sample = (tensor){0};
     if (index < 0 || index >= d->count) {
@@ -153,20 +158,20 @@ static spry_status read_sample(spry_dataset *d, int64_t index, tensor *sample, s
                          "there is no sample %lld; %lld are there", (long long)index,
                          (long long)d->count);
     }
-    return d->kind->read(d, index, sample, error);
+    return d->kind->read(d, allocator, index, sample, error);
 }
 
 spry_status spry_dataset_sample(spry_dataset *d, int64_t index, spry_tensor **result,
                                 spry_error *error)
 {
     tensor sample;
-    spry_status status = read_sample(d, index, &sample, error);
+    spry_status status = dataset_read(d, &d->allocator, index, &sample, error);
 
     *result = NULL;
     return status == SPRY_OK ? tensor_publish(&d->allocator, &sample, result, error) : status;
 }
 
-static void sample_where(const spry_dataset *d, int64_t index, char *where, size_t size)
+void dataset_where(const spry_dataset *d, int64_t index, char *where, size_t size)
 {
     if (d->files != NULL) {
         (void)snprintf(where, size, "%s", d->files[index]);
@@ -181,12 +186,12 @@ static spry_status add_sample(spry_dataset *d, preprocess_plan *plan, tensor *ba
 {
     char where[SPRY_ERROR_WHERE_SIZE];
     tensor sample;
-    spry_status status = read_sample(d, index, &sample, error);
+    spry_status status = dataset_read(d, &d->allocator, index, &sample, error);
 
     if (status != SPRY_OK) {
         return status;
     }
-    sample_where(d, index, where, sizeof where);
+    dataset_where(d, index, where, sizeof where);
     status =
         preprocess_apply(plan, &d->allocator, &sample, d->pictures, where, batch, place, error);
     tensor_fini(&sample);
@@ -199,12 +204,12 @@ static spry_status plan_batch(spry_dataset *d, int64_t first, const spry_preproc
 {
     char where[SPRY_ERROR_WHERE_SIZE];
     tensor sample;
-    spry_status status = read_sample(d, first, &sample, error);
+    spry_status status = dataset_read(d, &d->allocator, first, &sample, error);
 
     if (status != SPRY_OK) {
         return status;
     }
-    sample_where(d, first, where, sizeof where);
+    dataset_where(d, first, where, sizeof where);
     status =
         preprocess_plan_init(plan, recipe, &sample, d->pictures, dtype, rank, shape, where, error);
     tensor_fini(&sample);

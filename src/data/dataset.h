@@ -14,8 +14,10 @@ typedef struct dataset_kind {
     const char *name;
     /* Fills count, labels, class names and state from d->path. On failure close is called. */
     spry_status (*open)(spry_dataset *d, spry_error *error);
-    /* Makes *sample, which tensor_fini releases. The index is in range. */
-    spry_status (*read)(spry_dataset *d, int64_t index, tensor *sample, spry_error *error);
+    /* Makes *sample, dense and in memory of its own, which tensor_fini releases. The index is in
+     * range. Several threads may be in here at once. */
+    spry_status (*read)(spry_dataset *d, const spry_allocator *allocator, int64_t index,
+                        tensor *sample, spry_error *error);
     void (*close)(spry_dataset *d); /* may be NULL */
 } dataset_kind;
 
@@ -38,6 +40,8 @@ extern const dataset_kind dataset_idx;
 extern const dataset_kind dataset_folder;
 extern const dataset_kind dataset_labels;
 extern const dataset_kind dataset_npz;
+extern const dataset_kind dataset_safetensors;
+extern const dataset_kind dataset_csv;
 
 enum { DATASET_MEMORY_BYTES = 1 << 30, DATASET_MAX_CLASS = 1000000 };
 
@@ -46,6 +50,14 @@ void *dataset_array(spry_dataset *d, size_t count, size_t size);
 /* "folder/name" in d->memory; NULL when memory ran out. */
 char *dataset_join(spry_dataset *d, const char *folder, const char *name);
 /* Reads a sample that is a picture file of its own: the `read` of folder and labels. */
-spry_status dataset_read_file(spry_dataset *d, int64_t index, tensor *sample, spry_error *error);
+spry_status dataset_read_file(spry_dataset *d, const spry_allocator *allocator, int64_t index,
+                              tensor *sample, spry_error *error);
+
+/* Sample `index` with memory from `allocator`: a picture u8[H,W,C] or numbers, which tensor_fini
+ * releases. May be called by several threads at once. Fails as spry_dataset_sample. */
+SPRY_MUST_USE spry_status dataset_read(spry_dataset *d, const spry_allocator *allocator,
+                                       int64_t index, tensor *sample, spry_error *error);
+/* Names sample `index` for errors. */
+void dataset_where(const spry_dataset *d, int64_t index, char *where, size_t size);
 
 #endif

@@ -50,12 +50,13 @@ static spry_status open_set(spry_dataset *d, spry_error *error)
     return SPRY_OK;
 }
 
-static spry_status read_record(spry_dataset *d, int64_t index, tensor *sample, spry_error *error)
+static spry_status read_record(spry_dataset *d, const spry_allocator *allocator, int64_t index,
+                               tensor *sample, spry_error *error)
 {
     const file_map *map = d->state;
     const uint8_t *planes = map->data + index * RECORD + 1;
     const int64_t shape[] = {SIDE, SIDE, 3};
-    spry_status status = tensor_init_owned(sample, &d->allocator, SPRY_DTYPE_U8, 3, shape, error);
+    spry_status status = tensor_init_owned(sample, allocator, SPRY_DTYPE_U8, 3, shape, error);
     uint8_t *pixels = sample->data;
 
     for (int i = 0; status == SPRY_OK && i < PLANE; i++) {

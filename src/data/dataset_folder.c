@@ -27,7 +27,8 @@ static bool is_folder(const char *path)
 
 static bool is_picture_name(const char *name)
 {
-    static const char *const extensions[] = {".jpg", ".jpeg", ".png", ".webp"};
+    static const char *const extensions[] = {".jpg", ".jpeg", ".png", ".webp",
+                                             ".ppm", ".pgm",  ".pnm"};
     const char *dot = strrchr(name, '.');
 
     for (size_t i = 0; dot != NULL && i < sizeof extensions / sizeof extensions[0]; i++) {

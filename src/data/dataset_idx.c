@@ -10,6 +10,9 @@
 #include "data/byte_source.h"
 #include "data/dataset.h"
 
+/* MNIST's training pictures have 47 MB. */
+enum { RESIDENT_BYTES = 64 << 20 };
+
 enum { TYPE_U8 = 8, PATH_BYTES = 4096, LABELS_AT_ONCE = 4096 };
 
 static const char images_part[] = "images-idx3-ubyte";
@@ -108,7 +111,7 @@ static spry_status read_labels(spry_dataset *d, const char *path, spry_error *er
     byte_source *source = NULL;
     uint8_t block[LABELS_AT_ONCE];
     int64_t count = 0;
-    spry_status status = byte_source_open(&d->allocator, path, &source, error);
+    spry_status status = byte_source_open(&d->allocator, path, 0, &source, error);
 
     if (status == SPRY_OK) {
         status = read_header(source, path, 1, &count, error);
@@ -146,7 +149,7 @@ static spry_status open_set(spry_dataset *d, spry_error *error)
         return status != SPRY_OK ? status : alloc_failed(error, sizeof *state);
     }
     d->state = state;
-    status = byte_source_open(&d->allocator, images, &state->images, error);
+    status = byte_source_open(&d->allocator, images, RESIDENT_BYTES, &state->images, error);
     if (status == SPRY_OK) {
         status = read_header(state->images, images, 3, sizes, error);
     }
@@ -161,11 +164,12 @@ static spry_status open_set(spry_dataset *d, spry_error *error)
     return read_labels(d, labels, error);
 }
 
-static spry_status read_picture(spry_dataset *d, int64_t index, tensor *sample, spry_error *error)
+static spry_status read_picture(spry_dataset *d, const spry_allocator *allocator, int64_t index,
+                                tensor *sample, spry_error *error)
 {
     idx_state *state = d->state;
     const int64_t shape[] = {state->height, state->width, 1};
-    spry_status status = tensor_init_owned(sample, &d->allocator, SPRY_DTYPE_U8, 3, shape, error);
+    spry_status status = tensor_init_owned(sample, allocator, SPRY_DTYPE_U8, 3, shape, error);
 
     if (status != SPRY_OK) {
         return status;

@@ -1,4 +1,5 @@
-/* Decoders for JPEG, PNG and WebP, each with its size looked at before anything is unpacked. */
+/* Decoders for JPEG, PNG, WebP and netpbm pictures, each with its size looked at before anything is
+ * unpacked. */
 #include "data/image.h"
 
 #include <png.h>
@@ -9,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/files.h"
 #include "base/limits.h"
+#include "data/image_pnm.h"
 
 /* One picture being decoded. */
 typedef struct job {
@@ -205,6 +207,24 @@ static spry_status decode_webp(const job *j)
     return status;
 }
 
+/* --- netpbm ---------------------------------------------------------------------------------- */
+
+static spry_status decode_pnm(const job *j)
+{
+    image_pnm p;
+    const char *problem = image_pnm_open(j->bytes, j->size, &p);
+    spry_status status;
+
+    if (problem != NULL) {
+        return damaged(j, "netpbm", problem);
+    }
+    status = make_image(j, p.height, p.width, p.channels);
+    if (status == SPRY_OK) {
+        problem = image_pnm_read(j->bytes, j->size, &p, j->image->data);
+    }
+    return problem != NULL ? damaged(j, "netpbm", problem) : status;
+}
+
 /* --- all ------------------------------------------------------------------------------------- */
 
 spry_status image_decode(const spry_allocator *allocator, const uint8_t *bytes, size_t size,
@@ -220,9 +240,11 @@ spry_status image_decode(const spry_allocator *allocator, const uint8_t *bytes, 
         status = decode_png(&j);
     } else if (size >= 12 && memcmp(bytes, "RIFF", 4) == 0 && memcmp(bytes + 8, "WEBP", 4) == 0) {
         status = decode_webp(&j);
+    } else if (image_is_pnm(bytes, size)) {
+        status = decode_pnm(&j);
     } else {
         status = spry_fail(error, SPRY_BAD_INPUT, where, "convert it to JPEG, PNG or WebP",
-                           "is not a JPEG, PNG or WebP picture");
+                           "is not a JPEG, PNG, WebP, PGM or PPM picture");
     }
     if (status != SPRY_OK) {
         tensor_fini(image);

@@ -11,6 +11,12 @@
 /* Files of pictures are read whole; larger ones are no photographs. */
 #define IMAGE_FILE_BYTES ((uint64_t)1 << 30)
 
+/* Brightness of a red, green and blue pixel: ITU-R 601 weights in 16-bit fixed point. */
+static inline uint8_t image_gray(const uint8_t *pixel)
+{
+    return (uint8_t)((19595u * pixel[0] + 38470u * pixel[1] + 7471u * pixel[2] + 0x8000u) >> 16);
+}
+
 /* As spry_image_decode and spry_image_load into a tensor that tensor_fini releases. */
 SPRY_MUST_USE spry_status image_decode(const spry_allocator *allocator, const uint8_t *bytes,
                                        size_t size, const char *where, tensor *image,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "data/image.h"
 #include "data/resize.h"
 #include "tensor/convert.h"
 
@@ -203,6 +204,25 @@ static spry_status plan_numbers(preprocess_plan *plan, const tensor *sample, con
     return SPRY_OK;
 }
 
+static double statistic(const spry_preprocess *r, const double *values, int64_t channel)
+{
+    return values[r->statistics == 1 ? 0 : channel];
+}
+
+static void fill_table(preprocess_plan *plan)
+{
+    const spry_preprocess *r = plan->recipe;
+
+    for (int64_t c = 0; c < plan->channels; c++) {
+        double mean = statistic(r, r->mean, c);
+        double std = statistic(r, r->std, c);
+
+        for (int x = 0; x < 256; x++) {
+            plan->table[c][x] = (float)((x * r->scale - mean) / std);
+        }
+    }
+}
+
 spry_status preprocess_plan_init(preprocess_plan *plan, const spry_preprocess *recipe,
                                  const tensor *sample, bool picture, spry_dtype dtype, int rank,
                                  const int64_t *shape, const char *where, spry_error *error)
@@ -226,8 +246,14 @@ spry_status preprocess_plan_init(preprocess_plan *plan, const spry_preprocess *r
         return misfit(error, where, "choose a numeric type", "the model's input is not numeric");
     }
     plan->layout = resolve_layout(recipe, rank, shape);
-    return picture ? plan_picture(plan, sample, where, error)
-                   : plan_numbers(plan, sample, where, error);
+    if (!picture) {
+        return plan_numbers(plan, sample, where, error);
+    }
+    status = plan_picture(plan, sample, where, error);
+    if (status == SPRY_OK) {
+        fill_table(plan);
+    }
+    return status;
 }
 
 spry_status preprocess_plan_batch(const preprocess_plan *plan, const spry_allocator *allocator,
@@ -253,28 +279,8 @@ static void emit(tensor *batch, int64_t at, int64_t count, float *values)
     convert_write_f32(batch, at, count, values);
 }
 
-static double statistic(const spry_preprocess *r, const double *values, int64_t channel)
-{
-    return values[r->statistics == 1 ? 0 : channel];
-}
-
-typedef struct pixel_table {
-    float value[SPRY_PREPROCESS_MAX_CHANNELS][256];
-} pixel_table;
-
-static void fill_table(const spry_preprocess *r, int64_t channels, pixel_table *table)
-{
-    for (int64_t c = 0; c < channels; c++) {
-        double mean = statistic(r, r->mean, c);
-        double std = statistic(r, r->std, c);
-
-        for (int x = 0; x < 256; x++) {
-            table->value[c][x] = (float)((x * r->scale - mean) / std);
-        }
-    }
-}
-
-/* `source_channel` of output channel c: reversed for BGR, the only one of a gray picture. */
+/* Channel `c` of the model comes from this one: reversed for BGR, the only one of a gray
+ * picture. */
 static int64_t source_channel(const preprocess_plan *plan, const resize_picture *from, int64_t c)
 {
     if (from->channels == 1) {
@@ -283,28 +289,34 @@ static int64_t source_channel(const preprocess_plan *plan, const resize_picture 
     return plan->recipe->channels == SPRY_CHANNELS_BGR ? from->channels - 1 - c : c;
 }
 
+/* Looks up `count` pixels that lie `from_step` apart. */
+static void look_up(const float table[256], const uint8_t *from, int64_t from_step, float *to,
+                    int64_t to_step, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        to[i * to_step] = table[from[i * from_step]];
+    }
+}
+
 /* One row of one channel, or of all channels interleaved. */
 static void emit_row(const preprocess_plan *plan, const resize_picture *from, int64_t y,
-                     int64_t first_channel, int64_t channels, const pixel_table *table,
-                     tensor *batch, int64_t at)
+                     int64_t first_channel, int64_t channels, tensor *batch, int64_t at)
 {
     const uint8_t *row = from->data + y * from->stride;
+    const int64_t most = CONVERT_BLOCK / channels;
     float block[CONVERT_BLOCK];
-    int64_t filled = 0;
 
-    for (int64_t x = 0; x < from->width; x++) {
-        for (int64_t c = first_channel; c < first_channel + channels; c++) {
-            uint8_t pixel = row[x * from->channels + source_channel(plan, from, c)];
+    for (int64_t x = 0; x < from->width; x += most) {
+        int64_t count = from->width - x < most ? from->width - x : most;
 
-            block[filled++] = table->value[c][pixel];
-            if (filled == CONVERT_BLOCK) {
-                emit(batch, at, filled, block);
-                at += filled;
-                filled = 0;
-            }
+        for (int64_t c = 0; c < channels; c++) {
+            look_up(plan->table[first_channel + c],
+                    row + x * from->channels + source_channel(plan, from, first_channel + c),
+                    from->channels, block + c, channels, count);
         }
+        emit(batch, at, count * channels, block);
+        at += count * channels;
     }
-    emit(batch, at, filled, block);
 }
 
 static void emit_picture(const preprocess_plan *plan, const resize_picture *from, tensor *batch,
@@ -313,12 +325,10 @@ static void emit_picture(const preprocess_plan *plan, const resize_picture *from
     bool planes = plan->layout == SPRY_LAYOUT_NCHW;
     int64_t passes = planes ? plan->channels : 1;
     int64_t channels = planes ? 1 : plan->channels;
-    pixel_table table;
 
-    fill_table(plan->recipe, plan->channels, &table);
     for (int64_t pass = 0; pass < passes; pass++) {
         for (int64_t y = 0; y < from->height; y++) {
-            emit_row(plan, from, y, pass, channels, &table, batch, at);
+            emit_row(plan, from, y, pass, channels, batch, at);
             at += from->width * channels;
         }
     }
@@ -398,7 +408,7 @@ static spry_status choose_geometry(const preprocess_plan *plan, const resize_pic
     return SPRY_OK;
 }
 
-/* A gray copy of a colour picture: ITU-R 601 weights in 16-bit fixed point. */
+/* A gray copy of a colour picture. */
 static void make_gray(const resize_picture *from, const resize_picture *to)
 {
     for (int64_t y = 0; y < from->height; y++) {
@@ -406,9 +416,7 @@ static void make_gray(const resize_picture *from, const resize_picture *to)
         uint8_t *out = to->data + y * to->stride;
 
         for (int64_t x = 0; x < from->width; x++) {
-            uint32_t sum = 19595u * in[3 * x] + 38470u * in[3 * x + 1] + 7471u * in[3 * x + 2];
-
-            out[x] = (uint8_t)((sum + 0x8000u) >> 16);
+            out[x] = image_gray(in + 3 * x);
         }
     }
 }

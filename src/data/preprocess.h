@@ -18,6 +18,7 @@ typedef struct preprocess_plan {
     int64_t channels;
     int64_t height;
     int64_t width;
+    float table[SPRY_PREPROCESS_MAX_CHANNELS][256]; /* pictures: what each pixel value becomes */
 } preprocess_plan;
 
 /* Resolves recipe and input against `sample`, the first one: u8[H,W,C] when `picture`, otherwise

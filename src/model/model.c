@@ -12,11 +12,31 @@ enum { RELEASE_LEAST = 1 << 20 }; /* bytes of a file that are worth a system cal
 
 static void file_release(graph_bytes bytes)
 {
-    file_map map = {bytes.data, bytes.size};
+    file_map map = {.data = bytes.data, .size = bytes.size};
 
     if (map.size >= RELEASE_LEAST) {
         file_map_release(&map);
     }
+}
+
+spry_status model_create(const spry_allocator *allocator, size_t ceiling, model **m,
+                         spry_error *error)
+{
+    const spry_allocator resolved = alloc_resolve(allocator);
+    model *made = alloc_zeroed(&resolved, sizeof *made);
+
+    *m = made;
+    if (made == NULL) {
+        return alloc_failed(error, sizeof *made);
+    }
+    made->allocator = resolved;
+    arena_init(&made->memory, &resolved, ceiling);
+    made->producer_name = "";
+    made->producer_version = "";
+    made->domain = "";
+    made->doc = "";
+    made->path = "<memory>";
+    return SPRY_OK;
 }
 
 void spry_model_destroy(spry_model *m)
@@ -144,7 +164,8 @@ spry_status model_copy(const model *source, model **copy, spry_error *error)
     }
     *made = *source;
     made->is_copy = true;
-    made->file = NULL; /* stays with the source */
+    made->identity = 0; /* it will be changed */
+    made->file = NULL;  /* stays with the source */
     made->externals = NULL;
     arena_init(&made->memory, &allocator, SIZE_MAX);
     status = model_weights_hold_all(source, error); /* who edits a model reads its weights */

@@ -67,9 +67,17 @@ struct spry_model {
     graph *main;
     graph_bytes unknown;
     bool is_copy; /* by model_copy: files and weights belong to the source */
+    /* Of the mapped files (file_map.identity), so that what was made of the model can be found
+     * again; 0: nobody can tell. */
+    uint64_t identity;
 };
 
 typedef struct spry_model model;
+
+/* An empty model without a graph, whose memory may hold `ceiling` bytes; spry_model_destroy frees
+ * it. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status model_create(const spry_allocator *allocator, size_t ceiling, model **m,
+                                       spry_error *error);
 
 /* Gives the mapped pages of the model's files back to the system (file_map_release): weights that
  * were folded or packed need not be resident twice. Any thread may be reading them. */

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/files.h"
+#include "base/hash64.h"
 #include "base/limits.h"
 #include "model/onnx_parse.h"
 
@@ -123,6 +124,7 @@ static spry_status find_file(onnx_context *c, const char *location, model_file *
     }
     file->location = location;
     file->bytes = (graph_bytes){map.data, map.size};
+    m->identity = hash64(&map.identity, sizeof map.identity, m->identity);
     file->next = m->externals;
     m->externals = file;
     *found = file;

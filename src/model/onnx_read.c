@@ -309,25 +309,17 @@ static spry_status read_model(onnx_context *c, wire_reader r)
 /* ---- entry points ---- */
 
 /* An empty model whose memory may cost at most twice the file and a constant. */
-static model *create_model(const spry_allocator *allocator, size_t file_bytes)
+static spry_status create_model(const spry_allocator *allocator, size_t file_bytes, model **m,
+                                spry_error *error)
 {
-    const spry_allocator resolved = alloc_resolve(allocator);
-    model *m = alloc_zeroed(&resolved, sizeof *m);
     size_t ceiling;
 
-    if (m == NULL || !checked_mul(file_bytes, 2, &ceiling) ||
+    if (!checked_mul(file_bytes, 2, &ceiling) ||
         !checked_add(ceiling, LIMIT_PARSE_SLACK_BYTES - RESERVED_BYTES, &ceiling)) {
-        alloc_release(&resolved, m, sizeof *m);
-        return NULL;
+        *m = NULL;
+        return alloc_failed(error, file_bytes);
     }
-    m->allocator = resolved;
-    arena_init(&m->memory, &resolved, ceiling);
-    m->producer_name = "";
-    m->producer_version = "";
-    m->domain = "";
-    m->doc = "";
-    m->path = "<memory>";
-    return m;
+    return model_create(allocator, ceiling, m, error);
 }
 
 /* Fills `m` from the bytes; on failure destroys it. */
@@ -374,14 +366,15 @@ spry_status spry_model_load(const spry_allocator *allocator, const char *path, s
     if (status != SPRY_OK) {
         return status;
     }
-    m = create_model(allocator, map.size);
-    if (m == NULL) {
+    status = create_model(allocator, map.size, &m, error);
+    if (status != SPRY_OK) {
         file_map_close(&map);
-        return alloc_failed(error, sizeof *m);
+        return status;
     }
     status = onnx_map_storage(&m->allocator, &map, &m->file, error);
     if (status == SPRY_OK) {
         m->file_bytes = (graph_bytes){map.data, map.size};
+        m->identity = map.identity;
         m->path = arena_text(&m->memory, path, strlen(path));
         m->folder = folder_of(m, path);
         status = m->path != NULL && m->folder != NULL ? SPRY_OK : alloc_failed(error, strlen(path));
@@ -396,11 +389,12 @@ spry_status spry_model_load(const spry_allocator *allocator, const char *path, s
 spry_status spry_model_parse(const spry_allocator *allocator, const void *bytes, size_t size,
                              const char *folder, spry_model **out, spry_error *error)
 {
-    model *m = create_model(allocator, size);
+    model *m;
+    spry_status status = create_model(allocator, size, &m, error);
 
     *out = NULL;
-    if (m == NULL) {
-        return alloc_failed(error, sizeof *m);
+    if (status != SPRY_OK) {
+        return status;
     }
     if (folder != NULL) {
         m->folder = arena_text(&m->memory, folder, strlen(folder));

@@ -20,6 +20,8 @@ extern const op ops_fill[];
 extern const op ops_gather[];
 extern const op ops_gradient[];
 extern const op ops_gradient_conv[];
+extern const op ops_gradient_function[];
+extern const op ops_gradient_norm[];
 extern const op ops_gradient_pool[];
 extern const op ops_layer_norm[];
 extern const op ops_layout[];

@@ -21,6 +21,9 @@ typedef struct op_shapes op_shapes;
 typedef struct op_call op_call;
 typedef struct op_work op_work;
 
+/* Of operators that the standard lacks: the backward pass has them. */
+#define OP_OWN_DOMAIN "ai.spry"
+
 enum { OP_VARIADIC = 255, OP_TYPE_SLOTS = 8 };
 
 typedef enum op_flag {

@@ -23,6 +23,8 @@ static const op *const tables[] = {
     ops_gather,
     ops_gradient,
     ops_gradient_conv,
+    ops_gradient_function,
+    ops_gradient_norm,
     ops_gradient_pool,
     ops_layer_norm,
     ops_layout,

@@ -4,42 +4,18 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/text.h"
 #include "quantize/grid.h"
 
 enum { LABEL_SIZE = 512 };
 
 /* ---- names ---- */
 
-bool assignment_matches(const char *pattern, const char *text)
-{
-    const char *star = NULL; /* the last one seen, and what it stood for */
-    const char *resume = NULL;
-
-    while (*text != '\0') {
-        if (*pattern == '*') {
-            star = ++pattern;
-            resume = text;
-        } else if (*pattern == '?' || *pattern == *text) {
-            pattern++;
-            text++;
-        } else if (star != NULL) { /* the star takes one more */
-            pattern = star;
-            text = ++resume;
-        } else {
-            return false;
-        }
-    }
-    while (*pattern == '*') {
-        pattern++;
-    }
-    return *pattern == '\0';
-}
-
 /* Names may hold '*' and are then found as they are, too. */
 static bool is_called(const graph_node *n, const char *label, const char *pattern)
 {
     return strcmp(pattern, n->name) == 0 || strcmp(pattern, label) == 0 ||
-           assignment_matches(pattern, n->name) || assignment_matches(pattern, label);
+           text_matches(pattern, n->name) || text_matches(pattern, label);
 }
 
 static bool fits(const graph_node *n, const char *label, const spry_quantize_assignment *a)

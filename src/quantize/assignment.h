@@ -16,9 +16,6 @@ operator_bits assignment_of(const quantize_job *job, const graph_node *n);
 /* Does any operator get integer activations? */
 bool assignment_wants_activations(const spry_quantize_options *options);
 
-/* Does all of `text` follow `pattern`, in which '*' stands for any characters and '?' for one? */
-bool assignment_matches(const char *pattern, const char *text);
-
 /* Checks the bits of all assignments. Fails with SPRY_USAGE. */
 SPRY_MUST_USE spry_status assignment_check(const spry_quantize_options *options, spry_error *error);
 

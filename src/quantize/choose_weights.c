@@ -3,26 +3,44 @@
 #include "quantize/assignment.h"
 #include "quantize/choose.h"
 
-/* An initializer may be the weights of several operators. */
-static bool is_known(const quantize_job *job, const weight *w)
+/* An initializer may be the weights of several operators: its record, or a new one. */
+static spry_status add_weight(quantize_job *job, int32_t node, const weight *w, int bits,
+                              spry_error *error)
 {
-    for (int32_t i = 0; i < job->weight_count; i++) {
-        if (job->weights[i].w.value == w->value &&
-            job->weights[i].w.output_axis == w->output_axis) {
-            return true;
-        }
+    weight_record *r = job->weights;
+    weight_record *end = r + job->weight_count;
+
+    while (r < end && (r->w.value != w->value || r->w.output_axis != w->output_axis)) {
+        r++;
     }
-    return false;
+    if (r == end) {
+        *r = (weight_record){.w = *w, .bits = bits, .symmetric = job->options->symmetric};
+        job->weight_count++;
+    }
+    job->record_of[node] = r;
+    return r->user_count++ > 0 ? SPRY_OK : weight_check(job->m->main, w, error);
 }
 
-static spry_status add_weight(quantize_job *job, const weight *w, int bits, spry_error *error)
+static spry_status list_users(quantize_job *job, spry_error *error)
 {
-    if (is_known(job, w)) {
-        return SPRY_OK;
+    int32_t *users = arena_array(job->memory, (size_t)job->node_count + 1, sizeof *users);
+
+    if (users == NULL) {
+        return alloc_failed(error, (size_t)job->node_count * sizeof *users);
     }
-    job->weights[job->weight_count++] =
-        (weight_record){.w = *w, .bits = bits, .symmetric = job->options->symmetric};
-    return weight_check(job->m->main, w, error);
+    for (int32_t i = 0; i < job->weight_count; i++) {
+        job->weights[i].users = users;
+        users += job->weights[i].user_count;
+        job->weights[i].user_count = 0;
+    }
+    for (int32_t node = 0; node < job->node_count; node++) {
+        weight_record *r = job->record_of[node];
+
+        if (r != NULL) {
+            r->users[r->user_count++] = node;
+        }
+    }
+    return SPRY_OK;
 }
 
 /* An initializer that operators share, but not its bits, becomes one initializer for each number of
@@ -64,7 +82,8 @@ static spry_status make_room(quantize_job *job, spry_error *error)
     if (status == SPRY_OK) {
         job->is_integer = arena_array(job->memory, nodes, sizeof *job->is_integer);
         job->weights = arena_array(job->memory, nodes, sizeof *job->weights);
-        if (job->is_integer == NULL || job->weights == NULL) {
+        job->record_of = arena_array(job->memory, nodes, sizeof(weight_record *));
+        if (job->is_integer == NULL || job->weights == NULL || job->record_of == NULL) {
             status = alloc_failed(error, nodes * sizeof *job->weights);
         }
     }
@@ -106,7 +125,7 @@ static spry_status choose_weight(quantize_job *job, int32_t node, spry_error *er
         return facts_add_skip(job->facts, g, node, reason, error);
     }
     job->is_integer[node] = true;
-    return add_weight(job, &w, bits.weights, error);
+    return add_weight(job, node, &w, bits.weights, error);
 }
 
 spry_status choose_weights(quantize_job *job, spry_error *error)
@@ -123,5 +142,5 @@ spry_status choose_weights(quantize_job *job, spry_error *error)
                            "there is no Conv, ConvTranspose, Gemm or MatMul with f32 weights to "
                            "quantize");
     }
-    return status;
+    return status == SPRY_OK ? list_users(job, error) : status;
 }

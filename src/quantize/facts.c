@@ -54,6 +54,9 @@ spry_status facts_add_row(spry_quantization *f, const graph *g, const weight_rec
         row->most_step = r->steps[i] > row->most_step ? r->steps[i] : row->most_step;
     }
     row->blocks = record_blocks(r);
+    row->remark = r->story != NULL && r->story->remark != NULL
+                      ? arena_text(&f->memory, r->story->remark, strlen(r->story->remark))
+                      : "";
     if (r->story != NULL) {
         row->order_before = r->story->order_before;
         row->order_sorted = r->story->order_sorted;
@@ -62,7 +65,7 @@ spry_status facts_add_row(spry_quantization *f, const graph *g, const weight_rec
         row->output_error_after = r->story->error_after;
     }
     f->row_count++;
-    if (row->node == NULL || row->weight == NULL) {
+    if (row->node == NULL || row->weight == NULL || row->remark == NULL) {
         return alloc_failed(error, sizeof *row);
     }
     return facts_measure(f, r, dense, row, error);

@@ -38,6 +38,7 @@ typedef struct quantize_job {
     bool *is_integer;    /* [node_count]: its weights are to be quantised */
     weight_record *weights;
     int32_t weight_count;
+    weight_record **record_of; /* [node_count]: of the weights that it reads; NULL: they stay f32 */
     activation_record *activations; /* none without activation_bits */
     int32_t activation_count;
     norm_ranges norms; /* of batch norms before they were folded; empty where samples tell more */

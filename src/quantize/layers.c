@@ -18,32 +18,22 @@ static bool is_activation(const graph *g, int32_t id)
            g->values[id].type.dtype == SPRY_DTYPE_F32;
 }
 
-static int32_t weight_index(const quantize_job *job, int32_t node)
-{
-    for (int32_t i = 0; i < job->weight_count; i++) {
-        if (job->weights[i].w.node == node) {
-            return i;
-        }
-    }
-    return GRAPH_NONE;
-}
-
 /* A product with weights that are quantised, of which this node is the first user. */
 static bool read_linear(const quantize_job *job, int32_t node, layer *l)
 {
     const graph_node *n = &job->m->main->nodes[node];
     bool is_gemm = graph_node_is(n, "Gemm");
-    int32_t index = job->is_integer[node] ? weight_index(job, node) : GRAPH_NONE;
+    const weight_record *r = job->record_of[node];
 
-    if (index == GRAPH_NONE || (!is_gemm && !graph_node_is(n, "MatMul")) ||
+    if (r == NULL || r->w.node != node || (!is_gemm && !graph_node_is(n, "MatMul")) ||
         !is_activation(job->m->main, n->inputs[0]) ||
         (is_gemm && (graph_attribute_float(n, "alpha", 1.0f) != 1.0f ||
                      graph_attribute_int(n, "transA", 0) != 0))) {
         return false;
     }
-    l->weight = index;
-    l->k = job->weights[index].w.inputs;
-    l->n = job->weights[index].w.outputs;
+    l->weight = (int32_t)(r - job->weights);
+    l->k = r->w.inputs;
+    l->n = r->w.outputs;
     l->heads = 1;
     return true;
 }

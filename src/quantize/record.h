@@ -12,6 +12,8 @@ typedef struct block_story {
     double error_before, error_after;
     int rounds;
     bool searched;
+    const char *remark;      /* or NULL */
+    const float *first;      /* [blocks]: steps that the search began with */
     int64_t flipped_outputs; /* whose flips were kept */
     squant_report flips;
 } block_story;
@@ -27,6 +29,8 @@ typedef struct block_story {
  * then the maps say which block each channel belongs to. */
 typedef struct weight_record {
     weight w;
+    int32_t *users; /* operators that read these weights in this layout, in their order */
+    int32_t user_count;
     int bits; /* GRID_LEAST_BITS to GRID_MOST_BITS */
     bool symmetric;
     int64_t row_block, column_block;

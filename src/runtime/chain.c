@@ -73,6 +73,7 @@ void chain_cost(const op_work *w, int64_t *macs, int64_t *flops)
 {
     const op *plain = op_find("", w->node->type, w->node->opset);
 
+    plain = plain != NULL ? plain : op_find(OP_OWN_DOMAIN, w->node->type, 1);
     if (plain != NULL && plain->cost != NULL) {
         plain->cost(w, macs, flops);
     }

@@ -1,9 +1,15 @@
 /* The executor: walks the steps, lends values to kernels, releases what has died. */
 #include "runtime/execute.h"
 
-#include "base/clock.h"
+#include <math.h>
 
-enum { BODY_PORTS = 64 }; /* of a subgraph; exporters' loops carry fewer than 20 values */
+#include "base/clock.h"
+#include "tensor/convert.h"
+
+enum {
+    BODY_PORTS = 64, /* of a subgraph; exporters' loops carry fewer than 20 values */
+    CHECK_BLOCK = 256
+};
 
 /* What a body's execution needs to know of its surroundings. */
 typedef struct body_context {
@@ -62,7 +68,8 @@ static void clear_frame(plan *p)
         case PLAN_CAPTURE:
         case PLAN_INPUT: value_init(&p->frame[i], &p->allocator); break;
         case PLAN_CONSTANT:
-        case PLAN_ARENA: break;
+        case PLAN_ARENA:
+        case PLAN_LENT: break;
         }
     }
 }
@@ -84,7 +91,7 @@ static spry_status take_outputs(plan *p, value *const *outputs, int32_t count, s
         int32_t id = i < p->g->output_count ? p->g->outputs[i] : GRAPH_NONE;
         spry_status status;
 
-        if (id == GRAPH_NONE || outputs[i] == NULL) {
+        if (id == GRAPH_NONE || outputs[i] == NULL || p->values[id].place == PLAN_LENT) {
             continue;
         }
         if (p->values[id].place == PLAN_DYNAMIC && !listed_before(p->g, i)) {
@@ -169,6 +176,41 @@ static void record_step(executor *x, const plan *p, const plan_step *step, int64
     }
 }
 
+/* Does the tensor hold finite numbers only? Other types than floats always do. */
+static bool is_finite(const tensor *t)
+{
+    int64_t count = dtype_class_of(t->dtype) == DTYPE_CLASS_FLOAT ? tensor_count(t) : 0;
+    double block[CHECK_BLOCK];
+
+    for (int64_t i = 0; i < count; i += CHECK_BLOCK) {
+        int64_t n = count - i < CHECK_BLOCK ? count - i : CHECK_BLOCK;
+
+        convert_read_f64(t, i, n, block);
+        for (int64_t k = 0; k < n; k++) {
+            if (!isfinite(block[k])) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static spry_status check_step(const executor *x, const plan *p, const plan_step *step)
+{
+    char label[256];
+
+    for (int32_t i = 0; i < step->node->output_count; i++) {
+        const value *v = step->outputs[i];
+
+        if (v != NULL && v->kind == SPRY_VALUE_TENSOR && !is_finite(&v->tensor)) {
+            return spry_fail(x->error, SPRY_BAD_INPUT,
+                             graph_node_label(p->g, step->node, label, sizeof label), NULL,
+                             "its result holds numbers that are infinite or undefined");
+        }
+    }
+    return SPRY_OK;
+}
+
 static spry_status run_steps(executor *x, plan *p)
 {
     for (int32_t s = 0; s < p->step_count; s++) {
@@ -179,6 +221,12 @@ static spry_status run_steps(executor *x, plan *p)
 
         if (status != SPRY_OK) {
             return status;
+        }
+        if (x->check_finite) {
+            status = check_step(x, p, step);
+            if (status != SPRY_OK) {
+                return status;
+            }
         }
         if (timed) {
             record_step(x, p, step, start);

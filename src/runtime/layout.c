@@ -6,6 +6,8 @@
  * than their edges cost are given up. */
 #include "runtime/layout.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "model/pass.h"
 #include "ops/op.h"
@@ -34,6 +36,12 @@ static bool is_image_port(const layout_pass *p, const graph_node *n, const layou
     return n->inputs[port] != GRAPH_NONE && rule->is_image(p, n, port);
 }
 
+static bool is_image_result(const layout_pass *p, const graph_node *n, const layout_rule *rule,
+                            int32_t output)
+{
+    return (rule->plain_results >> output & 1u) == 0 && layout_is_image(p->g, n->outputs[output]);
+}
+
 /* Every image is one; results are, or they are the same either way (ReduceMean without axes). */
 static bool has_images(const layout_pass *p, const graph_node *n, const layout_rule *rule)
 {
@@ -51,7 +59,7 @@ static bool has_images(const layout_pass *p, const graph_node *n, const layout_r
         int32_t id = n->outputs[i];
 
         if (id == GRAPH_NONE ||
-            (!layout_is_image(p->g, id) &&
+            (!is_image_result(p, n, rule, i) &&
              (rule->asked_as == NULL || !graph_type_is_static(&p->g->values[id].type)))) {
             return false;
         }
@@ -87,7 +95,7 @@ static spry_status make_candidate(layout_pass *p, int32_t node, bool planar, gra
     }
     for (int32_t i = 0; status == SPRY_OK && i < c->output_count; i++) {
         c->outputs[i] = p->g->nodes[node].outputs[i];
-        if (layout_is_image(p->g, c->outputs[i])) {
+        if (is_image_result(p, &p->g->nodes[node], rule, i)) {
             status = layout_twin(p, c->outputs[i], &c->outputs[i]);
         }
     }
@@ -100,7 +108,7 @@ static spry_status make_candidate(layout_pass *p, int32_t node, bool planar, gra
     if (rule->asked_as != NULL) {
         c->type = rule->asked_as;
     }
-    if (rule->asked_as != NULL && c->domain[0] == '\0') {
+    if (rule->asked_as != NULL && (c->domain[0] == '\0' || strcmp(c->domain, OP_OWN_DOMAIN) == 0)) {
         c->domain = LAYOUT_DOMAIN;
         c->op = &moved_op;
     }
@@ -115,6 +123,23 @@ static spry_status ask(layout_pass *p, int32_t node, bool planar, bool *yes)
 
     *yes = status == SPRY_OK && provider_find(&site) != NULL;
     return status;
+}
+
+/* Bytes of all images of the node. */
+static double turning_cost(const layout_pass *p, int32_t node)
+{
+    const graph_node *n = &p->g->nodes[node];
+    const layout_rule *rule = p->nodes[node].rule;
+    double cost = 0.0;
+
+    for (int32_t i = 0; i < n->input_count; i++) {
+        cost += is_image_port(p, n, rule, i) ? layout_cost(&p->g->values[n->inputs[i]].type) : 0.0;
+    }
+    for (int32_t i = 0; i < n->output_count; i++) {
+        cost +=
+            is_image_result(p, n, rule, i) ? layout_cost(&p->g->values[n->outputs[i]].type) : 0.0;
+    }
+    return cost;
 }
 
 static spry_status look_at(layout_pass *p, int32_t node)
@@ -132,6 +157,10 @@ static spry_status look_at(layout_pass *p, int32_t node)
     }
     status = ask(p, node, false, &can);
     found->rule = can ? rule : NULL;
+    if (status == SPRY_OK && can && rule->turns) {
+        found->moved = true;
+        found->gain = turning_cost(p, node);
+    }
     if (status != SPRY_OK || !can || rule->weights == 0) {
         return status;
     }
@@ -169,8 +198,17 @@ static bool is_turn(const graph_node *n, int rank, bool to_twin)
 static bool is_made_as_twin(const layout_pass *p, int32_t id)
 {
     int32_t producer = p->g->values[id].producer;
+    const graph_node *n = producer != GRAPH_NONE ? &p->g->nodes[producer] : NULL;
 
-    return producer != GRAPH_NONE && p->nodes[producer].moved;
+    if (n == NULL || !p->nodes[producer].moved) {
+        return false;
+    }
+    for (int32_t i = 0; i < n->output_count; i++) {
+        if (n->outputs[i] == id && (p->nodes[producer].rule->plain_results >> i & 1u) != 0) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Is it free as a twin: made by a transpose that an edge would undo? */

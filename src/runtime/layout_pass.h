@@ -43,6 +43,9 @@ struct layout_rule {
      * kernel does. */
     const char *asked_as;
     int32_t weights; /* their port, of convolutions: regions grow from those; 0: none */
+    /* Planar, its provider turns the images itself: moved, it saves that. Regions grow from it. */
+    bool turns;
+    unsigned plain_results; /* bits of outputs that are no images whatever their rank */
 };
 
 /* The rule for that node, or NULL. */

@@ -251,6 +251,28 @@ static spry_status renumber_resize(layout_pass *p, int32_t node)
 
 /* ---- operators that a provider must know ---- */
 
+/* In training there are running statistics beside it. */
+static bool fits_norm(const layout_pass *p, const graph_node *n)
+{
+    (void)p;
+    return n->output_count == 1 || graph_attribute_int(n, "training_mode", 0) != 0;
+}
+
+static bool first_and_second(const layout_pass *p, const graph_node *n, int32_t port)
+{
+    (void)p;
+    (void)n;
+    return port < 2;
+}
+
+/* Of (x, scale, dy). */
+static bool first_and_third(const layout_pass *p, const graph_node *n, int32_t port)
+{
+    (void)p;
+    (void)n;
+    return port != 1;
+}
+
 static bool has_one_result(const layout_pass *p, const graph_node *n)
 {
     (void)p;
@@ -321,43 +343,88 @@ static bool is_channels_first(const layout_pass *p, const graph_node *n)
 
 /* ---- the table ---- */
 
-#define ELEMENTS(TYPE, SINCE)                                                \
-    {                                                                        \
-        TYPE, "", SINCE, computed, fits_elements, renumber_elements, NULL, 0 \
+#define ELEMENTS(TYPE, SINCE)                                                          \
+    {                                                                                  \
+        TYPE, "", SINCE, computed, fits_elements, renumber_elements, NULL, 0, false, 0 \
     }
 #define MICROSOFT "com.microsoft"
 
 static const layout_rule rules[] = {
-    {"Conv", "", 1, first_and_residual, NULL, NULL, "Conv", 1},
-    {"Conv", FUSE_DOMAIN, 1, first_and_residual, NULL, NULL, "Conv", 1},
-    {"QLinearConv", "", 1, first_only, NULL, NULL, "QLinearConv", INTEGER_W},
-    {"QLinearConv", INTEGER_DOMAIN, 1, first_only, NULL, NULL, "QLinearConv", INTEGER_W},
-    {"ConvInteger", "", 1, first_only, NULL, NULL, "ConvInteger", 1},
-    {"MaxPool", "", 1, first_only, has_one_result, NULL, "MaxPool", 0},
-    {"AveragePool", "", 1, first_only, has_one_result, NULL, "AveragePool", 0},
-    {"GlobalAveragePool", "", 1, first_only, NULL, NULL, "GlobalAveragePool", 0},
-    {"GlobalMaxPool", "", 1, first_only, NULL, NULL, "GlobalMaxPool", 0},
-    {"ReduceMean", "", 1, first_only, fits_mean, NULL, "GlobalAveragePool", 0},
+    {"Conv", "", 1, first_and_residual, NULL, NULL, "Conv", 1, false, 0},
+    {"Conv", FUSE_DOMAIN, 1, first_and_residual, NULL, NULL, "Conv", 1, false, 0},
+    {"QLinearConv", "", 1, first_only, NULL, NULL, "QLinearConv", INTEGER_W, false, 0},
+    {"QLinearConv", INTEGER_DOMAIN, 1, first_only, NULL, NULL, "QLinearConv", INTEGER_W, false, 0},
+    {"ConvInteger", "", 1, first_only, NULL, NULL, "ConvInteger", 1, false, 0},
+    {.type = "ConvTranspose",
+     .domain = "",
+     .since = 1,
+     .is_image = first_only,
+     .asked_as = "ConvTranspose",
+     .turns = true},
+    {.type = "ConvWeightGradient",
+     .domain = OP_OWN_DOMAIN,
+     .since = 1,
+     .is_image = first_and_second,
+     .asked_as = "ConvWeightGradient",
+     .turns = true,
+     .plain_results = 1},
+    {.type = "BatchNormalizationGradient",
+     .domain = OP_OWN_DOMAIN,
+     .since = 1,
+     .is_image = first_and_third,
+     .asked_as = "BatchNormalizationGradient"},
+    {.type = "MaxPoolGradient",
+     .domain = OP_OWN_DOMAIN,
+     .since = 1,
+     .is_image = first_and_second,
+     .asked_as = "MaxPoolGradient"},
+    {.type = "AveragePoolGradient",
+     .domain = OP_OWN_DOMAIN,
+     .since = 1,
+     .is_image = first_and_second,
+     .asked_as = "AveragePoolGradient"},
+    {.type = "GateGradient",
+     .domain = OP_OWN_DOMAIN,
+     .since = 1,
+     .is_image = computed,
+     .fits = fits_elements,
+     .renumber = renumber_elements},
+    {.type = "GeluGradient",
+     .domain = OP_OWN_DOMAIN,
+     .since = 1,
+     .is_image = computed,
+     .fits = fits_elements,
+     .renumber = renumber_elements},
+    {.type = "ReduceSum",
+     .domain = "",
+     .since = 1,
+     .is_image = first_only,
+     .asked_as = "ReduceSum"},
+    {"MaxPool", "", 1, first_only, has_one_result, NULL, "MaxPool", 0, false, 0},
+    {"AveragePool", "", 1, first_only, has_one_result, NULL, "AveragePool", 0, false, 0},
+    {"GlobalAveragePool", "", 1, first_only, NULL, NULL, "GlobalAveragePool", 0, false, 0},
+    {"GlobalMaxPool", "", 1, first_only, NULL, NULL, "GlobalMaxPool", 0, false, 0},
+    {"ReduceMean", "", 1, first_only, fits_mean, NULL, "GlobalAveragePool", 0, false, 0},
     {"QLinearGlobalAveragePool", MICROSOFT, 1, first_only, is_channels_first,
-     renumber_quantised_pool, NULL, 0},
-    {"Concat", "", 4, computed, fits_concat, renumber_concat, NULL, 0},
-    {"QLinearConcat", MICROSOFT, 1, every_third, fits_axis, renumber_axis, NULL, 0},
-    {"Split", "", 2, first_only, fits_axis, renumber_axis, NULL, 0},
-    {"Softmax", "", 13, first_only, fits_axis, renumber_axis, NULL, 0},
-    {"LogSoftmax", "", 13, first_only, fits_axis, renumber_axis, NULL, 0},
-    {"QuantizeLinear", "", 10, first_only, fits_axis, renumber_axis, NULL, 0},
-    {"DequantizeLinear", "", 10, first_only, fits_axis, renumber_axis, NULL, 0},
-    {"Slice", "", 10, first_only, fits_slice, renumber_slice, NULL, 0},
-    {"Pad", "", 11, first_only, fits_pad, renumber_pad, NULL, 0},
-    {"Resize", "", 10, first_only, fits_resize, renumber_resize, NULL, 0},
-    {"Upsample", "", 9, first_only, fits_resize, renumber_resize, NULL, 0},
-    {"BatchNormalization", "", 9, first_only, has_one_result, NULL, "BatchNormalization", 0},
-    {"Reshape", "", 5, first_only, fits_reshape, renumber_reshape, NULL, 0},
-    {"QLinearAdd", INTEGER_DOMAIN, 1, both_sums, fits_sum, NULL, NULL, 0},
-    {"QLinearAdd", MICROSOFT, 1, both_sums, fits_sum, NULL, NULL, 0},
-    {"QLinearMul", MICROSOFT, 1, both_sums, fits_sum, NULL, NULL, 0},
-    {"QLinearSigmoid", MICROSOFT, 1, first_only, NULL, NULL, NULL, 0},
-    {"QLinearLeakyRelu", MICROSOFT, 1, first_only, NULL, NULL, NULL, 0},
+     renumber_quantised_pool, NULL, 0, false, 0},
+    {"Concat", "", 4, computed, fits_concat, renumber_concat, NULL, 0, false, 0},
+    {"QLinearConcat", MICROSOFT, 1, every_third, fits_axis, renumber_axis, NULL, 0, false, 0},
+    {"Split", "", 2, first_only, fits_axis, renumber_axis, NULL, 0, false, 0},
+    {"Softmax", "", 13, first_only, fits_axis, renumber_axis, NULL, 0, false, 0},
+    {"LogSoftmax", "", 13, first_only, fits_axis, renumber_axis, NULL, 0, false, 0},
+    {"QuantizeLinear", "", 10, first_only, fits_axis, renumber_axis, NULL, 0, false, 0},
+    {"DequantizeLinear", "", 10, first_only, fits_axis, renumber_axis, NULL, 0, false, 0},
+    {"Slice", "", 10, first_only, fits_slice, renumber_slice, NULL, 0, false, 0},
+    {"Pad", "", 11, first_only, fits_pad, renumber_pad, NULL, 0, false, 0},
+    {"Resize", "", 10, first_only, fits_resize, renumber_resize, NULL, 0, false, 0},
+    {"Upsample", "", 9, first_only, fits_resize, renumber_resize, NULL, 0, false, 0},
+    {"BatchNormalization", "", 9, first_only, fits_norm, NULL, "BatchNormalization", 0, false, 0},
+    {"Reshape", "", 5, first_only, fits_reshape, renumber_reshape, NULL, 0, false, 0},
+    {"QLinearAdd", INTEGER_DOMAIN, 1, both_sums, fits_sum, NULL, NULL, 0, false, 0},
+    {"QLinearAdd", MICROSOFT, 1, both_sums, fits_sum, NULL, NULL, 0, false, 0},
+    {"QLinearMul", MICROSOFT, 1, both_sums, fits_sum, NULL, NULL, 0, false, 0},
+    {"QLinearSigmoid", MICROSOFT, 1, first_only, NULL, NULL, NULL, 0, false, 0},
+    {"QLinearLeakyRelu", MICROSOFT, 1, first_only, NULL, NULL, NULL, 0, false, 0},
     ELEMENTS("Abs", 6),
     ELEMENTS("Add", 7),
     ELEMENTS("And", 7),

@@ -1,4 +1,4 @@
-/* Finds products with weights of four bits; unpacks those of other widths once and for all. */
+/* Finds products with weights of a few bits; unpacks those that no provider takes. */
 #include "runtime/nbits.h"
 
 #include <string.h>
@@ -59,7 +59,13 @@ static bool reads_plainly(const graph *g, const graph_node *n, match *m)
     return true;
 }
 
-/* A matrix of 4-bit constants with scales in blocks along k, or per column. */
+static bool has_few_bits(spry_dtype dtype)
+{
+    return dtype == SPRY_DTYPE_I4 || dtype == SPRY_DTYPE_U4 || dtype == SPRY_DTYPE_I8 ||
+           dtype == SPRY_DTYPE_U8;
+}
+
+/* A matrix of such constants with scales in blocks along k, or per column. */
 static bool dequantizes_weights(const graph *g, const graph_node *n, match *m)
 {
     const tensor *codes = g->values[n->inputs[0]].constant;
@@ -68,8 +74,7 @@ static bool dequantizes_weights(const graph *g, const graph_node *n, match *m)
 
     m->block = graph_attribute_int(n, "block_size", 0);
     return graph_node_is(n, "DequantizeLinear") && codes != NULL && codes->rank == 2 &&
-           (codes->dtype == SPRY_DTYPE_I4 || codes->dtype == SPRY_DTYPE_U4) &&
-           ((axis < 0 ? axis + 2 : axis) == k_axis) == (m->block > 0);
+           has_few_bits(codes->dtype) && ((axis < 0 ? axis + 2 : axis) == k_axis) == (m->block > 0);
 }
 
 static bool find_match(const graph *g, int32_t id, const graph_uses *uses, match *m)
@@ -127,7 +132,7 @@ static spry_status replace(graph *g, const match *m, const spry_session_options 
     return SPRY_OK;
 }
 
-/* ---- MatMulNBits that no provider executes: weights of eight bits, or not in order ---- */
+/* ---- MatMulNBits that no provider executes: weights that are not in order ---- */
 
 /* The operator's constants; false when it has others, or not f32. */
 static bool read_operator(const graph *g, const graph_node *n, nbits_weights *w,

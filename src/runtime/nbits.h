@@ -1,13 +1,13 @@
-/* Weights of four bits that stay four bits.
+/* Weights of four or eight bits that stay so.
  *
- *     DequantizeLinear (constant 4-bit weights) -> MatMul | Gemm
+ *     DequantizeLinear (constant weights of 4 or 8 bits) -> MatMul | Gemm
  *
  * becomes one node NBITS_TYPE in the domain NBITS_DOMAIN: its inputs are the first factor, codes,
  * scales and zero points (as DequantizeLinear holds them), then the bias; its attributes
  * NBITS_BLOCK (0: a scale per column, or one) and NBITS_TURNED (codes are [n][k]). A provider
  * executes it, as it does com.microsoft's MatMulNBits; such nodes exist in plans alone.
- * Dequantizing the weights instead would make eight bytes of one. MatMulNBits that no provider
- * executes (weights of eight bits, an index of blocks) becomes a MatMul of f32, as dequantized
+ * Dequantizing the weights instead would make four bytes of one, or eight. MatMulNBits that no
+ * provider executes (an index of blocks) becomes a MatMul of f32, as dequantized
  * weights do. */
 #ifndef RUNTIME_NBITS_H
 #define RUNTIME_NBITS_H

@@ -5,8 +5,8 @@
 
 #include "base/alloc.h"
 #include "model/model.h"
-#include "model/weights.h"
 #include "runtime/memory_planner.h"
+#include "runtime/plan_cache.h"
 
 enum {
     NEVER_DIES = INT32_MAX,
@@ -168,53 +168,30 @@ static spry_status assign_buffers(builder *b, int32_t step)
 
 /* ---- steps ---- */
 
-/* Makes the constants that the node reads readable. */
-static spry_status hold_constants(const builder *b, const graph_node *node)
+static spry_status choose_provider(builder *b, int32_t index)
 {
-    spry_status status = SPRY_OK;
-
-    for (int32_t i = 0; i < node->input_count && status == SPRY_OK; i++) {
-        const tensor *t =
-            node->inputs[i] != GRAPH_NONE ? b->g->values[node->inputs[i]].constant : NULL;
-
-        if (t != NULL) {
-            status = model_weights_hold(b->g->source, t, b->error);
-        }
-    }
-    return status;
-}
-
-/* Lets go of those that the step has packed. */
-static void drop_spent(const builder *b, const plan_step *step)
-{
-    for (int32_t i = 0; i < step->node->input_count && i < 32; i++) {
-        if ((step->provided.spent >> i & 1U) != 0) {
-            model_weights_drop(b->g->source, b->g->values[step->node->inputs[i]].constant);
-        }
-    }
-}
-
-static spry_status choose_provider(builder *b, plan_step *step)
-{
+    plan_step *step = &b->p->steps[index];
+    plan_cache *cache = b->is_body ? NULL : b->p->cache;
     provider_site site = {.g = b->g,
                           .node = step->node,
                           .options = b->options,
                           .allocator = &b->p->allocator,
-                          .team = b->team};
-    spry_status status = hold_constants(b, step->node);
+                          .team = b->team,
+                          .cache = cache};
+    spry_status status = plan_cache_begin(cache, b->g, step->node, index, b->error);
 
-    if (status != SPRY_OK || b->is_body) {
-        return status;
+    if (status == SPRY_OK && !b->is_body) {
+        step->provider = provider_find(&site);
     }
-    step->provider = provider_find(&site);
-    if (step->provider == NULL) {
-        return SPRY_OK;
+    if (status == SPRY_OK && step->provider != NULL) {
+        status = step->provider->create(&site, &step->provided, b->error);
+        if (status != SPRY_OK) {
+            step->provider = NULL; /* nothing was created */
+        }
     }
-    status = step->provider->create(&site, &step->provided, b->error);
-    if (status == SPRY_OK) {
-        drop_spent(b, step);
-    }
-    return status;
+    return status == SPRY_OK
+               ? plan_cache_end(cache, b->g, step->node, step->provided.spent, b->error)
+               : status;
 }
 
 static spry_status make_steps(builder *b)
@@ -231,10 +208,9 @@ static spry_status make_steps(builder *b)
         }
     }
     for (int32_t s = 0; s < p->step_count; s++) {
-        spry_status status = choose_provider(b, &p->steps[s]);
+        spry_status status = choose_provider(b, s);
 
         if (status != SPRY_OK) {
-            p->steps[s].provider = NULL; /* nothing was created */
             return status;
         }
         p->packed_bytes += p->steps[s].provided.packed_bytes;
@@ -246,6 +222,7 @@ static spry_status make_steps(builder *b)
     if (b->g->source != NULL && p->packed_bytes > released) {
         model_release_pages(b->g->source);
     }
+    plan_cache_finish(p->cache);
     return SPRY_OK;
 }
 
@@ -290,6 +267,23 @@ static spry_status place_everything(builder *b)
 
 /* ---- the frame ---- */
 
+/* Makes the slot a tensor of a static type in memory that stays. */
+static spry_status fill_slot(value *slot, const graph_type *type, void *memory, spry_error *error)
+{
+    int64_t shape[SPRY_TENSOR_MAX_RANK];
+    spry_status status;
+
+    for (int d = 0; d < type->rank; d++) {
+        shape[d] = type->dims[d].size;
+    }
+    status = tensor_init(&slot->tensor, type->dtype, type->rank, shape, memory, error);
+    if (status == SPRY_OK) {
+        slot->kind = SPRY_VALUE_TENSOR;
+        slot->dtype = type->dtype;
+    }
+    return status;
+}
+
 static spry_status fill_frame(builder *b)
 {
     plan *p = b->p;
@@ -297,7 +291,6 @@ static spry_status fill_frame(builder *b)
     for (int32_t i = 0; i < b->g->value_count; i++) {
         const graph_value *v = &b->g->values[i];
         value *slot = &p->frame[i];
-        int64_t shape[SPRY_TENSOR_MAX_RANK];
         spry_status status;
 
         value_init(slot, &p->allocator);
@@ -307,19 +300,13 @@ static spry_status fill_frame(builder *b)
             slot->tensor = *v->constant;
             slot->tensor.storage = NULL; /* borrowed: the model outlives the plan */
         }
-        if (p->values[i].place != PLAN_ARENA) {
-            continue;
-        }
-        for (int d = 0; d < v->type.rank; d++) {
-            shape[d] = v->type.dims[d].size;
-        }
-        status = tensor_init(&slot->tensor, v->type.dtype, v->type.rank, shape,
-                             (uint8_t *)p->arena + p->values[i].offset, b->error);
+        status =
+            p->values[i].place == PLAN_ARENA
+                ? fill_slot(slot, &v->type, (uint8_t *)p->arena + p->values[i].offset, b->error)
+                : SPRY_OK;
         if (status != SPRY_OK) {
             return status;
         }
-        slot->kind = SPRY_VALUE_TENSOR;
-        slot->dtype = v->type.dtype;
     }
     return SPRY_OK;
 }
@@ -390,6 +377,20 @@ static spry_status fill_dying(builder *b)
         }
     }
     return SPRY_OK;
+}
+
+spry_status plan_lend(plan *p, int32_t index, void *memory, spry_error *error)
+{
+    int32_t id = p->g->outputs[index];
+    const graph_type *type = &p->g->values[id].type;
+
+    if (p->values[id].place != PLAN_DYNAMIC || !graph_type_is_static(type) ||
+        type->dtype == SPRY_DTYPE_STRING) {
+        return spry_fail(error, SPRY_UNSUPPORTED, p->g->values[id].name, NULL,
+                         "the result has no size that is known beforehand");
+    }
+    p->values[id].place = PLAN_LENT;
+    return fill_slot(&p->frame[id], type, memory, error);
 }
 
 /* ---- bodies of If, Loop, Scan ---- */
@@ -540,6 +541,7 @@ spry_status plan_create(const graph *g, const spry_session_options *options, thr
     p->g = g;
     arena_init(&p->memory, &allocator, SIZE_MAX);
     arena_init(&b.scratch, &allocator, SIZE_MAX);
+    p->cache = is_body ? NULL : plan_cache_open(g, options, team);
     status = build(&b);
     arena_fini(&b.scratch);
     if (status != SPRY_OK) {
@@ -570,6 +572,7 @@ void plan_destroy(plan *p)
             value_fini(&p->frame[i]);
         }
     }
+    plan_cache_close(p->cache);
     allocator = p->allocator;
     alloc_release(&allocator, p->arena, p->arena_bytes);
     arena_fini(&p->memory);

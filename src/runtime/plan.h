@@ -18,7 +18,8 @@ typedef enum plan_place {
     PLAN_CONSTANT,
     PLAN_ARENA,
     PLAN_CAPTURE, /* lives in the enclosing graph's frame */
-    PLAN_INPUT    /* given by the caller, borrowed for the run */
+    PLAN_INPUT,   /* given by the caller, borrowed for the run */
+    PLAN_LENT     /* a result written to memory that the caller lends for good */
 } plan_place;
 
 typedef struct plan_value {
@@ -52,8 +53,9 @@ struct plan {
     size_t arena_bytes;
     void *arena; /* PLAN_ARENA values and workspaces */
     size_t packed_bytes;
-    value *frame;  /* run-time values of this plan, reused by every run */
-    plan **bodies; /* plans of subgraphs, found by graph */
+    struct plan_cache *cache; /* holds packed weights of an earlier process; or NULL */
+    value *frame;             /* run-time values of this plan, reused by every run */
+    plan **bodies;            /* plans of subgraphs, found by graph */
     int32_t body_count;
 };
 
@@ -62,6 +64,11 @@ struct plan {
 SPRY_MUST_USE spry_status plan_create(const graph *g, const spry_session_options *options,
                                       threads *team, bool is_body, plan **made, spry_error *error);
 void plan_destroy(plan *p);
+
+/* From now on every run writes output `index` of the graph to `memory`, which is large enough and
+ * outlives the plan; execute_plan then does not hand that output out. Each output once.
+ * Fails with SPRY_UNSUPPORTED (its type is not static, or no node of the graph computes it). */
+SPRY_MUST_USE spry_status plan_lend(plan *p, int32_t index, void *memory, spry_error *error);
 
 /* The plan of a body of one of its nodes, or NULL. */
 plan *plan_find_body(const plan *p, const graph *g);

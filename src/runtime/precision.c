@@ -5,7 +5,7 @@
 
 enum {
     LEAST_DEPTH = 32, /* fewer products do not pay for rounding the input */
-    LEAST_FILTERS = 32,
+    LEAST_FILTERS = 16,
     MOST_STEPS = 8 /* between the node and the model's output */
 };
 
@@ -108,12 +108,21 @@ spry_status precision_check(const graph *g, const spry_session_options *options,
 
 /* ---- products ---- */
 
+static bool is_wanted(const provider_site *site)
+{
+    return site->options->precision == SPRY_PRECISION_BF16 && isa_has_bf16();
+}
+
 brgemm_type precision_of_products(const provider_site *site, int64_t depth, int64_t filters)
 {
-    bool wanted = site->options->precision == SPRY_PRECISION_BF16 && isa_has_bf16();
-
-    return wanted && depth >= LEAST_DEPTH && filters >= LEAST_FILTERS &&
+    return is_wanted(site) && depth >= LEAST_DEPTH && filters >= LEAST_FILTERS &&
                    !is_answer(site->g, site->node)
                ? BRGEMM_BF16
                : BRGEMM_F32;
+}
+
+brgemm_type precision_of_gradients(const provider_site *site, int64_t rows, int64_t columns)
+{
+    return is_wanted(site) && rows >= LEAST_FILTERS && columns >= LEAST_FILTERS / 2 ? BRGEMM_BF16
+                                                                                    : BRGEMM_F32;
 }

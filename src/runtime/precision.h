@@ -25,4 +25,8 @@ SPRY_MUST_USE spry_status precision_check(const graph *g, const spry_session_opt
  * columns) share an element of the input. */
 brgemm_type precision_of_products(const provider_site *site, int64_t depth, int64_t filters);
 
+/* The same for the gradient of weights, a matrix of `rows` x `columns`: it is no answer of a model,
+ * whoever asks for it. */
+brgemm_type precision_of_gradients(const provider_site *site, int64_t rows, int64_t columns);
+
 #endif

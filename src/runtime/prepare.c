@@ -4,9 +4,13 @@
 #include "model/infer.h"
 #include "model/pass.h"
 #include "model/support.h"
+#include "runtime/attention.h"
 #include "runtime/blocks.h"
+#include "runtime/fuse.h"
 #include "runtime/integer.h"
+#include "runtime/layout.h"
 #include "runtime/nbits.h"
+#include "runtime/pair.h"
 #include "runtime/precision.h"
 
 spry_status prepare_graph(const model *m, const spry_session_options *options, threads *team,
@@ -47,10 +51,10 @@ static spry_status clean_up(graph *g, const spry_session_options *options, threa
         status = integer_graph(g, options, error);
     }
     if (status == SPRY_OK) {
-        status = nbits_graph(g, options, error);
+        status = blocks_graph(g, options, error);
     }
     if (status == SPRY_OK) {
-        status = blocks_graph(g, options, error);
+        status = nbits_graph(g, options, error);
     }
     return status == SPRY_OK ? pass_run_all(g, &plain, error) : status;
 }
@@ -83,4 +87,20 @@ spry_status prepare_for_inputs(const graph *prepared, const value *const *inputs
         return status;
     }
     return options->keep_order ? infer_graph(g, error) : clean_up(g, options, team, error);
+}
+
+spry_status prepare_for_speed(graph *g, const spry_session_options *options, spry_error *error)
+{
+    spry_status status = attention_graph(g, error);
+
+    if (status == SPRY_OK) {
+        status = fuse_graph(g, options, error);
+    }
+    if (status == SPRY_OK) {
+        status = layout_graph(g, options, error);
+    }
+    if (status == SPRY_OK) {
+        status = fuse_activations(g, options, error);
+    }
+    return status == SPRY_OK ? pair_graph(g, options, error) : status;
 }

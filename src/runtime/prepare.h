@@ -22,4 +22,9 @@ SPRY_MUST_USE spry_status prepare_for_inputs(const graph *prepared, const value 
                                              const spry_session_options *options, threads *team,
                                              arena *memory, graph **specialised, spry_error *error);
 
+/* What is done for speed when all shapes are known: attention, fused operators, channels last.
+ * Results differ in rounding. Fails with SPRY_LIMIT. */
+SPRY_MUST_USE spry_status prepare_for_speed(graph *g, const spry_session_options *options,
+                                            spry_error *error);
+
 #endif

@@ -9,13 +9,33 @@
 #include "runtime/layout.h"
 
 static const provider *const providers[] = {
-    &provider_attention,      &provider_conv_pair,     &provider_conv_3d,
-    &provider_conv_depthwise, &provider_conv_winograd, &provider_conv_nhwc,
-    &provider_conv_transpose, &provider_conv_f32,      &provider_conv_s8,
-    &provider_nbits,          &provider_blocks_s8,     &provider_dense,
-    &provider_matmul_f32,     &provider_matmul_s8,     &provider_twin_s8,
-    &provider_pool_f32,       &provider_pool_nhwc,     &provider_linear_s8,
-    &provider_norm_nhwc,      &provider_rows_s8,       NULL,
+    &provider_attention,
+    &provider_conv_pair,
+    &provider_conv_3d,
+    &provider_conv_depthwise,
+    &provider_conv_winograd,
+    &provider_conv_nhwc,
+    &provider_conv_transpose,
+    &provider_conv_f32,
+    &provider_conv_s8,
+    &provider_nbits,
+    &provider_blocks_s8,
+    &provider_dense,
+    &provider_product,
+    &provider_outer,
+    &provider_matmul_f32,
+    &provider_matmul_s8,
+    &provider_twin_s8,
+    &provider_pool_f32,
+    &provider_pool_nhwc,
+    &provider_linear_s8,
+    &provider_norm_nhwc,
+    &provider_rows_s8,
+    &provider_conv_gradient,
+    &provider_norm_training,
+    &provider_sum,
+    &provider_pool_gradient,
+    NULL,
 };
 
 bool provider_is(const provider_site *site, const char *type)
@@ -23,6 +43,12 @@ bool provider_is(const provider_site *site, const char *type)
     return strcmp(site->node->type, type) == 0 &&
            (site->node->domain[0] == '\0' || strcmp(site->node->domain, FUSE_DOMAIN) == 0 ||
             strcmp(site->node->domain, LAYOUT_DOMAIN) == 0);
+}
+
+bool provider_is_own(const provider_site *site, const char *type)
+{
+    return strcmp(site->node->type, type) == 0 && (strcmp(site->node->domain, OP_OWN_DOMAIN) == 0 ||
+                                                   strcmp(site->node->domain, LAYOUT_DOMAIN) == 0);
 }
 
 bool provider_is_planar_f32(const provider_site *site, const char *type)

@@ -21,6 +21,7 @@ typedef struct provider_site {
     const spry_session_options *options;
     const spry_allocator *allocator; /* for the state and packed weights */
     threads *team;
+    struct plan_cache *cache; /* of packed memory (packed.h); NULL: none */
 } provider_site;
 
 /* What `create` gives back. */
@@ -28,8 +29,9 @@ typedef struct provider_step {
     void *state;
     size_t workspace_bytes; /* wanted during run, from the plan's arena */
     size_t packed_bytes;    /* of weights held by the state, for reports */
-    unsigned spent;         /* bit i: the constant at input i is not read any more */
-    const char *kernel;     /* name of the kernel chosen: a constant string */
+    unsigned spent;     /* bit i: the constant at input i is not read any more; and where packed.h
+                               is used, only by what it calls */
+    const char *kernel; /* name of the kernel chosen: a constant string */
     /* For reports; zero where the provider does not say. */
     const char *plan;        /* the way chosen among several, e.g. "winograd": a constant string */
     int threads;             /* that have work */

@@ -14,7 +14,7 @@
 typedef struct depthwise_state {
     spry_allocator allocator;
     depthwise_nhwc plan;
-    void *packed;
+    packed_memory packed;
     bool is_integer;
     bool is_planar;       /* images are [channels][pixels] */
     brgemm_finish finish; /* floats: all but the residual */
@@ -115,7 +115,7 @@ static void destroy(void *state)
     spry_allocator allocator = s->allocator;
 
     integer_channels_release(&allocator, &s->channels);
-    alloc_release(&allocator, s->packed, (size_t)s->plan.packed_bytes);
+    packed_release(&allocator, &s->packed);
     alloc_release(&allocator, s, sizeof *s);
 }
 
@@ -140,24 +140,41 @@ static const depthwise_nhwc_kernel *choose_kernel(const depthwise_state *s)
     return depthwise_nhwc_select(&s->plan.problem, low, high);
 }
 
+typedef struct pack_run {
+    const depthwise_state *s;
+    const void *weights;
+} pack_run;
+
+static spry_status pack_weights(void *context, void *to, spry_error *error)
+{
+    const pack_run *r = context;
+    bool is_integer = r->s->is_integer;
+
+    (void)error;
+    depthwise_nhwc_pack(&r->s->plan, r->weights, is_integer ? r->s->node.w_flip : 0,
+                        is_integer ? r->s->node.w_zero : 0, to);
+    return SPRY_OK;
+}
+
 static spry_status pack(const provider_site *site, depthwise_state *s, spry_error *error)
 {
     const depthwise_nhwc_problem *p = &s->plan.problem;
     int64_t taps = p->shape.kernel_h * p->shape.kernel_w;
 
-    s->packed = alloc_bytes(&s->allocator, (size_t)s->plan.packed_bytes);
-    if (s->packed == NULL) {
-        return alloc_failed(error, (size_t)s->plan.packed_bytes);
+    size_t bytes = (size_t)s->plan.packed_bytes;
+    pack_run r = {s, NULL};
+    spry_status status;
+
+    if (s->varies) {
+        return packed_room(site, bytes, &s->packed, error);
     }
-    if (!s->is_integer) {
-        if (!s->varies) {
-            depthwise_nhwc_pack(&s->plan, provider_constant(site, 1)->data, 0, 0, s->packed);
-        }
-        return SPRY_OK;
+    r.weights = s->is_integer ? s->node.w->data : provider_constant(site, 1)->data;
+    status = packed_make(site, s->plan.kernel->name, bytes, pack_weights, &r, &s->packed, error);
+    if (status != SPRY_OK || !s->is_integer) {
+        return status;
     }
-    depthwise_nhwc_pack(&s->plan, s->node.w->data, s->node.w_flip, s->node.w_zero, s->packed);
-    return integer_channels_create(&s->allocator, &s->node, s->node.w->shape[0], taps, taps, 1,
-                                   &s->channels, error);
+    return integer_channels_create(site, &s->node, s->node.w->shape[0], taps, taps, 1, &s->channels,
+                                   error);
 }
 
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
@@ -198,7 +215,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     step->plan = "depthwise";
     step->threads = (int)provider_least(s->plan.pieces, workers);
     step->packed_bytes = (size_t)s->plan.packed_bytes;
-    step->spent = s->is_integer ? 0 : 1U << 1;
+    step->spent = s->is_integer || s->varies ? 0 : 1U << 1;
     return SPRY_OK;
 }
 
@@ -230,7 +247,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
     uint8_t *turned = (uint8_t *)workspace + (s->is_integer ? integer_room(&s->channels) : 0);
     depthwise_nhwc_call c = {.d = &s->plan,
                              .x = op_call_input(call, s->is_integer ? s->node.ports.x : 0)->data,
-                             .packed = s->packed,
+                             .packed = s->packed.data,
                              .y_pitch = channels * (int64_t)p->result_size,
                              .finish = s->finish};
     tensor *y;
@@ -245,7 +262,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
         prepare_bytes(s, call, workspace, &c);
     } else {
         if (s->varies) {
-            depthwise_nhwc_pack(&s->plan, op_call_input(call, 1)->data, 0, 0, s->packed);
+            depthwise_nhwc_pack(&s->plan, op_call_input(call, 1)->data, 0, 0, s->packed.memory);
         }
         c.finish.bias = provider_bias(call);
         c.finish.residual = provider_residual(call);

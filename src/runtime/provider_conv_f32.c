@@ -7,6 +7,7 @@
 #include "kernels/gemm/gemm_f32.h"
 #include "ops/sliding_window.h"
 #include "runtime/layout.h"
+#include "runtime/packed.h"
 #include "runtime/providers.h"
 
 enum { PIECES_PER_WORKER = 2 }; /* with fewer pieces of columns, rows are split as well */
@@ -22,7 +23,7 @@ typedef struct conv_state {
     const gemm_f32_kernel *gemm;
     const conv_f32_packer *packer;
     const conv_f32_depthwise_kernel *depthwise; /* NULL: matrix product */
-    float *packed;                              /* [groups][packed_size] */
+    packed_memory packed;                       /* [groups][packed_size] */
     int64_t packed_size;
     const float *weights; /* unpacked; of this run where they vary */
     const float *bias;    /* of this run; NULL: none */
@@ -65,15 +66,19 @@ static bool accepts(const provider_site *site)
     return op_work_count(out) > 0 && op_work_count(weights) > 0 && read_shape(site, &shape);
 }
 
-static void pack_weights(const conv_state *s)
+static spry_status pack_weights(void *state, void *to, spry_error *error)
 {
+    const conv_state *s = state;
+
+    (void)error;
     for (int64_t g = 0; g < s->groups; g++) {
         gemm_f32_pack(s->weights + g * s->rows * s->k, s->k, 1, s->rows, s->k, s->gemm->mr,
-                      s->packed + g * s->packed_size);
+                      (float *)to + g * s->packed_size);
     }
+    return SPRY_OK;
 }
 
-static spry_status make_packed(conv_state *s, spry_error *error)
+static spry_status make_packed(const provider_site *site, conv_state *s, spry_error *error)
 {
     size_t bytes;
 
@@ -81,15 +86,8 @@ static spry_status make_packed(conv_state *s, spry_error *error)
     if (!checked_mul((size_t)s->packed_size * sizeof(float), (size_t)s->groups, &bytes)) {
         return alloc_failed(error, SIZE_MAX);
     }
-    s->packed = alloc_bytes(&s->allocator, bytes);
-    alloc_prefault(s->packed, bytes);
-    if (s->packed == NULL) {
-        return alloc_failed(error, bytes);
-    }
-    if (!s->varies) {
-        pack_weights(s);
-    }
-    return SPRY_OK;
+    return s->varies ? packed_room(site, bytes, &s->packed, error)
+                     : packed_make(site, s->gemm->name, bytes, pack_weights, s, &s->packed, error);
 }
 
 /* Every slice of rows packs the patches again, so one thread takes all rows at once. How the work
@@ -147,7 +145,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
         step->plan = "patches";
         choose_slices(s, threads_count(site->team));
         step->threads = (int)provider_least(product_pieces(s), threads_count(site->team));
-        status = make_packed(s, error);
+        status = make_packed(site, s, error);
         step->packed_bytes = (size_t)(s->packed_size * s->groups) * sizeof(float);
     }
     if (status != SPRY_OK) {
@@ -165,7 +163,7 @@ static void destroy(void *state)
     conv_state *s = state;
     spry_allocator allocator = s->allocator;
 
-    alloc_release(&allocator, s->packed, (size_t)(s->packed_size * s->groups) * sizeof(float));
+    packed_release(&allocator, &s->packed);
     alloc_release(&allocator, s, sizeof *s);
 }
 
@@ -195,7 +193,8 @@ static void run_product(const conv_run *r, int64_t piece, int worker)
                           .k = s->k,
                           .n_first = column,
                           .n = provider_least(s->columns - column, s->column_slice),
-                          .packed_a = s->packed + group * s->packed_size + row * s->k,
+                          .packed_a =
+                              (const float *)s->packed.data + group * s->packed_size + row * s->k,
                           .b = {NULL, s->packer->pack, &image},
                           .c = r->y + first,
                           .c_stride = s->columns,
@@ -259,7 +258,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
     s->bias = provider_bias(call);
     s->weights = op_call_input(call, 1)->data;
     if (s->varies && s->depthwise == NULL) {
-        pack_weights(s);
+        (void)pack_weights(s, s->packed.memory, NULL);
     }
     if (s->depthwise != NULL) {
         int64_t planes = s->batch * s->groups * s->rows;

@@ -5,6 +5,7 @@
 #include "kernels/conv/conv_nhwc.h"
 #include "ops/sliding_window.h"
 #include "runtime/layout.h"
+#include "runtime/packed.h"
 #include "runtime/precision.h"
 #include "runtime/providers.h"
 
@@ -12,7 +13,7 @@ typedef struct conv_state {
     spry_allocator allocator;
     conv_nhwc plan;
     brgemm_finish finish; /* all but bias and residual */
-    void *packed;
+    packed_memory packed;
     bool varies; /* the weights */
 } conv_state;
 
@@ -81,8 +82,34 @@ static void destroy(void *state)
     conv_state *s = state;
     spry_allocator allocator = s->allocator;
 
-    alloc_release(&allocator, s->packed, (size_t)s->plan.packed_bytes);
+    packed_release(&allocator, &s->packed);
     alloc_release(&allocator, s, sizeof *s);
+}
+
+typedef struct pack_run {
+    const conv_nhwc *plan;
+    const float *weights;
+} pack_run;
+
+static spry_status pack_weights(void *context, void *to, spry_error *error)
+{
+    const pack_run *r = context;
+
+    (void)error;
+    conv_nhwc_pack(r->plan, r->weights, 0, to);
+    return SPRY_OK;
+}
+
+static spry_status make_packed(const provider_site *site, conv_state *s, spry_error *error)
+{
+    const tensor *weights = provider_constant(site, 1);
+    size_t bytes = (size_t)s->plan.packed_bytes;
+    pack_run r = {&s->plan, weights != NULL ? weights->data : NULL};
+
+    s->varies = weights == NULL;
+    return s->varies ? packed_room(site, bytes, &s->packed, error)
+                     : packed_make(site, s->plan.kernel->name, bytes, pack_weights, &r, &s->packed,
+                                   error);
 }
 
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
@@ -91,7 +118,8 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     int workers = threads_count(site->team);
     conv_state *s = alloc_zeroed(site->allocator, sizeof *s);
     conv_nhwc_problem problem;
-    size_t workspace;
+    size_t workspace = 0;
+    spry_status status;
 
     if (s == NULL) {
         return alloc_failed(error, sizeof *s);
@@ -101,18 +129,12 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     s->finish = (brgemm_finish){
         .activate = provider_activation(site), .lower = clamp.lower, .upper = clamp.upper};
     make_plan(site, &problem, &s->plan);
-    s->packed = alloc_bytes(&s->allocator, (size_t)s->plan.packed_bytes);
-    alloc_prefault(s->packed, (size_t)s->plan.packed_bytes);
-    if (s->packed == NULL ||
-        !checked_mul((size_t)s->plan.worker_bytes, (size_t)workers, &workspace)) {
-        size_t wanted = (size_t)s->plan.packed_bytes;
-
+    status = checked_mul((size_t)s->plan.worker_bytes, (size_t)workers, &workspace)
+                 ? make_packed(site, s, error)
+                 : alloc_failed(error, SIZE_MAX);
+    if (status != SPRY_OK) {
         destroy(s);
-        return alloc_failed(error, wanted);
-    }
-    s->varies = provider_constant(site, 1) == NULL;
-    if (!s->varies) {
-        conv_nhwc_pack(&s->plan, provider_constant(site, 1)->data, 0, s->packed);
+        return status;
     }
     step->state = s;
     step->kernel = s->plan.kernel->name;
@@ -120,9 +142,26 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     step->threads = (int)provider_least(s->plan.pieces, workers);
     step->predicted_cycles = s->plan.predicted_cost;
     step->packed_bytes = (size_t)s->plan.packed_bytes;
-    step->spent = 1U << 1;
+    step->spent = s->varies ? 0 : 1U << 1;
     step->workspace_bytes = (size_t)s->plan.shared_bytes + workspace;
     return SPRY_OK;
+}
+
+static void pack_varying(const conv_state *s, op_call *call)
+{
+    const conv_f32_shape *shape = &s->plan.problem.shape;
+    int64_t places = shape->kernel_h * shape->kernel_w;
+    int64_t per_filter = shape->channels * places;
+    conv_nhwc_packing packing = {.c = &s->plan,
+                                 .pairs = bf16_select(),
+                                 .weights = {.data = op_call_input(call, 1)->data,
+                                             .group_stride = s->plan.problem.filters * per_filter,
+                                             .filter_stride = per_filter,
+                                             .channel_stride = places,
+                                             .place_count = places},
+                                 .packed = s->packed.memory};
+
+    threads_for(call->team, conv_nhwc_panels(&s->plan), 1, conv_nhwc_pack_panels, &packing);
 }
 
 static spry_status run(void *state, op_call *call, void *workspace)
@@ -134,7 +173,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
     int64_t shape[4] = {p->batch, p->shape.out_h, p->shape.out_w, channels};
     conv_nhwc_call c = {.c = &s->plan,
                         .x = x->data,
-                        .packed = s->packed,
+                        .packed = s->packed.data,
                         .y_pitch = channels * (int64_t)sizeof(float),
                         .finish = s->finish,
                         .workspace = workspace};
@@ -150,7 +189,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
         return status;
     }
     if (s->varies) {
-        conv_nhwc_pack(&s->plan, op_call_input(call, 1)->data, 0, s->packed);
+        pack_varying(s, call);
     }
     c.y = y->data;
     c.finish.bias = provider_bias(call);

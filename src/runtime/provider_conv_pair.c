@@ -10,6 +10,7 @@
 #include "runtime/activation.h"
 #include "runtime/fuse.h"
 #include "runtime/layout.h"
+#include "runtime/packed.h"
 #include "runtime/pair.h"
 #include "runtime/precision.h"
 #include "runtime/providers.h"
@@ -32,8 +33,8 @@ typedef struct pair_state {
     spry_allocator allocator;
     conv_nhwc first; /* of one row */
     depthwise_nhwc second;
-    void *first_packed;
-    void *second_packed;
+    packed_memory first_packed;
+    packed_memory second_packed;
     brgemm_finish first_finish;
     brgemm_finish second_finish; /* all but the residual */
     int64_t strip;               /* output rows */
@@ -90,8 +91,8 @@ static void destroy(void *state)
     pair_state *s = state;
     spry_allocator allocator = s->allocator;
 
-    alloc_release(&allocator, s->first_packed, (size_t)s->first.packed_bytes);
-    alloc_release(&allocator, s->second_packed, (size_t)s->second.packed_bytes);
+    packed_release(&allocator, &s->first_packed);
+    packed_release(&allocator, &s->second_packed);
     alloc_release(&allocator, s, sizeof *s);
 }
 
@@ -150,12 +151,49 @@ static brgemm_finish finish_of(const provider_site *site, int bias_port, const c
                            .upper = graph_attribute_float(site->node, upper, INFINITY)};
 }
 
+typedef struct pack_run {
+    const pair_state *s;
+    const float *weights;
+} pack_run;
+
+static spry_status pack_first(void *context, void *to, spry_error *error)
+{
+    const pack_run *r = context;
+
+    (void)error;
+    conv_nhwc_pack(&r->s->first, r->weights, 0, to);
+    return SPRY_OK;
+}
+
+static spry_status pack_second(void *context, void *to, spry_error *error)
+{
+    const pack_run *r = context;
+
+    (void)error;
+    depthwise_nhwc_pack(&r->s->second, r->weights, 0, 0, to);
+    return SPRY_OK;
+}
+
+static spry_status pack_weights(const provider_site *site, pair_state *s, spry_error *error)
+{
+    pack_run first = {s, provider_constant(site, PAIR_FIRST_WEIGHTS)->data};
+    pack_run second = {s, provider_constant(site, 1)->data};
+    spry_status status = packed_make(site, s->first.kernel->name, (size_t)s->first.packed_bytes,
+                                     pack_first, &first, &s->first_packed, error);
+
+    return status == SPRY_OK
+               ? packed_make(site, s->second.kernel->name, (size_t)s->second.packed_bytes,
+                             pack_second, &second, &s->second_packed, error)
+               : status;
+}
+
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
 {
     pair_state *s = alloc_zeroed(site->allocator, sizeof *s);
     int workers = threads_count(site->team);
     depthwise_nhwc_problem second;
-    size_t workspace;
+    size_t workspace = 0;
+    spry_status status;
 
     if (s == NULL) {
         return alloc_failed(error, sizeof *s);
@@ -163,16 +201,13 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     (void)read_second(site, &second); /* accepted before */
     s->allocator = *site->allocator;
     plan(site, &second, s);
-    s->first_packed = alloc_bytes(&s->allocator, (size_t)s->first.packed_bytes);
-    s->second_packed = alloc_bytes(&s->allocator, (size_t)s->second.packed_bytes);
-    if (s->first_packed == NULL || s->second_packed == NULL ||
-        !checked_mul((size_t)s->worker_bytes + sizeof(strip), (size_t)workers, &workspace)) {
+    status = checked_mul((size_t)s->worker_bytes + sizeof(strip), (size_t)workers, &workspace)
+                 ? pack_weights(site, s, error)
+                 : alloc_failed(error, SIZE_MAX);
+    if (status != SPRY_OK) {
         destroy(s);
-        return alloc_failed(error, (size_t)s->first.packed_bytes);
+        return status;
     }
-    conv_nhwc_pack(&s->first, provider_constant(site, PAIR_FIRST_WEIGHTS)->data, 0,
-                   s->first_packed);
-    depthwise_nhwc_pack(&s->second, provider_constant(site, 1)->data, 0, 0, s->second_packed);
     s->first_finish = finish_of(site, PAIR_FIRST_BIAS, PAIR_FIRST_LOWER, PAIR_FIRST_UPPER,
                                 graph_attribute_string(site->node, PAIR_FIRST_ACTIVATION, NULL));
     s->second_finish = finish_of(site, FUSE_BIAS, FUSE_LOWER, FUSE_UPPER,
@@ -213,7 +248,7 @@ static void fill_strip(const pair_run *r, const float *image, strip *t, int64_t 
     for (int64_t row = first + kept; row < end; row++) {
         conv_nhwc_call call = {.c = c,
                                .x = image + row * width * c->problem.shape.channels,
-                               .packed = r->s->first_packed,
+                               .packed = r->s->first_packed.data,
                                .y = t->rows + (row - first) * row_floats,
                                .y_pitch = c->problem.filters * (int64_t)sizeof(float),
                                .finish = r->s->first_finish,
@@ -235,7 +270,7 @@ static void use_strip(const pair_run *r, const strip *t, int64_t image, int64_t 
     brgemm_finish finish = r->s->second_finish;
     depthwise_nhwc_band band = {.problem = &part,
                                 .x = t->rows,
-                                .packed = r->s->second_packed,
+                                .packed = r->s->second_packed.data,
                                 .y = r->y + at,
                                 .y_pitch = shape->channels * (int64_t)sizeof(float),
                                 .finish = &finish,

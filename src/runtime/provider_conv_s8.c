@@ -20,7 +20,7 @@ typedef struct conv_state {
     bool has_ones;   /* weights whose zero point cannot be taken off: each group's last filter is of
                         ones, and results are finished when sums are known */
     int64_t filters; /* of a group, without that */
-    uint8_t *packed;
+    packed_memory packed;
     /* Workspace: offsets and factors, then what follows, then the engine's. */
     int64_t x_size; /* the turned input; 0: none */
     int64_t y_size; /* the result before it is turned or finished; 0: none */
@@ -115,19 +115,15 @@ static void fill_weights(const conv_state *s, int8_t *to)
     }
 }
 
-static spry_status pack_weights(conv_state *s, spry_error *error)
+static spry_status pack_weights(void *state, void *to, spry_error *error)
 {
+    const conv_state *s = state;
     const conv_nhwc_problem *p = &s->conv.problem;
     size_t bytes = (size_t)(filter_size(s) * p->filters * p->groups);
     int8_t *weights;
 
-    s->packed = alloc_bytes(&s->allocator, (size_t)s->conv.packed_bytes);
-    alloc_prefault(s->packed, (size_t)s->conv.packed_bytes);
-    if (s->packed == NULL) {
-        return alloc_failed(error, (size_t)s->conv.packed_bytes);
-    }
     if (s->node.w_zero == 0) {
-        conv_nhwc_pack(&s->conv, s->node.w->data, s->node.w_flip, s->packed);
+        conv_nhwc_pack(&s->conv, s->node.w->data, s->node.w_flip, to);
         return SPRY_OK;
     }
     weights = alloc_bytes(&s->allocator, bytes);
@@ -135,7 +131,7 @@ static spry_status pack_weights(conv_state *s, spry_error *error)
         return alloc_failed(error, bytes);
     }
     fill_weights(s, weights);
-    conv_nhwc_pack(&s->conv, weights, 0, s->packed);
+    conv_nhwc_pack(&s->conv, weights, 0, to);
     alloc_release(&s->allocator, weights, bytes);
     return SPRY_OK;
 }
@@ -152,7 +148,7 @@ static void release(conv_state *s)
     spry_allocator allocator = s->allocator;
 
     integer_channels_release(&allocator, &s->channels);
-    alloc_release(&allocator, s->packed, (size_t)s->conv.packed_bytes);
+    packed_release(&allocator, &s->packed);
     alloc_release(&allocator, s, sizeof *s);
 }
 
@@ -189,10 +185,11 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     s->allocator = *site->allocator;
     k = filter_size(s);
     plan(s, members);
-    status = pack_weights(s, error);
+    status = packed_make(site, s->conv.kernel->name, (size_t)s->conv.packed_bytes, pack_weights, s,
+                         &s->packed, error);
     if (status == SPRY_OK) {
-        status = integer_channels_create(&s->allocator, &s->node, s->node.w->shape[0], k, k, 1,
-                                         &s->channels, error);
+        status = integer_channels_create(site, &s->node, s->node.w->shape[0], k, k, 1, &s->channels,
+                                         error);
     }
     if (status != SPRY_OK) {
         release(s);
@@ -310,7 +307,7 @@ static void run_conv(const conv_state *s, op_call *call, conv_run *r, void *work
                         .x = r->x,
                         .flip = s->node.x_flip,
                         .zero = (uint8_t)integer_zero(&s->node, call),
-                        .packed = s->packed,
+                        .packed = s->packed.data,
                         .y = r->y,
                         .y_pitch = p->groups * p->filters * (int64_t)p->result_size,
                         .finish = s->has_ones ? plain : r->finish};

@@ -1,12 +1,15 @@
 /* f32 convolution of channels-last images by kernels of 3 x 3 with stride 1 (constant weights), by
  * Winograd's method: where a model of both expects it to be faster than the direct sum, and the
  * weights do not make it much less accurate. */
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "kernels/conv/conv_nhwc.h"
 #include "kernels/conv/conv_winograd.h"
 #include "ops/sliding_window.h"
 #include "runtime/layout.h"
+#include "runtime/packed.h"
 #include "runtime/precision.h"
 #include "runtime/providers.h"
 
@@ -17,9 +20,8 @@ static const double tolerance = 5e-6;
 typedef struct conv_state {
     spry_allocator allocator;
     conv_winograd plan;
-    void *packed;
-    size_t packed_bytes;
-    const float *bias; /* NULL: none */
+    packed_memory packed; /* weights, and behind them a double: their relative error */
+    const float *bias;    /* NULL: none */
     gemm_f32_finish clamp;
     brgemm_activation *activate; /* or NULL */
     const provider *stand_in;    /* not NULL: weights are not fit, this one does the work */
@@ -111,8 +113,10 @@ static bool accepts(const provider_site *site)
 }
 
 typedef struct pack_run {
-    const conv_state *s;
+    const provider_site *site;
+    const conv_winograd *plan;
     const float *weights;
+    void *packed;
 } pack_run;
 
 static void pack_panels(void *context, int64_t begin, int64_t end, int worker)
@@ -120,37 +124,46 @@ static void pack_panels(void *context, int64_t begin, int64_t end, int worker)
     const pack_run *r = context;
 
     (void)worker;
-    conv_winograd_pack(&r->s->plan, r->weights, begin, end, r->s->packed);
+    conv_winograd_pack(r->plan, r->weights, begin, end, r->packed);
 }
 
-static void release_packed(conv_state *s)
+/* Packs the weights and measures what they do to accuracy: that is noted behind them. */
+static spry_status pack_weights(void *context, void *to, spry_error *error)
 {
-    alloc_release(&s->allocator, s->packed, s->packed_bytes);
-    s->packed = NULL;
-}
+    pack_run *r = context;
+    const spry_allocator *allocator = r->site->allocator;
+    size_t checking = (size_t)conv_winograd_error_bytes(r->plan);
+    void *scratch = alloc_bytes(allocator, checking);
+    double relative_error;
 
-/* Packs the weights and measures what they do to accuracy. */
-static spry_status pack_weights(conv_state *s, const float *weights, threads *team,
-                                double *relative_error, spry_error *error)
-{
-    size_t checking = (size_t)conv_winograd_error_bytes(&s->plan);
-    pack_run r = {s, weights};
-    void *scratch;
-
-    s->packed_bytes = (size_t)s->plan.packed_bytes;
-    s->packed = alloc_bytes(&s->allocator, s->packed_bytes);
-    if (s->packed == NULL) {
-        return alloc_failed(error, s->packed_bytes);
-    }
-    alloc_prefault(s->packed, s->packed_bytes);
-    threads_for(team, conv_winograd_panels(&s->plan), 1, pack_panels, &r);
-    scratch = alloc_bytes(&s->allocator, checking);
     if (scratch == NULL) {
-        release_packed(s);
         return alloc_failed(error, checking);
     }
-    *relative_error = conv_winograd_error(&s->plan, weights, s->packed, scratch);
-    alloc_release(&s->allocator, scratch, checking);
+    r->packed = to;
+    threads_for(r->site->team, conv_winograd_panels(r->plan), 1, pack_panels, r);
+    relative_error = conv_winograd_error(r->plan, r->weights, to, scratch);
+    memcpy((char *)to + r->plan->packed_bytes, &relative_error, sizeof relative_error);
+    alloc_release(allocator, scratch, checking);
+    return SPRY_OK;
+}
+
+/* Weights for s->plan, or none where they are not accurate enough. */
+static spry_status make_packed(const provider_site *site, conv_state *s, const char *kind,
+                               spry_error *error)
+{
+    pack_run r = {site, &s->plan, provider_constant(site, 1)->data, NULL};
+    size_t bytes = (size_t)s->plan.packed_bytes;
+    double relative_error;
+    spry_status status =
+        packed_make(site, kind, bytes + sizeof relative_error, pack_weights, &r, &s->packed, error);
+
+    if (status != SPRY_OK || s->packed.data == NULL) {
+        return status;
+    }
+    memcpy(&relative_error, (const char *)s->packed.data + bytes, sizeof relative_error);
+    if (!(relative_error <= tolerance)) { /* true for NaN */
+        packed_refuse(site, &s->packed);
+    }
     return SPRY_OK;
 }
 
@@ -159,7 +172,6 @@ static spry_status make(const provider_site *site, conv_state *s, provider_step 
                         spry_error *error)
 {
     static const char *const names[2] = {"winograd_f2", "winograd_f4"};
-    const float *weights = provider_constant(site, 1)->data;
     int workers = threads_count(site->team);
     conv_winograd_problem problem = {0};
     int sizes[2];
@@ -168,26 +180,24 @@ static spry_status make(const provider_site *site, conv_state *s, provider_step 
     (void)read_problem(site, &problem); /* accepted before */
     count = choose_sizes(site, &problem, sizes);
     for (int i = 0; i < count; i++) {
-        double relative_error = 0;
         spry_status status;
 
         conv_winograd_plan(&problem, brgemm_select(BRGEMM_F32), conv_winograd_select(), sizes[i],
                            workers, &s->plan);
-        status = pack_weights(s, weights, site->team, &relative_error, error);
+        status = make_packed(site, s, names[sizes[i] == 4], error);
         if (status != SPRY_OK) {
             return status;
         }
-        if (relative_error <= tolerance) { /* false for NaN */
+        if (s->packed.data != NULL) {
             step->kernel = s->plan.kernel->name;
             step->plan = names[sizes[i] == 4];
             step->threads = (int)provider_least(s->plan.pieces, workers);
             step->predicted_cycles = s->plan.team_cost;
-            step->packed_bytes = s->packed_bytes;
+            step->packed_bytes = (size_t)s->plan.packed_bytes;
             step->spent = 1U << 1;
             step->workspace_bytes = (size_t)(s->plan.shared_bytes + workers * s->plan.worker_bytes);
             return SPRY_OK;
         }
-        release_packed(s);
     }
     s->stand_in = provider_find_after(site, &provider_conv_winograd);
     return s->stand_in->create(site, step, error);
@@ -224,7 +234,7 @@ static void destroy(void *state)
     if (s->stand_in != NULL) {
         s->stand_in->destroy(s->stand_in_state);
     }
-    release_packed(s);
+    packed_release(&allocator, &s->packed);
     alloc_release(&allocator, s, sizeof *s);
 }
 
@@ -235,7 +245,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
     int64_t shape[4] = {p->batch, p->shape.out_h, p->shape.out_w, p->filters};
     conv_winograd_call r = {.c = &s->plan,
                             .x = op_call_input(call, 0)->data,
-                            .packed = s->packed,
+                            .packed = s->packed.data,
                             .y_pitch = p->filters * (int64_t)sizeof(float),
                             .finish = {.bias = s->bias,
                                        .residual = provider_residual(call),

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "kernels/brgemm/brgemm_product.h"
+#include "runtime/packed.h"
 #include "runtime/precision.h"
 #include "runtime/providers.h"
 
@@ -15,7 +16,7 @@ typedef struct dense_state {
     brgemm_source weights; /* as the model holds them */
     brgemm_product product;
     brgemm_finish finish; /* all but the residual */
-    void *packed;
+    packed_memory packed;
 } dense_state;
 
 /* ---- what is accepted ---- */
@@ -108,14 +109,24 @@ static void destroy(void *state)
     dense_state *s = state;
     spry_allocator allocator = s->allocator;
 
-    alloc_release(&allocator, s->packed, (size_t)s->product.packed_bytes);
+    packed_release(&allocator, &s->packed);
     alloc_release(&allocator, s, sizeof *s);
+}
+
+static spry_status pack_weights(void *state, void *to, spry_error *error)
+{
+    const dense_state *s = state;
+
+    (void)error;
+    brgemm_pack(s->product.kernel, &s->weights, 1, s->problem.k, s->problem.n, to);
+    return SPRY_OK;
 }
 
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
 {
     dense_state *s = alloc_zeroed(site->allocator, sizeof *s);
     const brgemm_kernel *kernel;
+    spry_status status;
 
     if (s == NULL) {
         return alloc_failed(error, sizeof *s);
@@ -124,15 +135,12 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     s->allocator = *site->allocator;
     kernel = brgemm_select(precision_of_products(site, s->problem.k, s->problem.n));
     brgemm_product_plan(&s->problem, kernel, threads_count(site->team), &s->product);
-    s->packed = alloc_bytes(&s->allocator, (size_t)s->product.packed_bytes);
-    alloc_prefault(s->packed, (size_t)s->product.packed_bytes);
-    if (s->packed == NULL) {
-        size_t wanted = (size_t)s->product.packed_bytes;
-
+    status = packed_make(site, kernel->name, (size_t)s->product.packed_bytes, pack_weights, s,
+                         &s->packed, error);
+    if (status != SPRY_OK) {
         alloc_release(site->allocator, s, sizeof *s);
-        return alloc_failed(error, wanted);
+        return status;
     }
-    brgemm_pack(kernel, &s->weights, 1, s->problem.k, s->problem.n, s->packed);
     step->state = s;
     step->kernel = kernel->name;
     step->threads = (int)provider_least(s->product.pieces, threads_count(site->team));
@@ -149,7 +157,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
     const dense_state *s = state;
     brgemm_product_call product = {.p = &s->product,
                                    .a = op_call_input(call, 0)->data,
-                                   .packed = s->packed,
+                                   .packed = s->packed.data,
                                    .finish = s->finish,
                                    .workspace = workspace};
     tensor *c;

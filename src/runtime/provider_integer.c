@@ -152,32 +152,48 @@ bool integer_fits(const provider_site *site, const integer_node *n, int64_t chan
 
 /* ---- channels ---- */
 
-spry_status integer_channels_create(const spry_allocator *allocator, const integer_node *n,
-                                    int64_t count, int64_t channel_stride, int64_t k,
-                                    int64_t k_stride, integer_channels *channels, spry_error *error)
-{
-    const uint8_t *w = n->w->data;
-    size_t bytes = (size_t)count * sizeof(int32_t);
+/* Where the weights of channels lie. */
+typedef struct channel_weights {
+    const integer_node *n;
+    int64_t count, channel_stride;
+    int64_t k, k_stride;
+} channel_weights;
 
-    channels->count = count;
-    channels->sums = alloc_bytes(allocator, bytes);
-    if (channels->sums == NULL) {
-        return alloc_failed(error, bytes);
-    }
-    for (int64_t c = 0; c < count; c++) {
+static spry_status sum_channels(void *context, void *to, spry_error *error)
+{
+    const channel_weights *c = context;
+    const uint8_t *w = c->n->w->data;
+    int32_t *sums = to;
+
+    (void)error;
+    for (int64_t i = 0; i < c->count; i++) {
         int32_t sum = 0;
 
-        for (int64_t i = 0; i < k; i++) {
-            sum += (int8_t)(w[c * channel_stride + i * k_stride] ^ n->w_flip) - n->w_zero;
+        for (int64_t k = 0; k < c->k; k++) {
+            sum +=
+                (int8_t)(w[i * c->channel_stride + k * c->k_stride] ^ c->n->w_flip) - c->n->w_zero;
         }
-        channels->sums[c] = sum;
+        sums[i] = sum;
     }
     return SPRY_OK;
 }
 
+spry_status integer_channels_create(const provider_site *site, const integer_node *n, int64_t count,
+                                    int64_t channel_stride, int64_t k, int64_t k_stride,
+                                    integer_channels *channels, spry_error *error)
+{
+    channel_weights weights = {n, count, channel_stride, k, k_stride};
+    spry_status status = packed_make(site, "sums", (size_t)count * sizeof(int32_t), sum_channels,
+                                     &weights, &channels->memory, error);
+
+    channels->count = count;
+    channels->sums = channels->memory.data;
+    return status;
+}
+
 void integer_channels_release(const spry_allocator *allocator, integer_channels *channels)
 {
-    alloc_release(allocator, channels->sums, (size_t)channels->count * sizeof(int32_t));
+    packed_release(allocator, &channels->memory);
 }
 
 /* ---- running ---- */

@@ -4,6 +4,7 @@
 #define RUNTIME_PROVIDER_INTEGER_H
 
 #include "kernels/brgemm/brgemm.h"
+#include "runtime/packed.h"
 #include "runtime/provider.h"
 
 /* Port numbers; -1 where the operator has none. */
@@ -33,7 +34,8 @@ typedef struct integer_node {
 /* Output channels (columns of MatMul): what depends on weights alone. */
 typedef struct integer_channels {
     int64_t count;
-    int32_t *sums; /* of each channel's weights less their zero point */
+    const int32_t *sums;  /* of each channel's weights less their zero point */
+    packed_memory memory; /* of the sums */
 } integer_channels;
 
 /* Reads a node called `type_linear` (QLinearConv, QLinearMatMul; INTEGER_DOMAIN too) or `type_sums`
@@ -47,9 +49,8 @@ bool integer_fits(const provider_site *site, const integer_node *n, int64_t chan
 
 /* Weight (channel, step) lies at channel * channel_stride + step * k_stride.
  * Fails with SPRY_LIMIT (memory). Release with integer_channels_release. */
-SPRY_MUST_USE spry_status integer_channels_create(const spry_allocator *allocator,
-                                                  const integer_node *n, int64_t count,
-                                                  int64_t channel_stride, int64_t k,
+SPRY_MUST_USE spry_status integer_channels_create(const provider_site *site, const integer_node *n,
+                                                  int64_t count, int64_t channel_stride, int64_t k,
                                                   int64_t k_stride, integer_channels *channels,
                                                   spry_error *error);
 void integer_channels_release(const spry_allocator *allocator, integer_channels *channels);

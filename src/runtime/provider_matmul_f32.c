@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "kernels/gemm/gemm_f32.h"
 #include "runtime/fuse.h"
+#include "runtime/packed.h"
 #include "runtime/providers.h"
 
 /* A piece of work packs at most so much of A. Every piece of rows reads all of B, which may come
@@ -19,7 +20,7 @@ typedef struct matmul_state {
     int64_t a_step, b_step; /* floats between the operands of successive products */
     int64_t a_row, a_k;     /* strides of A */
     int64_t b_k, b_column;  /* strides of B */
-    float *packed;          /* constant B; NULL: packed during the run */
+    packed_memory packed;   /* constant B; no data: packed during the run */
     int64_t packed_size;
     gemm_f32_finish finish; /* all but bias and residual */
     int64_t row_slice, column_slice;
@@ -146,16 +147,29 @@ static gemm_f32_kernel product_kernel(void)
     return kernel;
 }
 
-static spry_status pack_constant(matmul_state *s, const tensor *b, spry_error *error)
+typedef struct pack_run {
+    const matmul_state *s;
+    const float *b;
+} pack_run;
+
+static spry_status pack_b(void *context, void *to, spry_error *error)
 {
-    s->packed_size = gemm_f32_packed_size(s->n, s->k, s->gemm.nr);
-    s->packed = alloc_bytes(&s->allocator, (size_t)s->packed_size * sizeof(float));
-    alloc_prefault(s->packed, (size_t)s->packed_size * sizeof(float));
-    if (s->packed == NULL) {
-        return alloc_failed(error, (size_t)s->packed_size * sizeof(float));
-    }
-    gemm_f32_pack(b->data, s->b_column, s->b_k, s->n, s->k, s->gemm.nr, s->packed);
+    const pack_run *r = context;
+    const matmul_state *s = r->s;
+
+    (void)error;
+    gemm_f32_pack(r->b, s->b_column, s->b_k, s->n, s->k, s->gemm.nr, to);
     return SPRY_OK;
+}
+
+static spry_status pack_constant(const provider_site *site, matmul_state *s, const tensor *b,
+                                 spry_error *error)
+{
+    pack_run r = {s, b->data};
+
+    s->packed_size = gemm_f32_packed_size(s->n, s->k, s->gemm.nr);
+    return packed_make(site, s->gemm.name, (size_t)s->packed_size * sizeof(float), pack_b, &r,
+                       &s->packed, error);
 }
 
 /* The slice that cuts `extent` into about `pieces` equal ones that are multiples of `unit`. */
@@ -205,7 +219,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     choose_slices(s, threads_count(site->team));
     s->a_floats = gemm_f32_packed_size(s->row_slice, s->k, s->gemm.mr);
     if (b != NULL && s->b_step == 0) {
-        status = pack_constant(s, b, error);
+        status = pack_constant(site, s, b, error);
         step->packed_bytes = (size_t)s->packed_size * sizeof(float);
         step->spent = 1U << 1;
     } else {
@@ -228,7 +242,7 @@ static void destroy(void *state)
     matmul_state *s = state;
     spry_allocator allocator = s->allocator;
 
-    alloc_release(&allocator, s->packed, (size_t)s->packed_size * sizeof(float));
+    packed_release(&allocator, &s->packed);
     alloc_release(&allocator, s, sizeof *s);
 }
 
@@ -262,7 +276,7 @@ static void run_piece(const matmul_run *r, int64_t piece, int worker)
                           .n_first = column,
                           .n = s->n - column < s->column_slice ? s->n - column : s->column_slice,
                           .packed_a = packed_a,
-                          .b = {s->packed, gemm_f32_pack_matrix, &b},
+                          .b = {s->packed.data, gemm_f32_pack_matrix, &b},
                           .c = r->c + first,
                           .c_stride = s->n,
                           .finish = s->finish};

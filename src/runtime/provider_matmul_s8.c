@@ -16,14 +16,15 @@ typedef struct matmul_state {
     spry_allocator allocator;
     const brgemm_kernel *kernel;
     integer_node node;
-    int64_t batches;       /* products, each with a second operand of its own */
-    int64_t m, n, k;       /* of one product */
-    int64_t w_k, w_column; /* strides of the second operand */
-    int64_t packed_size;   /* bytes of a packed operand */
-    uint8_t *packed;       /* NULL: packed by each run */
-    int32_t *sums;         /* of the columns, less the zero point; NULL likewise */
-    uint8_t *ones;         /* a column of them, packed: makes sums of rows; then a row of them */
-    int64_t ones_size;     /* of the column */
+    int64_t batches;        /* products, each with a second operand of its own */
+    int64_t m, n, k;        /* of one product */
+    int64_t w_k, w_column;  /* strides of the second operand */
+    int64_t packed_size;    /* bytes of a packed operand */
+    packed_memory constant; /* packed columns, then their sums */
+    const uint8_t *packed;  /* in there; NULL: packed by each run */
+    const int32_t *sums;    /* of the columns, less the zero point; NULL likewise */
+    uint8_t *ones;          /* a column of them, packed: makes sums of rows; then a row of them */
+    int64_t ones_size;      /* of the column */
     int64_t row_slice, column_slice;
     int64_t worker_size;  /* workspace per worker: offsets of rows, then a row */
     int64_t offsets_size; /* of the offsets */
@@ -96,8 +97,7 @@ static void release(matmul_state *s)
 {
     spry_allocator allocator = s->allocator;
 
-    alloc_release(&allocator, s->packed, (size_t)s->packed_size);
-    alloc_release(&allocator, s->sums, (size_t)s->n * sizeof(int32_t));
+    packed_release(&allocator, &s->constant);
     alloc_release(&allocator, s->ones, (size_t)ones_bytes(s));
     alloc_release(&allocator, s, sizeof *s);
 }
@@ -151,21 +151,32 @@ static spry_status make_ones(matmul_state *s, spry_error *error)
     return SPRY_OK;
 }
 
-static spry_status pack_weights(matmul_state *s, spry_error *error)
+/* Panels, then the sums of their columns. */
+static spry_status fill_constant(void *state, void *to, spry_error *error)
 {
-    size_t sum_bytes = (size_t)s->n * sizeof(int32_t);
+    const matmul_state *s = state;
+    uint8_t *panels = to;
+    int32_t *sums = (int32_t *)(void *)(panels + s->packed_size);
 
-    s->packed = alloc_bytes(&s->allocator, (size_t)s->packed_size);
-    alloc_prefault(s->packed, (size_t)s->packed_size);
-    s->sums = alloc_bytes(&s->allocator, sum_bytes);
-    if (s->packed == NULL || s->sums == NULL) {
-        return alloc_failed(error, (size_t)s->packed_size + sum_bytes);
-    }
+    (void)error;
     for (int64_t j = 0; j < s->n; j += s->kernel->nr) {
         pack_panel(s, s->node.w->data, j, provider_least(s->n - j, s->kernel->nr), s->node.w_zero,
-                   s->packed, s->sums);
+                   panels, sums);
     }
     return SPRY_OK;
+}
+
+static spry_status pack_weights(const provider_site *site, matmul_state *s, spry_error *error)
+{
+    size_t bytes = (size_t)s->packed_size + (size_t)s->n * sizeof(int32_t);
+    spry_status status =
+        packed_make(site, s->kernel->name, bytes, fill_constant, s, &s->constant, error);
+
+    if (status == SPRY_OK) {
+        s->packed = s->constant.data;
+        s->sums = (const int32_t *)(const void *)(s->packed + s->packed_size);
+    }
+    return status;
 }
 
 /* Rows first, whose bytes stay in cache; columns where there are too few rows for the team. Sums
@@ -227,7 +238,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     choose_slices(s, members);
     status = make_ones(s, error);
     if (status == SPRY_OK && s->node.w != NULL) {
-        status = pack_weights(s, error);
+        status = pack_weights(site, s, error);
     }
     if (status == SPRY_OK && !workspace_bytes(s, members, &step->workspace_bytes)) {
         status = alloc_failed(error, SIZE_MAX);

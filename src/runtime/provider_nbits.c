@@ -1,4 +1,4 @@
-/* Products of f32 with constant weights of four bits or two, which are read as four:
+/* Products of f32 with constant weights of eight bits, of four, or of two, which are read as four:
  * com.microsoft's MatMulNBits, and what nbits.h makes of DequantizeLinear and a product. */
 #include <string.h>
 
@@ -12,8 +12,7 @@
 
 enum {
     MOST_GROUP = 4096,
-    LONE_GROUP = 128, /* where all of k has one scale */
-    SIGNED = 8        /* flips signed codes into those of zero point 8 */
+    LONE_GROUP = 128 /* where all of k has one scale */
 };
 
 typedef struct nbits_state {
@@ -28,6 +27,7 @@ typedef struct nbits_operands {
     w4_problem problem;
     w4_source source;             /* all but scales and zeros */
     nbits sizes;                  /* of MatMulNBits; n == 0: the other kind */
+    int bits;                     /* of the kernel: 4 or 8 */
     const tensor *scales, *zeros; /* zeros: or NULL */
     const tensor *bias;           /* or NULL */
     float zero;                   /* where zeros is NULL */
@@ -49,21 +49,22 @@ static bool read_operator(const provider_site *site, nbits_operands *w)
     w->scales = provider_constant(site, NBITS_SCALES);
     w->zeros = provider_constant(site, NBITS_ZEROS);
     w->bias = provider_constant(site, NBITS_BIAS);
-    if (!nbits_read(site->node, &w->sizes) || b->bits > 4 || codes == NULL || w->scales == NULL ||
+    if (!nbits_read(site->node, &w->sizes) || codes == NULL || w->scales == NULL ||
         (w->zeros == NULL && !is_omitted(site, NBITS_ZEROS)) || !is_omitted(site, NBITS_INDEX) ||
         (w->bias == NULL && !is_omitted(site, NBITS_BIAS)) ||
         !nbits_fits(b, codes, w->scales, w->zeros)) {
         return false;
     }
     w->problem = (w4_problem){.n = b->n, .k = b->k, .group = (int)b->block};
+    w->bits = b->bits > 4 ? 8 : 4;
     w->source = (w4_source){.codes = codes->data,
                             .bits = b->bits,
                             .k_stride = 1,
                             .column_stride = b->blocks * b->block,
-                            .lift = (uint8_t)(W4_CENTRE - (1 << (b->bits - 1))),
+                            .lift = (uint8_t)(w4_centre(w->bits) - w4_centre(b->bits)),
                             .group_stride = 1,
                             .scale_stride = b->blocks};
-    w->zero = W4_CENTRE;
+    w->zero = (float)w4_centre(w->bits);
     return true;
 }
 
@@ -98,6 +99,7 @@ static bool read_rewritten(const provider_site *site, nbits_operands *w)
     const tensor *codes = provider_constant(site, 1);
     bool turned = graph_attribute_int(site->node, NBITS_TURNED, 0) != 0;
     int64_t block = graph_attribute_int(site->node, NBITS_BLOCK, 0);
+    bool is_signed;
 
     w->scales = provider_constant(site, 2);
     w->zeros = provider_constant(site, 3);
@@ -109,11 +111,14 @@ static bool read_rewritten(const provider_site *site, nbits_operands *w)
     }
     w->problem = (w4_problem){.n = codes->shape[!turned], .k = codes->shape[turned]};
     w->problem.group = (int)(block > 0 ? block : lone_group(w->problem.k));
+    w->bits = codes->dtype == SPRY_DTYPE_I8 || codes->dtype == SPRY_DTYPE_U8 ? 8 : 4;
+    is_signed = codes->dtype == SPRY_DTYPE_I8 || codes->dtype == SPRY_DTYPE_I4;
+    /* Signed codes with their highest bit turned are those around the centre. */
     w->source = (w4_source){.codes = codes->data,
-                            .bits = 4,
+                            .bits = w->bits,
                             .k_stride = turned ? 1 : w->problem.n,
                             .column_stride = turned ? w->problem.k : 1,
-                            .flip = codes->dtype == SPRY_DTYPE_I4 ? SIGNED : 0};
+                            .flip = is_signed ? (uint8_t)w4_centre(w->bits) : 0};
     w->zero = w->source.flip;
     return read_scales(w, block, turned) &&
            (w->zeros == NULL || tensor_same_shape(w->zeros, w->scales));
@@ -143,7 +148,7 @@ static bool read_weights(const provider_site *site, nbits_operands *w)
         return false;
     }
     w->problem.m = op_work_count(a) / w->problem.k;
-    w->problem.has_zeros = w->zeros != NULL || w->zero != (float)W4_CENTRE;
+    w->problem.has_zeros = w->zeros != NULL || w->zero != (float)w4_centre(w->bits);
     return w->problem.m > 0 && w->problem.n > 0;
 }
 
@@ -210,7 +215,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     (void)read_weights(site, &w); /* accepted before */
     s->allocator = *site->allocator;
     s->bias = w.bias != NULL ? w.bias->data : NULL;
-    w4_product_plan(&w.problem, w4_select(), workers, &s->product);
+    w4_product_plan(&w.problem, w4_select(w.bits), workers, &s->product);
     s->packed = alloc_bytes(&s->allocator, (size_t)s->product.packed_bytes);
     status = s->packed != NULL ? pack(s, &w, error)
                                : alloc_failed(error, (size_t)s->product.packed_bytes);

@@ -13,6 +13,7 @@ extern const provider provider_blocks_s8;
 extern const provider provider_conv_3d;
 extern const provider provider_conv_depthwise;
 extern const provider provider_conv_f32;
+extern const provider provider_conv_gradient;
 extern const provider provider_conv_nhwc;
 extern const provider provider_conv_pair;
 extern const provider provider_conv_s8;
@@ -24,9 +25,14 @@ extern const provider provider_matmul_f32;
 extern const provider provider_matmul_s8;
 extern const provider provider_nbits;
 extern const provider provider_norm_nhwc;
+extern const provider provider_norm_training;
+extern const provider provider_outer;
 extern const provider provider_pool_f32;
+extern const provider provider_pool_gradient;
 extern const provider provider_pool_nhwc;
+extern const provider provider_product;
 extern const provider provider_rows_s8;
+extern const provider provider_sum;
 extern const provider provider_twin_s8;
 
 /* The provider that would execute the node if `after`, one of the list, and those before it did not
@@ -36,6 +42,9 @@ const provider *provider_find_after(const provider_site *site, const provider *a
 /* True when the node is that standard operator, plain, fused (fuse.h) or moved (layout.h): a
  * provider that does not know layouts asks layout_is_nhwc too. */
 bool provider_is(const provider_site *site, const char *type);
+
+/* The same for an operator of the library's own domain, plain or moved. */
+bool provider_is_own(const provider_site *site, const char *type);
 
 /* True when the node is that standard operator on planar f32 images: its input, weights and result
  * are not empty and of known shape, ranks equal. */

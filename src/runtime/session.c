@@ -3,11 +3,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "runtime/attention.h"
 #include "runtime/execute.h"
-#include "runtime/fuse.h"
-#include "runtime/layout.h"
-#include "runtime/pair.h"
+#include "runtime/plan_cache.h"
 #include "runtime/prepare.h"
 #include "runtime/profile.h"
 #include "spry/session.h"
@@ -20,9 +17,9 @@ enum {
 /* A plan with the graph it runs and the input types it was made for. */
 typedef struct kept_plan {
     plan *p;
-    arena memory;       /* of the graph and the signature */
-    graph_type *inputs; /* per graph input */
-    uint64_t last_used;
+    arena memory;             /* of the graph and the signature */
+    graph_type *inputs;       /* per graph input */
+    uint64_t last_used, made; /* run numbers */
 } kept_plan;
 
 struct spry_session {
@@ -221,23 +218,6 @@ static bool plan_fits(const kept_plan *kept, const graph *g, const value *const 
     return true;
 }
 
-/* What is done for speed when all shapes are known. */
-static spry_status optimise(graph *g, const spry_session_options *options, spry_error *error)
-{
-    spry_status status = attention_graph(g, error);
-
-    if (status == SPRY_OK) {
-        status = fuse_graph(g, options, error);
-    }
-    if (status == SPRY_OK) {
-        status = layout_graph(g, options, error);
-    }
-    if (status == SPRY_OK) {
-        status = fuse_activations(g, options, error);
-    }
-    return status == SPRY_OK ? pair_graph(g, options, error) : status;
-}
-
 static spry_status make_plan(spry_session *s, const value *const *inputs, kept_plan *kept,
                              spry_error *error)
 {
@@ -256,7 +236,7 @@ static spry_status make_plan(spry_session *s, const value *const *inputs, kept_p
     status =
         prepare_for_inputs(s->prepared, inputs, &s->options, s->team, &kept->memory, &g, error);
     if (status == SPRY_OK && !s->options.keep_order) {
-        status = optimise(g, &s->options, error);
+        status = prepare_for_speed(g, &s->options, error);
     }
     if (status == SPRY_OK) {
         status = plan_create(g, &s->options, s->team, false, &kept->p, error);
@@ -293,7 +273,7 @@ static spry_status find_plan(spry_session *s, const value *const *inputs, plan *
     }
     drop_plan(oldest);
     *oldest = made;
-    oldest->last_used = s->run_number;
+    oldest->last_used = oldest->made = s->run_number;
     *p = oldest->p;
     return SPRY_OK;
 }
@@ -398,6 +378,16 @@ int32_t spry_session_profile(const spry_session *session, const spry_profile_row
 void spry_session_profile_reset(spry_session *session)
 {
     profile_reset(&session->times);
+}
+
+const char *spry_session_plan_cache(const spry_session *session)
+{
+    const kept_plan *newest = &session->plans[0];
+
+    for (int i = 1; i < KEPT_PLANS; i++) {
+        newest = session->plans[i].made > newest->made ? &session->plans[i] : newest;
+    }
+    return plan_cache_report(newest->p != NULL ? newest->p->cache : NULL);
 }
 
 size_t spry_session_arena_bytes(const spry_session *session)

@@ -8,9 +8,16 @@
 #include "tensor/safetensors.h"
 #include "tensor/utf8.h"
 
+/* An entry of the metadata, newest first. */
+typedef struct noted {
+    safetensors_note note;
+    struct noted *next;
+} noted;
+
 struct safetensors {
     spry_allocator allocator;
-    arena text; /* names */
+    arena text; /* names, metadata */
+    noted *notes;
     safetensors_entry *entries;
     size_t count;
     size_t capacity;
@@ -140,8 +147,9 @@ static size_t take_escape(scanner *s, char to[UTF8_MAX_BYTES])
     return utf8_encode(high, to);
 }
 
-/* A string into `out` (capacity LIMIT_NAME_BYTES + 1); with `out` NULL any length is skipped. */
-static spry_status take_string(scanner *s, char *out, size_t *length)
+/* A string of at most `most` bytes into `out`, which has room for one more; with `out` NULL any
+ * length is skipped. */
+static spry_status take_text(scanner *s, char *out, size_t most, size_t *length)
 {
     *length = 0;
     if (!take(s, '"')) {
@@ -167,9 +175,9 @@ static spry_status take_string(scanner *s, char *out, size_t *length)
             return malformed(s, "a string has a bad escape or is not UTF-8");
         }
         if (out != NULL) {
-            if (*length + bytes > LIMIT_NAME_BYTES) {
+            if (*length + bytes > most) {
                 return spry_fail(s->error, SPRY_LIMIT, s->file->where, NULL,
-                                 "a name is longer than %d bytes", LIMIT_NAME_BYTES);
+                                 "a name is longer than %zu bytes", most);
             }
             memcpy(out + *length, piece, bytes);
         }
@@ -183,6 +191,32 @@ static spry_status take_string(scanner *s, char *out, size_t *length)
         out[*length] = '\0';
     }
     return SPRY_OK;
+}
+
+/* A name into `out` of LIMIT_NAME_BYTES + 1 bytes. */
+static spry_status take_string(scanner *s, char *out, size_t *length)
+{
+    return take_text(s, out, LIMIT_NAME_BYTES, length);
+}
+
+/* A string of any length that is kept as long as the file. */
+static spry_status keep_string(scanner *s, const char **kept)
+{
+    size_t start = s->at;
+    size_t length;
+    char *out;
+    spry_status status = take_text(s, NULL, 0, &length);
+
+    if (status != SPRY_OK) {
+        return status;
+    }
+    out = arena_bytes(&s->file->text, length + 1);
+    if (out == NULL) {
+        return alloc_failed(s->error, length + 1);
+    }
+    s->at = start;
+    *kept = out;
+    return take_text(s, out, length, &length);
 }
 
 static spry_status take_number(scanner *s, uint64_t *value)
@@ -358,11 +392,9 @@ static spry_status take_entry(scanner *s, const char *name, size_t length)
     return status;
 }
 
-/* "__metadata__": strings to strings, checked but not kept. */
-static spry_status skip_metadata(scanner *s)
+/* "__metadata__": strings to strings. */
+static spry_status take_metadata(scanner *s)
 {
-    size_t length;
-
     if (!take(s, '{')) {
         return malformed(s, "__metadata__ must be an object");
     }
@@ -370,17 +402,21 @@ static spry_status skip_metadata(scanner *s)
         return SPRY_OK;
     }
     do {
-        spry_status status = take_string(s, NULL, &length);
+        noted *n = arena_zeroed(&s->file->text, sizeof *n);
+        spry_status status =
+            n != NULL ? keep_string(s, &n->note.key) : alloc_failed(s->error, sizeof *n);
 
         if (status == SPRY_OK && !take(s, ':')) {
             status = malformed(s, "a colon is expected");
         }
         if (status == SPRY_OK) {
-            status = take_string(s, NULL, &length);
+            status = keep_string(s, &n->note.text);
         }
         if (status != SPRY_OK) {
             return status;
         }
+        n->next = s->file->notes;
+        s->file->notes = n;
     } while (take(s, ','));
     return take(s, '}') ? SPRY_OK : malformed(s, "__metadata__ does not end");
 }
@@ -403,7 +439,7 @@ static spry_status take_header(scanner *s)
                 status = malformed(s, "a colon is expected");
             }
             if (status == SPRY_OK && strcmp(name, "__metadata__") == 0) {
-                status = metadata ? malformed(s, "__metadata__ comes twice") : skip_metadata(s);
+                status = metadata ? malformed(s, "__metadata__ comes twice") : take_metadata(s);
                 metadata = true;
             } else if (status == SPRY_OK) {
                 status = take_entry(s, name, length);
@@ -550,6 +586,16 @@ int32_t safetensors_count(const safetensors *file)
 const safetensors_entry *safetensors_at(const safetensors *file, int32_t index)
 {
     return &file->entries[index];
+}
+
+const char *safetensors_find_note(const safetensors *file, const char *key)
+{
+    for (const noted *n = file->notes; n != NULL; n = n->next) {
+        if (strcmp(n->note.key, key) == 0) {
+            return n->note.text;
+        }
+    }
+    return NULL;
 }
 
 spry_status safetensors_read(const safetensors *file, int32_t index, tensor *t, spry_error *error)

@@ -66,11 +66,28 @@ static void put_quoted(header *h, const char *text)
     put(h, "\"", 1);
 }
 
-static void compose(header *h, const part *parts, int32_t count)
+static void put_notes(header *h, int32_t count, const safetensors_note *notes)
+{
+    put_text(h, "\"__metadata__\":{");
+    for (int32_t i = 0; i < count; i++) {
+        put_text(h, i > 0 ? "," : "");
+        put_quoted(h, notes[i].key);
+        put_text(h, ":");
+        put_quoted(h, notes[i].text);
+    }
+    put_text(h, "}");
+}
+
+static void compose(header *h, const part *parts, int32_t count, int32_t note_count,
+                    const safetensors_note *notes)
 {
     uint64_t offset = 0;
 
     put_text(h, "{");
+    if (note_count > 0) {
+        put_notes(h, note_count, notes);
+        put_text(h, count > 0 ? "," : "");
+    }
     for (int32_t i = 0; i < count; i++) {
         const tensor *t = parts[i].t;
 
@@ -159,7 +176,8 @@ static spry_status collect(const char *path, int32_t count, const char *const *n
 }
 
 spry_status safetensors_save(const char *path, int32_t count, const char *const *names,
-                             const tensor *const *tensors, spry_error *error)
+                             const tensor *const *tensors, int32_t note_count,
+                             const safetensors_note *notes, spry_error *error)
 {
     spry_allocator allocator = alloc_resolve(NULL);
     size_t part_bytes = (size_t)count * sizeof(part);
@@ -178,7 +196,7 @@ spry_status safetensors_save(const char *path, int32_t count, const char *const 
     }
     status = collect(path, count, names, tensors, parts, error);
     if (status == SPRY_OK) {
-        compose(&h, parts, count);
+        compose(&h, parts, count, note_count, notes);
         header_bytes = h.size;
         h = (header){alloc_bytes(&allocator, header_bytes), 0};
         if (h.text == NULL) {
@@ -186,7 +204,7 @@ spry_status safetensors_save(const char *path, int32_t count, const char *const 
         }
     }
     if (status == SPRY_OK) {
-        compose(&h, parts, count);
+        compose(&h, parts, count, note_count, notes);
         status = write_file(path, &h, parts, count, error);
     }
     alloc_release(&allocator, h.text, header_bytes);

@@ -280,7 +280,7 @@ spry_status spry_archive_save(const char *path, int32_t count, const char *const
     }
     switch (format) {
     case FORMAT_NPZ: return npz_save(path, count, names, tensors, error);
-    case FORMAT_SAFETENSORS: return safetensors_save(path, count, names, tensors, error);
+    case FORMAT_SAFETENSORS: return safetensors_save(path, count, names, tensors, 0, NULL, error);
     default: return unknown_format(path, error);
     }
 }

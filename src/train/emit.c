@@ -136,6 +136,17 @@ int32_t emit_number(emitter *e, spry_dtype dtype, double number)
     return id;
 }
 
+int32_t emit_numbers(emitter *e, spry_dtype dtype, int64_t count, const double *numbers)
+{
+    int32_t id;
+    tensor *t = add_constant(e, dtype, 1, &count, &id);
+
+    if (t != NULL) {
+        convert_write_f64(t, 0, count, numbers);
+    }
+    return id;
+}
+
 int32_t emit_ints(emitter *e, int64_t count, const int64_t *numbers)
 {
     int32_t id;

@@ -36,8 +36,9 @@ void emit_set_float(emitter *e, int32_t id, const char *name, float number);
 /* Those of `node` as well, without its bodies. */
 void emit_set_like(emitter *e, int32_t id, const graph_node *node);
 
-/* Constants: one number of rank 0; a list of integers of rank 1. */
+/* Constants: one number of rank 0; lists of rank 1. */
 int32_t emit_number(emitter *e, spry_dtype dtype, double number);
+int32_t emit_numbers(emitter *e, spry_dtype dtype, int64_t count, const double *numbers);
 int32_t emit_ints(emitter *e, int64_t count, const int64_t *numbers);
 /* `a` times, plus, to the power of a number, in the element type `dtype`. */
 int32_t emit_scaled(emitter *e, spry_dtype dtype, int32_t a, double factor);

@@ -52,12 +52,22 @@ static product_sides as_matrices(gradient_step *s)
     return p;
 }
 
-/* dA = dY B^T, with the batches of Y. */
+/* dA = dY B^T, with the batches of Y: one matrix for all batches sees them as further rows. */
 static void give_left(gradient_step *s, const product_sides *p)
 {
     graph_type type = p->dy_type;
-    int32_t share =
-        emit_binary(&s->e, "MatMul", p->dy, emit_transpose_matrix(&s->e, p->b, p->b_type.rank));
+    const graph_dim *n = &p->dy_type.dims[p->dy_type.rank - 1];
+    int32_t share;
+
+    if (p->b_type.rank == 2 && p->a_type.rank == p->dy_type.rank && n->size > 0) {
+        int32_t dy = emit_reshape(&s->e, p->dy, 2, (const int64_t[]){-1, n->size});
+
+        share = emit_binary(&s->e, "Gemm", dy, p->b);
+        emit_set_int(&s->e, share, "transB", 1);
+        gradient_give(s, 0, emit_reshape_like(&s->e, share, s->node.inputs[0]));
+        return;
+    }
+    share = emit_binary(&s->e, "MatMul", p->dy, emit_transpose_matrix(&s->e, p->b, p->b_type.rank));
 
     type.dims[type.rank - 1] = p->a_type.dims[p->a_type.rank - 1];
     share = emit_sum_to(&s->e, share, &type, p->a);

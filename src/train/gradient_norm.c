@@ -24,15 +24,59 @@ static normal differentiate(gradient_step *s, int32_t x, int32_t g, int axis, bo
     return (normal){outputs[0], outputs[1]};
 }
 
+/* Do scale and bias have a number of their own for each that is normalised together? */
+static bool is_whole(gradient_step *s, const graph_type *x, int axis)
+{
+    for (int port = 1; port < 3; port++) {
+        int32_t id = gradient_input(s, port);
+        graph_type type;
+
+        if (id == GRAPH_NONE) {
+            continue;
+        }
+        type = gradient_ranked(s, id);
+        if (type.rank != x->rank - axis) {
+            return false;
+        }
+        for (int i = 0; i < type.rank; i++) {
+            if (type.dims[i].size < 0 || type.dims[i].size != x->dims[axis + i].size) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static void give_layer(gradient_step *s, int axis)
+{
+    int32_t outputs[3];
+
+    (void)emit_own(&s->e, "LayerNormalizationGradient", 3,
+                   (const int32_t[]){s->node.inputs[0], s->node.inputs[1], s->dy[0]}, 3, outputs);
+    emit_set_int(&s->e, outputs[0], "axis", axis);
+    emit_set_float(&s->e, outputs[0], "epsilon", graph_attribute_float(&s->node, "epsilon", 1e-5f));
+    for (int i = 0; i < 3; i++) {
+        if (gradient_wanted(s, i)) {
+            gradient_give(s, i, outputs[i]);
+        }
+    }
+}
+
 /* LayerNormalization, RMSNormalization: the last axes of every row. */
 static void give_rows(gradient_step *s)
 {
     const bool *centred = s->detail;
     graph_type type = gradient_ranked(s, s->node.inputs[0]);
     int axis = gradient_axis(s, "axis", -1, type.rank);
-    int32_t g = emit_binary(&s->e, "Mul", s->dy[0], s->node.inputs[1]);
-    normal made = differentiate(s, s->node.inputs[0], g, axis, *centred);
+    int32_t g;
+    normal made;
 
+    if (*centred && is_whole(s, &type, axis)) {
+        give_layer(s, axis);
+        return;
+    }
+    g = emit_binary(&s->e, "Mul", s->dy[0], s->node.inputs[1]);
+    made = differentiate(s, s->node.inputs[0], g, axis, *centred);
     if (gradient_wanted(s, 0)) {
         gradient_give(s, 0, made.dx);
     }
@@ -102,24 +146,19 @@ static void give_groups(gradient_step *s)
 
 /* ---- BatchNormalization ---- */
 
-/* Statistics of the batch: channels first, everything else is normalised together. */
-static void give_batch_training(gradient_step *s, int rank)
+/* Statistics of the batch. */
+static void give_batch_training(gradient_step *s)
 {
-    int64_t swap[SPRY_TENSOR_MAX_RANK];
-    int32_t x;
-    int32_t g;
-    normal made;
+    int32_t outputs[3];
 
-    for (int i = 0; i < rank; i++) {
-        swap[i] = i < 2 ? 1 - i : i;
+    (void)emit_own(&s->e, "BatchNormalizationGradient", 3,
+                   (const int32_t[]){s->node.inputs[0], s->node.inputs[1], s->dy[0]}, 3, outputs);
+    emit_set_float(&s->e, outputs[0], "epsilon", graph_attribute_float(&s->node, "epsilon", 1e-5f));
+    for (int i = 0; i < 3; i++) {
+        if (gradient_wanted(s, i)) {
+            gradient_give(s, i, outputs[i]);
+        }
     }
-    x = emit_transpose(&s->e, s->node.inputs[0], rank, swap);
-    g = emit_binary(&s->e, "Mul", s->dy[0], per_channel(s, s->node.inputs[1], rank));
-    made = differentiate(s, x, emit_transpose(&s->e, g, rank, swap), 1, true);
-    if (gradient_wanted(s, 0)) {
-        gradient_give(s, 0, emit_transpose(&s->e, made.dx, rank, swap));
-    }
-    give_scale_and_bias(s, s->dy[0], emit_transpose(&s->e, made.n, rank, swap), rank);
     gradient_give_nothing(s, 3); /* the running statistics have no part in y */
     gradient_give_nothing(s, 4);
 }
@@ -173,7 +212,7 @@ static void give_batch(gradient_step *s)
     if (rank < 2 || graph_attribute_int(&s->node, "spatial", 1) != 1) {
         gradient_refuse(s, "it has no channels, or statistics per pixel");
     } else if (training) {
-        give_batch_training(s, rank);
+        give_batch_training(s);
     } else {
         give_batch_inference(s, rank);
     }

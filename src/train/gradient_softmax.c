@@ -28,7 +28,18 @@ static int32_t line_sums(gradient_step *s, int32_t a)
 static void give_softmax(gradient_step *s)
 {
     int32_t y = s->node.outputs[0];
-    int32_t sums = line_sums(s, emit_binary(&s->e, "Mul", s->dy[0], y));
+    int64_t axes[SPRY_TENSOR_MAX_RANK];
+    int32_t sums;
+
+    if (s->node.opset >= 13 && line_axes(s, axes) == 1) {
+        int32_t share;
+
+        (void)emit_own(&s->e, "SoftmaxGradient", 2, (const int32_t[]){y, s->dy[0]}, 1, &share);
+        emit_set_int(&s->e, share, "axis", axes[0]);
+        gradient_give(s, 0, share);
+        return;
+    }
+    sums = line_sums(s, emit_binary(&s->e, "Mul", s->dy[0], y));
 
     gradient_give(s, 0, emit_binary(&s->e, "Mul", y, emit_binary(&s->e, "Sub", s->dy[0], sums)));
 }

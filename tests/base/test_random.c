@@ -192,6 +192,36 @@ static void normal_values_are_exact_and_fixed(void **state)
     }
 }
 
+static void branches_are_seeds_of_their_own(void **state)
+{
+    uint64_t seen[400];
+
+    (void)state;
+    for (uint64_t i = 0; i < 400; i++) {
+        seen[i] = random_branch(i / 20, i % 20);
+        assert_int_equal(seen[i], random_branch(i / 20, i % 20));
+        for (uint64_t k = 0; k < i; k++) {
+            assert_true(seen[i] != seen[k]);
+        }
+    }
+    assert_true(random_branch(1, 2) != random_branch(2, 1));
+    assert_true(random_branch(random_branch(1, 2), 3) != random_branch(random_branch(1, 3), 2));
+}
+
+static void angles_are_exact(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 10000; i++) {
+        double x = i / 10000.0;
+        double sine;
+        double cosine;
+
+        random_sin_cos(x, &sine, &cosine);
+        assert_true(fabs(sine - sin(6.283185307179586 * x)) < 2e-15);
+        assert_true(fabs(cosine - cos(6.283185307179586 * x)) < 2e-15);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +232,8 @@ int main(void)
         cmocka_unit_test(uniform_values_fill_the_unit_interval),
         cmocka_unit_test(normal_values_have_normal_moments),
         cmocka_unit_test(normal_values_are_exact_and_fixed),
+        cmocka_unit_test(branches_are_seeds_of_their_own),
+        cmocka_unit_test(angles_are_exact),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

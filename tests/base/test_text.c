@@ -197,12 +197,29 @@ static void memory_may_run_out(void **state)
     assert_true(fault_sweep(build, NULL) > 5);
 }
 
+static void patterns(void **state)
+{
+    (void)state;
+    assert_true(text_matches("*", ""));
+    assert_true(text_matches("", ""));
+    assert_true(text_matches("/stem/*", "/stem/conv/Conv"));
+    assert_false(text_matches("/stem/*", "/steam/conv"));
+    assert_true(text_matches("*conv?", "conv/conv1"));
+    assert_false(text_matches("*conv?", "conv/conv"));
+    assert_true(text_matches("a*b*c", "a--b-b--c"));
+    assert_false(text_matches("a*b*c", "a--c--b"));
+    assert_true(text_matches("**x**", "x"));
+    assert_false(text_matches("?", ""));
+    assert_true(text_matches("Conv #3", "Conv #3"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(appends_and_grows), cmocka_unit_test(stops_at_the_ceiling),
         cmocka_unit_test(escapes),           cmocka_unit_test(knows_utf8),
         cmocka_unit_test(numbers_read_back), cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(patterns),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

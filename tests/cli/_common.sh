@@ -37,13 +37,15 @@ empty() {
     [ ! -s "$1" ] || fail "$1 should be empty"
 }
 
-# json FILE EXPRESSION: the file is one JSON document d for which the Python expression holds.
+# json FILE EXPRESSION...: the file is one JSON document d for which the Python expressions hold.
 json() {
-    python3 - "$1" "$2" <<'PY' || fail "$1: not $2"
+    python3 - "$@" <<'PY' || fail "$1 is not as it should be"
 import json, sys
 with open(sys.argv[1], encoding="utf-8") as file:
     d = json.load(file)
-sys.exit(not eval(sys.argv[2]))
+wrong = [expression for expression in sys.argv[2:] if not eval(expression)]
+print(*("not " + expression for expression in wrong), sep="\n", end="")
+sys.exit(bool(wrong))
 PY
 }
 

@@ -109,10 +109,10 @@ static void cifar10_records_become_pictures(void **state)
     assert_int_equal(try_open("cifar10", path, &d, NULL), SPRY_BAD_INPUT);
 }
 
-/* 600 pictures of 100 x 120, more than one checkpoint of the unpacker. */
+/* 3100 pictures of 100 x 120, more checkpoints of the unpacker than its list begins with. */
 static void gzipped_idx_reads_in_any_order(void **state)
 {
-    enum { COUNT = 600, HEIGHT = 100, WIDTH = 120 };
+    enum { COUNT = 3100, HEIGHT = 100, WIDTH = 120 };
     const uint8_t head[] = {0, 0, 8, 3,      0, 0, COUNT >> 8, COUNT & 255,
                             0, 0, 0, HEIGHT, 0, 0, 0,          WIDTH};
     uint8_t labels[8 + COUNT] = {0, 0, 8, 1, 0, 0, COUNT >> 8, COUNT & 255};
@@ -292,6 +292,68 @@ static void npz_pictures_may_be_planes(void **state)
     spry_tensor_destroy(few);
 }
 
+static void safetensors_are_read_like_npz(void **state)
+{
+    static const char *const names[] = {"x", "y"};
+    const int64_t pictures[] = {3, 4, 5, 3};
+    const int64_t numbers[] = {3, 7};
+    const int64_t count[] = {3};
+    const int64_t few[] = {2};
+    const char *path = data_join(folder, "set.safetensors");
+    spry_tensor *x[] = {make(SPRY_DTYPE_U8, 4, pictures), make(SPRY_DTYPE_F32, 2, numbers)};
+    spry_tensor *y[] = {make(SPRY_DTYPE_I64, 1, count), make(SPRY_DTYPE_U8, 1, few)};
+    spry_tensor *z = make(SPRY_DTYPE_F64, 1, count);
+    spry_error error;
+    spry_dataset *d;
+    spry_tensor *t = NULL;
+
+    (void)state;
+    for (int n = 0; n < 2; n++) {
+        const spry_tensor *tensors[] = {x[n], y[0]};
+
+        assert_int_equal(spry_archive_save(path, 2, names, tensors, NULL), SPRY_OK);
+        d = open_set("safetensors", path);
+        assert_int_equal(spry_dataset_count(d), 3);
+        assert_int_equal(spry_dataset_label(d, 2), 2);
+        assert_int_equal(spry_dataset_sample(d, 2, &t, NULL), SPRY_OK);
+        assert_int_equal(spry_tensor_rank(t), n == 0 ? 3 : 1);
+        assert_true(convert_get_f64(t, 1) == (n == 0 ? 21 : 15));
+        ((uint8_t *)spry_tensor_data(t))[0] = 99; /* nobody else's memory */
+        spry_tensor_destroy(t);
+        spry_dataset_close(d);
+    }
+    {
+        const spry_tensor *tensors[] = {x[1], y[1]};
+
+        assert_int_equal(spry_archive_save(path, 2, names, tensors, NULL), SPRY_OK);
+        assert_int_equal(try_open("safetensors", path, &d, &error), SPRY_BAD_INPUT);
+        assert_non_null(strstr(error.what, "3 samples but 2 labels"));
+        assert_int_equal(spry_archive_save(path, 1, names, tensors, NULL), SPRY_OK);
+        assert_int_equal(try_open("safetensors", path, &d, &error), SPRY_BAD_INPUT);
+        assert_non_null(strstr(error.what, "no array of labels"));
+        assert_true(error.remedy[0] != '\0');
+    }
+    for (int n = 0; n < 3; n++) {
+        static const double wrong[] = {-1, 1.5, 3e9};
+        const spry_tensor *tensors[] = {x[1], z};
+
+        ((double *)spry_tensor_data(z))[2] = wrong[n];
+        assert_int_equal(spry_archive_save(path, 2, names, tensors, NULL), SPRY_OK);
+        assert_int_equal(try_open("safetensors", path, &d, &error), SPRY_BAD_INPUT);
+        assert_non_null(strstr(error.what, "sample 2 has the class"));
+        assert_non_null(strstr(error.what, "'y'"));
+        assert_string_equal(error.where, path);
+        assert_true(error.remedy[0] != '\0');
+    }
+    spry_tensor_destroy(z);
+    data_write(path, "safetensors", 11);
+    assert_int_equal(try_open("safetensors", path, &d, NULL), SPRY_LIMIT);
+    for (int n = 0; n < 2; n++) {
+        spry_tensor_destroy(x[n]);
+        spry_tensor_destroy(y[n]);
+    }
+}
+
 static void npz_integers_are_scaled(void **state)
 {
     const int64_t shape[] = {2, 4, 5};
@@ -329,7 +391,7 @@ static void kinds_must_be_known(void **state)
     (void)state;
     assert_int_equal(spry_dataset_open(NULL, "cifar10", &d, NULL), SPRY_USAGE);
     assert_int_equal(spry_dataset_open(NULL, "cifar10:", &d, NULL), SPRY_USAGE);
-    assert_int_equal(spry_dataset_open(NULL, "csv:x", &d, NULL), SPRY_USAGE);
+    assert_int_equal(spry_dataset_open(NULL, "parquet:x", &d, NULL), SPRY_USAGE);
     assert_string_equal(spry_dataset_kind(0), "cifar10");
     assert_null(spry_dataset_kind(99));
     spry_dataset_close(NULL);
@@ -418,9 +480,9 @@ static spry_status use_set(const spry_allocator *allocator, void *context, spry_
 
 static void failing_allocations_leak_nothing(void **state)
 {
-    static const char *const kinds[] = {"folder:%s/sweep", "labels:%s/sweep.tsv",
+    static const char *const kinds[] = {"folder:%s/sweep",   "labels:%s/sweep.tsv",
                                         "npz:%s/glyphs.npz", "cifar10:%s/sweep.bin",
-                                        "idx:%s/sweep"};
+                                        "idx:%s/sweep",      "safetensors:%s/glyphs.safetensors"};
     static const uint8_t record[3073] = {3};
     const uint8_t head[] = {0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3};
     const uint8_t label[] = {0, 0, 8, 1, 0, 0, 0, 1, 7};
@@ -445,6 +507,7 @@ static void failing_allocations_leak_nothing(void **state)
         spry_tensor *labels = make(SPRY_DTYPE_U8, 1, count);
 
         save_npz(data_join(folder, "glyphs.npz"), samples, labels, NULL, NULL);
+        save_npz(data_join(folder, "glyphs.safetensors"), samples, labels, NULL, NULL);
         spry_tensor_destroy(samples);
         spry_tensor_destroy(labels);
     }
@@ -465,6 +528,7 @@ int main(void)
         cmocka_unit_test(folders_are_classes),
         cmocka_unit_test(label_files_name_pictures),
         cmocka_unit_test(npz_pictures_may_be_planes),
+        cmocka_unit_test(safetensors_are_read_like_npz),
         cmocka_unit_test(npz_integers_are_scaled),
         cmocka_unit_test(kinds_must_be_known),
         cmocka_unit_test(failing_allocations_leak_nothing),

@@ -242,6 +242,58 @@ static void large_claims_are_refused_early(void **state)
     free(many);
 }
 
+static void netpbm_pictures_are_read(void **state)
+{
+    static const struct {
+        const char *bytes;
+        size_t size;
+        int64_t channels;
+        uint8_t pixels[6];
+    } cases[] = {
+        {"P5\n# a comment\n2 1 255\nab", 25, 1, {'a', 'b'}},
+        {"P6 1 1 255\nabcrest", 18, 3, {'a', 'b', 'c'}},
+        {"P5 2 1 100\n\0\x32", 13, 1, {0, 128}},
+        {"P5 2 1 65535\n\0\0\xff\xff", 17, 1, {0, 255}},
+        {"P2\n3 1\n#x\n15\n0 15\n 7", 21, 1, {0, 255, 119}},
+        {"P3 2 1 2 0 1 2  2 1 0", 21, 3, {0, 128, 255, 255, 128, 0}},
+    };
+    static const char *const wrong[] = {
+        "P5 2 1 255\na",
+        "P5 2 1 0\nab",
+        "P5 2 1 65536\nabcd",
+        "P5 0 1 255\n",
+        "P5 2 1 100\nzz",
+        "P2 2 1 9 1 ",
+        "P2 2 1 9 1 10",
+        "P2 2 1 9 1 x",
+        "P5 -2 1 255\na",
+        "P5 2 1 255",
+        "P5 99999999 99999999 255\nab",
+        "P5 99999999999999999999 1 255\nab",
+        "P5\n# no end",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        spry_tensor *t = NULL;
+
+        assert_int_equal(
+            spry_image_decode(NULL, cases[i].bytes, cases[i].size, "picture", &t, NULL), SPRY_OK);
+        assert_int_equal(spry_tensor_shape(t)[2], cases[i].channels);
+        assert_memory_equal(spry_tensor_data(t), cases[i].pixels, spry_tensor_bytes(t));
+        spry_tensor_destroy(t);
+    }
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        spry_tensor *t = NULL;
+        spry_error error = {.code = SPRY_OK};
+
+        assert_int_equal(spry_image_decode(NULL, wrong[i], strlen(wrong[i]), "picture", &t, &error),
+                         SPRY_BAD_INPUT);
+        assert_null(t);
+        assert_true(error.what[0] != '\0');
+    }
+}
+
 static void only_pictures_are_saved(void **state)
 {
     const int64_t shape[] = {2, 2, 2};
@@ -302,6 +354,7 @@ int main(void)
         cmocka_unit_test(other_forms_are_expanded),
         cmocka_unit_test(cut_pictures_are_refused),
         cmocka_unit_test(large_claims_are_refused_early),
+        cmocka_unit_test(netpbm_pictures_are_read),
         cmocka_unit_test(only_pictures_are_saved),
         cmocka_unit_test(failing_allocations_leak_nothing),
     };

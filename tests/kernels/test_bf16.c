@@ -85,11 +85,42 @@ static void test_same_bits(void **state)
     }
 }
 
+static void test_pairs(void **state)
+{
+    static float from[2 * COUNT];
+    static uint16_t halves[2 * COUNT];
+    static uint32_t got[MOST_LENGTH + 1];
+    spry_random r = spry_random_stream(4, 0);
+
+    (void)state;
+    for (int i = 0; i < 2 * COUNT; i++) {
+        from[i] = float_of((uint32_t)spry_random_below(&r, UINT64_C(1) << 32));
+    }
+    for (int v = 0; v < bf16_variant_count; v++) {
+        const bf16_kernel *kernel = bf16_variants[v].table;
+
+        for (int64_t n = 0; n < MOST_LENGTH && bf16_usable(&bf16_variants[v]); n++) {
+            const float *odd = n % 3 == 0 ? NULL : from + COUNT;
+
+            got[n] = 7;
+            kernel->narrow(halves, from, 2 * COUNT);
+            kernel->pair(got, from, odd, n);
+            for (int64_t i = 0; i < n; i++) {
+                uint32_t upper = odd != NULL ? halves[COUNT + i] : 0;
+
+                assert_int_equal(got[i], halves[i] | upper << 16);
+            }
+            assert_int_equal(got[n], 7);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_by_hand),
         cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_pairs),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

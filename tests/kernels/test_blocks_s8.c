@@ -1,4 +1,5 @@
-/* Block-scaled products: every variant against sums by the definition, bit for bit. */
+/* Block-scaled products: every variant against sums by the definition, bit for bit, with operands
+ * that end where memory does. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,42 +7,55 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <stdlib.h>
-
 #include "kernels/brgemm/blocks_s8.h"
+#include "support/cases.h"
+#include "support/guarded.h"
 #include "support/sample.h"
 
-enum { MOST = 70, MOST_K = 300, ROOM = 64 };
+enum { MOST = 70, MOST_K = 300, LARGE = 60 };
 
 typedef struct product_case {
     int64_t m, n, k, block, blocks;
-    uint8_t a[MOST * MOST_K + ROOM];
+    guarded a, packed, c;
+    int64_t a_pitch;
     int8_t w[MOST_K * MOST]; /* [k][n] */
     int32_t offsets[MOST_K * MOST];
     float factors[MOST_K * MOST], bias[MOST];
-    float expected[MOST * MOST], got[MOST * MOST];
+    float expected[MOST * MOST];
     uint8_t flip;
     float lower, upper;
     bool has_bias;
 } product_case;
 
-static void draw(spry_random *random, product_case *c)
+/* `a` may be read up to three bytes beyond the last step. */
+static int64_t a_bytes(const product_case *c)
 {
-    c->m = sample_positive_size(random, MOST);
-    c->n = sample_positive_size(random, MOST);
-    c->k = sample_positive_size(random, MOST_K);
-    c->block = 4 * sample_integer(random, 1, 20);
+    return (c->m - 1) * c->a_pitch + (c->k + 3) / 4 * 4 + 3;
+}
+
+/* Every LARGE-th case is large. */
+static void draw(spry_random *random, int64_t number, product_case *c)
+{
+    int64_t most = number % LARGE == 0 ? MOST : 1 + number % 9;
+    int64_t most_k = number % LARGE == 0 ? MOST_K : 33;
+
+    c->m = sample_positive_size(random, most);
+    c->n = sample_positive_size(random, number % 8 == 0 ? MOST : most);
+    c->k = sample_positive_size(random, most_k);
+    c->a_pitch = c->k + sample_integer(random, 0, 9);
+    c->block = 4 * sample_integer(random, 1, number % 2 == 0 ? 20 : 3);
     c->blocks = (c->k + c->block - 1) / c->block;
     c->flip = sample_integer(random, 0, 1) != 0 ? 0x80 : 0;
     c->has_bias = sample_integer(random, 0, 1) != 0;
     c->lower = sample_integer(random, 0, 1) != 0 ? 0.0f : -INFINITY;
     c->upper = sample_integer(random, 0, 3) == 0 ? 60.0f : INFINITY;
-    sample_u8(random, c->a, sizeof c->a);
-    sample_i8(random, c->w, sizeof c->w);
-    sample_f32(random, c->factors, (size_t)(c->blocks * c->n));
-    sample_f32(random, c->bias, (size_t)c->n);
+    guarded_place(&c->a, (size_t)a_bytes(c), true);
+    sample_bytes(random, c->a.data, (size_t)a_bytes(c));
+    sample_bytes(random, c->w, (size_t)(c->k * c->n));
+    spry_random_fill_uniform(random, c->factors, (size_t)(c->blocks * c->n), -1.0f, 1.0f);
+    spry_random_fill_uniform(random, c->bias, (size_t)c->n, -9.0f, 9.0f);
     for (int64_t i = 0; i < c->blocks * c->n; i++) {
-        c->offsets[i] = (int32_t)sample_integer(random, -1000000, 1000000);
+        c->offsets[i] = (int32_t)(spry_random_u32(random) % 2000000) - 1000000;
     }
 }
 
@@ -55,7 +69,8 @@ static void multiply(product_case *c)
                 int32_t sum = c->offsets[h * c->n + j];
 
                 for (int64_t k = h * c->block; k < (h + 1) * c->block && k < c->k; k++) {
-                    sum += (int32_t)(c->a[i * MOST_K + k] ^ c->flip) * (int32_t)c->w[k * c->n + j];
+                    sum += (int32_t)(c->a.data[i * c->a_pitch + k] ^ c->flip) *
+                           (int32_t)c->w[k * c->n + j];
                 }
                 v += (float)sum * c->factors[h * c->n + j];
             }
@@ -69,12 +84,10 @@ static void multiply(product_case *c)
 static void run(const blocks_s8_kernel *kernel, product_case *c)
 {
     brgemm_source source = {.data = c->w, .k_stride = c->n, .column_stride = 1};
-    uint8_t *packed = malloc((size_t)brgemm_packed_size(kernel->layout, 1, c->k, c->n));
     blocks_s8_problem p = {.m = c->m,
                            .n = c->n,
-                           .tile = {.a = c->a,
-                                    .a_pitch = MOST_K,
-                                    .b = packed,
+                           .tile = {.a = c->a.data,
+                                    .a_pitch = c->a_pitch,
                                     .steps = (c->k + 3) / 4,
                                     .block = c->block / 4,
                                     .flip = c->flip,
@@ -84,32 +97,39 @@ static void run(const blocks_s8_kernel *kernel, product_case *c)
                                     .bias = c->has_bias ? c->bias : NULL,
                                     .lower = c->lower,
                                     .upper = c->upper,
-                                    .c = c->got,
                                     .c_pitch = c->n}};
 
-    assert_non_null(packed);
-    brgemm_pack(kernel->layout, &source, 1, c->k, c->n, packed);
+    guarded_place(&c->packed, (size_t)brgemm_packed_size(kernel->layout, 1, c->k, c->n), true);
+    guarded_place(&c->c, (size_t)(c->m * c->n) * sizeof(float), true);
+    p.tile.b = c->packed.data;
+    p.tile.c = (float *)(void *)c->c.data;
+    brgemm_pack(kernel->layout, &source, 1, c->k, c->n, c->packed.data);
     blocks_s8_run(kernel, &p);
-    free(packed);
 }
 
 static void variants_give_the_same_bits(void **state)
 {
+    static product_case c;
     spry_random random = spry_random_stream(11, 0);
+    int64_t cases = cases_of("products with weights in blocks");
 
     (void)state;
-    for (int trial = 0; trial < 60; trial++) {
-        static product_case c;
-
-        draw(&random, &c);
+    c.a = guarded_make((size_t)MOST * (MOST_K + 12), true);
+    c.packed = guarded_make((size_t)(MOST_K + 4) * 2 * MOST, true);
+    c.c = guarded_make((size_t)MOST * MOST * sizeof(float), true);
+    for (int64_t i = 0; i < cases; i++) {
+        draw(&random, i, &c);
         multiply(&c);
         for (int v = 0; v < blocks_s8_variant_count; v++) {
             if (isa_usable(blocks_s8_variants[v].level)) {
                 run(blocks_s8_variants[v].table, &c);
-                assert_memory_equal(c.got, c.expected, (size_t)(c.m * c.n) * sizeof *c.got);
+                assert_memory_equal(c.c.data, c.expected, (size_t)(c.m * c.n) * sizeof(float));
             }
         }
     }
+    guarded_free(&c.a);
+    guarded_free(&c.packed);
+    guarded_free(&c.c);
 }
 
 int main(void)

@@ -1,4 +1,5 @@
-/* Every variant of the batch-reduce tile against naive sums in double precision. */
+/* Every variant of the batch-reduce tile against naive sums in double precision, with operands that
+ * end where memory does. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 #include <cmocka.h>
 
 #include "kernels/brgemm/brgemm.h"
+#include "support/guarded.h"
 #include "support/sample.h"
 
 enum { MOST_TAPS = 9, CANARY = 0x5A };
@@ -24,6 +26,7 @@ typedef struct problem {
     bool has_finish;
     int64_t offsets[MOST_TAPS];
     int64_t k; /* per tap */
+    guarded rooms[3];
     unsigned char *a;
     void *weights; /* [taps][k][columns], as brgemm_source wants them */
     void *packed;
@@ -65,9 +68,23 @@ static int64_t row_offset(const problem *p, int row, int64_t pitch, int64_t seco
     return row < half ? row * pitch : second + (row - half) * pitch;
 }
 
+/* Where the last of the tile's rows begins. */
+static int64_t end_of(const problem *p, int64_t pitch, int64_t second)
+{
+    int64_t last = 0;
+
+    for (int row = 0; row < p->tile.rows; row++) {
+        int64_t at = row_offset(p, row, pitch, second);
+
+        last = at > last ? at : last;
+    }
+    return last;
+}
+
 static void fill_a(problem *p, spry_random *r, size_t bytes)
 {
-    p->a = zeroed(bytes);
+    p->rooms[0] = guarded_make(bytes, true);
+    p->a = p->rooms[0].data;
     if (p->kernel->type == BRGEMM_S8) {
         sample_u8(r, p->a, bytes);
     } else if (p->kernel->type == BRGEMM_F32) {
@@ -88,12 +105,14 @@ static void make_a(problem *p, spry_random *r)
     int64_t wanted = (p->k + p->kernel->group - 1) / p->kernel->group * p->kernel->group;
     int64_t pitch = (wanted + sample_integer(r, 0, 7)) * size;
     int64_t second = (pitch * (p->kernel->mr / 2) + sample_integer(r, 0, 50) * size);
-    int64_t last = row_offset(p, p->kernel->mr - 1, pitch, second);
+    int64_t last = end_of(p, pitch, second);
+    int64_t reach = 0;
 
     for (int i = 0; i < p->tile.taps; i++) {
         p->offsets[i] = sample_integer(r, 0, 40) * size;
+        reach = p->offsets[i] > reach ? p->offsets[i] : reach;
     }
-    fill_a(p, r, (size_t)(last + (wanted + 40) * size));
+    fill_a(p, r, (size_t)(last + reach + wanted * size));
     p->tile.a = p->a;
     p->tile.a_pitch = pitch;
     p->tile.a_second = second;
@@ -109,7 +128,9 @@ static void make_b(problem *p, spry_random *r)
     brgemm_source source = {NULL, p->k * columns, columns, 1, 0, 0, 0};
 
     p->weights = zeroed(count * 4);
-    p->packed = zeroed((size_t)brgemm_packed_size(p->kernel, p->tile.taps, p->k, columns));
+    p->rooms[1] =
+        guarded_make((size_t)brgemm_packed_size(p->kernel, p->tile.taps, p->k, columns), true);
+    p->packed = p->rooms[1].data;
     if (p->kernel->type == BRGEMM_S8) {
         sample_i8(r, p->weights, count);
     } else {
@@ -164,8 +185,9 @@ static void make_c(problem *p, spry_random *r)
     int64_t pitch = (p->tile.columns + sample_integer(r, 0, 5)) * size;
     int64_t second = pitch * (p->kernel->mr / 2) + sample_integer(r, 0, 9) * size;
 
-    p->c_bytes = (size_t)(second + pitch * (p->kernel->mr / 2));
-    p->c = zeroed(p->c_bytes);
+    p->c_bytes = (size_t)(end_of(p, pitch, second) + p->tile.columns * size);
+    p->rooms[2] = guarded_make(p->c_bytes, true);
+    p->c = p->rooms[2].data;
     p->before = zeroed(p->c_bytes);
     memset(p->before, CANARY, p->c_bytes);
     if (size == 4) {
@@ -199,10 +221,10 @@ static void make_problem(problem *p, const brgemm_kernel *kernel, spry_random *r
 
 static void free_problem(problem *p)
 {
-    free(p->a);
+    for (int i = 0; i < 3; i++) {
+        guarded_free(&p->rooms[i]);
+    }
     free(p->weights);
-    free(p->packed);
-    free(p->c);
     free(p->before);
     free(p->floats);
     free(p->offset);

@@ -1,5 +1,4 @@
 /* Winograd convolution against the direct sum in double precision, on every variant. */
-#define _GNU_SOURCE
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,40 +6,23 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "kernels/conv/conv_winograd.h"
 #include "spry/random.h"
+#include "support/guarded.h"
 
 enum { TAPS = 9, SHAPES = 60, MOST_WORK = 3000000, GAP = 5 };
 
-/* Memory that ends where an unmapped page begins, or begins where one ends. */
-typedef struct guarded {
-    char *map;
-    size_t bytes; /* of the map */
-    float *data;
-} guarded;
-
 static guarded guard(int64_t floats, bool at_end)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t bytes = (size_t)floats * sizeof(float);
-    size_t inner = (bytes + page - 1) / page * page;
-    guarded g = {.bytes = inner + 2 * page};
-
-    g.map = mmap(NULL, g.bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    assert_true(g.map != MAP_FAILED);
-    assert_int_equal(mprotect(g.map + page, inner, PROT_READ | PROT_WRITE), 0);
-    g.data = (float *)(void *)(g.map + page + (at_end ? inner - bytes : 0));
-    return g;
+    return guarded_make((size_t)floats * sizeof(float), at_end);
 }
 
-static void unguard(const guarded *g)
+static float *floats_of(const guarded *g)
 {
-    (void)munmap(g->map, g->bytes);
+    return (float *)(void *)g->data;
 }
 
 /* A problem with its data and the truth. */
@@ -81,7 +63,7 @@ static double sum_directly(const sample *s, int64_t pixel, int64_t filter, doubl
     for (int64_t tap = 0; tap < TAPS; tap++) {
         int64_t y = row + tap / 3;
         int64_t x = column + tap % 3;
-        const float *from = s->x.data + ((image * p->in_h + y) * p->in_w + x) * p->channels;
+        const float *from = floats_of(&s->x) + ((image * p->in_h + y) * p->in_w + x) * p->channels;
         const float *weight = s->weights + filter * p->channels * TAPS + tap;
 
         for (int64_t k = 0; y >= 0 && y < p->in_h && x >= 0 && x < p->in_w && k < p->channels;
@@ -100,7 +82,7 @@ static void fill_sample(spry_random *r, sample *s)
 
     s->results = s->problem.batch * p->out_h * p->out_w * s->problem.filters;
     s->x = guard(floats, spry_random_below(r, 2) == 0);
-    spry_random_fill_uniform(r, s->x.data, (size_t)floats, -1.0f, 1.0f);
+    spry_random_fill_uniform(r, floats_of(&s->x), (size_t)floats, -1.0f, 1.0f);
     s->weights = random_floats(r, s->problem.filters * p->channels * TAPS);
     s->bias = random_floats(r, s->problem.filters);
     s->residual = random_floats(r, s->results);
@@ -117,7 +99,7 @@ static void fill_sample(spry_random *r, sample *s)
 
 static void free_sample(sample *s)
 {
-    unguard(&s->x);
+    guarded_free(&s->x);
     free(s->weights);
     free(s->bias);
     free(s->residual);
@@ -215,7 +197,7 @@ static double error_bound(int size)
 
 static void check_plain(const sample *s, const packed *p, int workers, float *y)
 {
-    conv_winograd_call call = {.x = s->x.data,
+    conv_winograd_call call = {.x = floats_of(&s->x),
                                .y = y,
                                .y_pitch = s->problem.filters * (int64_t)sizeof *y,
                                .finish = {.lower = -INFINITY, .upper = INFINITY}};
@@ -244,8 +226,8 @@ static void check_finish(const sample *s, const packed *p, bool activate)
     int64_t filters = s->problem.filters;
     int64_t pixels = s->results / filters;
     guarded y = guard(pixels * (filters + GAP) - GAP, true);
-    conv_winograd_call call = {.x = s->x.data,
-                               .y = y.data,
+    conv_winograd_call call = {.x = floats_of(&s->x),
+                               .y = floats_of(&y),
                                .y_pitch = (filters + GAP) * (int64_t)sizeof(float),
                                .finish = {.bias = s->bias,
                                           .residual = s->residual,
@@ -256,17 +238,17 @@ static void check_finish(const sample *s, const packed *p, bool activate)
     run_backwards(p, &call, 2);
     for (int64_t i = 0; i < s->results; i++) {
         double wanted = s->truth[i] + (double)s->bias[i % filters] + (double)s->residual[i];
-        float got = y.data[i / filters * (filters + GAP) + i % filters];
+        float got = floats_of(&y)[i / filters * (filters + GAP) + i % filters];
 
         wanted = activate ? wanted / 2 : fmin(fmax(wanted, -0.5), 2.0);
         assert_true(fabs((double)got - wanted) <= error_bound(p->plan.size) * s->scale + 1e-6);
     }
     for (int64_t pixel = 0; pixel + 1 < pixels; pixel++) {
         for (int64_t i = 0; i < GAP; i++) {
-            assert_true(y.data[pixel * (filters + GAP) + filters + i] == 0.0f);
+            assert_true(floats_of(&y)[pixel * (filters + GAP) + filters + i] == 0.0f);
         }
     }
-    unguard(&y);
+    guarded_free(&y);
 }
 
 /* One variant of transforms with one kernel: both sizes, two teams. */
@@ -281,16 +263,17 @@ static void check_variant(const sample *s, const brgemm_kernel *kernel,
         packed three = pack_sample(s, kernel, transforms, size, 3);
 
         assert_true(one.plan.predicted_cost == three.plan.predicted_cost);
-        check_plain(s, &one, 1, alone.data);
-        check_plain(s, &three, 3, team.data);
-        assert_memory_equal(alone.data, team.data, (size_t)s->results * sizeof(float));
+        check_plain(s, &one, 1, floats_of(&alone));
+        check_plain(s, &three, 3, floats_of(&team));
+        assert_memory_equal(floats_of(&alone), floats_of(&team),
+                            (size_t)s->results * sizeof(float));
         check_finish(s, &one, false);
         check_finish(s, &three, true);
         free(one.weights);
         free(three.weights);
     }
-    unguard(&alone);
-    unguard(&team);
+    guarded_free(&alone);
+    guarded_free(&team);
 }
 
 static void check_sample(sample *s)
@@ -355,7 +338,7 @@ static void test_by_hand(void **state)
     float weights[TAPS];
 
     (void)state;
-    s.x.data = x;
+    s.x.data = (uint8_t *)(void *)x;
     s.weights = weights;
     for (int i = 0; i < 16; i++) {
         x[i] = (float)i;

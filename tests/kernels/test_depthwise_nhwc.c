@@ -7,42 +7,15 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "kernels/conv/depthwise_nhwc.h"
+#include "support/guarded.h"
 #include "support/sample.h"
 #include "tensor/quantize.h"
 
 enum { ROUNDS = 150, CANARY = 0xA5 };
-
-/* Memory between two pages that nobody may touch, at the end or the beginning of its own. */
-typedef struct guarded {
-    uint8_t *map;
-    size_t map_bytes;
-    uint8_t *data;
-} guarded;
-
-static guarded guarded_make(size_t bytes, bool at_end)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t room = (bytes + page - 1) / page * page;
-    guarded g = {.map_bytes = room + 2 * page};
-    void *map = mmap(NULL, g.map_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    assert_true(map != MAP_FAILED);
-    g.map = map;
-    assert_int_equal(mprotect(g.map + page, room, PROT_READ | PROT_WRITE), 0);
-    g.data = g.map + page + (at_end ? room - bytes : 0);
-    return g;
-}
-
-static void guarded_free(guarded *g)
-{
-    assert_int_equal(munmap(g->map, g->map_bytes), 0);
-}
 
 typedef struct trial {
     spry_random r;

@@ -4,15 +4,20 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
 
 #include "kernels/elementwise/linear_s8.h"
-#include "spry/random.h"
+#include "support/cases.h"
+#include "support/guarded.h"
+#include "support/sample.h"
 
-enum { MOST = 300, CASES = 300 };
+enum { MOST = 300, SMALL = 40 };
+
+/* Operands that end where memory does. */
+typedef struct room {
+    guarded x, back, a, b, y;
+} room;
 
 static int32_t byte_value(uint8_t byte, bool is_signed)
 {
@@ -33,64 +38,97 @@ static quantize_target target_of(linear_s8_grid g)
     return quantize_target_of(g.is_signed ? SPRY_DTYPE_I8 : SPRY_DTYPE_U8, g.zero);
 }
 
-static void fill(spry_random *r, float *x, uint8_t *a, uint8_t *b)
+static void place(room *m, int64_t n)
+{
+    guarded_place(&m->x, (size_t)n * sizeof(float), true);
+    guarded_place(&m->back, (size_t)n * sizeof(float), true);
+    guarded_place(&m->a, (size_t)n, true);
+    guarded_place(&m->b, (size_t)n, true);
+    guarded_place(&m->y, (size_t)n, true);
+}
+
+static void fill(spry_random *r, float *x, int64_t n, float step)
 {
     static const float special[] = {0.25f, 0.75f, -0.25f, 1e30f, -1e30f, INFINITY, -INFINITY, NAN};
 
-    for (int i = 0; i < MOST; i++) {
-        x[i] = spry_random_below(r, 8) == 0 ? special[spry_random_below(r, 8)]
-                                            : 200.0f * spry_random_f32(r) - 100.0f;
-        a[i] = (uint8_t)spry_random_below(r, 256);
-        b[i] = (uint8_t)spry_random_below(r, 256);
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t word = spry_random_u32(r);
+
+        x[i] = 1e-6f * (float)(int32_t)(word & 0xFFFFFFF) - 134.0f;
+        if (word >> 30 == 0) {
+            x[i] = special[word % 8];
+        } else if (word >> 30 == 1) { /* ties */
+            x[i] = ((float)(int32_t)(word % 600) - 300.5f) * step;
+        }
     }
 }
 
-static void check_case(const linear_s8_kernel *kernel, spry_random *r)
+static void check_add(const linear_s8_kernel *kernel, spry_random *r, const room *m, int64_t n,
+                      linear_s8_grid gy)
 {
-    int64_t n = (int64_t)spry_random_below(r, MOST + 1);
     linear_s8_grid ga = random_grid(r);
     linear_s8_grid gb = random_grid(r);
-    linear_s8_grid gy = random_grid(r);
     quantize_target target = target_of(gy);
-    float x[MOST];
-    float back[MOST];
-    uint8_t a[MOST];
-    uint8_t b[MOST];
-    uint8_t y[MOST];
-    uint8_t sum[MOST];
-    uint8_t table[256];
-    uint8_t found[MOST];
 
-    fill(r, x, a, b);
-    kernel->quantize(y, x, n, gy.scale, target);
-    kernel->dequantize(back, a, n, ga);
-    kernel->add(sum, a, ga, b, gb, n, gy.scale, target);
-    for (int i = 0; i < 256; i++) {
-        table[i] = (uint8_t)spry_random_below(r, 256);
-    }
-    kernel->look_up(found, a, n, table);
+    kernel->add(m->y.data, m->a.data, ga, m->b.data, gb, n, gy.scale, target);
     for (int64_t i = 0; i < n; i++) {
-        float first = quantize_back(byte_value(a[i], ga.is_signed), ga.scale, ga.zero);
-        float left = quantize_back(byte_value(a[i], ga.is_signed), ga.scale / gy.scale, ga.zero);
-        float right = quantize_back(byte_value(b[i], gb.is_signed), gb.scale / gy.scale, gb.zero);
+        float left =
+            quantize_back(byte_value(m->a.data[i], ga.is_signed), ga.scale / gy.scale, ga.zero);
+        float right =
+            quantize_back(byte_value(m->b.data[i], gb.is_signed), gb.scale / gy.scale, gb.zero);
 
-        assert_int_equal(y[i], (uint8_t)quantize_f32(x[i], gy.scale, target));
-        assert_true(back[i] == first);
-        assert_int_equal(sum[i], (uint8_t)quantize_scaled(left + right, target));
-        assert_int_equal(found[i], table[a[i]]);
+        assert_int_equal(m->y.data[i], (uint8_t)quantize_scaled(left + right, target));
+    }
+}
+
+static void check_case(const linear_s8_kernel *kernel, spry_random *r, room *m)
+{
+    int64_t n = (int64_t)spry_random_below(r, spry_random_below(r, 16) == 0 ? MOST + 1 : SMALL);
+    linear_s8_grid g = random_grid(r);
+    quantize_target target = target_of(g);
+    uint8_t table[256];
+    float *x;
+    float *back;
+
+    place(m, n);
+    x = (float *)(void *)m->x.data;
+    back = (float *)(void *)m->back.data;
+    fill(r, x, n, g.scale);
+    sample_bytes(r, m->a.data, (size_t)n);
+    sample_bytes(r, m->b.data, (size_t)n);
+    sample_bytes(r, table, sizeof table);
+    kernel->quantize(m->y.data, x, n, g.scale, target);
+    kernel->dequantize(back, m->a.data, n, g);
+    for (int64_t i = 0; i < n; i++) {
+        assert_int_equal(m->y.data[i], (uint8_t)quantize_f32(x[i], g.scale, target));
+        assert_true(back[i] ==
+                    quantize_back(byte_value(m->a.data[i], g.is_signed), g.scale, g.zero));
+    }
+    check_add(kernel, r, m, n, g);
+    kernel->look_up(m->y.data, m->a.data, n, table);
+    for (int64_t i = 0; i < n; i++) {
+        assert_int_equal(m->y.data[i], table[m->a.data[i]]);
     }
 }
 
 static void test_variants(void **state)
 {
     spry_random r = spry_random_stream(5, 0);
+    int64_t cases = cases_of("bytes one by one: quantised, back, added, looked up");
+    room m = {guarded_make(MOST * sizeof(float), true), guarded_make(MOST * sizeof(float), true),
+              guarded_make(MOST, true), guarded_make(MOST, true), guarded_make(MOST, true)};
 
     (void)state;
     for (int v = 0; v < linear_s8_variant_count; v++) {
-        for (int i = 0; i < CASES && isa_usable(linear_s8_variants[v].level); i++) {
-            check_case(linear_s8_variants[v].table, &r);
+        for (int64_t i = 0; i < cases && isa_usable(linear_s8_variants[v].level); i++) {
+            check_case(linear_s8_variants[v].table, &r, &m);
         }
     }
+    guarded_free(&m.x);
+    guarded_free(&m.back);
+    guarded_free(&m.a);
+    guarded_free(&m.b);
+    guarded_free(&m.y);
 }
 
 int main(void)

@@ -1,16 +1,17 @@
-/* Channels-last pooling variants against direct loops over random geometries. */
+/* Channels-last pooling variants against direct loops over random geometries; of bytes, many small
+ * ones with images that end where memory does. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
 
 #include "kernels/pool/pool_nhwc.h"
-#include "spry/random.h"
+#include "support/cases.h"
+#include "support/guarded.h"
+#include "support/sample.h"
 
 enum { MOST_IMAGES = 2, MOST_SIDE = 9, MOST_CHANNELS = 150, MOST_OUT = MOST_SIDE + 4 };
 
@@ -20,9 +21,13 @@ typedef struct pool_case {
     int64_t images;
     float in[MOST_IMAGES * MOST_SIDE * MOST_SIDE * MOST_CHANNELS];
     float out[MOST_IMAGES * MOST_OUT * MOST_OUT * MOST_CHANNELS];
-    uint8_t bytes[MOST_IMAGES * MOST_SIDE * MOST_SIDE * MOST_CHANNELS];
-    uint8_t most[MOST_IMAGES * MOST_OUT * MOST_OUT * MOST_CHANNELS];
+    guarded bytes, most;
 } pool_case;
+
+enum {
+    MOST_BYTES = MOST_IMAGES * MOST_SIDE * MOST_SIDE * MOST_CHANNELS,
+    MOST_RESULTS = MOST_IMAGES * MOST_OUT * MOST_OUT * MOST_CHANNELS
+};
 
 static pool_case c;
 
@@ -32,11 +37,11 @@ static int64_t between(spry_random *r, int64_t low, int64_t high)
 }
 
 /* A geometry in which every window holds a pixel. */
-static void random_case(spry_random *r)
+static void random_case(spry_random *r, int64_t channels, int64_t side)
 {
-    conv_f32_shape s = {.channels = between(r, 1, MOST_CHANNELS),
-                        .in_h = between(r, 1, MOST_SIDE),
-                        .in_w = between(r, 1, MOST_SIDE),
+    conv_f32_shape s = {.channels = between(r, 1, channels),
+                        .in_h = between(r, 1, side),
+                        .in_w = between(r, 1, side),
                         .kernel_h = between(r, 1, 4),
                         .kernel_w = between(r, 1, 4),
                         .stride_h = between(r, 1, 3),
@@ -54,10 +59,23 @@ static void random_case(spry_random *r)
                            .count_padding = spry_random_below(r, 2) != 0,
                            .end_h = between(r, 0, 3),
                            .end_w = between(r, 0, 3)};
-    spry_random_fill_uniform(r, c.in, sizeof c.in / sizeof *c.in, -1.0f, 1.0f);
-    for (size_t i = 0; i < sizeof c.bytes; i++) {
-        c.bytes[i] = (uint8_t)spry_random_below(r, 256);
-    }
+}
+
+static int64_t inputs(void)
+{
+    return c.images * c.s.in_h * c.s.in_w * c.s.channels;
+}
+
+static int64_t results(void)
+{
+    return c.images * c.s.out_h * c.s.out_w * c.s.channels;
+}
+
+static void fill_bytes(spry_random *r)
+{
+    guarded_place(&c.bytes, (size_t)inputs(), spry_random_below(r, 4) != 0);
+    guarded_place(&c.most, (size_t)results(), true);
+    sample_bytes(r, c.bytes.data, (size_t)inputs());
 }
 
 /* What the window of output element `out` holds. */
@@ -84,12 +102,13 @@ static found look(int64_t out)
 
             f.counted += y < s->in_h + c.p.end_h && x < s->in_w + c.p.end_w;
             if (y >= 0 && y < s->in_h && x >= 0 && x < s->in_w) {
+                uint8_t byte = c.bytes.data[at];
+
                 f.max = c.in[at] > f.max ? c.in[at] : f.max;
                 f.sum += (double)c.in[at];
                 f.pixels++;
-                f.most = c.bytes[at] > f.most ? c.bytes[at] : f.most;
-                f.most_signed =
-                    (int8_t)c.bytes[at] > f.most_signed ? (int8_t)c.bytes[at] : f.most_signed;
+                f.most = byte > f.most ? byte : f.most;
+                f.most_signed = (int8_t)byte > f.most_signed ? (int8_t)byte : f.most_signed;
             }
         }
     }
@@ -111,9 +130,21 @@ static void run(void (*rows)(const pool_nhwc_rows *p), const void *in, void *out
     rows(&c.p);
 }
 
+static void check_bytes(const pool_nhwc_kernel *kernel)
+{
+    run(kernel->max_u8, c.bytes.data, c.most.data);
+    for (int64_t i = 0; i < results(); i++) {
+        assert_int_equal(c.most.data[i], look(i).most);
+    }
+    run(kernel->max_s8, c.bytes.data, c.most.data);
+    for (int64_t i = 0; i < results(); i++) {
+        assert_int_equal((int8_t)c.most.data[i], look(i).most_signed);
+    }
+}
+
 static void check_windows(const pool_nhwc_kernel *kernel)
 {
-    int64_t count = c.images * c.s.out_h * c.s.out_w * c.s.channels;
+    int64_t count = results();
 
     run(kernel->max_f32, c.in, c.out);
     for (int64_t i = 0; i < count; i++) {
@@ -126,14 +157,7 @@ static void check_windows(const pool_nhwc_kernel *kernel)
 
         assert_true(fabs((double)c.out[i] - wanted) < 1e-5);
     }
-    run(kernel->max_u8, c.bytes, c.most);
-    for (int64_t i = 0; i < count; i++) {
-        assert_int_equal(c.most[i], look(i).most);
-    }
-    run(kernel->max_s8, c.bytes, c.most);
-    for (int64_t i = 0; i < count; i++) {
-        assert_int_equal((int8_t)c.most[i], look(i).most_signed);
-    }
+    check_bytes(kernel);
 }
 
 static void check_whole_image(const pool_nhwc_kernel *kernel)
@@ -167,18 +191,53 @@ static void check_whole_image(const pool_nhwc_kernel *kernel)
     }
 }
 
+static void make_rooms(void)
+{
+    c.bytes = guarded_make(MOST_BYTES, true);
+    c.most = guarded_make(MOST_RESULTS, true);
+}
+
+static void free_rooms(void)
+{
+    guarded_free(&c.bytes);
+    guarded_free(&c.most);
+}
+
 static void test_pool(void **state)
 {
     (void)state;
+    make_rooms();
     for (int v = 0; v < pool_nhwc_variant_count; v++) {
         spry_random r = spry_random_stream(5, 0);
 
         for (int i = 0; i < 40 && isa_usable(pool_nhwc_variants[v].level); i++) {
-            random_case(&r);
+            random_case(&r, MOST_CHANNELS, MOST_SIDE);
+            fill_bytes(&r);
+            spry_random_fill_uniform(&r, c.in, (size_t)inputs(), -1.0f, 1.0f);
             check_windows(pool_nhwc_variants[v].table);
             check_whole_image(pool_nhwc_variants[v].table);
         }
     }
+    free_rooms();
+}
+
+static void test_bytes(void **state)
+{
+    spry_random r = spry_random_stream(6, 0);
+    int64_t cases = cases_of("pools of bytes, every variant");
+
+    (void)state;
+    make_rooms();
+    for (int64_t i = 0; i < cases; i++) {
+        random_case(&r, i % 20 == 0 ? MOST_CHANNELS : 5, i % 10 == 0 ? 5 : 3);
+        fill_bytes(&r);
+        for (int v = 0; v < pool_nhwc_variant_count; v++) {
+            if (isa_usable(pool_nhwc_variants[v].level)) {
+                check_bytes(pool_nhwc_variants[v].table);
+            }
+        }
+    }
+    free_rooms();
 }
 
 /* A NaN loses against every number, also where it is seen first. */
@@ -202,6 +261,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pool),
+        cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_nan),
     };
 

@@ -14,22 +14,6 @@
 #include "spry/model.h"
 #include "support/proto.h"
 
-static void patterns(void **state)
-{
-    (void)state;
-    assert_true(assignment_matches("*", ""));
-    assert_true(assignment_matches("", ""));
-    assert_true(assignment_matches("/stem/*", "/stem/conv/Conv"));
-    assert_false(assignment_matches("/stem/*", "/steam/conv"));
-    assert_true(assignment_matches("*conv?", "conv/conv1"));
-    assert_false(assignment_matches("*conv?", "conv/conv"));
-    assert_true(assignment_matches("a*b*c", "a--b-b--c"));
-    assert_false(assignment_matches("a*b*c", "a--c--b"));
-    assert_true(assignment_matches("**x**", "x"));
-    assert_false(assignment_matches("?", ""));
-    assert_true(assignment_matches("Conv #3", "Conv #3"));
-}
-
 enum { SIDE = 4 };
 
 /* x -> MatMul(w) -> MatMul(w) -> Gemm(v) -> y, the nodes without names. */
@@ -203,8 +187,9 @@ static void recipes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(patterns),       cmocka_unit_test(last_rule_decides),
-        cmocka_unit_test(shared_weights), cmocka_unit_test(refusals),
+        cmocka_unit_test(last_rule_decides),
+        cmocka_unit_test(shared_weights),
+        cmocka_unit_test(refusals),
         cmocka_unit_test(recipes),
     };
 

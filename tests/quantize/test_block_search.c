@@ -23,6 +23,7 @@ typedef struct search_case {
     float x[POINTS][2 * MOST_SIZE], q[POINTS][2 * MOST_SIZE]; /* groups side by side */
     float dense[MOST_OUTPUTS * MOST_SIZE];
     float values[MOST_OUTPUTS * MOST_SIZE];
+    double shares[MOST_OUTPUTS];
 } search_case;
 
 static double *sum_products(const search_case *c, const float x[][2 * MOST_SIZE],
@@ -73,6 +74,10 @@ static void draw(spry_random *random, search_case *c)
         c->sums.xq = sum_products(c, c->x, c->q);
         c->sums.qq = sum_products(c, c->q, c->q);
     }
+    for (int64_t m = 0; m < c->r.w.outputs; m++) {
+        c->shares[m] = 2.0 * spry_random_f64(random);
+    }
+    c->sums.outputs = spry_random_below(random, 2) == 0 ? c->shares : NULL;
     arena_init(&c->memory, NULL, SIZE_MAX);
     assert_int_equal(blocks_cut(&c->r, 1 + (int64_t)spry_random_below(random, 4),
                                 1 + (int64_t)spry_random_below(random, 4), NULL, NULL, &c->memory,
@@ -108,7 +113,7 @@ static double explicit_error(search_case *c)
                 y += (double)c->dense[m * c->size + i] * (double)x[i] -
                      (double)c->values[m * c->size + i] * (double)q[i];
             }
-            sum += y * y;
+            sum += y * y * (c->sums.outputs != NULL ? c->shares[m] : 1.0);
         }
     }
     return sum;

@@ -187,6 +187,84 @@ static void orders_and_cuts(void **state)
     }
 }
 
+/* One block is a step per layer, blocks of one output a step per channel, and a power of two moves
+ * steps alone. */
+static void cuts_are_those_of_other_methods(void **state)
+{
+    spry_random random = spry_random_stream(9, 0);
+    spry_allocator allocator = alloc_resolve(NULL);
+
+    (void)state;
+    for (int trial = 0; trial < 100; trial++) {
+        static block_case c;
+        static int8_t codes[MOST];
+        float steps[MOST_CHANNELS];
+        int32_t zeros[MOST_CHANNELS] = {0};
+        int64_t count;
+
+        draw(&random, &c);
+        count = weight_count(&c.r.w);
+        cut(&c, trial % 2 == 0 ? 1 : c.r.w.outputs, c.r.w.inputs, NULL, NULL);
+        round_absmax(&c);
+        memcpy(steps, c.r.steps, (size_t)record_blocks(&c.r) * sizeof *steps);
+        squant_tensor whole = {.weights = c.dense,
+                               .outputs = c.r.w.outputs,
+                               .inputs = c.r.w.inputs,
+                               .taps = c.r.w.taps,
+                               .codes = codes,
+                               .steps = steps,
+                               .zeros = zeros,
+                               .has_grid = true,
+                               .row_block = c.r.row_block};
+
+        assert_int_equal(squant_round(&whole, &(grid_options){.bits = c.r.bits}, SQUANT_E,
+                                      &allocator, threads_single(), NULL, NULL),
+                         SPRY_OK);
+        assert_memory_equal(codes, c.r.codes, (size_t)count);
+        for (int64_t i = 0; i < count; i++) {
+            c.dense[i] *= 0.125f;
+        }
+        round_absmax(&c);
+        assert_memory_equal(codes, c.r.codes, (size_t)count);
+        for (int64_t i = 0; i < record_blocks(&c.r); i++) {
+            assert_true(c.r.steps[i] == 0.125f * steps[i] || c.r.steps[i] == 1.0f);
+        }
+        arena_fini(&c.memory);
+    }
+}
+
+/* Halves of blocks, each with its parent's step to begin with, are never worse. */
+static void finer_cuts_are_never_worse(void **state)
+{
+    spry_random random = spry_random_stream(10, 0);
+    spry_allocator allocator = alloc_resolve(NULL);
+
+    (void)state;
+    for (int trial = 0; trial < 60; trial++) {
+        static block_case c;
+        float parents[MOST_CHANNELS];
+        double before;
+
+        draw(&random, &c);
+        cut(&c, 4, c.r.w.inputs, NULL, NULL);
+        blocks_absmax(&c.r, c.dense);
+        assert_int_equal(blocks_least_error(&c.r, c.dense, 0.5, 1.2, 20, &allocator, NULL),
+                         SPRY_OK);
+        blocks_round(&c.r, c.dense);
+        before = blocks_error(&c.r, c.dense);
+        memcpy(parents, c.r.steps, (size_t)record_blocks(&c.r) * sizeof *parents);
+        cut(&c, 2, (c.r.w.inputs + 1) / 2, NULL, NULL);
+        for (int64_t i = 0; i < record_blocks(&c.r); i++) {
+            c.r.steps[i] = parents[i / c.r.column_blocks / 2];
+        }
+        assert_int_equal(blocks_least_error(&c.r, c.dense, 0.5, 1.2, 20, &allocator, NULL),
+                         SPRY_OK);
+        blocks_round(&c.r, c.dense);
+        assert_true(blocks_error(&c.r, c.dense) <= before * (1.0 + 1e-9));
+        arena_fini(&c.memory);
+    }
+}
+
 /* Flips move no weight by more than a step, and errors of channels fall. */
 static void flips_cancel_errors(void **state)
 {
@@ -225,6 +303,8 @@ int main(void)
         cmocka_unit_test(worked_example),
         cmocka_unit_test(zeros_have_step_one),
         cmocka_unit_test(orders_and_cuts),
+        cmocka_unit_test(cuts_are_those_of_other_methods),
+        cmocka_unit_test(finer_cuts_are_never_worse),
         cmocka_unit_test(flips_cancel_errors),
     };
 

@@ -9,11 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "quantize/calibrate/columns.h"
 #include "quantize/calibrate/gram.h"
-#include "quantize/calibrate/samples.h"
+#include "quantize/calibrate/importance.h"
 #include "quantize/choose.h"
 #include "support/quantizing.h"
 #include "tensor/quantize.h"
+#include "tensor/tensor.h"
 
 enum { NODE = 1, INPUT = 11, OUTPUT = 12, SAMPLES = 20 };
 
@@ -76,32 +78,47 @@ typedef struct output_sums {
     int32_t values[QUANTIZING_MOST_NODES];
     double *yy[QUANTIZING_MOST_NODES]; /* [outputs][outputs] */
     double *y[QUANTIZING_MOST_NODES];
-    int64_t outputs[QUANTIZING_MOST_NODES];
+    double *shares[QUANTIZING_MOST_NODES]; /* [outputs] */
+    int64_t outputs[QUANTIZING_MOST_NODES], groups[QUANTIZING_MOST_NODES];
+    bool by_importance; /* sums are known up to a factor */
     int32_t seen;
 } output_sums;
 
-static void add_outputs(output_sums *s, int32_t i, const spry_tensor *t)
+/* Channels and pixels of the results of weight `i`. */
+static int64_t pixels_of(const output_sums *s, int32_t i, const spry_tensor *t)
 {
     const graph *g = s->job->m->main;
     bool is_window = strstr(g->nodes[s->job->weights[i].w.node].type, "Conv") != NULL;
+
+    return is_window ? tensor_span(t, 2, t->rank) : 1;
+}
+
+/* `squares` is how much each element matters: columns count by the mean over a group's outputs. */
+static void add_outputs(output_sums *s, int32_t i, const spry_tensor *t, const float *squares)
+{
     const float *y = t->data;
     int64_t channels = s->outputs[i];
-    int64_t inner = 1;
-    int64_t outer;
+    int64_t inner = pixels_of(s, i, t);
+    int64_t outer = spry_tensor_count(t) / (channels * inner);
+    int64_t in_group = channels / s->groups[i];
 
-    for (int axis = 2; is_window && axis < t->rank; axis++) {
-        inner *= t->shape[axis];
-    }
-    outer = spry_tensor_count(t) / (channels * inner);
     for (int64_t at = 0; at < outer * inner; at++) {
-        const float *first = y + at / inner * channels * inner + at % inner;
+        int64_t place = at / inner * channels * inner + at % inner;
+        const float *first = y + place;
 
         for (int64_t m = 0; m < channels; m++) {
             double a = (double)first[m * inner];
+            double count = squares != NULL ? 0.0 : 1.0;
 
-            s->y[i][m] += a;
+            for (int64_t o = 0; squares != NULL && o < in_group; o++) {
+                int64_t other = m / in_group * in_group + o;
+
+                count += (double)squares[place + other * inner] / (double)in_group;
+            }
+            s->y[i][m] += a * sqrt(count);
+            s->shares[i][m] += squares != NULL ? (double)squares[place + m * inner] : 0.0;
             for (int64_t n = 0; n < channels; n++) {
-                s->yy[i][m * channels + n] += a * (double)first[n * inner];
+                s->yy[i][m * channels + n] += a * (double)first[n * inner] * count;
             }
         }
     }
@@ -113,7 +130,7 @@ static spry_status see_outputs(void *context, const samples_view *view, spry_err
 
     (void)error;
     for (int32_t i = 0; i < s->job->weight_count; i++) {
-        add_outputs(s, i, view->tensors[i]);
+        add_outputs(s, i, view->tensors[i], NULL);
     }
     return SPRY_OK;
 }
@@ -122,6 +139,34 @@ static void check_near(double got, double expected, double scale)
 {
     if (!(fabs(got - expected) <= 1e-5 * scale)) {
         fail_msg("%.9g is not %.9g (scale %.9g)", got, expected, scale);
+    }
+}
+
+/* Brings the sums of a weight to the unit that matrices have, and shares to 1 in the mean. */
+static void change_unit(output_sums *s, int32_t i, const gram *sums, const float *dense)
+{
+    int64_t outputs = s->outputs[i];
+    double total = 0.0;
+    double found = 0.0;
+    double wanted = 0.0;
+
+    for (int64_t m = 0; m < outputs; m++) {
+        int64_t group = m / (outputs / sums->groups);
+
+        for (int64_t k = 0; k < sums->size * sums->size; k++) {
+            found += (double)dense[m * sums->size + k / sums->size] *
+                     sums->xx[group * sums->size * sums->size + k] *
+                     (double)dense[m * sums->size + k % sums->size];
+        }
+        wanted += s->yy[i][m * outputs + m];
+        total += s->shares[i][m];
+    }
+    for (int64_t m = 0; m < outputs * outputs; m++) {
+        s->yy[i][m] *= found / wanted;
+    }
+    for (int64_t m = 0; m < outputs; m++) {
+        s->y[i][m] *= sqrt(found / wanted);
+        check_near(sums->outputs[m], s->shares[i][m] * (double)outputs / total, 10.0);
     }
 }
 
@@ -138,6 +183,9 @@ static spry_status compare(void *context, int32_t index, const gram *sums, spry_
     s->seen++;
     assert_non_null(dense);
     weight_gather(w, dense);
+    if (s->by_importance) {
+        change_unit(s, index, sums, dense);
+    }
     for (int64_t m = 0; m < w->outputs; m++) {
         most = fmax(most, s->yy[index][m * w->outputs + m]);
     }
@@ -167,24 +215,42 @@ static spry_status compare(void *context, int32_t index, const gram *sums, spry_
     return SPRY_OK;
 }
 
-static void matrices_give_the_outputs(void **state)
+static void begin(output_sums *s, quantizing *q)
 {
     proto g = make_chain();
+
+    quantizing_init(q, &g, 4, (int64_t[]){SAMPLES, 4, 9, 7}, 0);
+    *s = (output_sums){.job = &q->job};
+    for (int32_t i = 0; i < q->job.weight_count; i++) {
+        const weight *w = &q->job.weights[i].w;
+
+        s->values[i] = q->job.m->main->nodes[w->node].outputs[0];
+        s->outputs[i] = w->outputs;
+        s->groups[i] = columns_groups(q->job.m->main, w->node, w);
+        s->y[i] = calloc((size_t)w->outputs, sizeof(double));
+        s->shares[i] = calloc((size_t)w->outputs, sizeof(double));
+        s->yy[i] = calloc((size_t)(w->outputs * w->outputs), sizeof(double));
+    }
+}
+
+static void end(output_sums *s, quantizing *q)
+{
+    for (int32_t i = 0; i < q->job.weight_count; i++) {
+        free(s->y[i]);
+        free(s->shares[i]);
+        free(s->yy[i]);
+    }
+    quantizing_fini(q);
+}
+
+static void matrices_give_the_outputs(void **state)
+{
     gram_options options = gram_options_default();
     quantizing q;
-    output_sums s = {0};
+    output_sums s;
 
     (void)state;
-    quantizing_init(&q, &g, 4, (int64_t[]){SAMPLES, 4, 9, 7}, 0);
-    s.job = &q.job;
-    for (int32_t i = 0; i < q.job.weight_count; i++) {
-        const weight *w = &q.job.weights[i].w;
-
-        s.values[i] = q.job.m->main->nodes[w->node].outputs[0];
-        s.outputs[i] = w->outputs;
-        s.y[i] = calloc((size_t)w->outputs, sizeof(double));
-        s.yy[i] = calloc((size_t)(w->outputs * w->outputs), sizeof(double));
-    }
+    begin(&s, &q);
     assert_int_equal(
         samples_visit(q.job.m, &q.options, s.values, q.job.weight_count, "", see_outputs, &s, NULL),
         SPRY_OK);
@@ -194,11 +260,37 @@ static void matrices_give_the_outputs(void **state)
     options.budget = 1; /* a pass for each */
     assert_int_equal(gram_for_each(&q.job, &options, compare, &s, NULL), SPRY_OK);
     assert_int_equal(s.seen, 12);
-    for (int32_t i = 0; i < q.job.weight_count; i++) {
-        free(s.y[i]);
-        free(s.yy[i]);
+    end(&s, &q);
+}
+
+/* Columns count by the importance of what becomes of them. */
+static void important_outputs_count_more(void **state)
+{
+    gram_options options = gram_options_default();
+    quantizing q;
+    output_sums s;
+    importance_probe probe;
+    spry_error error = {0};
+
+    (void)state;
+    begin(&s, &q);
+    importance_request request = {s.values,           q.job.weight_count, s.values,
+                                  q.job.weight_count, FISHER_MODEL,       0};
+
+    assert_int_equal(importance_open(&q.job, &request, &probe, &error), SPRY_OK);
+    for (int64_t run = 0; run < probe.runs; run++) {
+        assert_int_equal(importance_run(&probe, run, &error), SPRY_OK);
+        for (int32_t i = 0; i < q.job.weight_count; i++) {
+            add_outputs(&s, i, importance_value(&probe, i), importance_of(&probe, i));
+        }
     }
-    quantizing_fini(&q);
+    importance_close(&probe);
+    s.by_importance = true;
+    options.most_columns = 0;
+    options.metric = FISHER_MODEL;
+    assert_int_equal(gram_for_each(&q.job, &options, compare, &s, &error), SPRY_OK);
+    assert_int_equal(s.seen, 6);
+    end(&s, &q);
 }
 
 /* ---- threads, choice of columns, quantized inputs ---- */
@@ -320,6 +412,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matrices_give_the_outputs),
+        cmocka_unit_test(important_outputs_count_more),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(inputs_are_read_as_integers),
     };

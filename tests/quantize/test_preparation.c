@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "quantize/calibrate/channel_means.h"
+#include "quantize/calibrate/channel_summary.h"
 #include "quantize/calibrate/samples.h"
 #include "quantize/format/format.h"
 #include "quantize/method/method.h"
@@ -241,6 +241,76 @@ static void normalized_channels_get_one_range(void **state)
     quantizing_fini(&q);
 }
 
+/* ---- smoothing ---- */
+
+/* The largest |number| of each channel of a value whose channels are last, or follow the first
+ * axis. */
+static void reach_of(quantizing *q, const char *name, int64_t channels, bool last, double *reach)
+{
+    int32_t value = graph_find_value(q->job.m->main, name);
+    float low[16];
+    float high[16];
+    spry_error error = {0};
+    channel_summary of = {
+        .value = value, .channels = channels, .channels_last = last, .low = low, .high = high};
+
+    expect(channel_summary_find(q->job.m, &q->options, &of, 1, "", &error), &error);
+    for (int64_t c = 0; c < channels; c++) {
+        reach[c] = fmax(fabs((double)low[c]), fabs((double)high[c]));
+    }
+}
+
+/* Both become the root of the product of their ranges: equal. */
+static void activations_and_weights_share_ranges(void **state)
+{
+    proto g = make_normalized();
+    double reach[12];
+    quantizing q;
+
+    (void)state;
+    quantizing_init(&q, &g, 3, rows, 0);
+    check_unchanged(&q, "smooth");
+    reach_of(&q, "n1", 12, true, reach);
+    for (int64_t c = 0; c < 12; c++) {
+        const graph *m = q.job.m->main;
+        float weights = fmaxf(peak(m, "w1_moved", 1, 12, 6, c), peak(m, "w2_moved", 1, 12, 6, c));
+
+        assert_true(fabs(reach[c] / (double)weights - 1.0) < 1e-4);
+    }
+    quantizing_fini(&q);
+    g = make_chain();
+    quantizing_init(&q, &g, 4, image, 0);
+    check_unchanged(&q, "smooth");
+    reach_of(&q, "z4", 8, true, reach);
+    for (int64_t c = 0; c < 8; c++) {
+        double weights = (double)peak(q.job.m->main, "w5", 1, 8, 3, c);
+
+        if (reach[c] > 0.0 && !(fabs(reach[c] / weights - 1.0) < 1e-4)) { /* never on: stays */
+            fail_msg("channel %d: %g and %g", (int)c, reach[c], weights);
+        }
+    }
+    quantizing_fini(&q);
+}
+
+/* One after the other, in any order. */
+static void preparations_combine(void **state)
+{
+    static const char *const lists[] = {"equalise,repq,smooth", "smooth,repq,equalise",
+                                        "smooth,smooth"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        for (int which = 0; which < 2; which++) {
+            proto g = which == 0 ? make_chain() : make_normalized();
+            quantizing q;
+
+            quantizing_init(&q, &g, which == 0 ? 4 : 3, which == 0 ? image : rows, 0);
+            check_unchanged(&q, lists[i]);
+            quantizing_fini(&q);
+        }
+    }
+}
+
 static void lists_are_checked(void **state)
 {
     spry_quantize_options options = spry_quantize_options_default();
@@ -251,7 +321,7 @@ static void lists_are_checked(void **state)
     assert_int_equal(preparation_check(&options, NULL), SPRY_OK);
     options.prepare = "equalise,repq"; /* looks at samples */
     assert_int_equal(preparation_check(&options, NULL), SPRY_USAGE);
-    options.prepare = "smooth";
+    options.prepare = "polish";
     assert_int_equal(preparation_check(&options, NULL), SPRY_USAGE);
 }
 
@@ -287,12 +357,12 @@ static void means_come_back(void **state)
     for (int i = 0; i < 5; i++) {
         for (int side = 0; side < 2; side++) {
             const model *m = side == 0 ? q.model : q.job.m;
-            channel_means of = {.value = graph_find_value(m->main, layers[i]),
-                                .channels = channels[i],
-                                .channels_last = i >= 3,
-                                .means = means[side]};
+            channel_summary of = {.value = graph_find_value(m->main, layers[i]),
+                                  .channels = channels[i],
+                                  .channels_last = i >= 3,
+                                  .means = means[side]};
 
-            expect(channel_means_find(m, &q.options, &of, 1, "", &error), &error);
+            expect(channel_summary_find(m, &q.options, &of, 1, "", &error), &error);
         }
         for (int64_t c = 0; c < channels[i]; c++) {
             assert_float_equal(means[0][c], means[1][c], 1e-4);
@@ -354,13 +424,19 @@ static void trained_models_stay(void **state)
     check_trained(folder, "imagenet-models/mobilenet_v2_tf2_224_fp32deq",
                   "labels:%s/imagenet-sample/labels.txt", "tf", "equalise");
     check_trained(folder, "cifar10-vit/vit_d64_preln", cifar, "unit", "repq");
+    check_trained(folder, "cifar10-vit/vit_d64_preln", cifar, "unit", "smooth");
+    check_trained(folder, "cifar10-resnet/resnet20_bn", cifar, "imagenet", "smooth");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ranges_become_equal), cmocka_unit_test(normalized_channels_get_one_range),
-        cmocka_unit_test(lists_are_checked),   cmocka_unit_test(means_come_back),
+        cmocka_unit_test(ranges_become_equal),
+        cmocka_unit_test(normalized_channels_get_one_range),
+        cmocka_unit_test(activations_and_weights_share_ranges),
+        cmocka_unit_test(preparations_combine),
+        cmocka_unit_test(lists_are_checked),
+        cmocka_unit_test(means_come_back),
         cmocka_unit_test(trained_models_stay),
     };
 

@@ -11,7 +11,7 @@
 
 #include "model/infer.h"
 #include "model/pass.h"
-#include "quantize/calibrate/fisher.h"
+#include "quantize/calibrate/importance.h"
 #include "quantize/method/method.h"
 #include "spry/random.h"
 #include "spry/session.h"
@@ -74,7 +74,7 @@ static void importance(const float *x, float *scores, float *hidden, float *sum)
     float factor = 1.0f;
 
     assert_int_equal(infer_graph(m->main, &error), SPRY_OK);
-    assert_int_equal(fisher_extend(m, &of, 1, &gradient, &error), SPRY_OK);
+    assert_int_equal(fisher_extend(m, FISHER_MODEL, &of, 1, &gradient, &error), SPRY_OK);
     outputs[2] = gradient;
     m->main->outputs = outputs;
     m->main->output_count = 3;
@@ -147,6 +147,62 @@ static void test_is_gauss_newton(void **state)
         sum += (double)found[i];
     }
     assert_true(sum > 1e-3); /* not the zero that divergence from one's own answer has */
+}
+
+/* |J^T (diag(p) - p p^T) J e| 2 d / T^2, e all ones, d how far all of them were moved, p the
+ * softened answer. */
+static void test_perturbation(void **state)
+{
+    static const int64_t open_x[] = {-1, INPUTS};
+    static const int64_t open_scores[] = {-1, CLASSES};
+    proto g = {0};
+    quantizing q;
+    int32_t values[2];
+    importance_request request = {values, 2, values, 1, FISHER_PERTURB, 0};
+    importance_probe probe;
+    spry_random random = spry_random_stream(2, 2);
+    float second[HIDDEN * CLASSES];
+    float p[CLASSES];
+    double moved[CLASSES] = {0.0};
+    double mean = 0.0;
+    const float *hidden;
+
+    (void)state;
+    spry_random_fill_normal(&random, second, HIDDEN * CLASSES, 0.0f, 0.5f);
+    quantizing_weights(&g, "first", 2, first_shape, 1);
+    quantizing_weights(&g, "second", 2, second_shape, 2);
+    proto_node(&g, 1, "MatMul", "x first", "h");
+    proto_node(&g, 1, "Relu", "h", "r");
+    proto_node(&g, 1, "MatMul", "r second", "scores");
+    proto_value_info(&g, 11, "x", SPRY_DTYPE_F32, 2, open_x);
+    proto_value_info(&g, 12, "scores", SPRY_DTYPE_F32, 2, open_scores);
+    quantizing_init(&q, &g, 2, (const int64_t[]){1, INPUTS}, 8);
+    values[0] = graph_find_value(q.job.m->main, "h");
+    values[1] = graph_find_value(q.job.m->main, "scores");
+    assert_int_equal(importance_open(&q.job, &request, &probe, &error), SPRY_OK);
+    assert_int_equal(importance_run(&probe, 0, &error), SPRY_OK);
+    hidden = importance_value(&probe, 0)->data;
+    fisher_soften(importance_value(&probe, 1)->data, 1, CLASSES, p);
+    for (int c = 0; c < CLASSES; c++) {
+        for (int i = 0; i < HIDDEN; i++) {
+            moved[c] += hidden[i] > 0.0f ? (double)second[i * CLASSES + c] : 0.0;
+        }
+        mean += (double)p[c] * moved[c];
+    }
+    for (int i = 0; i < HIDDEN; i++) {
+        double slope = 0.0;
+        double wanted;
+
+        for (int c = 0; hidden[i] > 0.0f && c < CLASSES; c++) {
+            slope += (double)p[c] * (moved[c] - mean) * (double)second[i * CLASSES + c];
+        }
+        wanted =
+            fabs(slope) * 2.0 * (double)probe.nudges[0] / FISHER_TEMPERATURE / FISHER_TEMPERATURE;
+        assert_true(fabs((double)importance_of(&probe, 0)[i] - wanted) < 0.02 * wanted + 1e-9);
+    }
+    assert_true(probe.nudges[0] > 0.0f);
+    importance_close(&probe);
+    quantizing_fini(&q);
 }
 
 static void test_draws(void **state)
@@ -277,6 +333,61 @@ static void test_without_scores(void **state)
     quantizing_fini(&q);
 }
 
+/* An answer that depends on nothing has gradients of 0: squared error instead, and the report says
+ * so. One picture is enough, too. */
+static void test_without_gradients(void **state)
+{
+    proto g = {0};
+    static const float zero = 0.0f;
+    const spry_quantize_layer *rows;
+    quantizing q;
+
+    (void)state;
+    quantizing_weights(&g, "w", 2, (const int64_t[]){WIDE, CLASSES}, 3);
+    proto_tensor(&g, 5, "zero", SPRY_DTYPE_F32, 0, NULL, &zero, sizeof zero);
+    proto_node(&g, 1, "MatMul", "x w", "h");
+    proto_node(&g, 1, "Mul", "h zero", "y");
+    proto_value_info(&g, 11, "x", SPRY_DTYPE_F32, 2, (const int64_t[]){-1, WIDE});
+    proto_value_info(&g, 12, "y", SPRY_DTYPE_F32, 2, (const int64_t[]){-1, CLASSES});
+    quantizing_init(&q, &g, 2, (const int64_t[]){1, WIDE}, 8);
+    quantizing_by(&q, &method_ptq4vit);
+    assert_int_equal(method_ptq4vit.search(&q.job, &error), SPRY_OK);
+    assert_int_equal(spry_quantization_layers(q.job.facts, &rows), 1);
+    assert_true(rows[0].gradient == 0.0);
+    assert_non_null(strstr(rows[0].remark, "squared error"));
+    assert_true(rows[0].step > 1e-4f && rows[0].step < 1.0f);
+    assert_true(rows[0].error_after <= rows[0].error_before);
+    quantizing_fini(&q);
+}
+
+/* Every metric finds steps that are no worse than those of the range. */
+static void test_metrics(void **state)
+{
+    static const char *const names[] = {"fisher", "label", "l2", "cosine", "perturb"};
+
+    (void)state;
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        proto g = attention(true, 0.5f);
+        const spry_quantize_layer *rows;
+        quantizing q;
+
+        quantizing_init(&q, &g, 4, samples_shape, 6);
+        quantizing_by(&q, &method_ptq4vit);
+        q.job.metric = names[k];
+        q.options.samples = 3;
+        assert_int_equal(method_ptq4vit.search(&q.job, &error), SPRY_OK);
+        assert_int_equal(spry_quantization_layers(q.job.facts, &rows), 6);
+        for (int i = 0; i < 6; i++) {
+            assert_true(rows[i].error_after <= rows[i].error_before);
+            /* What Softmax reads changes no answer when all of it moves alike. */
+            bool is_blind = strcmp(names[k], "perturb") == 0 && (i == 0 || i == 5);
+
+            assert_int_equal(rows[i].remark[0] != '\0', is_blind);
+        }
+        quantizing_fini(&q);
+    }
+}
+
 static void test_refuses(void **state)
 {
     proto g = attention(true, NAN);
@@ -302,9 +413,10 @@ static void test_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_is_gauss_newton), cmocka_unit_test(test_draws),
-        cmocka_unit_test(test_whole),           cmocka_unit_test(test_without_scores),
-        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_is_gauss_newton), cmocka_unit_test(test_perturbation),
+        cmocka_unit_test(test_draws),           cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_without_scores),  cmocka_unit_test(test_without_gradients),
+        cmocka_unit_test(test_metrics),         cmocka_unit_test(test_refuses),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -55,6 +55,7 @@ static void decide(quantizing *q, float **values)
     spry_error error = {0};
 
     quantizing_by(q, &method_ptq_sl);
+    q->job.metric = q->options.metric != NULL ? q->options.metric : q->job.metric;
     q->job.format = &format_qdq;
     q->job.stages = SQUANT_EKC;
     expect(method_ptq_sl.search(&q->job, &error), &error);
@@ -140,6 +141,39 @@ static void files_say_what_was_decided(void **state)
     }
 }
 
+/* Importance counts in the search, and no metric leaves errors larger than they were. */
+static void metrics_of_the_answer(void **state)
+{
+    static const char *const names[] = {"fisher", "perturb", "label"};
+
+    (void)state;
+    for (int trial = 0; trial < 3; trial++) {
+        float *values[8] = {NULL};
+        proto g = make_network();
+        quantizing q;
+
+        quantizing_init(&q, &g, 4, (int64_t[]){SAMPLES, 3, 8, 8}, 0);
+        q.options.block_outputs = 2;
+        q.options.block_inputs = 2;
+        q.options.metric = names[trial];
+        q.options.samples = 3;
+        q.options.reorder = "off";
+        for (int32_t i = 0; i < q.job.weight_count; i++) {
+            q.job.weights[i].bits = 4;
+        }
+        decide(&q, values);
+        for (int32_t i = 0; i < q.job.weight_count; i++) {
+            const block_story *story = q.job.weights[i].story;
+
+            assert_true(story->searched);
+            /* Scores that all move alike change no answer. */
+            assert_int_equal(story->remark != NULL, trial == 1 && i == 4);
+            free(values[i]);
+        }
+        quantizing_fini(&q);
+    }
+}
+
 static void impossible_blocks_are_refused(void **state)
 {
     spry_error error = {0};
@@ -164,6 +198,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_say_what_was_decided),
+        cmocka_unit_test(metrics_of_the_answer),
         cmocka_unit_test(impossible_blocks_are_refused),
     };
 

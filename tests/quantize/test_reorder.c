@@ -173,6 +173,37 @@ static void orders_are_never_worse(void **state)
     }
 }
 
+/* Two channels of one block may change places, at any price the same. */
+static void places_in_a_block_are_alike(void **state)
+{
+    static float dense[MOST];
+    spry_random random = spry_random_stream(12, 0);
+    spry_allocator allocator = alloc_resolve(NULL);
+
+    (void)state;
+    for (int trial = 0; trial < 60; trial++) {
+        int32_t outputs[MOST_CHANNELS];
+        reorder_weights w;
+        double before;
+        double after;
+
+        draw(&random, dense, &w);
+        memcpy(outputs, identity, sizeof identity);
+        assert_int_equal(
+            reorder_price(&w, REORDER_RANGE, outputs, identity, &allocator, &before, NULL),
+            SPRY_OK);
+        for (int32_t i = 0; i + 1 < w.outputs; i += 2) {
+            if (i / w.row_block == (i + 1) / w.row_block) {
+                outputs[i] = i + 1;
+                outputs[i + 1] = i;
+            }
+        }
+        assert_int_equal(
+            reorder_price(&w, REORDER_RANGE, outputs, identity, &allocator, &after, NULL), SPRY_OK);
+        assert_true(before == after);
+    }
+}
+
 /* Rows of two sizes, interleaved: the search finds what sorting finds. */
 static void mixed_sizes_are_parted(void **state)
 {
@@ -202,6 +233,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(worked_example),
         cmocka_unit_test(orders_are_never_worse),
+        cmocka_unit_test(places_in_a_block_are_alike),
         cmocka_unit_test(mixed_sizes_are_parted),
     };
 

@@ -277,6 +277,46 @@ static void test_same_for_any_team(void **state)
     }
 }
 
+/* Samples in another order, and every sample twice: the same steps. */
+static void test_samples(void **state)
+{
+    enum { ROWS = 50, K = 12, N = 9 };
+    float steps[N];
+    float grid = 0.0f;
+    double error = 0.0;
+
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        int rows = round == 2 ? 2 * ROWS : ROWS;
+        bench source;
+        bench b;
+        search_result r;
+
+        open_bench(&source, 1, 1, ROWS, K, N, true, N);
+        fill_bench(&source, 8);
+        open_bench(&b, 1, 1, rows, K, N, true, N);
+        memcpy(b.t.b, source.t.b, K * N * sizeof(float));
+        for (int i = 0; i < rows; i++) {
+            int from = round == 1 ? (i * 7 + 3) % ROWS : i % ROWS;
+
+            memcpy(b.t.a + i * K, source.t.a + from * K, K * sizeof(float));
+            memcpy(b.t.importance + i * N, source.t.importance + from * N, N * sizeof(float));
+        }
+        begin_bench(&b);
+        r = find(&b, SEARCH_AFFINE);
+        if (round == 0) {
+            memcpy(steps, r.steps, sizeof steps);
+            grid = r.grids->step;
+            error = r.after;
+        }
+        assert_memory_equal(steps, r.steps, sizeof steps);
+        assert_true(grid == r.grids->step);
+        assert_true(fabs(error - r.after) <= 1e-6 * error);
+        close_bench(&b);
+        close_bench(&source);
+    }
+}
+
 /* What a Softmax gives: a fine range beside the coarse one pays, and more rounds never hurt. */
 static void test_softmax(void **state)
 {
@@ -337,6 +377,7 @@ int main(void)
         cmocka_unit_test(test_trials),
         cmocka_unit_test(test_importance_decides),
         cmocka_unit_test(test_same_for_any_team),
+        cmocka_unit_test(test_samples),
         cmocka_unit_test(test_softmax),
         cmocka_unit_test(test_degenerate),
     };

@@ -159,6 +159,9 @@ static void check_bounds(const sample *s, squant_stages stages)
     for (int64_t m = 0; m < s->t.outputs; m++) {
         double channel = 0.0;
 
+        for (int64_t i = 0; i < size; i++) {
+            assert_in_range(s->codes[m * size + i] - limits.low, 0, limits.high - limits.low);
+        }
         if (saturates(s, m)) {
             continue;
         }
@@ -168,7 +171,6 @@ static void check_bounds(const sample *s, squant_stages stages)
             for (int64_t i = n * s->t.taps; i < (n + 1) * s->t.taps; i++) {
                 double e = error_of(s, m, i);
 
-                assert_in_range(s->codes[m * size + i] - limits.low, 0, limits.high - limits.low);
                 assert_true(fabs(e) < (stages == SQUANT_E ? 0.501 : 1.0));
                 kernel += e;
             }
@@ -354,6 +356,34 @@ static void codes_of_a_grid_stay(void **state)
     free(s);
 }
 
+/* What the codes stand for has these codes again, on the same grid. */
+static void values_of_codes_keep_them(void **state)
+{
+    static const squant_stages stages[] = {SQUANT_E, SQUANT_K, SQUANT_C, SQUANT_EKC};
+    spry_random r = spry_random_stream(23, 0);
+    sample *s = malloc(sizeof *s);
+    int8_t *before = malloc(MOST);
+
+    (void)state;
+    for (int c = 0; c < 200; c++) {
+        int64_t size;
+
+        draw(&r, s);
+        s->grid.exact_range = false; /* zero points far from the codes cost digits */
+        size = s->t.inputs * s->t.taps;
+        round_sample(s, stages[c % 4], threads_single());
+        memcpy(before, s->codes, MOST);
+        for (int64_t i = 0; i < s->t.outputs * size; i++) {
+            s->weights[i] = grid_value(s->codes[i], s->steps[i / size], s->zeros[i / size]);
+        }
+        s->t.has_grid = true;
+        round_sample(s, stages[c % 4], threads_single());
+        assert_memory_equal(s->codes, before, (size_t)(s->t.outputs * size));
+    }
+    free(before);
+    free(s);
+}
+
 static void flat_channels(void **state)
 {
     static const float values[] = {0.0f, 0.3f, -0.3f, 1e-30f, 1e30f};
@@ -403,13 +433,35 @@ static void without_stages_all_is_nearest(void **state)
     free(s);
 }
 
-/* Reverses inputs and taps. */
-static void mirror(const sample *s, const float *from, float *to)
+static void shuffle(spry_random *r, int *order, int64_t count)
 {
+    for (int64_t i = 0; i < count; i++) {
+        int64_t other = (int64_t)spry_random_below(r, (uint64_t)i + 1);
+
+        order[i] = order[other];
+        order[other] = (int)i;
+    }
+}
+
+/* Weights with their sign changed, inputs and the taps of every kernel in another order:
+ * place[i] is where element i of a channel goes. */
+static void mirror(spry_random *r, const sample *s, sample *to, int *place)
+{
+    int inputs[64];
+    int taps[64];
     int64_t size = s->t.inputs * s->t.taps;
 
+    memcpy(to, s, sizeof *s);
+    to->t = tensor_of(to, s->t.outputs, s->t.inputs, s->t.taps);
+    shuffle(r, inputs, s->t.inputs);
+    for (int64_t n = 0; n < s->t.inputs; n++) {
+        shuffle(r, taps, s->t.taps);
+        for (int64_t k = 0; k < s->t.taps; k++) {
+            place[n * s->t.taps + k] = inputs[n] * (int)s->t.taps + taps[k];
+        }
+    }
     for (int64_t i = 0; i < s->t.outputs * size; i++) {
-        to[i / size * size + (size - 1 - i % size)] = from[i];
+        to->weights[i / size * size + place[i % size]] = -s->weights[i];
     }
 }
 
@@ -418,6 +470,7 @@ static void order_and_sign_do_not_matter(void **state)
     spry_random r = spry_random_stream(37, 0);
     sample *s = malloc(sizeof *s);
     sample *other = malloc(sizeof *other);
+    int *place = malloc(MOST * sizeof *place);
 
     (void)state;
     for (int c = 0; c < 100; c++) {
@@ -427,17 +480,13 @@ static void order_and_sign_do_not_matter(void **state)
         size = s->t.inputs * s->t.taps;
         s->grid.symmetric = true; /* an affine zero point may round the other way when mirrored */
         round_sample(s, SQUANT_EKC, threads_single());
-        memcpy(other, s, sizeof *s);
-        other->t = tensor_of(other, s->t.outputs, s->t.inputs, s->t.taps);
-        mirror(s, s->weights, other->weights);
-        for (int64_t i = 0; i < s->t.outputs * size; i++) {
-            other->weights[i] = -other->weights[i];
-        }
+        mirror(&r, s, other, place);
         round_sample(other, SQUANT_EKC, threads_single());
         for (int64_t i = 0; i < s->t.outputs * size; i++) {
-            assert_int_equal(s->codes[i], -other->codes[i / size * size + (size - 1 - i % size)]);
+            assert_int_equal(s->codes[i], -other->codes[i / size * size + place[i % size]]);
         }
     }
+    free(place);
     free(other);
     free(s);
 }
@@ -569,6 +618,7 @@ int main(void)
         cmocka_unit_test(channel_stage_moves_one_code_per_kernel),
         cmocka_unit_test(scale_and_threads_do_not_matter),
         cmocka_unit_test(codes_of_a_grid_stay),
+        cmocka_unit_test(values_of_codes_keep_them),
         cmocka_unit_test(flat_channels),
         cmocka_unit_test(without_stages_all_is_nearest),
         cmocka_unit_test(order_and_sign_do_not_matter),

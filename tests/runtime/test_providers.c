@@ -315,6 +315,16 @@ static void test_pool(void **state)
     }
 }
 
+static int64_t rows_of(const trial *t)
+{
+    int64_t rows = 1;
+
+    for (int i = 0; i + 1 < t->rank; i++) {
+        rows *= t->shape[i];
+    }
+    return rows;
+}
+
 static void try_matmul(trial *t, uint64_t round)
 {
     int64_t n = between(t, 1, 90);
@@ -337,7 +347,10 @@ static void try_matmul(trial *t, uint64_t round)
     random_weights(t, "w", rank, weights);
     t->node = net_node(&t->n, "MatMul", "x w", "y");
     t->scale = (double)t->shape[t->rank - 1];
-    finish_trial(t, rank == 2 && !t->varies ? "dense" : "matmul_f32");
+    finish_trial(t, rank > 2          ? "matmul_f32"
+                    : !t->varies      ? "dense"
+                    : rows_of(t) >= 4 ? "product"
+                                      : "matmul_f32");
 }
 
 static void test_matmul(void **state)
@@ -371,7 +384,10 @@ static void try_gemm(trial *t, uint64_t round)
     set_int(t, "transA", turn_a);
     set_int(t, "transB", turn_b);
     t->scale = (double)k;
-    finish_trial(t, t->varies ? "matmul_f32" : "dense");
+    finish_trial(t, !t->varies                            ? "dense"
+                    : turn_a && !turn_b && round % 3 == 0 ? "outer"
+                    : !turn_a && m >= 4                   ? "product"
+                                                          : "matmul_f32");
 }
 
 static void test_gemm(void **state)

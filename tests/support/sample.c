@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -62,6 +63,23 @@ void sample_i8(spry_random *random, int8_t *values, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         values[i] = (int8_t)((int)(spry_random_u32(random) >> 24) - 128);
+    }
+}
+
+void sample_bytes(spry_random *random, void *bytes, size_t count)
+{
+    static const uint8_t extremes[8] = {0, 1, 127, 128, 129, 254, 255, 255};
+    bool is_extreme = spry_random_below(random, 4) == 0;
+    uint8_t *to = bytes;
+
+    for (size_t i = 0; i < count; i += sizeof(uint32_t)) {
+        uint32_t word = spry_random_u32(random);
+        size_t left = count - i;
+
+        memcpy(to + i, &word, left < sizeof word ? left : sizeof word);
+    }
+    for (size_t i = 0; is_extreme && i < count; i++) {
+        to[i] = extremes[to[i] % 8];
     }
 }
 

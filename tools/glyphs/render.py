@@ -6,6 +6,7 @@ picture does not depend on which others are drawn, or in which order.
 
     render.py set --split train --seed 1 --per-face 12 -o train.npz     every face, every class
     render.py set --split test  --seed 1 --per-class 50 -o test.npz     balanced over lineages
+    render.py set --split train validation --per-face 1 --clean -o clean.npz   ink on black alone
     render.py png --split test  --seed 1 --face 0 --class-name A -o a.png
 """
 import argparse
@@ -30,12 +31,12 @@ FONTS_TSV = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fonts.tsv"
 Face = namedtuple("Face", "package version file lineage split")
 
 
-def read_faces(split=None, path=FONTS_TSV):
-    """The rows of fonts.tsv in file order, those of one split when it is named."""
+def read_faces(splits, path=FONTS_TSV):
+    """The rows of fonts.tsv of those splits, in file order."""
     with open(path, encoding="utf-8", newline="") as stream:
         lines = (line for line in stream if not line.startswith("#"))
         faces = [Face(*row) for row in csv.reader(lines, delimiter="\t")]
-    return [face for face in faces if split in (None, face.split)]
+    return [face for face in faces if face.split in splits]
 
 
 @lru_cache(maxsize=4096)
@@ -126,6 +127,12 @@ def render(face, label, seed, index):
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
+def render_clean(face, label, seed, index):
+    """The same glyph in the same place, white on black, without blur and noise, in 16 levels."""
+    coverage = place(face, label, sample_generator(seed, face, label, index))
+    return (np.rint(coverage * 15) * 17).astype(np.uint8)
+
+
 def every_face(faces, per_face):
     """(face, label, index) for per_face samples of each class of each face."""
     for face in faces:
@@ -146,11 +153,12 @@ def every_class(faces, per_class, seed):
             yield group[int(random.integers(len(group)))], label, index
 
 
-def write_npz(path, members):
-    """An uncompressed NPZ without times: equal arrays give equal bytes (noise hardly deflates)."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+def write_npz(path, members, deflate):
+    """An NPZ without times: equal arrays give equal bytes. Noise hardly deflates."""
+    with zipfile.ZipFile(path, "w") as archive:
         for name, array in members:
             entry = zipfile.ZipInfo(name + ".npy", (1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED if deflate else zipfile.ZIP_STORED
             with archive.open(entry, "w") as stream:
                 np.lib.format.write_array(stream, array, allow_pickle=False)
 
@@ -161,12 +169,13 @@ def command_set(options):
         plan = list(every_class(faces, options.per_class, options.seed))
     else:
         plan = list(every_face(faces, options.per_face))
+    draw = render_clean if options.clean else render
     images = np.empty((len(plan), 1, SIDE, SIDE), np.uint8)
     labels = np.empty(len(plan), np.int64)
     for row, (face, label, index) in enumerate(plan):
-        images[row, 0] = render(face, label, options.seed, index)
+        images[row, 0] = draw(face, label, options.seed, index)
         labels[row] = label
-    write_npz(options.output, [("images", images), ("labels", labels)])
+    write_npz(options.output, [("images", images), ("labels", labels)], options.clean)
     print(f"{options.output}: {len(plan)} pictures, {len(faces)} faces, "
           f"{len({f.lineage for f in faces})} lineages")
 
@@ -186,12 +195,15 @@ def main():
     count = one_set.add_mutually_exclusive_group(required=True)
     count.add_argument("--per-face", type=int, help="samples of each class of each face")
     count.add_argument("--per-class", type=int, help="samples of each class, over all lineages")
+    one_set.add_argument("--clean", action="store_true",
+                         help="ink on black without blur and noise, deflated")
     one_png = commands.add_parser("png", help="a single picture")
     one_png.set_defaults(call=command_png)
     one_png.add_argument("--face", type=int, required=True, help="row of the split, from 0")
     one_png.add_argument("--class-name", choices=list(CLASSES), required=True)
     for command in (one_set, one_png):
-        command.add_argument("--split", choices=("train", "validation", "test"), required=True)
+        command.add_argument("--split", choices=("train", "validation", "test"), nargs="+",
+                             required=True)
         command.add_argument("--seed", type=int, default=1)
         command.add_argument("-o", "--output", required=True)
     options = parser.parse_args()

@@ -110,9 +110,10 @@ static void pack_values(const float *v, int64_t token, int64_t n, int64_t size, 
 
 /* ---- products ---- */
 
-VEC_INLINE void attention_multiply(const float *a, const float *b, int64_t n, int rows, int vectors,
-                                   vec_f32 sum[TILE_ROWS][TILE_VECTORS])
+VEC_INLINE void attention_multiply(const float *a, const float *b, int64_t n, int first, int rows,
+                                   int vectors, vec_f32 sum[TILE_ROWS][TILE_VECTORS])
 {
+#pragma GCC unroll 1
     for (int64_t k = 0; k < n; k++) {
         __m512bh column[TILE_VECTORS];
 
@@ -121,7 +122,7 @@ VEC_INLINE void attention_multiply(const float *a, const float *b, int64_t n, in
             column[i] = (__m512bh)_mm512_loadu_ps(b + i * LANES);
         }
 #pragma GCC unroll 16
-        for (int r = 0; r < rows; r++) {
+        for (int r = first; r < rows; r++) {
             __m512bh x = (__m512bh)_mm512_set1_ps(a[r * ATTENTION_PITCH]);
 
 #pragma GCC unroll 2

@@ -93,9 +93,10 @@ static void pack_values(const float *v, int64_t token, int64_t n, int64_t size, 
 /* ---- products ---- */
 
 /* `rows` and `vectors` are constants at every call, so that the sums become registers. */
-VEC_INLINE void attention_multiply(const float *a, const float *b, int64_t n, int rows, int vectors,
-                                   vec_f32 sum[TILE_ROWS][TILE_VECTORS])
+VEC_INLINE void attention_multiply(const float *a, const float *b, int64_t n, int first, int rows,
+                                   int vectors, vec_f32 sum[TILE_ROWS][TILE_VECTORS])
 {
+#pragma GCC unroll 1
     for (int64_t k = 0; k < n; k++) {
         vec_f32 column[TILE_VECTORS];
 
@@ -104,7 +105,7 @@ VEC_INLINE void attention_multiply(const float *a, const float *b, int64_t n, in
             column[i] = vec_load(b + i * VEC_LANES);
         }
 #pragma GCC unroll 16
-        for (int r = 0; r < rows; r++) {
+        for (int r = first; r < rows; r++) {
             vec_f32 x = vec_set(a[r * ATTENTION_PITCH]);
 
 #pragma GCC unroll 2

@@ -31,7 +31,14 @@ static void narrow(uint16_t *to, const float *from, int64_t n)
     }
 }
 
-static const bf16_kernel bf16__generic = {"bf16__generic", narrow, NULL};
+static void pair(uint32_t *to, const float *even, const float *odd, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        to[i] = narrow_one(even[i]) | (odd != NULL ? (uint32_t)narrow_one(odd[i]) << 16 : 0);
+    }
+}
+
+static const bf16_kernel bf16__generic = {"bf16__generic", narrow, pair, NULL};
 
 const isa_variant bf16_variants[] = {
     {"bf16__generic", ISA_GENERIC, &bf16__generic},

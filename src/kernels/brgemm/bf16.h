@@ -16,6 +16,8 @@
 typedef struct bf16_kernel {
     const char *name; /* "bf16__avx512bf16" */
     void (*narrow)(uint16_t *to, const float *from, int64_t n);
+    /* Pairs: even[i] in the lower half of to[i], odd[i] (0 where `odd` is NULL) in the upper. */
+    void (*pair)(uint32_t *to, const float *even, const float *odd, int64_t n);
     bool (*present)(void); /* NULL: the variant's level says all */
 } bf16_kernel;
 

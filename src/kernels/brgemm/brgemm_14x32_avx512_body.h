@@ -7,16 +7,23 @@
  *   BRGEMM_C_PARTS how many vectors of results share a cache line
  *   brgemm_load    fills the sums from C
  *   brgemm_store   finishes and stores the sums
+ *   brgemm_splits  (tile) -> whether it may be finished in two parts
+ *   brgemm_early   (rows of a tile) -> how many of them are the first part, or 0: in one
+ *   brgemm_store_part  like brgemm_store, rows [first, rows) of a tile in two parts
  *
  * A step (four bytes of A per row) is 2 loads, 14 broadcasts and 28 multiply-adds. The 14 rows are
  * addressed from two bases and three registers of multiples of the pitch, so that no pointer is
- * kept, or spilled, per row. */
+ * kept, or spilled, per row.
+ *
+ * Stores wait for their sums in a queue that holds fewer than a tile has: where it is full, nothing
+ * of the next tile gets in. So the last steps are done for some rows first, whose stores go on
+ * while the others' products are summed. Every sum adds in the same order as ever. */
 #ifndef KERNELS_BRGEMM_BRGEMM_14X32_AVX512_BODY_H
 #define KERNELS_BRGEMM_BRGEMM_14X32_AVX512_BODY_H
 
 #include "kernels/brgemm/brgemm_floats_avx512.h"
 
-enum { MR = 14, NR = 32, HALF = MR / 2, VECTOR = 64 };
+enum { MR = 14, NR = 32, HALF = MR / 2, VECTOR = 64, LAST_STEPS = 4 };
 
 /* Where a tap's rows lie. */
 typedef struct brgemm_rows {
@@ -43,8 +50,9 @@ BRGEMM_INLINE __m512i brgemm_broadcast(const brgemm_rows *r, int row, int64_t at
     return _mm512_set1_epi32(word);
 }
 
+/* One step of rows [first, rows). */
 BRGEMM_INLINE void brgemm_step(const brgemm_tile *t, const brgemm_rows *r, int64_t at,
-                               const char *b, int rows, int parts, brgemm_sums *sums)
+                               const char *b, int first, int rows, int parts, brgemm_sums *sums)
 {
     __m512i line[2];
 
@@ -53,7 +61,7 @@ BRGEMM_INLINE void brgemm_step(const brgemm_tile *t, const brgemm_rows *r, int64
         line[part] = _mm512_loadu_si512(b + part * VECTOR);
     }
 #pragma GCC unroll 14
-    for (int i = 0; i < rows; i++) {
+    for (int i = first; i < rows; i++) {
         __m512i a = brgemm_broadcast(r, i, at);
 
 #pragma GCC unroll 2
@@ -77,11 +85,44 @@ BRGEMM_INLINE void brgemm_fetch_c(const brgemm_tile *t, int rows, int parts)
     }
 }
 
+BRGEMM_INLINE void brgemm_begin(const brgemm_tile *t, int rows, int parts, brgemm_sums *sums)
+{
+    if (t->accumulate) {
+        brgemm_load(t, rows, parts, MR, sums);
+        return;
+    }
+#pragma GCC unroll 2
+    for (int part = 0; part < parts; part++) {
+        brgemm_sums start = brgemm_start(t, part);
+
+#pragma GCC unroll 14
+        for (int i = 0; i < rows; i++) {
+            sums[i * parts + part] = start;
+        }
+    }
+}
+
+/* The last steps of rows [first, rows), if they were kept back, and what follows them. */
+BRGEMM_INLINE void brgemm_end_part(const brgemm_tile *t, const brgemm_rows *r, const char *b,
+                                   int first, int rows, int parts, bool kept, brgemm_sums *sums)
+{
+    if (kept) {
+#pragma GCC unroll 2
+        for (int i = 0; i < LAST_STEPS; i++) {
+            brgemm_step(t, r, 4 * i, b + (ptrdiff_t)i * NR * 4, first, rows, parts, sums);
+        }
+    }
+    brgemm_store_part(t, first, rows, parts, MR, sums);
+}
+
 /* `rows`, `parts` (vectors of columns) and `asks` (for t->next) are constants at every call, so
  * that the sums become registers. */
 BRGEMM_INLINE void brgemm_tile_of(const brgemm_tile *t, int rows, int parts, bool asks)
 {
     brgemm_sums sums[MR * 2];
+    int early = parts > 1 ? brgemm_early(rows) : 0;
+    bool splits = early > 0 && brgemm_splits(t);
+    bool keeps = splits && t->taps > 0 && t->steps >= LAST_STEPS;
     const char *b = t->b;
     const char *next = t->next;
     brgemm_rows r = {.pitch = t->a_pitch};
@@ -91,22 +132,14 @@ BRGEMM_INLINE void brgemm_tile_of(const brgemm_tile *t, int rows, int parts, boo
     /* Hides how the three are related, or the compiler makes pointers of their sums. */
     __asm__("" : "+r"(r.pitch), "+r"(r.pitch3), "+r"(r.pitch5));
     brgemm_fetch_c(t, rows, parts);
-    if (t->accumulate) {
-        brgemm_load(t, rows, parts, MR, sums);
-    } else {
-#pragma GCC unroll 2
-        for (int part = 0; part < parts; part++) {
-            brgemm_sums first = brgemm_start(t, part);
-
-#pragma GCC unroll 14
-            for (int i = 0; i < rows; i++) {
-                sums[i * parts + part] = first;
-            }
-        }
-    }
+    brgemm_begin(t, rows, parts, sums);
     for (int tap = 0; tap < t->taps; tap++) {
-        int64_t left = t->steps;
+        int64_t left;
 
+        /* Hides that the tile stays the same, or the compiler keeps what it says in vector
+         * registers, where it waits for the products of the tile before. */
+        __asm__("" : "+r"(t));
+        left = t->steps - (keeps && tap + 1 == t->taps ? LAST_STEPS : 0);
         r.top = (const char *)t->a + t->tap_offsets[tap];
         r.bottom = r.top + t->a_second;
         for (; left >= 2; left -= 2) {
@@ -115,18 +148,25 @@ BRGEMM_INLINE void brgemm_tile_of(const brgemm_tile *t, int rows, int parts, boo
                 _mm_prefetch(next + VECTOR, _MM_HINT_T1);
                 next += 2 * VECTOR;
             }
-            brgemm_step(t, &r, 0, b, rows, parts, sums);
-            brgemm_step(t, &r, 4, b + (size_t)NR * 4, rows, parts, sums);
+            brgemm_step(t, &r, 0, b, 0, rows, parts, sums);
+            brgemm_step(t, &r, 4, b + (size_t)NR * 4, 0, rows, parts, sums);
             r.top += 8;
             r.bottom += 8;
             b += (size_t)NR * 8;
         }
         if (left > 0) {
-            brgemm_step(t, &r, 0, b, rows, parts, sums);
+            brgemm_step(t, &r, 0, b, 0, rows, parts, sums);
+            r.top += 4;
+            r.bottom += 4;
             b += (size_t)NR * 4;
         }
     }
-    brgemm_store(t, rows, parts, MR, sums);
+    if (splits) {
+        brgemm_end_part(t, &r, b, 0, early, parts, keeps, sums);
+        brgemm_end_part(t, &r, b, early, rows, parts, keeps, sums);
+    } else {
+        brgemm_store(t, rows, parts, MR, sums);
+    }
 }
 
 BRGEMM_INLINE void brgemm_tile_rows(const brgemm_tile *t, int parts)

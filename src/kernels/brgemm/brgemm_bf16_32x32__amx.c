@@ -20,9 +20,9 @@ static void store(const brgemm_tile *t, uint32_t sums[MR][NR])
             finish.residual =
                 finish.residual != NULL ? brgemm_residual_row(t->finish, i, MR) : NULL;
             row.finish = &finish;
-            brgemm_finish_floats_avx512(&row, 1, vectors, MR, parts);
+            brgemm_finish_floats_avx512(&row, 0, 1, vectors, MR, parts);
         }
-        brgemm_store_floats_avx512(&row, 1, vectors, MR, parts);
+        brgemm_store_floats_avx512(&row, 0, 1, vectors, MR, parts);
     }
 }
 

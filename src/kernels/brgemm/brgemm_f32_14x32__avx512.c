@@ -23,13 +23,30 @@ BRGEMM_INLINE void brgemm_load(const brgemm_tile *t, int rows, int parts, int mr
     brgemm_load_floats_avx512(t, rows, parts, mr, sums);
 }
 
+BRGEMM_INLINE int brgemm_early(int rows)
+{
+    return rows > 8 ? 7 : 0;
+}
+
+BRGEMM_INLINE bool brgemm_splits(const brgemm_tile *t)
+{
+    (void)t;
+    return true;
+}
+
+BRGEMM_INLINE void brgemm_store_part(const brgemm_tile *t, int first, int rows, int parts, int mr,
+                                     brgemm_sums *sums)
+{
+    if (t->finish != NULL) {
+        brgemm_finish_floats_avx512(t, first, rows, parts, mr, sums);
+    }
+    brgemm_store_floats_avx512(t, first, rows, parts, mr, sums);
+}
+
 BRGEMM_INLINE void brgemm_store(const brgemm_tile *t, int rows, int parts, int mr,
                                 brgemm_sums *sums)
 {
-    if (t->finish != NULL) {
-        brgemm_finish_floats_avx512(t, rows, parts, mr, sums);
-    }
-    brgemm_store_floats_avx512(t, rows, parts, mr, sums);
+    brgemm_store_part(t, 0, rows, parts, mr, sums);
 }
 
 #include "kernels/brgemm/brgemm_14x32_avx512_body.h"

@@ -42,9 +42,9 @@ BRGEMM_INLINE void brgemm_load_floats_avx512(const brgemm_tile *t, int rows, int
     }
 }
 
-/* Bias, residual and clamp. */
-BRGEMM_INLINE void brgemm_finish_floats_avx512(const brgemm_tile *t, int rows, int parts, int mr,
-                                               __m512 *sums)
+/* Bias, residual and clamp of rows [first, rows). */
+BRGEMM_INLINE void brgemm_finish_floats_avx512(const brgemm_tile *t, int first, int rows, int parts,
+                                               int mr, __m512 *sums)
 {
     const brgemm_finish *f = t->finish;
     __mmask16 lanes[4];
@@ -56,14 +56,14 @@ BRGEMM_INLINE void brgemm_finish_floats_avx512(const brgemm_tile *t, int rows, i
             __m512 bias = _mm512_maskz_loadu_ps(lanes[part], f->bias + part * BRGEMM_LANES);
 
 #pragma GCC unroll 32
-            for (int i = 0; i < rows; i++) {
+            for (int i = first; i < rows; i++) {
                 sums[i * parts + part] = _mm512_add_ps(sums[i * parts + part], bias);
             }
         }
     }
     if (f->residual != NULL) {
 #pragma GCC unroll 32
-        for (int i = 0; i < rows; i++) {
+        for (int i = first; i < rows; i++) {
             const float *residual = brgemm_residual_row(f, i, mr);
 
 #pragma GCC unroll 4
@@ -78,7 +78,8 @@ BRGEMM_INLINE void brgemm_finish_floats_avx512(const brgemm_tile *t, int rows, i
         __m512 lower = _mm512_set1_ps(f->lower);
 
 #pragma GCC unroll 64
-        for (int i = 0; i < rows * parts; i++) { /* the second operand comes back when one is NaN */
+        for (int i = first * parts; i < rows * parts;
+             i++) { /* the second operand comes back when one is NaN */
             sums[i] = _mm512_max_ps(lower, sums[i]);
         }
     }
@@ -86,7 +87,7 @@ BRGEMM_INLINE void brgemm_finish_floats_avx512(const brgemm_tile *t, int rows, i
         __m512 upper = _mm512_set1_ps(f->upper);
 
 #pragma GCC unroll 64
-        for (int i = 0; i < rows * parts; i++) {
+        for (int i = first * parts; i < rows * parts; i++) {
             sums[i] = _mm512_min_ps(upper, sums[i]);
         }
     }
@@ -109,26 +110,43 @@ BRGEMM_INLINE void brgemm_activate_floats_avx512(brgemm_activation *activate, in
     }
 }
 
-/* Activates and stores. */
-BRGEMM_INLINE void brgemm_store_floats_avx512(const brgemm_tile *t, int rows, int parts, int mr,
-                                              __m512 *sums)
+/* Stores rows [first, rows); `is_whole` where every vector has all its lanes. */
+BRGEMM_INLINE void brgemm_put_floats_avx512(const brgemm_tile *t, int first, int rows, int parts,
+                                            int mr, bool is_whole, const __m512 *sums)
 {
+    char *c[2] = {(char *)t->c, (char *)t->c + t->c_second};
+    int64_t pitch = t->c_pitch; /* does not change while C is written */
     __mmask16 lanes[4];
 
-    if (t->finish != NULL && t->finish->activate != NULL) {
-        brgemm_activate_floats_avx512(t->finish->activate, rows * parts, sums);
-    }
     brgemm_lanes_avx512(t->columns, parts, lanes);
 #pragma GCC unroll 32
-    for (int i = 0; i < rows; i++) {
-        float *c = (float *)brgemm_c_row(t, i, mr);
+    for (int i = first; i < rows; i++) {
+        float *row = (float *)(void *)(i < mr / 2 ? c[0] + i * pitch : c[1] + (i - mr / 2) * pitch);
 
 #pragma GCC unroll 4
-        for (int part = 0; part + 1 < parts; part++) {
-            _mm512_storeu_ps(c + part * BRGEMM_LANES, sums[i * parts + part]);
+        for (int part = 0; part < parts; part++) {
+            if (is_whole || part + 1 < parts) {
+                _mm512_storeu_ps(row + part * BRGEMM_LANES, sums[i * parts + part]);
+            } else {
+                _mm512_mask_storeu_ps(row + part * BRGEMM_LANES, lanes[part],
+                                      sums[i * parts + part]);
+            }
         }
-        _mm512_mask_storeu_ps(c + (parts - 1) * BRGEMM_LANES, lanes[parts - 1],
-                              sums[i * parts + parts - 1]);
+    }
+}
+
+/* Activates and stores rows [first, rows). */
+BRGEMM_INLINE void brgemm_store_floats_avx512(const brgemm_tile *t, int first, int rows, int parts,
+                                              int mr, __m512 *sums)
+{
+    if (t->finish != NULL && t->finish->activate != NULL) {
+        brgemm_activate_floats_avx512(t->finish->activate, (rows - first) * parts,
+                                      sums + (ptrdiff_t)first * parts);
+    }
+    if (t->columns == parts * BRGEMM_LANES) {
+        brgemm_put_floats_avx512(t, first, rows, parts, mr, true, sums);
+    } else {
+        brgemm_put_floats_avx512(t, first, rows, parts, mr, false, sums);
     }
 }
 

@@ -5,6 +5,7 @@ enum {
     LINE = 64,                /* bytes of a cache line */
     ALIASING_PITCH = 4096,    /* bytes: rows at multiples of it share one set of a cache */
     FEW_ROWS = 8,             /* fit into the ways of a set */
+    SLOW_ROWS = 3,            /* too few sums to keep a core busy */
     PANEL_BYTES = 64 * 1024,  /* of B, in the second-level cache */
     BLOCK_BYTES = 384 * 1024, /* of A, in the second-level cache */
     PIECE_MACS = 1 << 19      /* less work is not worth the start of a thread */
@@ -167,15 +168,35 @@ static void place_panel(const brgemm_product_call *call, const block *at, int64_
         column + kernel->nr < at->end ? (const char *)tile->b + call->p->steps * step_bytes : NULL;
 }
 
+/* Rows of the next tile. Too few for the last one would wait for each other's sums: it takes some
+ * of the rows before it. */
+static int tile_rows(const brgemm_kernel *kernel, int64_t left)
+{
+    bool is_last_but_one = left > kernel->mr && left <= kernel->mr + SLOW_ROWS;
+
+    return (int)(is_last_but_one ? pieces_of(left, 2) : least(left, kernel->mr));
+}
+
+/* What is wanted soon, while tile number `number` of a panel is computed: half of the next panel
+ * during each of the first two, or rows of A that no tile has read yet. */
+static const void *soon(const brgemm_product *p, const block *at, int64_t number,
+                        const char *next_panel, const char *next_rows)
+{
+    int64_t step_bytes = p->kernel->group * brgemm_size(p->kernel->type) * p->kernel->nr;
+
+    return next_panel != NULL && number < 2 ? next_panel + number * at->steps * step_bytes / 2
+                                            : next_rows;
+}
+
 /* One panel of B by all rows of the block. */
 static void run_panel(const brgemm_product_call *call, const block *at, int64_t column,
                       brgemm_tile tile)
 {
     const brgemm_product *p = call->p;
     const brgemm_kernel *kernel = p->kernel;
-    int64_t step_bytes = kernel->group * brgemm_size(kernel->type) * kernel->nr;
     const char *a = tile.a;
-    const char *next = tile.next; /* the first two tiles ask for a half each */
+    const char *next = tile.next;
+    bool is_new = column == at->column && !p->copies; /* A, to the caches */
     brgemm_finish finish = call->finish;
 
     finish.bias = call->finish.bias != NULL ? call->finish.bias + column : NULL;
@@ -183,16 +204,17 @@ static void run_panel(const brgemm_product_call *call, const block *at, int64_t 
     finish.residual_second = kernel->mr / 2 * p->problem.n;
     tile.finish = at->step + at->steps == p->steps ? &finish : NULL;
     tile.columns = (int)least(at->end - column, kernel->nr);
-    for (int64_t row = 0; row < at->rows; row += kernel->mr) {
+    for (int64_t row = 0, number = 0; row < at->rows; row += tile.rows, number++) {
         int64_t place = (at->row + row) * p->problem.n + column;
+        int64_t end;
 
         tile.a = a + row * tile.a_pitch;
         tile.c = call->c + place;
-        tile.rows = (int)least(at->rows - row, kernel->mr);
+        tile.rows = tile_rows(kernel, at->rows - row);
+        end = row + tile.rows;
         finish.residual = call->finish.residual != NULL ? call->finish.residual + place : NULL;
-        tile.next = next != NULL && row / kernel->mr < 2
-                        ? next + row / kernel->mr * at->steps * step_bytes / 2
-                        : NULL;
+        tile.next =
+            soon(p, at, number, next, is_new && end < at->rows ? a + end * tile.a_pitch : NULL);
         kernel->tile(&tile);
     }
 }

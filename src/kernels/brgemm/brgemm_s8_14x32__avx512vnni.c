@@ -206,32 +206,51 @@ BRGEMM_INLINE bool store_floats(const brgemm_tile *t, int rows, int parts, int m
                 _mm512_mul_ps(_mm512_cvtepi32_ps(sums[i * parts + part]), factor);
         }
     }
-    brgemm_finish_floats_avx512(t, rows, parts, mr, floats);
-    brgemm_store_floats_avx512(t, rows, parts, mr, floats);
+    brgemm_finish_floats_avx512(t, 0, rows, parts, mr, floats);
+    brgemm_store_floats_avx512(t, 0, rows, parts, mr, floats);
     return true;
 }
 
 /* ---- sums in registers ---- */
 
-/* False when there is a finish other than offsets. */
-BRGEMM_INLINE bool store_sums(const brgemm_tile *t, int rows, int parts, int mr,
-                              const __m512i *sums)
+/* True when there is no finish other than offsets. */
+BRGEMM_INLINE bool brgemm_splits(const brgemm_tile *t)
 {
+    return t->finish == NULL || t->finish->result == BRGEMM_SUMS;
+}
+
+/* Rows [first, rows); `is_whole` where every vector has all its lanes. */
+BRGEMM_INLINE void put_sums(const brgemm_tile *t, int first, int rows, int parts, int mr,
+                            bool is_whole, const __m512i *sums)
+{
+    char *c[2] = {(char *)t->c, (char *)t->c + t->c_second};
+    int64_t pitch = t->c_pitch; /* does not change while C is written */
     __mmask16 last = lanes_of(t->columns, parts - 1);
 
-    if (t->finish != NULL && t->finish->result != BRGEMM_SUMS) {
-        return false;
-    }
 #pragma GCC unroll 14
-    for (int i = 0; i < rows; i++) {
-        int32_t *c = (int32_t *)(void *)brgemm_c_row(t, i, mr);
+    for (int i = first; i < rows; i++) {
+        char *row = i < mr / 2 ? c[0] + i * pitch : c[1] + (i - mr / 2) * pitch;
 
         if (parts == 2) {
-            _mm512_storeu_si512(c, sums[i * parts]);
+            _mm512_storeu_si512(row, sums[i * parts]);
         }
-        _mm512_mask_storeu_epi32(c + (parts - 1) * BRGEMM_LANES, last, sums[(i + 1) * parts - 1]);
+        row += (parts - 1) * (ptrdiff_t)sizeof(__m512i);
+        if (is_whole) {
+            _mm512_storeu_si512(row, sums[(i + 1) * parts - 1]);
+        } else {
+            _mm512_mask_storeu_epi32(row, last, sums[(i + 1) * parts - 1]);
+        }
     }
-    return true;
+}
+
+BRGEMM_INLINE void store_sums(const brgemm_tile *t, int first, int rows, int parts, int mr,
+                              const __m512i *sums)
+{
+    if (t->columns == parts * BRGEMM_LANES) {
+        put_sums(t, first, rows, parts, mr, true, sums);
+    } else {
+        put_sums(t, first, rows, parts, mr, false, sums);
+    }
 }
 
 /* ---- through memory ---- */
@@ -282,11 +301,11 @@ static void store_float_row(const brgemm_tile *t, int row, int parts, int mr, co
         floats[part] = _mm512_castsi512_ps(sums[part]);
     }
     if (parts == 1) {
-        brgemm_finish_floats_avx512(&line, 1, 1, 2, floats);
-        brgemm_store_floats_avx512(&line, 1, 1, 2, floats);
+        brgemm_finish_floats_avx512(&line, 0, 1, 1, 2, floats);
+        brgemm_store_floats_avx512(&line, 0, 1, 1, 2, floats);
     } else {
-        brgemm_finish_floats_avx512(&line, 1, 2, 2, floats);
-        brgemm_store_floats_avx512(&line, 1, 2, 2, floats);
+        brgemm_finish_floats_avx512(&line, 0, 1, 2, 2, floats);
+        brgemm_store_floats_avx512(&line, 0, 1, 2, 2, floats);
     }
 }
 
@@ -322,13 +341,14 @@ static __attribute__((noinline)) void store_part(const brgemm_tile *t, int parts
 }
 
 /* What differs by row is added where the sums are. */
-BRGEMM_INLINE void add_row_offsets(const brgemm_tile *t, int rows, int parts, __m512i *sums)
+BRGEMM_INLINE void add_row_offsets(const brgemm_tile *t, int first, int rows, int parts,
+                                   __m512i *sums)
 {
     if (t->finish == NULL || t->finish->row_offset == NULL) {
         return;
     }
 #pragma GCC unroll 14
-    for (int i = 0; i < rows; i++) {
+    for (int i = first; i < rows; i++) {
         __m512i offset = _mm512_set1_epi32(t->finish->row_offset[i]);
 
 #pragma GCC unroll 2
@@ -338,15 +358,30 @@ BRGEMM_INLINE void add_row_offsets(const brgemm_tile *t, int rows, int parts, __
     }
 }
 
+BRGEMM_INLINE int brgemm_early(int rows)
+{
+    return rows > 8 ? 7 : 0;
+}
+
+BRGEMM_INLINE void brgemm_store_part(const brgemm_tile *t, int first, int rows, int parts, int mr,
+                                     brgemm_sums *sums)
+{
+    add_row_offsets(t, first, rows, parts, sums);
+    store_sums(t, first, rows, parts, mr, sums);
+}
+
 BRGEMM_INLINE void brgemm_store(const brgemm_tile *t, int rows, int parts, int mr,
                                 brgemm_sums *sums)
 {
     __m512i copy[MOST_ROWS * MOST_PARTS]; /* so that the sums stay in registers */
 
-    add_row_offsets(t, rows, parts, sums);
-    if (store_sums(t, rows, parts, mr, sums) ||
-        (rows == mr &&
-         (store_bytes(t, rows, parts, mr, sums) || store_floats(t, rows, parts, mr, sums)))) {
+    add_row_offsets(t, 0, rows, parts, sums);
+    if (brgemm_splits(t)) {
+        store_sums(t, 0, rows, parts, mr, sums);
+        return;
+    }
+    if (rows == mr &&
+        (store_bytes(t, rows, parts, mr, sums) || store_floats(t, rows, parts, mr, sums))) {
         return;
     }
 #pragma GCC unroll 28

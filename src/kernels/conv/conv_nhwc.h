@@ -25,6 +25,7 @@
 #ifndef KERNELS_CONV_CONV_NHWC_H
 #define KERNELS_CONV_CONV_NHWC_H
 
+#include "kernels/brgemm/bf16.h"
 #include "kernels/brgemm/brgemm.h"
 #include "kernels/conv/conv_f32.h"
 
@@ -96,6 +97,27 @@ void conv_nhwc_plan(const conv_nhwc_problem *problem, const brgemm_kernel *kerne
 /* Packs weights [groups x filters][channels][kernel_h][kernel_w] (floats, or bytes XORed with
  * `flip`) into packed_bytes at `packed`. */
 void conv_nhwc_pack(const conv_nhwc *c, const void *weights, uint8_t flip, void *packed);
+
+/* Float weights in memory, for packing in every run: strides are in floats. The places of a kernel
+ * are neighbours, `place_count` of them; places[i] is that of position i of the plan's kernel, or
+ * -1 where it has zeros. NULL: they are the same. */
+typedef struct conv_nhwc_weights {
+    const float *data;
+    int64_t group_stride, filter_stride, channel_stride;
+    int64_t place_count;
+    const int64_t *places;
+} conv_nhwc_weights;
+
+/* Packs panels [begin, end) of conv_nhwc_panels: a threads_body, with a conv_nhwc_packing as
+ * context. F32 and BF16 plans only. */
+typedef struct conv_nhwc_packing {
+    const conv_nhwc *c;
+    const bf16_kernel *pairs; /* BF16 */
+    conv_nhwc_weights weights;
+    void *packed;
+} conv_nhwc_packing;
+int64_t conv_nhwc_panels(const conv_nhwc *c);
+void conv_nhwc_pack_panels(void *packing, int64_t begin, int64_t end, int worker);
 
 /* One run. Channels of all groups lie side by side. F32 and BF16 problems read floats. */
 typedef struct conv_nhwc_call {

@@ -1,22 +1,15 @@
 /* Windows and rows of inputs. */
 #include "quantize/calibrate/columns.h"
 
-#include <string.h>
-
-static bool is_type(const graph_node *n, const char *type)
-{
-    return strcmp(n->type, type) == 0;
-}
-
 int64_t columns_groups(const graph *g, int32_t node, const weight *w)
 {
     const graph_node *n = &g->nodes[node];
     int64_t groups = graph_attribute_int(n, "group", 1);
 
-    if (is_type(n, "ConvTranspose")) {
+    if (graph_node_is(n, "ConvTranspose")) {
         return groups == 1 ? 1 : 0;
     }
-    if (!is_type(n, "Conv")) {
+    if (!graph_node_is(n, "Conv")) {
         return 1;
     }
     return groups >= 1 && w->outputs % groups == 0 ? groups : 0;
@@ -34,7 +27,7 @@ static spry_status rows_of_input(const graph *g, int32_t node, const spry_tensor
                                  spry_error *error)
 {
     const graph_node *n = &g->nodes[node];
-    bool across = is_type(n, "Gemm") && graph_attribute_int(n, "transA", 0) != 0;
+    bool across = graph_node_is(n, "Gemm") && graph_attribute_int(n, "transA", 0) != 0;
     int64_t last = x->rank >= 1 ? x->shape[x->rank - 1] : 0;
     int64_t others = 1;
 
@@ -58,7 +51,7 @@ static spry_status windows_of_input(const graph *g, int32_t node, const weight *
     bool fits;
 
     c->is_window = true;
-    c->is_transposed = is_type(n, "ConvTranspose");
+    c->is_transposed = graph_node_is(n, "ConvTranspose");
     c->taps = w->taps;
     if (axes < 1 || axes != w->source->rank - 2 || x->shape[1] != c->groups * w->inputs) {
         return misfit(g, node, reason, error);
@@ -89,7 +82,7 @@ spry_status columns_of_input(const graph *g, int32_t node, const weight *w, cons
     if (c->groups == 0) {
         return misfit(g, node, "transposed convolutions in groups have no common columns", error);
     }
-    return is_type(n, "Conv") || is_type(n, "ConvTranspose")
+    return graph_node_is(n, "Conv") || graph_node_is(n, "ConvTranspose")
                ? windows_of_input(g, node, w, x, c, error)
                : rows_of_input(g, node, x, c, error);
 }
@@ -154,4 +147,15 @@ void columns_gather(const columns *c, int64_t index, float *to)
     for (int64_t i = 0; i < c->size; i++) {
         to[i] = row[i * c->k_stride];
     }
+}
+
+const float *columns_result(const columns *c, int64_t index, int64_t outputs, const float *result,
+                            int64_t *stride)
+{
+    *stride = c->is_window ? c->out_size : 1;
+    if (result == NULL) {
+        return NULL;
+    }
+    return c->is_window ? result + index / c->out_size * outputs * c->out_size + index % c->out_size
+                        : result + index * outputs;
 }

@@ -32,4 +32,9 @@ SPRY_MUST_USE spry_status columns_of_input(const graph *g, int32_t node, const w
 /* Copies column `index` to [groups][size]. */
 void columns_gather(const columns *c, int64_t index, float *to);
 
+/* What an operator of `outputs` output channels gives for column `index`, in its result [..]: where
+ * output 0 of it is, and how far others are apart; NULL for a result that is NULL. */
+const float *columns_result(const columns *c, int64_t index, int64_t outputs, const float *result,
+                            int64_t *stride);
+
 #endif

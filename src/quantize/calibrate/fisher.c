@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "model/infer.h"
 #include "quantize/choice.h"
+#include "quantize/format/insert.h"
 #include "spry/random.h"
 #include "train/gradient.h"
 
@@ -16,7 +17,8 @@ static const spry_quantize_choice metrics[] = {
     [FISHER_MODEL] = {"fisher", "squared error weighted by squared gradients of the answer"},
     [FISHER_LABEL] = {"label", "the same of the samples' labels"},
     [FISHER_NONE] = {"l2", "squared error"},
-    [FISHER_COSINE] = {"cosine", "angle between rows"}};
+    [FISHER_COSINE] = {"cosine", "angle between rows"},
+    [FISHER_PERTURB] = {"perturb", "squared error weighted by how gradients change"}};
 
 enum { METRICS = sizeof metrics / sizeof metrics[0] };
 
@@ -36,7 +38,8 @@ spry_status fisher_find(const char *name, fisher_metric *metric, spry_error *err
 
 /* ---- gradients ---- */
 
-static spry_status add_target(model *m, const graph_type *type, int32_t *target, spry_error *error)
+static spry_status add_input(model *m, const char *name, const graph_type *type, int32_t *added,
+                             spry_error *error)
 {
     graph *g = m->main;
     int32_t *inputs = arena_array(&m->memory, (size_t)g->input_count + 1, sizeof *inputs);
@@ -45,16 +48,16 @@ static spry_status add_target(model *m, const graph_type *type, int32_t *target,
     if (inputs == NULL) {
         return alloc_failed(error, sizeof *inputs);
     }
-    status = graph_add_value(g, FISHER_TARGET, target, error);
+    status = graph_add_value(g, name, added, error);
     if (status != SPRY_OK) {
         return status;
     }
     memcpy(inputs, g->inputs, (size_t)g->input_count * sizeof *inputs);
-    inputs[g->input_count++] = *target;
+    inputs[g->input_count++] = *added;
     g->inputs = inputs;
-    g->values[*target].type = *type;
-    g->values[*target].is_input = true;
-    g->values[*target].is_declared = true;
+    g->values[*added].type = *type;
+    g->values[*added].is_input = true;
+    g->values[*added].is_declared = true;
     return SPRY_OK;
 }
 
@@ -77,8 +80,80 @@ static spry_status add_node(graph *g, const char *type, int32_t a, int32_t b, in
     return status;
 }
 
-spry_status fisher_extend(model *m, const int32_t *of, int32_t count, int32_t *gradients,
-                          spry_error *error)
+/* value[i] of a vector, with another value added. */
+static spry_status add_element(graph *g, int32_t vector, int32_t index, int32_t to, int32_t *sum,
+                               spry_error *error)
+{
+    int64_t place = index;
+    int32_t at = GRAPH_NONE;
+    int32_t element = GRAPH_NONE;
+    int32_t node;
+    spry_status status =
+        insert_constant(g, FISHER_NUDGE, "at", SPRY_DTYPE_I64, 0, NULL, &place, &at, error);
+
+    if (status == SPRY_OK) {
+        status = add_node(g, "Gather", vector, at, &node, &element, error);
+    }
+    return status == SPRY_OK ? add_node(g, "Add", to, element, &node, sum, error) : status;
+}
+
+/* Users of `from` among the first `count` nodes, and the scores, become `to`. */
+static void redirect(graph *g, int32_t from, int32_t to, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++) {
+        for (int32_t port = 0; port < g->nodes[i].input_count; port++) {
+            if (g->nodes[i].inputs[port] == from) {
+                graph_set_input(g, i, port, to);
+            }
+        }
+    }
+    if (g->outputs[0] == from) {
+        g->outputs[0] = to;
+        g->values[to].is_output = true;
+    }
+}
+
+spry_status fisher_nudge(model *m, int32_t *of, int32_t count, spry_error *error)
+{
+    graph *g = m->main;
+    graph_type type = graph_type_tensor(SPRY_DTYPE_F32, 1, (int64_t[]){count});
+    int32_t nodes = g->node_count;
+    int32_t nudge;
+    spry_status status = add_input(m, FISHER_NUDGE, &type, &nudge, error);
+
+    for (int32_t i = 0; status == SPRY_OK && i < count; i++) {
+        int32_t sum = GRAPH_NONE;
+
+        status = add_element(g, nudge, i, of[i], &sum, error);
+        if (status == SPRY_OK) {
+            redirect(g, of[i], sum, nodes);
+            of[i] = sum;
+        }
+    }
+    if (status == SPRY_OK) {
+        status = graph_sort(g, error);
+    }
+    return status == SPRY_OK ? infer_graph(g, error) : status;
+}
+
+/* The scores that the answer is made of. */
+static spry_status soften(graph *g, fisher_metric metric, int32_t *scores, spry_error *error)
+{
+    float share = 1.0f / FISHER_TEMPERATURE;
+    int32_t factor = GRAPH_NONE;
+    int32_t node;
+    spry_status status;
+
+    if (metric != FISHER_PERTURB) {
+        return SPRY_OK;
+    }
+    status =
+        insert_constant(g, FISHER_TARGET, "share", SPRY_DTYPE_F32, 0, NULL, &share, &factor, error);
+    return status == SPRY_OK ? add_node(g, "Mul", *scores, factor, &node, scores, error) : status;
+}
+
+spry_status fisher_extend(model *m, fisher_metric metric, const int32_t *of, int32_t count,
+                          int32_t *gradients, spry_error *error)
 {
     graph *g = m->main;
     int32_t scores = g->output_count > 0 ? g->outputs[0] : GRAPH_NONE;
@@ -94,7 +169,11 @@ spry_status fisher_extend(model *m, const int32_t *of, int32_t count, int32_t *g
         return spry_fail(error, SPRY_UNSUPPORTED, m->path, NULL,
                          "the first output is no f32 scores of classes, [images][classes]");
     }
-    status = add_target(m, type, &target, error);
+    status = add_input(m, FISHER_TARGET, type, &target, error);
+    if (status == SPRY_OK) {
+        status = soften(g, metric, &scores, error);
+    }
+    request.value = scores;
     if (status == SPRY_OK) {
         status = add_node(g, "Softmax", scores, GRAPH_NONE, &node, &p, error);
     }
@@ -121,6 +200,26 @@ fisher_plan fisher_plan_of(fisher_metric metric, int64_t images, int64_t classes
         p.runs = classes <= FISHER_CLASSES ? classes : FISHER_DRAWS;
     }
     return p;
+}
+
+void fisher_soften(const float *scores, int64_t images, int64_t classes, float *target)
+{
+    for (int64_t i = 0; i < images * classes; i += classes) {
+        double total = 0.0;
+        float most = scores[i];
+
+        for (int64_t c = 1; c < classes; c++) {
+            most = scores[i + c] > most ? scores[i + c] : most;
+        }
+        for (int64_t c = 0; c < classes; c++) {
+            total += exp(((double)scores[i + c] - (double)most) / FISHER_TEMPERATURE);
+        }
+        for (int64_t c = 0; c < classes; c++) {
+            double part = exp(((double)scores[i + c] - (double)most) / FISHER_TEMPERATURE);
+
+            target[i + c] = (float)(part / total);
+        }
+    }
 }
 
 /* exp(score - most): in proportion to probabilities. */

@@ -1,13 +1,14 @@
 /* Summing Gram matrices, as many layers at a time as memory allows. */
 #include "quantize/calibrate/gram.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/random.h"
 #include "kernels/gemm/gemm_f32.h"
 #include "quantize/calibrate/columns.h"
-#include "quantize/calibrate/samples.h"
+#include "quantize/calibrate/importance.h"
 #include "quantize/choose.h"
 #include "tensor/quantize.h"
 
@@ -15,7 +16,8 @@ enum { CHUNK = 512, ROW_BLOCK = 64 };
 
 gram_options gram_options_default(void)
 {
-    return (gram_options){.budget = (size_t)256 << 20, .most_columns = 65536};
+    return (gram_options){
+        .budget = (size_t)256 << 20, .most_columns = 65536, .metric = FISHER_NONE};
 }
 
 /* ---- what a pass sums ---- */
@@ -35,8 +37,11 @@ typedef struct gram_pass {
     int32_t first, count;  /* of job->weights; those not wanted have size 0 */
     gram *sums;            /* [count] */
     gram_use *uses;
-    int32_t *values; /* [use_count] */
+    int32_t *values;  /* [use_count] */
+    int32_t *results; /* [use_count]: of the operators */
     int32_t use_count;
+    importance_probe *probe; /* NULL: all elements of outputs count alike */
+    double *scales;          /* [count]: importance is told in this unit */
     /* Of a chunk of columns, at most `widest` floats each. */
     int64_t widest, largest; /* groups x size; size */
     float *x, *q;            /* [CHUNK][groups][size] */
@@ -44,22 +49,12 @@ typedef struct gram_pass {
     float *products;         /* [workers][ROW_BLOCK][size] */
 } gram_pass;
 
-static bool uses_weight(const graph *g, int32_t node, const weight *w)
-{
-    const char *reason;
-    weight other;
-
-    return weight_of_node(g, node, &other, &reason) && other.value == w->value &&
-           other.output_axis == w->output_axis;
-}
-
 bool gram_is_possible(const quantize_job *job, const weight_record *r)
 {
     const graph *g = job->m->main;
 
-    for (int32_t i = 0; i < job->node_count; i++) {
-        if (uses_weight(g, i, &r->w) &&
-            columns_groups(g, i, &r->w) != columns_groups(g, r->w.node, &r->w)) {
+    for (int32_t i = 0; i < r->user_count; i++) {
+        if (columns_groups(g, r->users[i], &r->w) != columns_groups(g, r->w.node, &r->w)) {
             return false;
         }
     }
@@ -105,6 +100,9 @@ typedef struct chunk {
     const gram_pass *pass;
     const columns *c;
     const gram_use *use;
+    const float *squares; /* importance of the operator's result; NULL: all alike */
+    int64_t outputs;      /* channels of it */
+    double scale;
     int64_t picked; /* columns of this batch */
     int64_t first;  /* of them */
     int64_t count;
@@ -130,18 +128,41 @@ static int64_t pick(const chunk *k, int64_t i)
 }
 
 /* As the layer will read them. */
-static void quantize_columns(const activation_record *input, const float *x, int64_t count,
-                             float *to)
+static void quantize_columns(const quantize_job *job, const activation_record *input,
+                             const float *x, int64_t count, float *to)
 {
     if (input == NULL) {
         memcpy(to, x, (size_t)count * sizeof *to);
         return;
     }
-    quantize_target target = quantize_target_of(input->grid.dtype, input->grid.zero);
+    grid_codes codes = tensor_grid_codes(&job->activations[input->like].grid);
+    quantize_target target = {codes.low, codes.high, input->grid.zero};
 
     for (int64_t i = 0; i < count; i++) {
         to[i] = quantize_back(quantize_f32(x[i], input->grid.step, target), input->grid.step,
                               input->grid.zero);
+    }
+}
+
+/* Scales each group of a column by the root of what the outputs of the group matter there. */
+static void scale_column(const chunk *k, int64_t index, float *x, float *q)
+{
+    int64_t in_group = k->outputs / k->c->groups;
+    int64_t stride;
+    const float *squares = columns_result(k->c, index, k->outputs, k->squares, &stride);
+
+    for (int64_t g = 0; g < k->c->groups; g++) {
+        double sum = 0.0;
+        float factor;
+
+        for (int64_t o = g * in_group; o < (g + 1) * in_group; o++) {
+            sum += (double)squares[o * stride];
+        }
+        factor = (float)sqrt(sum / (double)in_group * k->scale);
+        for (int64_t i = g * k->c->size; i < (g + 1) * k->c->size; i++) {
+            x[i] *= factor;
+            q[i] *= q != x ? factor : 1.0f;
+        }
     }
 }
 
@@ -157,7 +178,10 @@ static void gather_columns(void *context, int64_t begin, int64_t end, int worker
 
         columns_gather(k->c, pick(k, k->first + i), x);
         if (p->q != p->x) {
-            quantize_columns(k->use->input, x, width, p->q + i * width);
+            quantize_columns(p->job, k->use->input, x, width, p->q + i * width);
+        }
+        if (k->squares != NULL) {
+            scale_column(k, pick(k, k->first + i), x, p->q + i * width);
         }
     }
 }
@@ -213,6 +237,20 @@ static void add_product(const gram_pass *p, const float *left, const float *righ
     threads_for(p->job->team, (size + block - 1) / block, 1, add_rows, &t);
 }
 
+/* How much each output matters on the columns of the chunk. */
+static void add_shares(const chunk *k, double *outputs)
+{
+    for (int64_t i = 0; i < k->count; i++) {
+        int64_t stride;
+        const float *squares =
+            columns_result(k->c, pick(k, k->first + i), k->outputs, k->squares, &stride);
+
+        for (int64_t o = 0; o < k->outputs; o++) {
+            outputs[o] += (double)squares[o * stride] * k->scale;
+        }
+    }
+}
+
 static void add_chunk(const chunk *k)
 {
     enum { COLUMNS_PER_PIECE = 16 };
@@ -222,6 +260,9 @@ static void add_chunk(const chunk *k)
     int64_t width = sums->groups * size;
 
     threads_for(p->job->team, k->count, COLUMNS_PER_PIECE, gather_columns, (void *)k);
+    if (k->squares != NULL) {
+        add_shares(k, sums->outputs);
+    }
     for (int64_t i = 0; i < k->count; i++) {
         for (int64_t e = 0; e < width; e++) {
             sums->sum[e] += (double)p->x[i * width + e];
@@ -240,6 +281,26 @@ static void add_chunk(const chunk *k)
     }
 }
 
+/* The importance of a use's result on the batch; it may be none: then nothing is added. The unit is
+ * the mean where there first is any. */
+static bool find_importance(gram_pass *p, int32_t index, int64_t outputs, chunk *k)
+{
+    double *scale = &p->scales[p->uses[index].slot];
+    int64_t count = k->c->count * outputs;
+    double sum = 0.0;
+
+    k->squares = importance_of(p->probe, index);
+    k->outputs = outputs;
+    for (int64_t i = 0; k->squares != NULL && *scale == 0.0 && i < count; i++) {
+        sum += (double)k->squares[i];
+    }
+    if (sum > 0.0 && isfinite(sum)) {
+        *scale = (double)count / sum;
+    }
+    k->scale = *scale;
+    return k->squares != NULL && *scale > 0.0;
+}
+
 static spry_status add_batch(void *context, const samples_view *view, spry_error *error)
 {
     gram_pass *p = context;
@@ -256,6 +317,10 @@ static spry_status add_batch(void *context, const samples_view *view, spry_error
                              view->tensors[i], &c, error);
         if (status != SPRY_OK) {
             break;
+        }
+        if (p->probe != NULL &&
+            !find_importance(p, i, p->job->weights[p->first + use->slot].w.outputs, &k)) {
+            continue;
         }
         k.picked = c.count < p->batch_columns ? c.count : p->batch_columns;
         for (k.first = 0; k.first < k.picked; k.first += CHUNK) {
@@ -278,6 +343,19 @@ static void mirror(double *m, int64_t size)
     }
 }
 
+/* Shares become 1 in the mean. */
+static void share_out(double *shares, int64_t count)
+{
+    double total = 0.0;
+
+    for (int64_t i = 0; i < count; i++) {
+        total += shares[i];
+    }
+    for (int64_t i = 0; total > 0.0 && i < count; i++) {
+        shares[i] *= (double)count / total;
+    }
+}
+
 static void complete(gram *sums)
 {
     for (int64_t g = 0; g < sums->groups; g++) {
@@ -291,10 +369,10 @@ static void complete(gram *sums)
 }
 
 /* Any operator on this weight whose input is quantized. */
-static bool has_grid(const quantize_job *job, const weight *w)
+static bool has_grid(const quantize_job *job, const weight_record *r)
 {
-    for (int32_t i = 0; i < job->node_count; i++) {
-        if (uses_weight(job->m->main, i, w) && job_input_record(job, i) != NULL) {
+    for (int32_t i = 0; i < r->user_count; i++) {
+        if (job_input_record(job, r->users[i]) != NULL) {
             return true;
         }
     }
@@ -319,18 +397,22 @@ static bool make_sums(gram_pass *p, int32_t slot)
     sums->sum = alloc_array(a, (size_t)(sums->groups * sums->size), sizeof *sums->sum);
     sums->xx = alloc_array(a, count, sizeof *sums->xx);
     if (p->options->quantized) {
-        bool own = has_grid(p->job, w);
+        bool own = has_grid(p->job, &p->job->weights[p->first + slot]);
 
         sums->xq = own ? alloc_array(a, count, sizeof *sums->xq) : sums->xx;
         sums->qq = own ? alloc_array(a, count, sizeof *sums->qq) : sums->xx;
     }
+    if (p->probe != NULL) {
+        sums->outputs = alloc_array(a, (size_t)w->outputs, sizeof *sums->outputs);
+    }
+    sums->remark = p->options->remark;
     p->largest = sums->size > p->largest ? sums->size : p->largest;
     p->widest = sums->groups * sums->size > p->widest ? sums->groups * sums->size : p->widest;
-    return sums->sum != NULL && sums->xx != NULL &&
+    return sums->sum != NULL && sums->xx != NULL && (p->probe == NULL || sums->outputs != NULL) &&
            (!p->options->quantized || (sums->xq != NULL && sums->qq != NULL));
 }
 
-static void free_sums(const spry_allocator *a, gram *sums)
+static void free_sums(const spry_allocator *a, gram *sums, int64_t outputs)
 {
     size_t bytes = matrix_count(sums) * sizeof(double);
 
@@ -340,17 +422,20 @@ static void free_sums(const spry_allocator *a, gram *sums)
         alloc_release(a, sums->qq, bytes);
     }
     alloc_release(a, sums->xx, bytes);
+    alloc_release(a, sums->outputs, (size_t)outputs * sizeof(double));
 }
 
 static void add_uses(gram_pass *p, int32_t slot)
 {
     const graph *g = p->job->m->main;
+    const weight_record *r = &p->job->weights[p->first + slot];
 
-    for (int32_t i = 0; i < p->job->node_count; i++) {
-        if (uses_weight(g, i, &p->job->weights[p->first + slot].w)) {
-            p->values[p->use_count] = g->nodes[i].inputs[0];
-            p->uses[p->use_count++] = (gram_use){i, slot, job_input_record(p->job, i)};
-        }
+    for (int32_t i = 0; i < r->user_count; i++) {
+        int32_t node = r->users[i];
+
+        p->values[p->use_count] = g->nodes[node].inputs[0];
+        p->results[p->use_count] = g->nodes[node].outputs[0];
+        p->uses[p->use_count++] = (gram_use){node, slot, job_input_record(p->job, node)};
     }
 }
 
@@ -391,7 +476,7 @@ static void free_pass(gram_pass *p)
     size_t nodes = (size_t)p->job->node_count + 1;
 
     for (int32_t i = 0; p->sums != NULL && i < p->count; i++) {
-        free_sums(a, &p->sums[i]);
+        free_sums(a, &p->sums[i], p->job->weights[p->first + i].w.outputs);
     }
     if (p->q != p->x) {
         alloc_release(a, p->q, sizes.chunk * sizeof *p->q);
@@ -403,6 +488,8 @@ static void free_pass(gram_pass *p)
     alloc_release(a, p->sums, (size_t)p->count * sizeof *p->sums);
     alloc_release(a, p->uses, nodes * sizeof *p->uses);
     alloc_release(a, p->values, nodes * sizeof *p->values);
+    alloc_release(a, p->results, nodes * sizeof *p->results);
+    alloc_release(a, p->scales, (size_t)p->count * sizeof *p->scales);
 }
 
 static spry_status make_pass(gram_pass *p, spry_error *error)
@@ -413,7 +500,10 @@ static spry_status make_pass(gram_pass *p, spry_error *error)
     p->sums = alloc_array(a, (size_t)p->count, sizeof *p->sums);
     p->uses = alloc_array(a, nodes, sizeof *p->uses);
     p->values = alloc_array(a, nodes, sizeof *p->values);
-    if (p->sums == NULL || p->uses == NULL || p->values == NULL) {
+    p->results = alloc_array(a, nodes, sizeof *p->results);
+    p->scales = alloc_array(a, (size_t)p->count, sizeof *p->scales);
+    if (p->sums == NULL || p->uses == NULL || p->values == NULL || p->results == NULL ||
+        p->scales == NULL) {
         return alloc_failed(error, nodes * sizeof *p->uses);
     }
     for (int32_t i = 0; i < p->count; i++) {
@@ -427,31 +517,82 @@ static spry_status make_pass(gram_pass *p, spry_error *error)
     return make_buffers(p, error);
 }
 
-static spry_status run_pass(gram_pass *p, gram_visitor visitor, void *context, spry_error *error)
+/* Shows the matrices; *again is set for those that importance says nothing about. */
+static spry_status show(gram_pass *p, gram_visitor visitor, void *context, bool *again,
+                        spry_error *error)
 {
+    spry_status status = SPRY_OK;
+
+    for (int32_t i = 0; status == SPRY_OK && i < p->count; i++) {
+        gram *sums = &p->sums[i];
+
+        if (sums->size == 0) {
+            continue;
+        }
+        if (p->probe != NULL && p->scales[i] == 0.0) {
+            again[p->first + i] = true;
+            continue;
+        }
+        complete(sums);
+        if (sums->outputs != NULL) {
+            share_out(sums->outputs, p->job->weights[p->first + i].w.outputs);
+        }
+        status = visitor(context, p->first + i, sums, error);
+    }
+    return status;
+}
+
+static spry_status run_pass(gram_pass *p, gram_visitor visitor, void *context, bool *again,
+                            spry_error *error)
+{
+    static const char what[] = "input statistics";
     const model *m = p->options->m != NULL ? p->options->m : p->job->m;
     spry_status status = make_pass(p, error);
 
     if (status == SPRY_OK && p->use_count > 0) {
-        status = samples_visit(m, p->job->options, p->values, p->use_count, "input statistics",
-                               add_batch, p, error);
+        importance_request request = {p->values,    p->use_count,       p->results,
+                                      p->use_count, p->options->metric, 0};
+
+        status = p->probe != NULL
+                     ? importance_visit(p->job, &request, p->probe, what, add_batch, p, error)
+                     : samples_visit(m, p->job->options, p->values, p->use_count, what, add_batch,
+                                     p, error);
     }
-    for (int32_t i = 0; status == SPRY_OK && i < p->count; i++) {
-        if (p->sums[i].size > 0) {
-            complete(&p->sums[i]);
-            status = visitor(context, p->first + i, &p->sums[i], error);
-        }
+    if (status == SPRY_OK) {
+        status = show(p, visitor, context, again, error);
     }
     free_pass(p);
     return status;
 }
 
+/* Those whose importance is all 0, with elements that count alike. */
+static spry_status show_others(quantize_job *job, const gram_options *options, const bool *again,
+                               const char *remark, gram_visitor visitor, void *context,
+                               spry_error *error)
+{
+    gram_options plain = *options;
+    bool any = false;
+
+    for (int32_t i = 0; i < job->weight_count; i++) {
+        any = any || again[i];
+    }
+    plain.metric = FISHER_NONE;
+    plain.wanted = again;
+    plain.remark =
+        remark != NULL ? remark : "its gradients are all zero: searched by squared error";
+    return any ? gram_for_each(job, &plain, visitor, context, error) : SPRY_OK;
+}
+
 spry_status gram_for_each(quantize_job *job, const gram_options *options, gram_visitor visitor,
                           void *context, spry_error *error)
 {
-    samples s;
-    spry_status status = samples_open(job->m, job->options, &s, error);
-    int64_t batches = status == SPRY_OK ? samples_batches(&s) : 1;
+    const spry_allocator *a = &job->m->allocator;
+    bool *again = alloc_zeroed(a, (size_t)job->weight_count + 1);
+    importance_probe probe = {0};
+    samples s = {0};
+    spry_status status = again != NULL ? samples_open(job->m, job->options, &s, error)
+                                       : alloc_failed(error, (size_t)job->weight_count);
+    int64_t batches = status == SPRY_OK ? importance_batches(&s, options->metric) : 1;
     int64_t most = options->most_columns > 0 ? options->most_columns / batches : INT64_MAX;
 
     for (int32_t first = 0; status == SPRY_OK && first < job->weight_count;) {
@@ -460,10 +601,15 @@ spry_status gram_for_each(quantize_job *job, const gram_options *options, gram_v
                        .kernel = gemm_f32_select(),
                        .batch_columns = most > 1 ? most : 1,
                        .first = first,
-                       .count = count_for_pass(job, options, first)};
+                       .count = count_for_pass(job, options, first),
+                       .probe = fisher_has_gradients(options->metric) ? &probe : NULL};
 
         first += p.count;
-        status = run_pass(&p, visitor, context, error);
+        status = run_pass(&p, visitor, context, again, error);
     }
+    if (status == SPRY_OK) {
+        status = show_others(job, options, again, probe.remark, visitor, context, error);
+    }
+    alloc_release(a, again, (size_t)job->weight_count + 1);
     return status;
 }

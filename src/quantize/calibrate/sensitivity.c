@@ -193,30 +193,13 @@ static bool is_read(const graph_node *n, int32_t inputs, int32_t value_id)
     return false;
 }
 
-/* The record of the weights of `node`; NULL when it has none. */
-static weight_record *record_of(const quantize_job *job, int32_t node)
-{
-    const char *reason;
-    weight w;
-
-    if (!job->is_integer[node] || !weight_of_node(job->m->main, node, &w, &reason)) {
-        return NULL;
-    }
-    for (int32_t i = 0; i < job->weight_count; i++) {
-        if (job->weights[i].w.value == w.value && job->weights[i].w.output_axis == w.output_axis) {
-            return &job->weights[i];
-        }
-    }
-    return NULL;
-}
-
 /* A job that has decided about one layer only. */
 static spry_status narrow(const quantize_job *all, int32_t node, quantize_job *one,
                           spry_error *error)
 {
     const graph_node *n = &all->m->main->nodes[node];
     size_t count = (size_t)all->activation_count + 1;
-    weight_record *record = record_of(all, node);
+    weight_record *record = all->record_of[node];
 
     *one = *all;
     one->m = NULL;
@@ -291,7 +274,7 @@ static spry_status add_row(spry_sensitivity *s, const quantize_job *job, int32_t
                            spry_error *error)
 {
     const graph *g = job->m->main;
-    const weight_record *record = record_of(job, node);
+    const weight_record *record = job->record_of[node];
     spry_sensitivity_row *row = &s->rows[s->count];
     char label[LABEL_SIZE];
 

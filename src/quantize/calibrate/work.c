@@ -78,19 +78,13 @@ static bool runs_in_integers(const quantize_job *job, int32_t node)
 
 static void add_to_row(quantize_job *job, int32_t node, int64_t macs, bool in_integers)
 {
-    const char *reason;
-    weight w;
+    const weight_record *r = job->record_of[node];
 
-    if (!job->is_integer[node] || !weight_of_node(job->m->main, node, &w, &reason)) {
-        return;
-    }
-    for (int32_t i = 0; i < job->weight_count; i++) {
-        const weight *other = &job->weights[i].w;
+    if (r != NULL) {
+        spry_quantize_row *row = &job->facts->rows[r - job->weights];
 
-        if (other->value == w.value && other->output_axis == w.output_axis) {
-            job->facts->rows[i].macs += macs;
-            job->facts->rows[i].integer_macs += in_integers ? macs : 0;
-        }
+        row->macs += macs;
+        row->integer_macs += in_integers ? macs : 0;
     }
 }
 

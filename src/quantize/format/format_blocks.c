@@ -208,17 +208,10 @@ spry_status format_blocks_write(quantize_job *job, const weight_record *r, spry_
                      .block = r->column_block * r->w.taps,
                      .shape = GRAPH_NONE,
                      .indices = GRAPH_NONE};
-    int32_t node_count = g->node_count;
     spry_status status = add_constants(&f, dtype, error);
 
-    for (int32_t i = 0; status == SPRY_OK && i < node_count; i++) {
-        const char *reason;
-        weight other;
-
-        if (weight_of_node(g, i, &other, &reason) && other.value == r->w.value &&
-            other.output_axis == r->w.output_axis) {
-            status = add_nodes(&f, i, error);
-        }
+    for (int32_t i = 0; status == SPRY_OK && i < r->user_count; i++) {
+        status = add_nodes(&f, r->users[i], error);
     }
     return status;
 }

@@ -40,20 +40,11 @@ static bool is_plain(const graph *g, const graph_node *n, int64_t outputs)
              bias->dtype == SPRY_DTYPE_F32 && bias->rank == 1 && bias->shape[0] == outputs));
 }
 
-static bool uses(const quantize_job *job, int32_t node, const weight *w)
-{
-    const char *reason;
-    weight other;
-
-    return job->is_integer[node] && weight_of_node(job->m->main, node, &other, &reason) &&
-           other.value == w->value && other.output_axis == w->output_axis;
-}
-
 /* True when some user of the weight is no product that MatMulNBits can be. */
 static bool needs_qdq(const quantize_job *job, const weight_record *r)
 {
-    for (int32_t i = 0; i < job->node_count; i++) {
-        if (uses(job, i, &r->w) && !is_plain(job->m->main, &job->m->main->nodes[i], r->w.outputs)) {
+    for (int32_t i = 0; i < r->user_count; i++) {
+        if (!is_plain(job->m->main, &job->m->main->nodes[r->users[i]], r->w.outputs)) {
             return true;
         }
     }
@@ -248,11 +239,10 @@ static spry_status write_weight(quantize_job *job, const weight_record *r, spry_
     spry_status status = SPRY_OK;
 
     p.blocks = (r->w.inputs + p.block - 1) / p.block;
-    for (int32_t i = 0; status == SPRY_OK && i < job->node_count; i++) {
-        if (!uses(job, i, &r->w)) {
-            continue;
-        }
-        if (!is_plain(job->m->main, &job->m->main->nodes[i], r->w.outputs)) {
+    for (int32_t i = 0; status == SPRY_OK && i < r->user_count; i++) {
+        int32_t node = r->users[i];
+
+        if (!is_plain(job->m->main, &job->m->main->nodes[node], r->w.outputs)) {
             is_left = true;
             continue;
         }
@@ -260,7 +250,7 @@ static spry_status write_weight(quantize_job *job, const weight_record *r, spry_
             status = pack(job, &p, &made, error);
         }
         if (status == SPRY_OK) {
-            status = replace(job, i, &p, &made, error);
+            status = replace(job, node, &p, &made, error);
         }
     }
     if (status == SPRY_OK && made.codes != GRAPH_NONE) {

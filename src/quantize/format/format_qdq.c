@@ -12,12 +12,8 @@ enum { NARROW_BITS = 4 };
 /* Does some operator that reads the weight read codes beside it? */
 static bool meets_codes(const quantize_job *job, const weight_record *r)
 {
-    for (int32_t i = 0; i < job->node_count; i++) {
-        const char *reason;
-        weight other;
-
-        if (job_input_record(job, i) != NULL && weight_of_node(job->m->main, i, &other, &reason) &&
-            other.value == r->w.value) {
+    for (int32_t i = 0; i < r->user_count; i++) {
+        if (job_input_record(job, r->users[i]) != NULL) {
             return true;
         }
     }
@@ -64,21 +60,16 @@ const char *format_qdq_refuses(const quantize_job *job, const weight_record *r)
                  "something else";
 }
 
-/* Biases first: their users are found by the weights that they still have. */
 static spry_status write_biases(quantize_job *job, const weight_record *r, spry_error *error)
 {
-    graph *g = job->m->main;
     spry_status status = SPRY_OK;
 
-    for (int32_t i = 0; status == SPRY_OK && i < job->node_count; i++) {
-        const activation_record *input = job_input_record(job, i);
-        const char *reason;
-        weight other;
+    for (int32_t i = 0; status == SPRY_OK && record_is_per_channel(r) && i < r->user_count; i++) {
+        const activation_record *input = job_input_record(job, r->users[i]);
 
-        if (input != NULL && record_is_per_channel(r) && weight_of_node(g, i, &other, &reason) &&
-            other.value == r->w.value && other.output_axis == r->w.output_axis) {
-            status =
-                qdq_replace_bias(g, i, input->grid.step, r->steps, r->w.outputs, job->opset, error);
+        if (input != NULL) {
+            status = qdq_replace_bias(job->m->main, r->users[i], input->grid.step, r->steps,
+                                      r->w.outputs, job->opset, error);
         }
     }
     return status;

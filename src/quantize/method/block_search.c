@@ -11,7 +11,7 @@ enum { ROWS = 8 }; /* outputs per piece of work */
 
 block_search_options block_search_options_default(void)
 {
-    return (block_search_options){BLOCK_METRIC_L2, 0.5, 1.2, 36, 2};
+    return (block_search_options){BLOCK_METRIC_L2, 0.5, 1.2, 36, 2, NULL};
 }
 
 /* What a change of one block does to an output's sums. */
@@ -27,7 +27,7 @@ typedef struct search {
     const double *h;  /* H, or NULL */
     const block_search_options *options;
     const gemm_f32_kernel *kernel;
-    const float *first; /* [blocks]: steps at the start */
+    const float *first; /* [blocks]: what factors multiply */
     int64_t size, groups, in_group;
     int64_t *order;            /* [size]: elements of a row, block by block */
     int64_t *begins;           /* [column_blocks + 1], of order */
@@ -126,18 +126,25 @@ static double error_form(const double *matrix, int64_t size, const float *w, con
     return sum;
 }
 
+/* How much errors of an output count. */
+static double share_of(const gram *sums, int64_t output)
+{
+    return sums != NULL && sums->outputs != NULL ? sums->outputs[output] : 1.0;
+}
+
 double block_search_error(const gram *sums, int64_t outputs, int64_t output, const float *w,
                           const float *v)
 {
+    double share = share_of(sums, output);
     int64_t at = output / (outputs / sums->groups) * sums->size * sums->size;
     const double *f = sums->xq != NULL ? sums->xq : sums->xx;
     const double *h = sums->qq != NULL ? sums->qq : sums->xx;
 
     if (f == sums->xx) {
-        return error_form(f + at, sums->size, w, v);
+        return share * error_form(f + at, sums->size, w, v);
     }
-    return form(sums->xx + at, sums->size, w, w) - 2.0 * form(f + at, sums->size, w, v) +
-           form(h + at, sums->size, v, v);
+    return share * (form(sums->xx + at, sums->size, w, w) - 2.0 * form(f + at, sums->size, w, v) +
+                    form(h + at, sums->size, v, v));
 }
 
 /* Matrices of the output's group. */
@@ -322,9 +329,11 @@ struct row_sums {
 
 static void add_output(const search *s, int64_t output, effect e, struct row_sums *sum)
 {
-    sum->norm += s->norms[output];
-    sum->cross += s->crosses[output] + e.cross;
-    sum->square += s->squares[output] + e.square;
+    double share = share_of(s->sums, output);
+
+    sum->norm += share * s->norms[output];
+    sum->cross += share * (s->crosses[output] + e.cross);
+    sum->square += share * (s->squares[output] + e.square);
 }
 
 static void choose_steps(search *s)
@@ -613,7 +622,7 @@ spry_status block_search(weight_record *r, const float *dense, const gram *sums,
                            : make_room(&s, threads_count(team), &room, error);
     if (status == SPRY_OK) {
         memcpy(first, r->steps, blocks * sizeof *first);
-        s.first = first;
+        s.first = options->base != NULL ? options->base : first;
         blocks_round(r, dense);
         blocks_values(r, s.values);
         report->before = total_error(&s, team);

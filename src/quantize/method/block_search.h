@@ -20,7 +20,7 @@
 #include "quantize/method/blocks.h"
 
 typedef enum block_metric {
-    BLOCK_METRIC_L2,     /* least |W X - W' Q|^2 */
+    BLOCK_METRIC_L2,     /* least |W X - W' Q|^2, outputs by their shares where there are any */
     BLOCK_METRIC_COSINE, /* largest cosine between the outputs of a block of channels over all
                             samples */
     BLOCK_METRIC_WEIGHT  /* least |W - W'|^2: needs no matrices */
@@ -33,6 +33,7 @@ typedef struct block_search_options {
     double least, most; /* candidates are evenly spaced factors in [least, most], least > 0 */
     int candidates;     /* 2 to BLOCK_SEARCH_MOST_CANDIDATES */
     int rounds;         /* at most; ends when one changes nothing */
+    const float *base;  /* steps that factors multiply, [blocks]; NULL: those the record has */
 } block_search_options;
 
 /* l2, 36 factors in [0.5, 1.2], two rounds. */
@@ -52,7 +53,8 @@ SPRY_MUST_USE spry_status block_search(weight_record *r, const float *dense, con
                                        const spry_allocator *allocator, threads *team,
                                        block_search_report *report, spry_error *error);
 
-/* |w X - v Q|^2 of output `output` with the values v[size] instead of the weights w[size]. */
+/* |w X - v Q|^2, times its share, of output `output` with the values v[size] instead of the weights
+ * w[size]. */
 double block_search_error(const gram *sums, int64_t outputs, int64_t output, const float *w,
                           const float *v);
 

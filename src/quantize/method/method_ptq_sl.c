@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "quantize/method/activation_steps.h"
 #include "quantize/method/block_search.h"
 #include "quantize/method/method.h"
 #include "quantize/method/reorder.h"
@@ -216,20 +217,30 @@ static spry_status cut_all(quantize_job *job, spry_error *error)
 static const struct {
     const char *name;
     block_metric metric;
+    fisher_metric importance;
 } metrics[] = {
-    {"l2", BLOCK_METRIC_L2}, {"cosine", BLOCK_METRIC_COSINE}, {"weight", BLOCK_METRIC_WEIGHT}};
+    {"l2", BLOCK_METRIC_L2, FISHER_NONE},         {"cosine", BLOCK_METRIC_COSINE, FISHER_NONE},
+    {"weight", BLOCK_METRIC_WEIGHT, FISHER_NONE}, {"fisher", BLOCK_METRIC_L2, FISHER_MODEL},
+    {"label", BLOCK_METRIC_L2, FISHER_LABEL},     {"perturb", BLOCK_METRIC_L2, FISHER_PERTURB}};
 
 enum { METRICS = sizeof metrics / sizeof metrics[0] };
+
+/* Of metrics; METRICS where it is none. */
+static int metric_index(const quantize_job *job)
+{
+    int i = 0;
+
+    while (i < METRICS && strcmp(metrics[i].name, job->metric) != 0) {
+        i++;
+    }
+    return i;
+}
 
 static block_search_options search_options(const quantize_job *job)
 {
     block_search_options options = block_search_options_default();
 
-    for (int i = 0; i < METRICS; i++) {
-        if (strcmp(metrics[i].name, job->metric) == 0) {
-            options.metric = metrics[i].metric;
-        }
-    }
+    options.metric = metrics[metric_index(job)].metric;
     options.rounds = job->rounds;
     return options;
 }
@@ -312,14 +323,16 @@ static spry_status search_layer(void *context, int32_t index, const gram *sums, 
     float *dense = NULL;
     spry_status status = gather(job, &r->w, &dense, error);
 
+    options.base = r->story->first;
     if (status == SPRY_OK) {
         status =
             block_search(r, dense, sums, &options, &job->m->allocator, job->team, &report, error);
     }
     if (status == SPRY_OK) {
+        r->story->error_before = r->story->searched ? r->story->error_before : report.before;
         r->story->searched = true;
+        r->story->remark = sums->remark;
         r->story->rounds = report.rounds;
-        r->story->error_before = report.before;
         r->story->error_after = report.after;
     }
     if (status == SPRY_OK && job->stages != SQUANT_E && options.metric != BLOCK_METRIC_WEIGHT) {
@@ -329,26 +342,51 @@ static spry_status search_layer(void *context, int32_t index, const gram *sums, 
     return status;
 }
 
-static spry_status search(quantize_job *job, spry_error *error)
+/* Steps that cover the largest weights. */
+static spry_status begin(quantize_job *job, weight_record *r, spry_error *error)
+{
+    size_t bytes = (size_t)record_blocks(r) * sizeof *r->steps;
+    float *first = arena_bytes(job->memory, bytes);
+    float *dense = NULL;
+    spry_status status =
+        first != NULL ? gather(job, &r->w, &dense, error) : alloc_failed(error, bytes);
+
+    if (status == SPRY_OK) {
+        blocks_absmax(r, dense);
+        memcpy(first, r->steps, bytes);
+        r->story->first = first;
+    }
+    release(job, &r->w, dense);
+    return status;
+}
+
+/* Steps of weights, then of activations, then of weights once more where those have changed. */
+static spry_status search_steps(quantize_job *job, spry_error *error)
 {
     gram_options options = gram_options_default();
+    fisher_metric metric = metrics[metric_index(job)].importance;
+    bool changed = false;
+    spry_status status;
+
+    options.quantized = job->activation_count > 0;
+    options.metric = metric;
+    status = gram_for_each(job, &options, search_layer, job, error);
+    if (status == SPRY_OK && options.quantized && search_options(job).metric == BLOCK_METRIC_L2) {
+        status = activation_steps(job, metric, &changed, error);
+    }
+    return status == SPRY_OK && changed ? gram_for_each(job, &options, search_layer, job, error)
+                                        : status;
+}
+
+static spry_status search(quantize_job *job, spry_error *error)
+{
     spry_status status = cut_all(job, error);
 
     for (int32_t i = 0; status == SPRY_OK && i < job->weight_count; i++) {
-        weight_record *r = &job->weights[i];
-        float *dense = NULL;
-
-        status = gather(job, &r->w, &dense, error);
-        if (status == SPRY_OK) {
-            blocks_absmax(r, dense);
-        }
-        release(job, &r->w, dense);
+        status = begin(job, &job->weights[i], error);
     }
-    if (status != SPRY_OK || job->options->calibration == NULL) {
-        return status;
-    }
-    options.quantized = job->activation_count > 0;
-    return gram_for_each(job, &options, search_layer, job, error);
+    return status == SPRY_OK && job->options->calibration != NULL ? search_steps(job, error)
+                                                                  : status;
 }
 
 /* Without samples, or where the layer's input cannot be seen as columns: SQuant on the blocks. */
@@ -368,20 +406,18 @@ static spry_status check(const quantize_job *job, spry_error *error)
 {
     const spry_quantize_options *o = job->options;
     static const char *const efforts[] = {"off", "sort", "search", "search-mse", "graph"};
-    bool known[2] = {false, false};
+    bool known = false;
 
     for (size_t i = 0; i < sizeof efforts / sizeof efforts[0]; i++) {
-        known[0] = known[0] || strcmp(efforts[i], o->reorder) == 0;
+        known = known || strcmp(efforts[i], o->reorder) == 0;
     }
-    for (int i = 0; i < METRICS; i++) {
-        known[1] = known[1] || strcmp(metrics[i].name, job->metric) == 0;
-    }
-    if (!known[0]) {
+    if (!known) {
         return spry_fail(error, SPRY_USAGE, "reorder", "off, sort, search, search-mse or graph",
                          "there is no order \"%s\"", o->reorder);
     }
-    if (!known[1]) {
-        return spry_fail(error, SPRY_USAGE, "metric", "l2, cosine or weight",
+    if (metric_index(job) == METRICS) {
+        return spry_fail(error, SPRY_USAGE, "metric",
+                         "l2, cosine, weight, fisher, label or perturb",
                          "there is no metric \"%s\"", job->metric);
     }
     if (o->block_outputs < 0 || o->block_inputs < 0 || o->blocks_down < 0 || o->blocks_across < 0) {

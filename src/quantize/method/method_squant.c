@@ -1,6 +1,6 @@
 /* SQuant (squant.h). */
 #include "base/alloc.h"
-#include "quantize/calibrate/channel_means.h"
+#include "quantize/calibrate/channel_summary.h"
 #include "quantize/method/method.h"
 
 /* Convolutions in groups have kernels that share weights' places, not inputs. */
@@ -12,7 +12,7 @@ static bool has_means(const quantize_job *job, const weight_record *r)
 }
 
 /* Of the first operator that uses a weight. */
-static spry_status plan_means(quantize_job *job, channel_means *of, int32_t *count,
+static spry_status plan_means(quantize_job *job, channel_summary *of, int32_t *count,
                               spry_error *error)
 {
     const graph *g = job->m->main;
@@ -25,10 +25,10 @@ static spry_status plan_means(quantize_job *job, channel_means *of, int32_t *cou
         if (!has_means(job, r)) {
             continue;
         }
-        of[*count] = (channel_means){.value = n->inputs[0],
-                                     .channels = r->w.inputs,
-                                     .channels_last = channel_means_last(n),
-                                     .means = arena_array(job->memory, inputs, sizeof(double))};
+        of[*count] = (channel_summary){.value = n->inputs[0],
+                                       .channels = r->w.inputs,
+                                       .channels_last = channel_summary_last(n),
+                                       .means = arena_array(job->memory, inputs, sizeof(double))};
         if (of[(*count)++].means == NULL) {
             return alloc_failed(error, inputs * sizeof(double));
         }
@@ -36,7 +36,7 @@ static spry_status plan_means(quantize_job *job, channel_means *of, int32_t *cou
     return SPRY_OK;
 }
 
-static spry_status keep_means(quantize_job *job, const channel_means *of, spry_error *error)
+static spry_status keep_means(quantize_job *job, const channel_summary *of, spry_error *error)
 {
     for (int32_t i = 0, at = 0; i < job->weight_count; i++) {
         weight_record *r = &job->weights[i];
@@ -60,7 +60,7 @@ static spry_status keep_means(quantize_job *job, const channel_means *of, spry_e
 
 static spry_status search(quantize_job *job, spry_error *error)
 {
-    channel_means *of;
+    channel_summary *of;
     int32_t count = 0;
     spry_status status = method_cut(job, error);
 
@@ -73,7 +73,7 @@ static spry_status search(quantize_job *job, spry_error *error)
     }
     status = plan_means(job, of, &count, error);
     if (status == SPRY_OK) {
-        status = channel_means_find(job->m, job->options, of, count, "measuring means", error);
+        status = channel_summary_find(job->m, job->options, of, count, "measuring means", error);
     }
     return status == SPRY_OK ? keep_means(job, of, error) : status;
 }

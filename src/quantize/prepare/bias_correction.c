@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 #include "model/pass.h"
-#include "quantize/calibrate/channel_means.h"
+#include "quantize/calibrate/channel_summary.h"
 #include "quantize/format/qdq.h"
 #include "quantize/prepare/bias.h"
 
@@ -20,26 +20,12 @@ typedef struct corrector {
     arena memory;
     graph_uses uses;
     layer *layers;
-    channel_means *means; /* of the outputs of each, bias included, in the float model */
+    channel_summary *means; /* of the outputs of each, bias included, in the float model */
     int32_t count;
     tensor *rounded; /* [job->weight_count]: what the codes stand for */
 } corrector;
 
 /* ---- layers ---- */
-
-static int32_t find_weights(const quantize_job *job, int32_t node)
-{
-    const char *reason;
-    weight w;
-
-    for (int32_t i = 0; weight_of_node(job->m->main, node, &w, &reason) && i < job->weight_count;
-         i++) {
-        if (job->weights[i].w.value == w.value && job->weights[i].w.output_axis == w.output_axis) {
-            return i;
-        }
-    }
-    return GRAPH_NONE;
-}
 
 static spry_status find_layers(corrector *c, spry_error *error)
 {
@@ -54,21 +40,21 @@ static spry_status find_layers(corrector *c, spry_error *error)
     }
     for (int32_t i = 0; status == SPRY_OK && i < job->node_count; i++) {
         const graph_node *n = &g->nodes[i];
-        int32_t index = job->is_integer[i] ? find_weights(job, i) : GRAPH_NONE;
+        const weight_record *r = job->record_of[i];
 
-        if (index == GRAPH_NONE ||
+        if (r == NULL ||
             (strcmp(n->type, "ConvTranspose") == 0 && graph_attribute_int(n, "group", 1) != 1)) {
             continue;
         }
-        int64_t channels = job->weights[index].w.outputs;
-        channel_means *means = &c->means[c->count];
+        int64_t channels = r->w.outputs;
+        channel_summary *means = &c->means[c->count];
 
-        c->layers[c->count] = (layer){i, index};
+        c->layers[c->count] = (layer){i, (int32_t)(r - job->weights)};
         *means =
-            (channel_means){.value = bias_result(g, &c->uses, i, channels),
-                            .channels = channels,
-                            .channels_last = channel_means_last(n),
-                            .means = arena_array(&c->memory, (size_t)channels, sizeof(double))};
+            (channel_summary){.value = bias_result(g, &c->uses, i, channels),
+                              .channels = channels,
+                              .channels_last = channel_summary_last(n),
+                              .means = arena_array(&c->memory, (size_t)channels, sizeof(double))};
         if (means->means == NULL) {
             return alloc_failed(error, (size_t)channels * sizeof(double));
         }
@@ -161,8 +147,8 @@ static spry_status make_rounded(const corrector *c, int32_t value, model **made,
 
 static spry_status correct_layer(corrector *c, int32_t index, spry_error *error)
 {
-    const channel_means *exact = &c->means[index];
-    channel_means found = *exact;
+    const channel_summary *exact = &c->means[index];
+    channel_summary found = *exact;
     model *rounded = NULL;
     spry_status status;
 
@@ -173,7 +159,7 @@ static spry_status correct_layer(corrector *c, int32_t index, spry_error *error)
     status = make_rounded(c, found.value, &rounded, error);
     if (status == SPRY_OK) {
         status =
-            channel_means_find(rounded, c->job->options, &found, 1, "correcting biases", error);
+            channel_summary_find(rounded, c->job->options, &found, 1, "correcting biases", error);
     }
     spry_model_destroy(rounded);
     for (int64_t k = 0; status == SPRY_OK && k < found.channels; k++) {
@@ -186,8 +172,8 @@ static spry_status correct_layer(corrector *c, int32_t index, spry_error *error)
 
 static spry_status correct_layers(corrector *c, spry_error *error)
 {
-    spry_status status = channel_means_find(c->job->m, c->job->options, c->means, c->count,
-                                            "correcting biases", error);
+    spry_status status = channel_summary_find(c->job->m, c->job->options, c->means, c->count,
+                                              "correcting biases", error);
 
     if (status == SPRY_OK) {
         status = dequantise(c, error);

@@ -1,333 +1,52 @@
-/* Cross-layer equalisation (arXiv 1906.04721): where layers follow each other with nothing but
- * ReLU between them, channel c of the first may be divided by any t > 0 and the same input of the
- * second multiplied by it. With t = sqrt(range of the first / range of the second) both ranges
- * become equal, so that no channel is left with a few codes only. Layers have several neighbours:
- * all pairs are visited until nothing changes. */
+/* Cross-layer equalisation (arXiv 1906.04721): of layers that follow each other (layer_pairs.h),
+ * channel c of the first is divided by t and the same input of the second multiplied by it. With t
+ * = sqrt(range of the first / range of the second) both ranges become equal, so that no channel is
+ * left with a few codes only. Layers have several neighbours: all pairs are visited until nothing
+ * changes. */
 #include <math.h>
-#include <string.h>
 
-#include "base/alloc.h"
-#include "quantize/prepare/bias.h"
+#include "quantize/prepare/layer_pairs.h"
 #include "quantize/prepare/preparation.h"
 
 enum { MOST_SWEEPS = 30 };
 
 static const double SETTLED = 1e-3; /* |log t| */
 
-/* A layer seen as what its weights are multiplied by, per output and per input channel. */
-typedef struct layer {
-    weight w;
-    int64_t groups;
-    float *peaks;          /* [outputs][inputs]: largest weight over the taps */
-    double *rows, *inputs; /* [outputs], [groups x inputs] */
-    bool is_changed;
-} layer;
-
-typedef struct pair {
-    int32_t first, second; /* of layers */
-} pair;
-
-typedef struct equaliser {
-    graph *g;
-    arena memory;
-    graph_uses uses;
-    layer *layers; /* per node; outputs 0 where it is none */
-    pair *pairs;
-    int32_t pair_count;
-} equaliser;
-
-/* ---- which layers follow each other ---- */
-
-static bool is_type(const graph_node *n, const char *const *types)
-{
-    for (; n->domain[0] == '\0' && *types != NULL; types++) {
-        if (strcmp(n->type, *types) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Functions with f(t x) = t f(x) for t > 0 that keep channels apart. */
-static bool is_transparent(const graph_node *n)
-{
-    static const char *const types[] = {"Relu",    "LeakyRelu",   "PRelu",
-                                        "MaxPool", "AveragePool", "GlobalAveragePool",
-                                        "Flatten", "Identity",    NULL};
-
-    return is_type(n, types);
-}
-
-static bool is_convolution(const graph_node *n)
-{
-    static const char *const types[] = {"Conv", "ConvTranspose", NULL};
-
-    return is_type(n, types);
-}
-
-static bool is_flatten(const graph_node *n)
-{
-    static const char *const types[] = {"Flatten", NULL};
-
-    return is_type(n, types);
-}
-
-/* The only node that reads value `id`, or GRAPH_NONE. */
-static int32_t only_user(const equaliser *e, int32_t id)
-{
-    int32_t first = e->uses.offsets[id];
-
-    return !e->g->values[id].is_output && e->uses.offsets[id + 1] - first == 1
-               ? e->uses.users[first]
-               : GRAPH_NONE;
-}
-
-/* The channels of one are the input channels of the other. */
-static bool fit(const equaliser *e, int32_t first, int32_t second, bool is_flat)
-{
-    const graph *g = e->g;
-    const layer *a = &e->layers[first];
-    const layer *b = &e->layers[second];
-    bool same_kind = is_convolution(&g->nodes[first]) == is_convolution(&g->nodes[second]);
-
-    return b->w.outputs != 0 && (same_kind ? !is_flat : is_flat) &&
-           a->w.outputs == b->groups * b->w.inputs &&
-           graph_attribute_int(&g->nodes[second], "transA", 0) == 0;
-}
-
-/* The layer that alone reads what `node` gives, or GRAPH_NONE. */
-static int32_t find_next(const equaliser *e, int32_t node)
-{
-    const graph *g = e->g;
-    int32_t id = bias_result(g, &e->uses, node, e->layers[node].w.outputs);
-    bool is_flat = false;
-    int32_t user;
-
-    while ((user = only_user(e, id)) != GRAPH_NONE && g->nodes[user].inputs[0] == id &&
-           is_transparent(&g->nodes[user]) && g->nodes[user].output_count == 1) {
-        is_flat = is_flat || is_flatten(&g->nodes[user]);
-        id = g->nodes[user].outputs[0];
-    }
-    return user != GRAPH_NONE && g->nodes[user].inputs[0] == id && fit(e, node, user, is_flat)
-               ? user
-               : GRAPH_NONE;
-}
-
-/* ---- layers ---- */
-
-static bool find_layer(const equaliser *e, int32_t node, layer *l)
-{
-    const graph *g = e->g;
-    const graph_node *n = &g->nodes[node];
-    const char *reason;
-    int32_t holder;
-    int32_t port;
-
-    *l = (layer){.groups = is_convolution(n) ? graph_attribute_int(n, "group", 1) : 1};
-    if (!weight_of_node(g, node, &l->w, &reason) || (l->w.output_axis == 1 && l->groups != 1) ||
-        l->groups < 1 || only_user(e, l->w.value) == GRAPH_NONE) {
-        l->w.outputs = 0;
-        return false;
-    }
-    /* A Gemm may add something that is no number per output. */
-    if (strcmp(n->type, "Gemm") == 0 && n->input_count > 2 && n->inputs[2] != GRAPH_NONE &&
-        bias_of(g, &e->uses, node, l->w.outputs, &holder, &port) == NULL) {
-        l->w.outputs = 0;
-    }
-    return l->w.outputs != 0;
-}
-
-static float weight_at(const weight *w, int64_t output, int64_t input, int64_t tap)
-{
-    const float *data = w->source->data;
-
-    return data[output * w->output_stride + input * w->input_stride + tap];
-}
-
-static bool open_layer(equaliser *e, layer *l)
-{
-    int64_t channels = l->groups * l->w.inputs;
-
-    l->peaks = arena_array(&e->memory, (size_t)(l->w.outputs * l->w.inputs), sizeof *l->peaks);
-    l->rows = arena_array(&e->memory, (size_t)l->w.outputs, sizeof *l->rows);
-    l->inputs = arena_array(&e->memory, (size_t)channels, sizeof *l->inputs);
-    if (l->peaks == NULL || l->rows == NULL || l->inputs == NULL) {
-        return false;
-    }
-    for (int64_t m = 0; m < l->w.outputs; m++) {
-        l->rows[m] = 1.0;
-        for (int64_t n = 0; n < l->w.inputs; n++) {
-            float *peak = &l->peaks[m * l->w.inputs + n];
-
-            for (int64_t tap = 0; tap < l->w.taps; tap++) {
-                *peak = fmaxf(*peak, fabsf(weight_at(&l->w, m, n, tap)));
-            }
-        }
-    }
-    for (int64_t c = 0; c < channels; c++) {
-        l->inputs[c] = 1.0;
-    }
-    return true;
-}
-
-/* ---- equalising ---- */
-
-static double range_of_output(const layer *l, int64_t m)
-{
-    const double *inputs = l->inputs + m / (l->w.outputs / l->groups) * l->w.inputs;
-    double most = 0.0;
-
-    for (int64_t n = 0; n < l->w.inputs; n++) {
-        most = fmax(most, (double)l->peaks[m * l->w.inputs + n] * inputs[n]);
-    }
-    return most * l->rows[m];
-}
-
-static double range_of_input(const layer *l, int64_t channel)
-{
-    int64_t rows = l->w.outputs / l->groups;
-    int64_t first = channel / l->w.inputs * rows;
-    double most = 0.0;
-
-    for (int64_t m = first; m < first + rows; m++) {
-        most = fmax(most, (double)l->peaks[m * l->w.inputs + channel % l->w.inputs] * l->rows[m]);
-    }
-    return most * l->inputs[channel];
-}
-
 /* Returns the largest |log t|. */
-static double equalise_pair(const equaliser *e, const pair *p)
+static double equalise_pair(layer_pairs *found, const layer_pair *pair)
 {
-    layer *a = &e->layers[p->first];
-    layer *b = &e->layers[p->second];
+    const pair_layer *first = &found->layers[pair->first];
     double most = 0.0;
 
-    for (int64_t c = 0; c < a->w.outputs; c++) {
-        double before = range_of_output(a, c);
-        double behind = range_of_input(b, c);
+    for (int64_t c = 0; c < first->w.outputs; c++) {
+        double before = layer_pairs_output(first, c);
+        double behind = layer_pairs_input(&found->layers[pair->second], c);
         double t = sqrt(before / behind);
 
         if (before > 0.0 && behind > 0.0 && isfinite(t) && t > 0.0) {
-            a->rows[c] /= t;
-            b->inputs[c] *= t;
+            layer_pairs_share(found, pair, c, t);
             most = fmax(most, fabs(log(t)));
         }
     }
-    a->is_changed = true;
-    b->is_changed = true;
     return most;
-}
-
-/* ---- writing ---- */
-
-static spry_status write_weights(const equaliser *e, const layer *l, spry_error *error)
-{
-    graph *g = e->g;
-    const weight *w = &l->w;
-    tensor *t = arena_zeroed(g->memory, sizeof *t);
-    spry_status status;
-
-    if (t == NULL) {
-        return alloc_failed(error, sizeof *t);
-    }
-    status = tensor_init(t, SPRY_DTYPE_F32, w->source->rank, w->source->shape, NULL, error);
-    if (status != SPRY_OK) {
-        return status;
-    }
-    t->data = arena_bytes(g->memory, t->bytes);
-    if (t->data == NULL) {
-        return alloc_failed(error, t->bytes);
-    }
-    for (int64_t m = 0; m < w->outputs; m++) {
-        const double *inputs = l->inputs + m / (w->outputs / l->groups) * w->inputs;
-
-        for (int64_t n = 0; n < w->inputs; n++) {
-            double factor = l->rows[m] * inputs[n];
-            float *to = (float *)t->data + m * w->output_stride + n * w->input_stride;
-
-            for (int64_t tap = 0; tap < w->taps; tap++) {
-                to[tap] = (float)((double)weight_at(w, m, n, tap) * factor);
-            }
-        }
-    }
-    g->values[w->value].constant = t;
-    return SPRY_OK;
-}
-
-static spry_status write_bias(equaliser *e, int32_t node, spry_error *error)
-{
-    const layer *l = &e->layers[node];
-    double *delta = arena_array(&e->memory, (size_t)l->w.outputs, sizeof *delta);
-    int32_t holder;
-    int32_t port;
-    const tensor *bias = bias_of(e->g, &e->uses, node, l->w.outputs, &holder, &port);
-
-    if (bias == NULL) {
-        return SPRY_OK;
-    }
-    if (delta == NULL) {
-        return alloc_failed(error, (size_t)l->w.outputs * sizeof *delta);
-    }
-    double share = (double)graph_attribute_float(&e->g->nodes[node], "beta", 1.0f);
-
-    for (int64_t m = 0; m < l->w.outputs; m++) {
-        delta[m] = share * (double)((const float *)bias->data)[m] * (l->rows[m] - 1.0);
-    }
-    return bias_add(e->g, &e->uses, node, l->w.outputs, delta, error);
-}
-
-static spry_status find_pairs(equaliser *e, spry_error *error)
-{
-    graph *g = e->g;
-    size_t nodes = (size_t)g->node_count + 1;
-    spry_status status = graph_find_uses(g, &e->memory, &e->uses, error);
-
-    if (status != SPRY_OK) {
-        return status;
-    }
-    e->layers = arena_array(&e->memory, nodes, sizeof *e->layers);
-    e->pairs = arena_array(&e->memory, nodes, sizeof *e->pairs);
-    if (e->layers == NULL || e->pairs == NULL) {
-        return alloc_failed(error, nodes * sizeof *e->layers);
-    }
-    for (int32_t i = 0; i < g->node_count; i++) {
-        if (find_layer(e, i, &e->layers[i]) && !open_layer(e, &e->layers[i])) {
-            return alloc_failed(error, (size_t)weight_count(&e->layers[i].w));
-        }
-    }
-    for (int32_t i = 0; i < g->node_count; i++) {
-        int32_t next = e->layers[i].w.outputs != 0 ? find_next(e, i) : GRAPH_NONE;
-
-        if (next != GRAPH_NONE) {
-            e->pairs[e->pair_count++] = (pair){i, next};
-        }
-    }
-    return SPRY_OK;
 }
 
 static spry_status equalise(quantize_job *job, spry_error *error)
 {
-    equaliser e = {.g = job->m->main};
+    layer_pairs found;
     double most = INFINITY;
-    spry_status status;
+    spry_status status = layer_pairs_find(job->m->main, &found, error);
 
-    arena_init(&e.memory, &job->m->allocator, SIZE_MAX);
-    status = find_pairs(&e, error);
     for (int sweep = 0; status == SPRY_OK && sweep < MOST_SWEEPS && most > SETTLED; sweep++) {
         most = 0.0;
-        for (int32_t i = 0; i < e.pair_count; i++) {
-            most = fmax(most, equalise_pair(&e, &e.pairs[i]));
+        for (int32_t i = 0; i < found.count; i++) {
+            most = fmax(most, equalise_pair(&found, &found.list[i]));
         }
     }
-    for (int32_t i = 0, count = e.g->node_count; status == SPRY_OK && i < count; i++) {
-        if (e.layers[i].is_changed) {
-            status = write_weights(&e, &e.layers[i], error);
-        }
-        if (status == SPRY_OK && e.layers[i].is_changed) {
-            status = write_bias(&e, i, error);
-        }
+    if (status == SPRY_OK) {
+        status = layer_pairs_write(&found, error);
     }
-    arena_fini(&e.memory);
+    layer_pairs_release(&found);
     return status;
 }
 

@@ -5,7 +5,8 @@
 
 #include "quantize/choice.h"
 
-static const preparation *const preparations[] = {&preparation_equalise, &preparation_repq};
+static const preparation *const preparations[] = {&preparation_equalise, &preparation_repq,
+                                                  &preparation_smooth};
 
 enum { PREPARATIONS = sizeof preparations / sizeof preparations[0], MOST_NAME = 64 };
 

@@ -15,6 +15,7 @@ typedef struct preparation {
 
 extern const preparation preparation_equalise;
 extern const preparation preparation_repq;
+extern const preparation preparation_smooth;
 
 /* Checks options->prepare: names between commas. Fails with SPRY_USAGE (no such preparation, or no
  * samples where it looks at them). */

@@ -1,6 +1,7 @@
-/* Samples and labels as arrays of an NPZ archive. Stored arrays are read sample by sample; deflated
- * or converted ones are unpacked once. */
+/* Samples and labels as named arrays of an archive: NPZ or safetensors. What lies there as bare
+ * elements is read sample by sample; deflated or converted arrays are unpacked once. */
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,12 +10,15 @@
 #include "data/dataset.h"
 #include "tensor/convert.h"
 #include "tensor/npz.h"
+#include "tensor/safetensors.h"
 #include "tensor/tensor_file.h"
 
-typedef struct npz_state {
+typedef struct arrays_state {
     tensor_storage *storage; /* the mapped file */
-    npz *archive;
-    npz_stream *stream; /* of the samples, or NULL: they are in `all` */
+    npz *zipped;             /* one of the two */
+    safetensors *safe;
+    npz_stream *stream;   /* of the samples, or NULL: they are in `all` */
+    pthread_mutex_t lock; /* of the stream, when there is one */
     tensor all;
     npy_layout layout; /* of the samples */
     int64_t sample_shape[SPRY_TENSOR_MAX_RANK];
@@ -23,16 +27,32 @@ typedef struct npz_state {
     bool quantized;
     double scale;
     double zero_point;
-} npz_state;
+} arrays_state;
+
+static int32_t entry_count(const arrays_state *s)
+{
+    return s->zipped != NULL ? npz_count(s->zipped) : safetensors_count(s->safe);
+}
+
+static const char *entry_name(const arrays_state *s, int32_t entry)
+{
+    return s->zipped != NULL ? npz_name(s->zipped, entry) : safetensors_at(s->safe, entry)->name;
+}
+
+static spry_status entry_read(const arrays_state *s, int32_t entry, tensor *t, spry_error *error)
+{
+    return s->zipped != NULL ? npz_read(s->zipped, entry, t, error)
+                             : safetensors_read(s->safe, entry, t, error);
+}
 
 /* Entry whose name is one of `names`, or starts with one and an underscore ("images_u8_nhwc"). */
-static int32_t find_entry(const npz *archive, const char *const *names, size_t count)
+static int32_t find_entry(const arrays_state *s, const char *const *names, size_t count)
 {
     for (size_t n = 0; n < count; n++) {
         size_t length = strlen(names[n]);
 
-        for (int32_t i = 0; i < npz_count(archive); i++) {
-            const char *name = npz_name(archive, i);
+        for (int32_t i = 0; i < entry_count(s); i++) {
+            const char *name = entry_name(s, i);
 
             if (strncmp(name, names[n], length) == 0 &&
                 (name[length] == '\0' || name[length] == '_')) {
@@ -50,25 +70,45 @@ static bool is_numeric(spry_dtype dtype)
     return kind == DTYPE_CLASS_FLOAT || kind == DTYPE_CLASS_SIGNED || kind == DTYPE_CLASS_UNSIGNED;
 }
 
-static spry_status open_samples(spry_dataset *d, npz_state *s, int32_t entry, spry_error *error)
+/* Opens the samples to be read one by one where the archive has them stored, else as a whole. */
+static spry_status open_samples(spry_dataset *d, arrays_state *s, int32_t entry, spry_error *error)
 {
     bool streamable = false;
-    spry_status status = npz_layout(s->archive, entry, &s->layout, &streamable, error);
+    spry_status status;
 
+    if (s->zipped != NULL) {
+        status = npz_layout(s->zipped, entry, &s->layout, &streamable, error);
+    } else {
+        const safetensors_entry *e = safetensors_at(s->safe, entry);
+
+        s->layout = (npy_layout){.dtype = e->dtype, .rank = e->rank};
+        memcpy(s->layout.shape, e->shape, sizeof e->shape);
+        status = SPRY_OK;
+    }
     if (status != SPRY_OK) {
         return status;
     }
-    if (s->layout.rank < 1 || !is_numeric(s->layout.dtype)) {
+    if (s->layout.rank < 1 || !is_numeric(s->layout.dtype) ||
+        spry_dtype_bits(s->layout.dtype) < 8) {
         return spry_fail(error, SPRY_UNSUPPORTED, d->path, "save a numeric array [samples, ...]",
-                         "array '%s' does not hold samples", npz_name(s->archive, entry));
+                         "array '%s' does not hold samples", entry_name(s, entry));
     }
     d->count = s->layout.shape[0];
-    return streamable ? npz_stream_open(s->archive, entry, &s->stream, error)
-                      : npz_read(s->archive, entry, &s->all, error);
+    if (!streamable) {
+        return entry_read(s, entry, &s->all, error);
+    }
+    if (pthread_mutex_init(&s->lock, NULL) != 0) {
+        return alloc_failed(error, 0);
+    }
+    status = npz_stream_open(s->zipped, entry, &s->stream, error);
+    if (status != SPRY_OK) {
+        (void)pthread_mutex_destroy(&s->lock);
+    }
+    return status;
 }
 
 /* Which axis has the channels, if samples are pictures at all? */
-static void choose_shape(spry_dataset *d, npz_state *s)
+static void choose_shape(spry_dataset *d, arrays_state *s)
 {
     const int64_t *axes = s->layout.shape + 1;
     int rank = s->layout.rank - 1;
@@ -88,10 +128,10 @@ static void choose_shape(spry_dataset *d, npz_state *s)
     }
 }
 
-static spry_status read_labels(spry_dataset *d, npz_state *s, int32_t entry, spry_error *error)
+static spry_status read_labels(spry_dataset *d, arrays_state *s, int32_t entry, spry_error *error)
 {
     tensor labels;
-    spry_status status = npz_read(s->archive, entry, &labels, error);
+    spry_status status = entry_read(s, entry, &labels, error);
 
     if (status != SPRY_OK) {
         return status;
@@ -105,19 +145,25 @@ static spry_status read_labels(spry_dataset *d, npz_state *s, int32_t entry, spr
         status = d->labels != NULL ? SPRY_OK : alloc_failed(error, (size_t)d->count);
     }
     for (int64_t i = 0; status == SPRY_OK && i < d->count; i++) {
-        int64_t label = convert_get_i64(&labels, i);
+        double label = convert_get_f64(&labels, i);
 
-        d->labels[i] = label < 0 || label > DATASET_MAX_CLASS ? -1 : (int32_t)label;
+        if (!(label >= 0 && label <= DATASET_MAX_CLASS) || label != floor(label)) {
+            status = spry_fail(error, SPRY_BAD_INPUT, d->path, "number the classes from 0",
+                               "sample %lld has the class %g in array '%s'", (long long)i, label,
+                               entry_name(s, entry));
+        } else {
+            d->labels[i] = (int32_t)label;
+        }
     }
     tensor_fini(&labels);
     return status;
 }
 
 /* The single number in an entry, if there is one. */
-static spry_status read_scalar(npz_state *s, const char *name, bool *found, double *value,
+static spry_status read_scalar(arrays_state *s, const char *name, bool *found, double *value,
                                spry_error *error)
 {
-    int32_t entry = find_entry(s->archive, &name, 1);
+    int32_t entry = find_entry(s, &name, 1);
     tensor scalar;
     spry_status status;
 
@@ -125,7 +171,7 @@ static spry_status read_scalar(npz_state *s, const char *name, bool *found, doub
     if (entry < 0) {
         return SPRY_OK;
     }
-    status = npz_read(s->archive, entry, &scalar, error);
+    status = entry_read(s, entry, &scalar, error);
     if (status == SPRY_OK) {
         *found = tensor_count(&scalar) == 1 && is_numeric(scalar.dtype);
         *value = *found ? convert_get_f64(&scalar, 0) : 0.0;
@@ -135,7 +181,7 @@ static spry_status read_scalar(npz_state *s, const char *name, bool *found, doub
     return status;
 }
 
-static spry_status read_quantization(npz_state *s, spry_error *error)
+static spry_status read_quantization(arrays_state *s, spry_error *error)
 {
     bool has_scale = false;
     bool has_zero = false;
@@ -148,13 +194,26 @@ static spry_status read_quantization(npz_state *s, spry_error *error)
     return status;
 }
 
+static spry_status open_archive(spry_dataset *d, arrays_state *s, spry_error *error)
+{
+    const uint8_t *bytes;
+    size_t size;
+    spry_status status = tensor_file_map(&d->allocator, d->path, LIMIT_MODEL_BYTES, &s->storage,
+                                         &bytes, &size, error);
+
+    if (status != SPRY_OK) {
+        return status;
+    }
+    return d->kind == &dataset_npz
+               ? npz_open(&d->allocator, bytes, size, d->path, &s->zipped, error)
+               : safetensors_open(&d->allocator, bytes, size, s->storage, d->path, &s->safe, error);
+}
+
 static spry_status open_set(spry_dataset *d, spry_error *error)
 {
     static const char *const sample_names[] = {"images", "data", "x", "features"};
     static const char *const label_names[] = {"labels", "y"};
-    npz_state *s = dataset_array(d, 1, sizeof *s);
-    const uint8_t *bytes;
-    size_t size;
+    arrays_state *s = dataset_array(d, 1, sizeof *s);
     int32_t samples;
     int32_t labels;
     spry_status status;
@@ -163,16 +222,12 @@ static spry_status open_set(spry_dataset *d, spry_error *error)
         return alloc_failed(error, sizeof *s);
     }
     d->state = s;
-    status = tensor_file_map(&d->allocator, d->path, LIMIT_MODEL_BYTES, &s->storage, &bytes, &size,
-                             error);
-    if (status == SPRY_OK) {
-        status = npz_open(&d->allocator, bytes, size, d->path, &s->archive, error);
-    }
+    status = open_archive(d, s, error);
     if (status != SPRY_OK) {
         return status;
     }
-    samples = find_entry(s->archive, sample_names, sizeof sample_names / sizeof sample_names[0]);
-    labels = find_entry(s->archive, label_names, sizeof label_names / sizeof label_names[0]);
+    samples = find_entry(s, sample_names, sizeof sample_names / sizeof sample_names[0]);
+    labels = find_entry(s, label_names, sizeof label_names / sizeof label_names[0]);
     if (samples < 0 || labels < 0) {
         return spry_fail(error, SPRY_BAD_INPUT, d->path,
                          "name the arrays images (or data, x, features) and labels (or y)",
@@ -193,18 +248,20 @@ static spry_status open_set(spry_dataset *d, spry_error *error)
 }
 
 /* The sample's elements as stored. */
-static spry_status fetch(spry_dataset *d, npz_state *s, int64_t index, tensor *sample,
-                         spry_error *error)
+static spry_status fetch(arrays_state *s, const spry_allocator *allocator, int64_t index,
+                         tensor *sample, spry_error *error)
 {
-    spry_status status = tensor_init_owned(sample, &d->allocator, s->layout.dtype, s->sample_rank,
+    spry_status status = tensor_init_owned(sample, allocator, s->layout.dtype, s->sample_rank,
                                            s->sample_shape, error);
 
     if (status != SPRY_OK) {
         return status;
     }
     if (s->stream != NULL) {
+        (void)pthread_mutex_lock(&s->lock);
         status = npz_stream_read(s->stream, s->layout.data_offset + (size_t)index * sample->bytes,
                                  sample->data, sample->bytes, error);
+        (void)pthread_mutex_unlock(&s->lock);
     } else if (sample->bytes > 0) {
         memcpy(sample->data, (const uint8_t *)s->all.data + (size_t)index * sample->bytes,
                sample->bytes);
@@ -216,14 +273,14 @@ static spry_status fetch(spry_dataset *d, npz_state *s, int64_t index, tensor *s
 }
 
 /* Replaces integers by the numbers they stand for. */
-static spry_status dequantize(spry_dataset *d, const npz_state *s, tensor *sample,
-                              spry_error *error)
+static spry_status dequantize(const arrays_state *s, const spry_allocator *allocator,
+                              tensor *sample, spry_error *error)
 {
     int64_t count = tensor_count(sample);
     double block[CONVERT_BLOCK];
     tensor numbers;
-    spry_status status = tensor_init_owned(&numbers, &d->allocator, SPRY_DTYPE_F32, sample->rank,
-                                           sample->shape, error);
+    spry_status status =
+        tensor_init_owned(&numbers, allocator, SPRY_DTYPE_F32, sample->rank, sample->shape, error);
 
     for (int64_t done = 0; done < count && status == SPRY_OK; done += CONVERT_BLOCK) {
         int64_t n = count - done < CONVERT_BLOCK ? count - done : CONVERT_BLOCK;
@@ -240,7 +297,7 @@ static spry_status dequantize(spry_dataset *d, const npz_state *s, tensor *sampl
 }
 
 /* [C,H,W] to [H,W,C]. */
-static spry_status interleave(spry_dataset *d, tensor *sample, spry_error *error)
+static spry_status interleave(const spry_allocator *allocator, tensor *sample, spry_error *error)
 {
     static const int permutation[] = {1, 2, 0};
     tensor view;
@@ -248,7 +305,7 @@ static spry_status interleave(spry_dataset *d, tensor *sample, spry_error *error
     spry_status status = tensor_view_transpose(&view, sample, permutation, error);
 
     if (status == SPRY_OK) {
-        status = tensor_init_copy(&dense, &d->allocator, &view, error);
+        status = tensor_init_copy(&dense, allocator, &view, error);
         tensor_fini(&view);
     }
     tensor_fini(sample);
@@ -256,30 +313,37 @@ static spry_status interleave(spry_dataset *d, tensor *sample, spry_error *error
     return status;
 }
 
-static spry_status read_sample(spry_dataset *d, int64_t index, tensor *sample, spry_error *error)
+static spry_status read_sample(spry_dataset *d, const spry_allocator *allocator, int64_t index,
+                               tensor *sample, spry_error *error)
 {
-    npz_state *s = d->state;
-    spry_status status = fetch(d, s, index, sample, error);
+    arrays_state *s = d->state;
+    spry_status status = fetch(s, allocator, index, sample, error);
 
     if (status == SPRY_OK && s->quantized) {
-        status = dequantize(d, s, sample, error);
+        status = dequantize(s, allocator, sample, error);
     }
     if (status == SPRY_OK && s->planes && d->pictures) {
-        status = interleave(d, sample, error);
+        status = interleave(allocator, sample, error);
     }
     return status;
 }
 
 static void close_set(spry_dataset *d)
 {
-    npz_state *s = d->state;
+    arrays_state *s = d->state;
 
-    if (s != NULL) {
-        npz_stream_close(s->stream);
-        tensor_fini(&s->all);
-        npz_close(s->archive);
-        tensor_storage_drop(s->storage);
+    if (s == NULL) {
+        return;
     }
+    if (s->stream != NULL) {
+        npz_stream_close(s->stream);
+        (void)pthread_mutex_destroy(&s->lock);
+    }
+    tensor_fini(&s->all);
+    npz_close(s->zipped);
+    safetensors_close(s->safe);
+    tensor_storage_drop(s->storage);
 }
 
 const dataset_kind dataset_npz = {"npz", open_set, read_sample, close_set};
+const dataset_kind dataset_safetensors = {"safetensors", open_set, read_sample, close_set};

@@ -1,0 +1,129 @@
+/* Parameter-efficient fine-tuning: a model of which only a small part is to be trained, and what
+ * becomes of that part afterwards.
+ *
+ *     spry_adapt_options options = spry_adapt_options_default();
+ *     options.method = "lora";
+ *     spry_model *adapted = NULL;
+ *     spry_adaptation *facts = NULL;
+ *     spry_status status = spry_adapt(model, &options, &adapted, &facts, &error);
+ *     ... train the tensors that `facts` names ...
+ *     status = spry_adapt_save_delta(adapted, "delta.safetensors", &error);
+ *     ...
+ *     spry_adaptation_destroy(facts);
+ *     spry_model_destroy(adapted);       // before `model`, whose memory it shares
+ *
+ * The adapted model is a standard ONNX model. Its metadata says how it was made, so that all that
+ * is asked below can be asked of a file as well. The classifier, the last linear operator, is
+ * trained with every method. */
+#ifndef SPRY_ADAPT_H
+#define SPRY_ADAPT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "spry/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct spry_adapt_options {
+    size_t struct_size; /* sizeof(spry_adapt_options): lets the struct grow */
+    const char *method; /* name of a method, see spry_adapt_method_at */
+    int32_t rank;       /* lora, adapter: inner width, 1 to 4096 */
+    double alpha;       /* lora: the update counts alpha / rank times; above 0 */
+    int32_t prompts;    /* prompt: tokens per block, 0 to 4096 */
+    bool shallow;       /* prompt: before the first block only */
+    /* lora: what is adapted. "q", "k", "v", "o" (output projection), "mlp", "linear" (all but the
+     * head), "conv" (convolutions without groups), or names of nodes or weights where '*' stands
+     * for any characters and '?' for one. NULL: "q" and "v". */
+    const char *const *targets;
+    int32_t target_count;
+    int64_t classes; /* a new head of so many classes, 2 to 2^20; 0: the head as it is */
+    bool zero_head;  /* the new head starts at 0 instead of N(0, 0.01^2) */
+    uint64_t seed;   /* of what is drawn */
+    const spry_allocator *allocator; /* of the facts; NULL: the system's */
+} spry_adapt_options;
+
+/* lora of rank 8 with alpha 16, 10 prompts in every block, the head as it is. */
+SPRY_API spry_adapt_options spry_adapt_options_default(void);
+
+typedef struct spry_adapt_method {
+    const char *name;
+    const char *summary; /* one clause */
+} spry_adapt_method;
+
+/* Method `index`; NULL behind the last. */
+SPRY_API const spry_adapt_method *spry_adapt_method_at(int32_t index);
+
+/* How a model was adapted. */
+typedef struct spry_adaptation spry_adaptation;
+
+/* Adds what the method trains to a copy of `source`, which must outlive *adapted. Nothing is
+ * changed in `source`. lora and adapter compute exactly what `source` does until they are trained,
+ * unless a new head is asked for; where a batch norm follows an adapted convolution, to rounding.
+ *
+ * Methods: "lora" (Hu and others, arXiv 2106.09685), "adapter" (one bottleneck after each MLP,
+ * Pfeiffer and others, arXiv 2005.00247), "bias" (Zaken and others, arXiv 2106.10199), "prompt"
+ * (Jia and others, arXiv 2203.12119), "head", "full".
+ *
+ * Fails with SPRY_USAGE (unknown method, a number out of range, a target that nothing matches),
+ * SPRY_UNSUPPORTED (the model lacks what the method builds on: the error says what was looked for,
+ * and which method fits), SPRY_BAD_INPUT (quantized or adapted already, broken shapes), SPRY_LIMIT
+ * (memory). */
+SPRY_API SPRY_MUST_USE spry_status spry_adapt(const spry_model *source,
+                                              const spry_adapt_options *options,
+                                              spry_model **adapted, spry_adaptation **facts,
+                                              spry_error *error);
+
+/* The same facts, from the metadata of a model that was adapted, trained, saved, loaded.
+ * Fails with SPRY_USAGE (not adapted, or merged), SPRY_BAD_INPUT (the metadata contradict the
+ * model), SPRY_LIMIT (memory). */
+SPRY_API SPRY_MUST_USE spry_status spry_adaptation_of(const spry_model *model,
+                                                      spry_adaptation **facts, spry_error *error);
+/* NULL is allowed. */
+SPRY_API void spry_adaptation_destroy(spry_adaptation *facts);
+
+/* Strings live as long as the facts. */
+SPRY_API const char *spry_adaptation_method(const spry_adaptation *facts);
+/* The hyper-parameters; targets and allocator are the facts' own. */
+SPRY_API const spry_adapt_options *spry_adaptation_options(const spry_adaptation *facts);
+/* SHA-256 of the tensors of the model that was adapted, in hexadecimal. */
+SPRY_API const char *spry_adaptation_base_hash(const spry_adaptation *facts);
+/* Initializers that are to be trained, in an order that does not change; returns how many. */
+SPRY_API int32_t spry_adaptation_trainable(const spry_adaptation *facts, const char *const **names);
+/* Operators that something was added to or that hold trained tensors, by label; how many. */
+SPRY_API int32_t spry_adaptation_nodes(const spry_adaptation *facts, const char *const **labels);
+/* Parameters: those that are trained, and all floating-point ones of the adapted model. */
+SPRY_API void spry_adaptation_counts(const spry_adaptation *facts, int64_t *trainable,
+                                     int64_t *total);
+
+/* A copy of `adapted` in which LoRA's products are added to the weights that they stand beside: it
+ * has the operators of the base model. What other methods train is part of the graph anyway; their
+ * models lose their metadata of adaptation only. *is_plain tells whether the graph is that of the
+ * base model (false: adapters or prompts stay in it). `adapted` must outlive *merged.
+ * Fails as spry_adaptation_of. */
+SPRY_API SPRY_MUST_USE spry_status spry_adapt_merge(const spry_model *adapted, spry_model **merged,
+                                                    bool *is_plain, spry_error *error);
+
+/* Writes the trained tensors alone as safetensors, replacing `path` atomically; method,
+ * hyper-parameters and base hash are in the file's metadata.
+ * Fails as spry_adaptation_of, with SPRY_BAD_INPUT (a number that is infinite or none), SPRY_IO. */
+SPRY_API SPRY_MUST_USE spry_status spry_adapt_save_delta(const spry_model *adapted,
+                                                         const char *path, spry_error *error);
+
+/* Adapts `base` as the file says and puts the file's tensors in place; `base` must outlive
+ * *adapted. Nothing is made unless the whole file fits.
+ * Fails with SPRY_UNVERIFIED (made for another base), SPRY_BAD_INPUT (not such a file; a tensor is
+ * missing, too many, of another shape or type, or holds what is not a finite number), SPRY_IO, and
+ * as spry_adapt. */
+SPRY_API SPRY_MUST_USE spry_status spry_adapt_apply_delta(const spry_model *base, const char *path,
+                                                          spry_model **adapted,
+                                                          spry_adaptation **facts,
+                                                          spry_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,6 @@
+/* The derivatives of pooling compiled for AVX-512. */
+#include "kernels/pool/pool_gradient_body.h"
+#include "kernels/pool/pool_gradient_variants.h"
+
+const pool_gradient_kernel pool_gradient__avx512 = {"pool_gradient__avx512", run_largest,
+                                                    run_average};

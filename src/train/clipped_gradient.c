@@ -1,0 +1,536 @@
+/* Norms per example from what a node reads and the derivative by what it gives. */
+#include "train/clipped_gradient.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "model/infer.h"
+#include "train/emit.h"
+#include "train/gradient.h"
+
+/* A node that reads weights. */
+typedef struct reader {
+    int32_t node;
+    int32_t output;
+    int32_t dy;        /* D of the output */
+    int32_t weight[3]; /* ports of the node that hold a weight, or GRAPH_NONE: indices into `of` */
+} reader;
+
+typedef struct builder {
+    graph *g;
+    const clipped_request *r;
+    emitter e;
+    int32_t *source; /* per value: the weight that it is, or is moved from; GRAPH_NONE */
+    reader *readers;
+    int32_t reader_count;
+    int32_t squares; /* f32 [batch]: the sum so far */
+    spry_error *error;
+} builder;
+
+enum { PORTS = 3 };
+
+static spry_status refuse(const builder *b, int32_t node, const char *why)
+{
+    char label[SPRY_ERROR_WHERE_SIZE];
+
+    return spry_fail(b->error, SPRY_UNSUPPORTED,
+                     graph_node_label(b->g, &b->g->nodes[node], label, sizeof label),
+                     "freeze its weights", "gradients cannot be clipped per example: %s", why);
+}
+
+/* ---- who reads what ---- */
+
+/* The weight's numbers, in another order or shape. */
+static bool moves(const graph_node *n)
+{
+    static const char *const types[] = {"Identity",  "Transpose", "Reshape",
+                                        "Unsqueeze", "Squeeze",   "Flatten"};
+
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (graph_node_is(n, types[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static spry_status add_reader(builder *b, int32_t node, int port, int32_t weight, bool *is_read)
+{
+    reader *r = b->reader_count > 0 ? &b->readers[b->reader_count - 1] : NULL;
+
+    if (port >= PORTS) {
+        return refuse(b, node, "it holds a weight where none is expected");
+    }
+    if (is_read[weight]) {
+        return refuse(b, node, "another node reads the same weight");
+    }
+    is_read[weight] = true;
+    if (r == NULL || r->node != node) {
+        r = &b->readers[b->reader_count++];
+        *r = (reader){.node = node,
+                      .output = b->g->nodes[node].outputs[0],
+                      .dy = GRAPH_NONE,
+                      .weight = {GRAPH_NONE, GRAPH_NONE, GRAPH_NONE}};
+    }
+    r->weight[port] = weight;
+    return SPRY_OK;
+}
+
+static spry_status find_readers(builder *b)
+{
+    arena *memory = b->g->memory;
+    bool *is_read = arena_array(memory, (size_t)b->r->count + 1, sizeof *is_read);
+    spry_status status = SPRY_OK;
+
+    b->source = arena_array(memory, (size_t)b->g->value_count + 1, sizeof *b->source);
+    b->readers = arena_array(memory, (size_t)b->r->count + 1, sizeof *b->readers);
+    if (is_read == NULL || b->source == NULL || b->readers == NULL) {
+        return alloc_failed(b->error, (size_t)b->g->value_count * sizeof *b->source);
+    }
+    for (int32_t i = 0; i < b->g->value_count; i++) {
+        b->source[i] = GRAPH_NONE;
+    }
+    for (int32_t i = 0; i < b->r->count; i++) {
+        b->source[b->r->of[i]] = i;
+    }
+    for (int32_t i = 0; i < b->g->node_count && status == SPRY_OK; i++) {
+        const graph_node *n = &b->g->nodes[i];
+
+        if (n->removed) {
+            continue;
+        }
+        if (moves(n) && n->inputs[0] != GRAPH_NONE && b->source[n->inputs[0]] != GRAPH_NONE) {
+            b->source[n->outputs[0]] = b->source[n->inputs[0]];
+            continue;
+        }
+        for (int k = 0; k < n->input_count && status == SPRY_OK; k++) {
+            if (n->inputs[k] != GRAPH_NONE && b->source[n->inputs[k]] != GRAPH_NONE) {
+                status = add_reader(b, i, k, b->source[n->inputs[k]], is_read);
+            }
+        }
+    }
+    return status;
+}
+
+/* ---- D of every reader ---- */
+
+static spry_status find_derivatives(builder *b)
+{
+    size_t count = (size_t)b->reader_count + 1;
+    int32_t *outputs = arena_array(b->g->memory, count, sizeof *outputs);
+    int32_t *derivatives = arena_array(b->g->memory, count, sizeof *derivatives);
+    gradient_request request = {
+        .value = b->r->loss, .seed = GRAPH_NONE, .of = outputs, .count = b->reader_count};
+    spry_status status;
+
+    if (outputs == NULL || derivatives == NULL) {
+        return alloc_failed(b->error, count * sizeof *outputs);
+    }
+    for (int32_t i = 0; i < b->reader_count; i++) {
+        outputs[i] = b->readers[i].output;
+    }
+    status = gradient_build(b->g, &request, derivatives, b->error);
+    for (int32_t i = 0; i < b->reader_count; i++) {
+        b->readers[i].dy = derivatives[i];
+    }
+    return status == SPRY_OK ? infer_graph(b->g, b->error) : status;
+}
+
+/* ---- norms ---- */
+
+static const graph_type *type_of(const builder *b, int32_t value)
+{
+    return &b->g->values[value].type;
+}
+
+static int64_t count_of(const graph_type *type, int first)
+{
+    int64_t count = 1;
+
+    for (int i = first; i < type->rank; i++) {
+        count *= type->dims[i].size;
+    }
+    return count;
+}
+
+/* [batch, n] -> [batch]: the sum of the squares. */
+static int32_t sum_squares(builder *b, int32_t a, int64_t per_example)
+{
+    emitter *e = &b->e;
+    int32_t flat = emit_reshape(e, a, 2, (const int64_t[]){b->r->batch, per_example});
+
+    return emit_reduce(e, "ReduceSum", emit_binary(e, "Mul", flat, flat), 1, &(int64_t){1}, false);
+}
+
+static void add_squares(builder *b, int32_t squares)
+{
+    b->squares =
+        b->squares == GRAPH_NONE ? squares : emit_binary(&b->e, "Add", b->squares, squares);
+}
+
+/* What lies over the axes of the weight `like` after broadcasting: the derivative by a weight that
+ * was added, per example. Gives the norm of `a`, of the output's shape, summed over the others. */
+static spry_status add_broadcast(builder *b, int32_t node, int32_t a, int32_t like)
+{
+    const graph_type *wide = type_of(b, b->g->nodes[node].outputs[0]);
+    const graph_type *narrow = type_of(b, like);
+    int lead = wide->rank - narrow->rank;
+    int64_t axes[SPRY_TENSOR_MAX_RANK];
+    int64_t count = 0;
+
+    if (wide->rank < 1 || lead < 0 || wide->dims[0].size != b->r->batch ||
+        (lead == 0 && narrow->dims[0].size != 1)) {
+        return refuse(b, node, "its examples do not lie along the first axis");
+    }
+    for (int i = 1; i < wide->rank; i++) {
+        if (i < lead || narrow->dims[i - lead].size == 1) {
+            axes[count++] = i;
+        }
+    }
+    if (count > 0) {
+        a = emit_reduce(&b->e, "ReduceSum", a, count, axes, true);
+    }
+    add_squares(b, sum_squares(b, a, count_of(narrow, 0)));
+    return SPRY_OK;
+}
+
+/* X [batch, rows, in], D [batch, rows, out]. */
+static void add_product(builder *b, int32_t x, int32_t dy, int64_t rows, int64_t in, int64_t out)
+{
+    emitter *e = &b->e;
+    int64_t batch = b->r->batch;
+    int32_t a;
+    int32_t d;
+
+    if (rows == 1) {
+        add_squares(b, emit_binary(e, "Mul", sum_squares(b, x, in), sum_squares(b, dy, out)));
+        return;
+    }
+    a = emit_reshape(e, x, 3, (const int64_t[]){batch, rows, in});
+    d = emit_reshape(e, dy, 3, (const int64_t[]){batch, rows, out});
+    if (rows * rows < in * out) {
+        int32_t of_a = emit_binary(e, "MatMul", a, emit_transpose_matrix(e, a, 3));
+        int32_t of_d = emit_binary(e, "MatMul", d, emit_transpose_matrix(e, d, 3));
+
+        add_squares(b, emit_reduce(e, "ReduceSum", emit_binary(e, "Mul", of_a, of_d), 2,
+                                   (const int64_t[]){1, 2}, false));
+        return;
+    }
+    add_squares(
+        b, sum_squares(b, emit_binary(e, "MatMul", emit_transpose_matrix(e, a, 3), d), in * out));
+}
+
+static spry_status matmul_norms(builder *b, const reader *r)
+{
+    const graph_node *n = &b->g->nodes[r->node];
+    const graph_type x = *type_of(b, n->inputs[0]);
+    const graph_type w = *type_of(b, n->inputs[1]);
+
+    if (r->weight[0] != GRAPH_NONE || w.rank != 2 || x.rank < 2 || x.dims[0].size != b->r->batch) {
+        return refuse(b, r->node, "the weight is no matrix behind examples along the first axis");
+    }
+    add_product(b, n->inputs[0], r->dy, count_of(&x, 1) / x.dims[x.rank - 1].size, w.dims[0].size,
+                w.dims[1].size);
+    return SPRY_OK;
+}
+
+static spry_status gemm_norms(builder *b, const reader *r)
+{
+    const graph_node n = b->g->nodes[r->node];
+    const graph_type x = *type_of(b, n.inputs[0]);
+    float alpha = graph_attribute_float(&n, "alpha", 1.0f);
+    float beta = graph_attribute_float(&n, "beta", 1.0f);
+
+    if (r->weight[0] != GRAPH_NONE || graph_attribute_int(&n, "transA", 0) != 0 ||
+        x.dims[0].size != b->r->batch || alpha != 1.0f || beta != 1.0f) {
+        return refuse(b, r->node, "it scales, or its examples do not lie along the first axis");
+    }
+    if (r->weight[1] != GRAPH_NONE) {
+        add_product(b, n.inputs[0], r->dy, 1, x.dims[1].size, count_of(type_of(b, r->dy), 1));
+    }
+    return r->weight[2] != GRAPH_NONE ? add_broadcast(b, r->node, r->dy, n.inputs[2]) : SPRY_OK;
+}
+
+/* The weights' derivative of each example: a convolution whose groups are examples. */
+static int32_t conv_weights(builder *b, const graph_node *n, int32_t dy)
+{
+    static const char *const kept[] = {"strides", "dilations", "pads", "kernel_shape", "auto_pad"};
+    emitter *e = &b->e;
+    const graph_type x = *type_of(b, n->inputs[0]);
+    const graph_type y = *type_of(b, dy);
+    int64_t wide[SPRY_TENSOR_MAX_RANK];
+    int64_t narrow[SPRY_TENSOR_MAX_RANK];
+    int32_t inputs[2];
+    int32_t share;
+
+    for (int i = 0; i < x.rank; i++) {
+        wide[i] = x.dims[i].size;
+        narrow[i] = y.dims[i].size;
+    }
+    wide[1] *= wide[0];
+    narrow[1] *= narrow[0];
+    wide[0] = narrow[0] = 1;
+    inputs[0] = emit_reshape(e, n->inputs[0], x.rank, wide);
+    inputs[1] = emit_reshape(e, dy, y.rank, narrow);
+    (void)emit_own(e, "ConvWeightGradient", 2, inputs, 1, &share);
+    for (size_t i = 0; i < sizeof kept / sizeof *kept && e->status == SPRY_OK; i++) {
+        const graph_attribute *a = graph_attribute_find(n, kept[i]);
+
+        if (a != NULL) {
+            e->status = graph_set_attribute(e->g, e->g->values[share].producer, a, e->error);
+        }
+    }
+    emit_set_int(e, share, "group", graph_attribute_int(n, "group", 1) * b->r->batch);
+    return share;
+}
+
+/* The norm of the sums over everything but examples and channels (axis 1) of `a`. */
+static void add_channels(builder *b, int32_t a, int64_t channels)
+{
+    emitter *e = &b->e;
+    int32_t rows = emit_reshape(e, a, 3, (const int64_t[]){b->r->batch, channels, -1});
+
+    add_squares(
+        b, sum_squares(b, emit_reduce(e, "ReduceSum", rows, 1, &(int64_t){2}, false), channels));
+}
+
+static spry_status conv_norms(builder *b, const reader *r)
+{
+    const graph_node n = b->g->nodes[r->node];
+    const graph_type w = *type_of(b, n.inputs[1]);
+    int64_t kernel[SPRY_TENSOR_MAX_RANK];
+
+    if (type_of(b, n.inputs[0])->dims[0].size != b->r->batch) {
+        return refuse(b, r->node, "its examples do not lie along the first axis");
+    }
+    if (r->weight[1] != GRAPH_NONE) {
+        int32_t share = conv_weights(b, &n, r->dy);
+
+        for (int i = 2; i < w.rank; i++) {
+            kernel[i - 2] = w.dims[i].size;
+        }
+        emit_set_ints(&b->e, share, "kernel_shape", w.rank - 2, kernel);
+        add_squares(b, sum_squares(b, share, count_of(&w, 0)));
+    }
+    if (r->weight[2] != GRAPH_NONE) {
+        add_channels(b, r->dy, type_of(b, r->dy)->dims[1].size);
+    }
+    return SPRY_OK;
+}
+
+/* With running statistics: y = scale n(x) + bias per channel. */
+static spry_status batch_norm_norms(builder *b, const reader *r)
+{
+    const graph_node n = b->g->nodes[r->node];
+    const graph_type x = *type_of(b, n.inputs[0]);
+    int64_t channels = x.rank > 1 ? x.dims[1].size : 0;
+    int32_t sizes = emit_ints(&b->e, 1, &channels);
+    int32_t inputs[5] = {n.inputs[0], GRAPH_NONE, GRAPH_NONE, n.inputs[3], n.inputs[4]};
+    int32_t normal;
+
+    if (graph_attribute_int(&n, "training_mode", 0) != 0) {
+        return refuse(b, r->node,
+                      "it mixes the examples of a batch: its statistics must be frozen");
+    }
+    if (x.rank < 2 || x.dims[0].size != b->r->batch) {
+        return refuse(b, r->node, "its examples do not lie along the first axis");
+    }
+    if (r->weight[1] != GRAPH_NONE) {
+        inputs[1] = emit_binary(&b->e, "Expand", emit_number(&b->e, x.dtype, 1.0), sizes);
+        inputs[2] = emit_binary(&b->e, "Expand", emit_number(&b->e, x.dtype, 0.0), sizes);
+        normal = emit_node(&b->e, "BatchNormalization", 5, inputs);
+        emit_set_like(&b->e, normal, &n);
+        add_channels(b, emit_binary(&b->e, "Mul", r->dy, normal), channels);
+    }
+    if (r->weight[2] != GRAPH_NONE) {
+        add_channels(b, r->dy, channels);
+    }
+    return SPRY_OK;
+}
+
+static spry_status add_norms(builder *b, const reader *r)
+{
+    const graph_node n = b->g->nodes[r->node];
+    spry_status status = SPRY_OK;
+
+    for (int k = 0; k < 2 && status == SPRY_OK; k++) {
+        if (r->weight[k] != GRAPH_NONE) { /* the sign of Sub is lost in squares */
+            status = add_broadcast(b, r->node, r->dy, n.inputs[k]);
+        }
+    }
+    return status;
+}
+
+static spry_status mul_norms(builder *b, const reader *r)
+{
+    const graph_node n = b->g->nodes[r->node];
+    spry_status status = SPRY_OK;
+
+    for (int k = 0; k < 2 && status == SPRY_OK; k++) {
+        if (r->weight[k] != GRAPH_NONE) {
+            status = add_broadcast(b, r->node, emit_binary(&b->e, "Mul", r->dy, n.inputs[1 - k]),
+                                   n.inputs[k]);
+        }
+    }
+    return status;
+}
+
+/* y = scale n(x) + bias: the normalised numbers are the operator's own without scale and bias. */
+static spry_status layer_norm_norms(builder *b, const reader *r)
+{
+    const graph_node n = b->g->nodes[r->node];
+    const graph_type scale = *type_of(b, n.inputs[1]);
+    spry_status status = SPRY_OK;
+
+    if (r->weight[0] != GRAPH_NONE) {
+        return refuse(b, r->node, "it normalises a weight");
+    }
+    if (r->weight[1] != GRAPH_NONE) {
+        int64_t shape[SPRY_TENSOR_MAX_RANK];
+        int32_t ones = emit_number(&b->e, scale.dtype, 1.0);
+        int32_t normal;
+
+        for (int i = 0; i < scale.rank; i++) {
+            shape[i] = scale.dims[i].size;
+        }
+        ones = emit_binary(&b->e, "Expand", ones, emit_ints(&b->e, scale.rank, shape));
+        normal = emit_binary(&b->e, "LayerNormalization", n.inputs[0], ones);
+        emit_set_like(&b->e, normal, &n);
+        status = add_broadcast(b, r->node, emit_binary(&b->e, "Mul", r->dy, normal), n.inputs[1]);
+    }
+    return status == SPRY_OK && r->weight[2] != GRAPH_NONE
+               ? add_broadcast(b, r->node, r->dy, n.inputs[2])
+               : status;
+}
+
+static spry_status expand_norms(builder *b, const reader *r)
+{
+    return add_broadcast(b, r->node, r->dy, b->g->nodes[r->node].inputs[0]);
+}
+
+static spry_status emit_norms(builder *b)
+{
+    static const struct {
+        const char *type;
+        spry_status (*emit)(builder *b, const reader *r);
+    } rules[] = {
+        {"BatchNormalization", batch_norm_norms},
+        {"Conv", conv_norms},
+        {"Gemm", gemm_norms},
+        {"MatMul", matmul_norms},
+        {"Add", add_norms},
+        {"Sub", add_norms},
+        {"Mul", mul_norms},
+        {"Expand", expand_norms},
+        {"LayerNormalization", layer_norm_norms},
+    };
+    spry_status status = SPRY_OK;
+
+    for (int32_t i = 0; i < b->reader_count && status == SPRY_OK; i++) {
+        const reader *r = &b->readers[i];
+        size_t k = 0;
+
+        if (r->dy == GRAPH_NONE) {
+            continue;
+        }
+        while (k < sizeof rules / sizeof *rules &&
+               !graph_node_is(&b->g->nodes[r->node], rules[k].type)) {
+            k++;
+        }
+        status = k < sizeof rules / sizeof *rules
+                     ? rules[k].emit(b, r)
+                     : refuse(b, r->node, "no norm is known for this operator");
+    }
+    return status == SPRY_OK ? b->e.status : status;
+}
+
+/* ---- the clipped sums ---- */
+
+/* c [batch]. The norm of 0 gives limit / 0, which is above 1. */
+static int32_t emit_factors(builder *b)
+{
+    emitter *e = &b->e;
+    spry_dtype dtype = type_of(b, b->r->counts)->dtype;
+    int32_t norms = emit_unary(e, "Sqrt", b->squares);
+    int32_t least = emit_binary(e, "Div", emit_number(e, dtype, b->r->limit), norms);
+
+    least = emit_binary(e, "Min", least, emit_number(e, dtype, 1.0));
+    return emit_binary(e, "Mul", least, b->r->counts);
+}
+
+/* D with every example times its factor. */
+static int32_t scaled(builder *b, int32_t dy, int32_t factors)
+{
+    int64_t shape[SPRY_TENSOR_MAX_RANK];
+    int rank = type_of(b, dy)->rank;
+
+    shape[0] = b->r->batch;
+    for (int i = 1; i < rank; i++) {
+        shape[i] = 1;
+    }
+    return emit_binary(&b->e, "Mul", dy, emit_reshape(&b->e, factors, rank, shape));
+}
+
+static spry_status emit_sums(builder *b, int32_t *gradients)
+{
+    int32_t factors = emit_factors(b);
+    spry_status status;
+
+    for (int32_t i = 0; i < b->reader_count; i++) {
+        if (b->readers[i].dy != GRAPH_NONE) {
+            b->readers[i].dy = scaled(b, b->readers[i].dy, factors);
+        }
+    }
+    status = b->e.status == SPRY_OK ? infer_graph(b->g, b->error) : b->e.status;
+    for (int32_t i = 0; i < b->reader_count && status == SPRY_OK; i++) {
+        const reader *r = &b->readers[i];
+        int32_t of[PORTS];
+        int32_t found[PORTS];
+        int32_t count = 0;
+
+        for (int k = 0; k < PORTS; k++) {
+            if (r->weight[k] != GRAPH_NONE) {
+                of[count++] = b->r->of[r->weight[k]];
+            }
+        }
+        if (r->dy == GRAPH_NONE) {
+            continue;
+        }
+        gradient_request request = {.value = r->output, .seed = r->dy, .of = of, .count = count};
+        status = gradient_build(b->g, &request, found, b->error);
+        for (int k = PORTS - 1; k >= 0; k--) {
+            if (r->weight[k] != GRAPH_NONE) {
+                gradients[r->weight[k]] = found[--count];
+            }
+        }
+        if (status == SPRY_OK) {
+            status = infer_graph(b->g, b->error);
+        }
+    }
+    return status;
+}
+
+spry_status clipped_gradient_build(graph *g, const clipped_request *r, int32_t *gradients,
+                                   spry_error *error)
+{
+    builder b = {.g = g,
+                 .r = r,
+                 .e = {.g = g, .name = "clip", .error = error},
+                 .squares = GRAPH_NONE,
+                 .error = error};
+    spry_status status = find_readers(&b);
+
+    for (int32_t i = 0; i < r->count; i++) {
+        gradients[i] = GRAPH_NONE;
+    }
+    if (status == SPRY_OK) {
+        status = find_derivatives(&b);
+    }
+    if (status == SPRY_OK) {
+        status = emit_norms(&b);
+    }
+    if (status == SPRY_OK && b.squares == GRAPH_NONE) {
+        return SPRY_OK; /* the loss depends on no weight */
+    }
+    return status == SPRY_OK ? emit_sums(&b, gradients) : status;
+}

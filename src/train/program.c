@@ -1,0 +1,524 @@
+/* Building, running and reading back one step of learning. */
+#include "train/program.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "model/infer.h"
+#include "model/pass.h"
+#include "runtime/execute.h"
+#include "runtime/plan.h"
+#include "runtime/prepare.h"
+#include "tensor/convert.h"
+#include "train/clipped_gradient.h"
+#include "train/gradient.h"
+#include "train/training_form.h"
+
+typedef struct program_inside {
+    spry_allocator allocator;
+    program_options options;
+    arena memory; /* of the graph and the arrays of `program` */
+    arena scratch;
+    arena text;
+    model *m; /* in training form */
+    graph *g;
+    plan *p;
+    threads *team;
+    value *values;         /* per input of the graph */
+    const value **ordered; /* their addresses */
+    int32_t given;         /* inputs before the targets */
+    int32_t before;        /* inputs before the weights: those, targets, counts */
+    float *new_running;    /* [statistics.length]: what a run hands out */
+    double *population;    /* per statistic: numbers that a batch has per channel */
+    float *momentum;       /* per statistic: what the running one keeps */
+} program_inside;
+
+/* What building needs beyond the program. */
+typedef struct builder {
+    program *p;
+    program_inside *in;
+    const tensor *const *inputs;
+    const tensor *targets;
+    spry_error *error;
+} builder;
+
+static void *array(builder *b, size_t count, size_t size, spry_status *status)
+{
+    void *made = *status == SPRY_OK ? arena_array(&b->in->memory, count + 1, size) : NULL;
+
+    if (made == NULL && *status == SPRY_OK) {
+        *status = alloc_failed(b->error, count * size);
+    }
+    return made;
+}
+
+/* ---- the graph's ends ---- */
+
+/* Inputs without a default, then targets, counts, weights and statistics. */
+static spry_status make_inputs(builder *b)
+{
+    program *p = b->p;
+    graph *g = b->in->m->main;
+    spry_status status = SPRY_OK;
+    size_t most =
+        (size_t)g->input_count + 2 + (size_t)p->weights.count + (size_t)p->statistics.count;
+    int32_t *inputs = array(b, most, sizeof *inputs, &status);
+    int32_t count = 0;
+
+    if (status != SPRY_OK) {
+        return status;
+    }
+    for (int32_t i = 0; i < g->input_count; i++) {
+        if (model_input_is_required(b->in->m, i)) {
+            inputs[count++] = g->inputs[i];
+        }
+    }
+    if (count != b->in->given) {
+        return spry_fail(b->error, SPRY_USAGE, b->in->m->path, "spry inspect lists the inputs",
+                         "the model takes %d inputs, the data gives %d", count, b->in->given);
+    }
+    status = graph_add_value(g, "targets", &inputs[count], b->error);
+    if (status != SPRY_OK) {
+        return status;
+    }
+    g->values[inputs[count++]].type =
+        graph_type_tensor(b->targets->dtype, b->targets->rank, b->targets->shape);
+    if (b->in->options.clip > 0) {
+        status = graph_add_value(g, "counts", &inputs[count], b->error);
+        if (status != SPRY_OK) {
+            return status;
+        }
+        g->values[inputs[count++]].type =
+            graph_type_tensor(SPRY_DTYPE_F32, 1, &b->targets->shape[0]);
+    }
+    b->in->before = count;
+    for (int32_t i = 0; i < p->weights.count; i++) {
+        inputs[count++] = p->weights.items[i].value;
+    }
+    for (int32_t i = 0; i < p->statistics.count; i++) {
+        inputs[count++] = p->statistics.items[i].value;
+    }
+    return training_set_inputs(g, inputs, count, b->error);
+}
+
+/* The types of all inputs, without elements as yet. */
+static spry_status describe_inputs(builder *b)
+{
+    program_inside *in = b->in;
+    const graph *g = in->m->main;
+    spry_status status = SPRY_OK;
+
+    in->values = array(b, (size_t)g->input_count, sizeof *in->values, &status);
+    in->ordered = array(b, (size_t)g->input_count, sizeof *in->ordered, &status);
+    for (int32_t i = 0; i < g->input_count && status == SPRY_OK; i++) {
+        const graph_type *type = &g->values[g->inputs[i]].type;
+        value *v = &in->values[i];
+        int64_t shape[SPRY_TENSOR_MAX_RANK];
+
+        value_init(v, &in->allocator);
+        v->kind = SPRY_VALUE_TENSOR;
+        v->dtype = i < in->given ? b->inputs[i]->dtype : type->dtype;
+        for (int d = 0; d < type->rank; d++) {
+            shape[d] = type->dims[d].size;
+        }
+        status = i < in->given
+                     ? tensor_init(&v->tensor, v->dtype, b->inputs[i]->rank, b->inputs[i]->shape,
+                                   NULL, b->error)
+                     : tensor_init(&v->tensor, v->dtype, type->rank, shape, NULL, b->error);
+        in->ordered[i] = v;
+    }
+    return status;
+}
+
+/* ---- loss and gradients ---- */
+
+static spry_status add_loss(builder *b, int32_t *loss)
+{
+    graph *g = b->in->g;
+    emitter e = {.g = g, .name = "loss", .error = b->error};
+    const graph_type *scores = &g->values[g->outputs[0]].type;
+    char type[256];
+
+    if (!graph_type_is_static(scores) || scores->rank < 2 ||
+        scores->dims[0].size != b->targets->shape[0]) {
+        return spry_fail(
+            b->error, SPRY_USAGE, g->values[g->outputs[0]].name,
+            "the first output must be [batch, classes]", "the model gives %s for a batch of %lld",
+            graph_type_describe(scores, type, sizeof type), (long long)b->targets->shape[0]);
+    }
+    b->p->batch = scores->dims[0].size;
+    b->p->classes = op_work_count(scores) / (b->p->batch > 0 ? b->p->batch : 1);
+    *loss = loss_emit(&e, &b->in->options.loss, g->outputs[0], g->inputs[b->in->given]);
+    return e.status == SPRY_OK ? infer_graph(g, b->error) : e.status;
+}
+
+/* How each batch norm forgets, and how many numbers it averages: [N, C, ...] gives N times the rest
+ * per channel. */
+static spry_status read_norms(builder *b)
+{
+    const graph *g = b->in->g;
+    int32_t count = b->p->statistics.count;
+    spry_status status = SPRY_OK;
+
+    b->in->population = array(b, (size_t)count, sizeof *b->in->population, &status);
+    b->in->momentum = array(b, (size_t)count, sizeof *b->in->momentum, &status);
+    for (int32_t i = 0; i < count && status == SPRY_OK; i++) {
+        const graph_node *n = &g->nodes[g->values[g->outputs[1 + i]].producer];
+        const graph_type *x = &g->values[n->inputs[0]].type;
+        int64_t channels = b->p->statistics.items[i].count;
+
+        b->in->momentum[i] = graph_attribute_float(n, "momentum", 0.9f);
+        b->in->population[i] = (double)op_work_count(x) / (double)(channels > 0 ? channels : 1);
+    }
+    return status;
+}
+
+/* Weights that the loss does not depend on leave the list; the inputs stay, with no gradient. */
+static void drop_unreached(builder *b, const char **names, int32_t *gradients)
+{
+    program *p = b->p;
+    int32_t kept = 0;
+
+    for (int32_t i = 0; i < p->weights.count; i++) {
+        if (gradients[i] == GRAPH_NONE) {
+            names[p->unreached_count++] = p->weights.items[i].name;
+            continue;
+        }
+        gradients[kept] = gradients[i];
+        p->weights.items[kept++] = p->weights.items[i];
+    }
+    p->weights.count = kept;
+    p->unreached = names;
+    parameters_place(&p->weights);
+}
+
+/* The loss is a mean: times the batch it is the sum that examples are clipped in. */
+static spry_status build_clipped(builder *b, const gradient_request *request, int32_t *gradients)
+{
+    graph *g = b->in->g;
+    emitter e = {.g = g, .name = "loss", .error = b->error};
+    clipped_request clipped = {.counts = g->inputs[b->in->before - 1],
+                               .batch = b->p->batch,
+                               .limit = b->in->options.clip,
+                               .of = request->of,
+                               .count = request->count};
+    spry_status status;
+
+    clipped.loss = emit_scaled(&e, SPRY_DTYPE_F32, request->value, (double)b->p->batch);
+    status = e.status == SPRY_OK ? infer_graph(g, b->error) : e.status;
+    return status == SPRY_OK ? clipped_gradient_build(g, &clipped, gradients, b->error) : status;
+}
+
+/* Outputs: the loss, the scores, the new running statistics, the gradients. */
+static spry_status add_gradients(builder *b)
+{
+    program *p = b->p;
+    graph *g = b->in->g;
+    spry_status status = SPRY_OK;
+    int32_t statistics = g->output_count - 1;
+    int32_t *of = array(b, (size_t)p->weights.count, sizeof *of, &status);
+    int32_t *gradients = array(b, (size_t)p->weights.count, sizeof *gradients, &status);
+    const char **names = array(b, (size_t)p->weights.count, sizeof *names, &status);
+    int32_t *outputs =
+        array(b, (size_t)(2 + statistics + p->weights.count), sizeof *outputs, &status);
+    int32_t count = 1 + g->output_count;
+    gradient_request request = {.seed = GRAPH_NONE, .of = of, .count = p->weights.count};
+
+    if (status == SPRY_OK) {
+        status = add_loss(b, &request.value);
+    }
+    if (status == SPRY_OK) {
+        status = read_norms(b);
+    }
+    if (status != SPRY_OK) {
+        return status;
+    }
+    outputs[0] = request.value;
+    memcpy(outputs + 1, g->outputs, (size_t)g->output_count * sizeof *outputs);
+    for (int32_t i = 0; i < p->weights.count; i++) {
+        of[i] = g->inputs[b->in->before + i];
+    }
+    status = b->in->options.clip > 0 ? build_clipped(b, &request, gradients)
+                                     : gradient_build(g, &request, gradients, b->error);
+    if (status != SPRY_OK) {
+        return status;
+    }
+    drop_unreached(b, names, gradients);
+    memcpy(outputs + count, gradients, (size_t)p->weights.count * sizeof *outputs);
+    count += p->weights.count;
+    return training_set_outputs(g, outputs, count, b->error);
+}
+
+static spry_status build_graph(builder *b)
+{
+    program_inside *in = b->in;
+    pass_context context = {.team = in->team};
+    graph *prepared = NULL;
+    spry_status status =
+        prepare_graph(in->m, &in->options.session, in->team, &in->memory, &prepared, b->error);
+
+    if (status == SPRY_OK) {
+        status = prepare_for_inputs(prepared, in->ordered, &in->options.session, in->team,
+                                    &in->memory, &in->g, b->error);
+    }
+    if (status == SPRY_OK) {
+        status = add_gradients(b);
+    }
+    if (status == SPRY_OK) {
+        status = pass_run_all(in->g, &context, b->error);
+    }
+    if (status == SPRY_OK && b->p->weights.count == 0) {
+        status = spry_fail(b->error, SPRY_USAGE, in->m->path, NULL,
+                           "no gradient reaches any weight of the model");
+    }
+    return status == SPRY_OK ? prepare_for_speed(in->g, &in->options.session, b->error) : status;
+}
+
+/* ---- arrays ---- */
+
+/* Result `index` goes to `memory`: once and for all where it is constant. */
+static spry_status bind_output(builder *b, int32_t index, float *memory)
+{
+    const plan *p = b->in->p;
+    int32_t id = p->g->outputs[index];
+
+    if (p->values[id].place == PLAN_CONSTANT) {
+        const tensor *t = &p->frame[id].tensor;
+
+        convert_read_f32(t, 0, tensor_count(t), memory);
+        return SPRY_OK;
+    }
+    return plan_lend(b->in->p, index, memory, b->error);
+}
+
+static spry_status bind_outputs(builder *b)
+{
+    program *p = b->p;
+    spry_status status = SPRY_OK;
+    float *scores = array(b, (size_t)(p->batch * p->classes), sizeof *scores, &status);
+    int32_t next = 2;
+
+    p->scores = scores;
+    if (status == SPRY_OK) {
+        status = bind_output(b, 0, &p->loss);
+    }
+    if (status == SPRY_OK) {
+        status = bind_output(b, 1, scores);
+    }
+    for (int32_t i = 0; i < p->statistics.count && status == SPRY_OK; i++) {
+        status = bind_output(b, next++, b->in->new_running + p->statistics.items[i].offset);
+    }
+    for (int32_t i = 0; next < b->in->g->output_count && status == SPRY_OK; i++) {
+        status = bind_output(b, next++, p->gradients + p->weights.items[i].offset);
+    }
+    return status;
+}
+
+/* Where the graph reads weights and statistics: weights that were dropped keep what the model has.
+ */
+static void bind_inputs(builder *b, const model *source)
+{
+    const graph *g = b->in->g;
+
+    for (int32_t i = b->in->before; i < g->input_count; i++) {
+        const char *name = g->values[g->inputs[i]].name;
+        const parameter *weight = parameters_find(&b->p->weights, name);
+        const parameter *statistic = parameters_find(&b->p->statistics, name);
+        int32_t id = graph_find_value(source->main, name);
+
+        b->in->values[i].tensor.data = weight != NULL ? b->p->numbers + weight->offset
+                                       : statistic != NULL
+                                           ? b->p->running + statistic->offset
+                                           : source->main->values[id].constant->data;
+    }
+}
+
+static spry_status make_arrays(builder *b, const model *source)
+{
+    program *p = b->p;
+    spry_status status = SPRY_OK;
+
+    p->numbers = array(b, (size_t)p->weights.length, sizeof *p->numbers, &status);
+    if (b->in->options.clip > 0) {
+        p->counts = array(b, (size_t)p->batch, sizeof *p->counts, &status);
+        for (int64_t i = 0; i < p->batch && status == SPRY_OK; i++) {
+            p->counts[i] = 1.0f;
+        }
+        b->in->values[b->in->before - 1].tensor.data = p->counts;
+    }
+    p->gradients = array(b, (size_t)p->weights.length, sizeof *p->gradients, &status);
+    p->running = array(b, (size_t)p->statistics.length, sizeof *p->running, &status);
+    b->in->new_running = array(b, (size_t)p->statistics.length, sizeof *p->running, &status);
+    if (status != SPRY_OK) {
+        return status;
+    }
+    parameters_read(&p->weights, source, p->numbers);
+    parameters_read(&p->statistics, source, p->running);
+    bind_inputs(b, source);
+    return bind_outputs(b);
+}
+
+/* ---- the whole ---- */
+
+static spry_status build(builder *b, const spry_model *source)
+{
+    program *p = b->p;
+    program_inside *in = b->in;
+    const program_options *o = &in->options;
+    spry_status status = model_copy(source, &in->m, b->error);
+
+    if (status == SPRY_OK) {
+        status =
+            parameters_choose(in->m, o->rules, o->rule_count, &in->memory, &p->weights, b->error);
+    }
+    if (status == SPRY_OK && !o->freeze_statistics) {
+        status = parameters_of_norms(in->m, &in->memory, &p->statistics, b->error);
+    }
+    if (status == SPRY_OK) {
+        status = training_form(in->m, o->freeze_statistics ? NULL : &p->statistics, b->error);
+    }
+    if (status == SPRY_OK) {
+        status = make_inputs(b);
+    }
+    if (status == SPRY_OK) {
+        status = describe_inputs(b);
+    }
+    if (status == SPRY_OK) {
+        status = build_graph(b);
+    }
+    if (status == SPRY_OK) {
+        status = plan_create(in->g, &o->session, in->team, false, &in->p, b->error);
+    }
+    return status == SPRY_OK ? make_arrays(b, source) : status;
+}
+
+spry_status program_create(const spry_model *source, const program_options *options,
+                           const tensor *const *inputs, int32_t input_count, const tensor *targets,
+                           threads *team, program **made, spry_error *error)
+{
+    spry_allocator allocator = alloc_resolve(options->session.allocator);
+    program *p = alloc_zeroed(&allocator, sizeof *p);
+    program_inside *in = p != NULL ? alloc_zeroed(&allocator, sizeof *in) : NULL;
+    builder b = {.p = p, .in = in, .inputs = inputs, .targets = targets, .error = error};
+    spry_status status;
+
+    *made = NULL;
+    if (in == NULL) {
+        alloc_release(&allocator, p, sizeof *p);
+        return alloc_failed(error, sizeof *in);
+    }
+    p->inside = in;
+    in->allocator = allocator;
+    in->options = *options;
+    in->team = team;
+    in->given = input_count;
+    arena_init(&in->memory, &allocator, SIZE_MAX);
+    arena_init(&in->scratch, &allocator, SIZE_MAX);
+    arena_init(&in->text, &allocator, SIZE_MAX);
+    status = build(&b, source);
+    if (status != SPRY_OK) {
+        program_destroy(p);
+        return status;
+    }
+    p->arena_bytes = in->p->arena_bytes;
+    *made = p;
+    return SPRY_OK;
+}
+
+void program_destroy(program *p)
+{
+    spry_allocator allocator;
+
+    if (p == NULL) {
+        return;
+    }
+    allocator = p->inside->allocator;
+    plan_destroy(p->inside->p);
+    spry_model_destroy(p->inside->m);
+    arena_fini(&p->inside->text);
+    arena_fini(&p->inside->scratch);
+    arena_fini(&p->inside->memory);
+    alloc_release(&allocator, p->inside, sizeof *p->inside);
+    alloc_release(&allocator, p, sizeof *p);
+}
+
+static spry_status run(program *p, const tensor *const *inputs, const tensor *targets,
+                       uint64_t seed, bool check_finite, spry_error *error)
+{
+    program_inside *in = p->inside;
+    executor x = {.team = in->team,
+                  .scratch = &in->scratch,
+                  .text = &in->text,
+                  .seed = seed,
+                  .check_finite = check_finite,
+                  .error = error};
+    spry_status status;
+
+    for (int32_t i = 0; i <= in->given; i++) {
+        in->values[i].tensor.data = i < in->given ? inputs[i]->data : targets->data;
+    }
+    threads_engage(in->team);
+    status = execute_plan(&x, in->p, NULL, in->ordered, in->g->input_count, NULL, 0);
+    threads_rest(in->team);
+    return status;
+}
+
+spry_status program_run(program *p, const tensor *const *inputs, const tensor *targets,
+                        uint64_t seed, spry_error *error)
+{
+    return run(p, inputs, targets, seed, false, error);
+}
+
+spry_status program_find_odd(program *p, const tensor *const *inputs, const tensor *targets,
+                             uint64_t seed, spry_error *error)
+{
+    return run(p, inputs, targets, seed, true, error);
+}
+
+size_t program_input_bytes(const program *p)
+{
+    return p->inside->values[0].tensor.bytes;
+}
+
+/* The operator has mixed in the variance of the batch itself (divided by n). */
+void program_keep_statistics(program *p)
+{
+    const program_inside *in = p->inside;
+
+    for (int32_t i = 0; i < p->statistics.count; i++) {
+        const parameter *q = &p->statistics.items[i];
+        float *running = p->running + q->offset;
+        const float *mixed = in->new_running + q->offset;
+        double n = in->population[i];
+        double factor = i % 2 == 1 && n > 1 ? n / (n - 1) : 1.0;
+
+        for (int64_t k = 0; k < q->count; k++) {
+            double kept = (double)running[k] * (double)in->momentum[i];
+
+            running[k] = (float)(kept + ((double)mixed[k] - kept) * factor);
+        }
+    }
+}
+
+spry_status program_export(const program *p, const spry_model *source, const float *numbers,
+                           const float *running, spry_model **trained, spry_error *error)
+{
+    spry_status status = model_copy(source, trained, error);
+
+    if (status == SPRY_OK) {
+        status = parameters_write(&p->weights, numbers, *trained, error);
+    }
+    if (status == SPRY_OK) {
+        status = parameters_write(&p->statistics, running, *trained, error);
+    }
+    if (status != SPRY_OK) {
+        spry_model_destroy(*trained);
+        *trained = NULL;
+    }
+    return status;
+}
+
+const graph *program_graph(const program *p)
+{
+    return p->inside->g;
+}

@@ -1,0 +1,465 @@
+/* From options to everything that the steps of training need. */
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "train/trainer.h"
+
+enum { LOADER_THREADS = 1, LOADER_AHEAD = 3, LARGEST_BATCH = 1 << 20 };
+
+spry_train_options spry_train_options_default(void)
+{
+    return (spry_train_options){.struct_size = sizeof(spry_train_options),
+                                .batch = 64,
+                                .epochs = 10,
+                                .accumulate = 1,
+                                .optimizer = SPRY_OPTIMIZER_SGD,
+                                .rate = 0.05,
+                                .decay = 5e-4,
+                                .momentum = 0.9,
+                                .beta1 = 0.9,
+                                .beta2 = 0.999,
+                                .epsilon = 1e-8,
+                                .schedule = SPRY_SCHEDULE_COSINE,
+                                .gamma = 0.1,
+                                .checkpoint_last = 3};
+}
+
+/* ---- checking ---- */
+
+static spry_status out_of_range(const char *name, double number, const char *range,
+                                spry_error *error)
+{
+    return spry_fail(error, SPRY_USAGE, name, range, "%g is out of range", number);
+}
+
+static spry_status check_numbers(const spry_train_options *o, spry_error *error)
+{
+    const struct {
+        const char *name;
+        double number, least, most; /* least and most are allowed */
+        const char *range;
+    } limits[] = {
+        {"batch", (double)o->batch, 1, LARGEST_BATCH, "use 1 to 1048576"},
+        {"epochs", (double)o->epochs, 1, 1e9, "use 1 or more"},
+        {"steps", (double)o->steps, 0, 1e12, "use 0 (by epochs) or more"},
+        {"accumulate", (double)o->accumulate, 1, 1e6, "use 1 or more"},
+        {"learning rate", o->rate, 0, 1e6, "use 0 or more"},
+        {"decay", o->decay, 0, 1e6, "use 0 or more"},
+        {"momentum", o->momentum, 0, 0.999999, "use 0 to below 1"},
+        {"beta1", o->beta1, 0, 0.999999999, "use 0 to below 1"},
+        {"beta2", o->beta2, 0, 0.999999999, "use 0 to below 1"},
+        {"epsilon", o->epsilon, 1e-30, 1e6, "use a small positive number"},
+        {"warm-up", (double)o->warm_up, 0, 1e12, "use 0 or more steps"},
+        {"least rate", o->least, 0, 1e6, "use 0 or more"},
+        {"gamma", o->gamma, 0, 1e3, "use 0 or more"},
+        {"clip", o->clip, 0, 1e30, "use 0 (any length) or more"},
+        {"average", o->average, 0, 0.999999999, "use 0 (none) to below 1"},
+        {"smoothing", o->smoothing, 0, 0.999999, "use 0 to below 1"},
+        {"epsilon", o->private_epsilon, 0, 1e6, "use 0 (no privacy) or more"},
+        {"noise", o->private_noise, 0, 1e6, "use 0 (from epsilon) or more"},
+        {"checkpoint steps", (double)o->checkpoint_steps, 0, 1e12, "use 0 or more"},
+        {"checkpoints kept", (double)o->checkpoint_last, 0, 1e6, "use 0 (all) or more"},
+    };
+
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        /* written so that what is no number fails too */
+        if (!(limits[i].number >= limits[i].least && limits[i].number <= limits[i].most)) {
+            return out_of_range(limits[i].name, limits[i].number, limits[i].range, error);
+        }
+    }
+    return SPRY_OK;
+}
+
+/* Written so that what is no number fails too. */
+static spry_status check_private(const spry_train_options *o, spry_error *error)
+{
+    if (!(o->private_clip > 0 && o->private_clip < 1e30)) {
+        return out_of_range("privacy: clip", o->private_clip, "use a positive length", error);
+    }
+    if (!(o->private_delta > 0 && o->private_delta < 1)) {
+        return out_of_range("privacy: delta", o->private_delta,
+                            "use a probability well below 1 / samples", error);
+    }
+    if (o->accumulate != 1 || o->balanced) {
+        return spry_fail(error, SPRY_USAGE, "privacy",
+                         "leave accumulation and balancing out; batches of any size fit",
+                         "privacy is accounted for samples that are drawn independently");
+    }
+    if (o->batch > spry_dataset_count(o->data)) {
+        return out_of_range("batch", (double)o->batch, "use at most the number of samples", error);
+    }
+    return SPRY_OK;
+}
+
+static spry_status check_options(const spry_train_options *o, spry_error *error)
+{
+    if (o->struct_size != sizeof *o) {
+        return spry_fail(error, SPRY_USAGE, "spry_train_options",
+                         "start from spry_train_options_default()", "struct_size is %zu",
+                         o->struct_size);
+    }
+    if (o->data == NULL) {
+        return spry_fail(error, SPRY_USAGE, "data", "give labelled samples", "no data given");
+    }
+    if ((unsigned)o->optimizer > SPRY_OPTIMIZER_ADAMW ||
+        (unsigned)o->schedule > SPRY_SCHEDULE_ONE_CYCLE ||
+        (unsigned)o->precision > SPRY_PRECISION_BF16) {
+        return spry_fail(error, SPRY_USAGE, "spry_train_options", NULL,
+                         "unknown optimizer, schedule or precision");
+    }
+    if (o->resume && o->checkpoints == NULL) {
+        return spry_fail(error, SPRY_USAGE, "resume", "name the folder of checkpoints",
+                         "there is nothing to resume from");
+    }
+    if (o->keep_best && o->validation == NULL) {
+        return spry_fail(error, SPRY_USAGE, "best", "give validation data",
+                         "the best epoch is the one that validates best");
+    }
+    if (trainer_is_private(o)) {
+        spry_status status = check_private(o, error);
+
+        if (status != SPRY_OK) {
+            return status;
+        }
+    }
+    return check_numbers(o, error);
+}
+
+/* ---- data ---- */
+
+static spry_status find_input(const trainer *t, spry_port *port, spry_error *error)
+{
+    const spry_train_options *o = &t->options;
+    spry_status status;
+
+    if (spry_model_input_count(t->source) != 1) {
+        return spry_fail(error, SPRY_UNSUPPORTED, t->source->path, NULL,
+                         "training takes models with one input; this one has %d",
+                         spry_model_input_count(t->source));
+    }
+    status = spry_model_input(t->source, 0, port, error);
+    if (status != SPRY_OK) {
+        return status;
+    }
+    if (port->rank < 1) {
+        return spry_fail(error, SPRY_UNSUPPORTED, port->name, NULL,
+                         "the shape of the model's input is not known");
+    }
+    if (port->shape[0] > 0 && port->shape[0] != o->batch) {
+        return spry_fail(error, SPRY_USAGE, port->name,
+                         "export the model with an open batch, or train with that batch",
+                         "the model takes batches of exactly %lld, not of %lld",
+                         (long long)port->shape[0], (long long)o->batch);
+    }
+    return SPRY_OK;
+}
+
+static spry_status open_loader(trainer *t, spry_port *port, spry_error *error)
+{
+    const spry_train_options *o = &t->options;
+    loader_options wanted = {.batch = o->batch,
+                             .order = trainer_is_private(o) ? SAMPLER_POISSON
+                                      : o->balanced         ? SAMPLER_BALANCED
+                                                            : SAMPLER_SHUFFLED,
+                             .rate = (double)o->batch / (double)spry_dataset_count(o->data),
+                             .seed = o->seed,
+                             .recipe = &t->recipe,
+                             .augment = &t->steps_of_augment,
+                             .threads = LOADER_THREADS,
+                             .ahead = LOADER_AHEAD,
+                             .strict = o->strict};
+    spry_status status =
+        augment_parse(o->augment != NULL ? o->augment : "", &t->steps_of_augment, error);
+
+    if (status == SPRY_OK) {
+        status = find_input(t, port, error);
+    }
+    if (status != SPRY_OK) {
+        return status;
+    }
+    wanted.dtype = port->dtype;
+    wanted.rank = port->rank;
+    memcpy(wanted.shape, port->shape, sizeof wanted.shape);
+    return loader_create(o->data, &wanted, &t->allocator, &t->batches, error);
+}
+
+/* Classes of the data must be scores of the model. */
+static spry_status check_classes(const trainer *t, spry_error *error)
+{
+    int64_t classes = spry_dataset_class_count(t->options.data);
+    int64_t count = spry_dataset_count(t->options.data);
+
+    if (classes > t->p->classes) {
+        return spry_fail(error, SPRY_USAGE, "data",
+                         "use a model with as many classes, for example by spry adapt --classes",
+                         "the data has %lld classes, the model gives %lld scores",
+                         (long long)classes, (long long)t->p->classes);
+    }
+    for (int64_t i = 0; i < count; i++) {
+        if (spry_dataset_label(t->options.data, i) < 0) {
+            return spry_fail(error, SPRY_BAD_INPUT, "data", "every sample needs a class",
+                             "sample %lld has no label", (long long)i);
+        }
+    }
+    return SPRY_OK;
+}
+
+/* ---- the program ---- */
+
+static spry_status open_program(trainer *t, const spry_port *port, spry_error *error)
+{
+    const spry_train_options *o = &t->options;
+    program_options wanted = {.loss = {.kind = LOSS_CROSS_ENTROPY, .smoothing = o->smoothing},
+                              .rules = o->rules,
+                              .rule_count = o->rule_count,
+                              .freeze_statistics = o->freeze_statistics,
+                              .clip = trainer_is_private(o) ? o->private_clip : 0,
+                              .session = spry_session_options_default()};
+    int64_t shape[SPRY_TENSOR_MAX_RANK];
+    const tensor *inputs[1];
+    tensor input;
+    tensor targets;
+    spry_status status;
+
+    wanted.session.precision = o->precision;
+    wanted.session.allocator = &t->allocator;
+    memcpy(shape, loader_shape(t->batches), (size_t)port->rank * sizeof *shape);
+    shape[0] = o->batch;
+    status = tensor_init(&input, port->dtype, port->rank, shape, NULL, error);
+    if (status == SPRY_OK) {
+        status = tensor_init(&targets, SPRY_DTYPE_I64, 1, &o->batch, NULL, error);
+    }
+    if (status != SPRY_OK) {
+        return status;
+    }
+    inputs[0] = &input;
+    return program_create(t->source, &wanted, inputs, 1, &targets, t->team, &t->p, error);
+}
+
+static void note_unreached(const trainer *t)
+{
+    if (t->p->unreached_count > 0) {
+        trainer_note(t, "no gradient reaches %d weights, which stay as they are; the first is %s",
+                     t->p->unreached_count, t->p->unreached[0]);
+    }
+}
+
+/* ---- the optimizer ---- */
+
+static void choose_rule(trainer *t)
+{
+    const spry_train_options *o = &t->options;
+    static const optimizer_kind kinds[] = {OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_ADAMW};
+
+    t->rule = (optimizer){.kind = kinds[o->optimizer],
+                          .momentum = o->momentum,
+                          .nesterov = o->nesterov,
+                          .beta1 = o->beta1,
+                          .beta2 = o->beta2,
+                          .epsilon = o->epsilon};
+}
+
+static spry_status choose_rates(trainer *t, spry_error *error)
+{
+    const spry_train_options *o = &t->options;
+    static const schedule_kind kinds[] = {SCHEDULE_CONSTANT,    SCHEDULE_COSINE,
+                                          SCHEDULE_POLYNOMIAL,  SCHEDULE_MILESTONES,
+                                          SCHEDULE_EXPONENTIAL, SCHEDULE_ONE_CYCLE};
+    int64_t *milestones =
+        arena_array(&t->memory, (size_t)o->milestone_count + 1, sizeof *milestones);
+
+    if (milestones == NULL) {
+        return alloc_failed(error, (size_t)o->milestone_count * sizeof *milestones);
+    }
+    for (int32_t i = 0; i < o->milestone_count; i++) {
+        if (!(o->milestones[i] > 0 && o->milestones[i] < 1) ||
+            (i > 0 && o->milestones[i] <= o->milestones[i - 1])) {
+            return out_of_range("milestones", o->milestones[i],
+                                "use ascending fractions of the whole, between 0 and 1", error);
+        }
+        milestones[i] = (int64_t)(o->milestones[i] * (double)t->steps + 0.5);
+    }
+    t->rates = (schedule){.kind = kinds[o->schedule],
+                          .base = o->rate,
+                          .least = o->least,
+                          .warm_up = o->warm_up,
+                          .total = t->steps,
+                          .gamma = o->gamma,
+                          .milestones = milestones,
+                          .milestone_count = o->milestone_count,
+                          .power = 1.0};
+    if (o->schedule == SPRY_SCHEDULE_EXPONENTIAL) {
+        t->rates.gamma = pow(o->gamma, 1.0 / (double)t->epoch_steps);
+    }
+    return SPRY_OK;
+}
+
+static spry_status find_ranges(trainer *t, spry_error *error)
+{
+    const parameters *weights = &t->p->weights;
+
+    t->ranges = arena_array(&t->memory, (size_t)weights->count + 1, sizeof *t->ranges);
+    if (t->ranges == NULL) {
+        return alloc_failed(error, (size_t)weights->count * sizeof *t->ranges);
+    }
+    for (int32_t i = 0; i < weights->count; i++) {
+        const parameter *p = &weights->items[i];
+        trainer_range *last = i > 0 ? &t->ranges[t->range_count - 1] : NULL;
+        int64_t end = i + 1 < weights->count ? p[1].offset : weights->length;
+
+        if (last != NULL && last->rate == p->rate && last->decay == p->decay) {
+            last->length = end - last->offset;
+        } else {
+            t->ranges[t->range_count++] =
+                (trainer_range){p->offset, end - p->offset, p->rate, p->decay};
+        }
+    }
+    return SPRY_OK;
+}
+
+/* ---- arrays ---- */
+
+/* A copy of `from`, or zeros, with a place in checkpoints where it has a name. */
+static float *add_array(trainer *t, const char *name, const parameters *set, const float *from,
+                        spry_status *status, spry_error *error)
+{
+    float *numbers;
+
+    if (*status != SPRY_OK) {
+        return NULL;
+    }
+    numbers = arena_array(&t->memory, (size_t)set->length + 1, sizeof *numbers);
+    if (numbers == NULL) {
+        *status = alloc_failed(error, (size_t)set->length * sizeof *numbers);
+        return NULL;
+    }
+    if (from != NULL) {
+        memcpy(numbers, from, (size_t)set->length * sizeof *numbers);
+    }
+    if (name != NULL) {
+        t->arrays[t->array_count++] = (trainer_array){name, CHECKPOINT_OPTIMIZER, set, numbers};
+    }
+    return numbers;
+}
+
+static spry_status make_arrays(trainer *t, spry_error *error)
+{
+    static const char *const names[TRAINER_STATES] = {"moment1/", "moment2/"};
+    const parameters *weights = &t->p->weights;
+    const parameters *statistics = &t->p->statistics;
+    spry_status status = SPRY_OK;
+
+    t->arrays[t->array_count++] = (trainer_array){"", CHECKPOINT_WEIGHTS, weights, t->p->numbers};
+    t->arrays[t->array_count++] =
+        (trainer_array){"", CHECKPOINT_WEIGHTS, statistics, t->p->running};
+    for (int i = 0; i < optimizer_states(&t->rule); i++) {
+        t->state[i] = add_array(t, names[i], weights, NULL, &status, error);
+    }
+    if (t->options.accumulate > 1) {
+        t->sum = add_array(t, NULL, weights, NULL, &status, error);
+    }
+    if (t->options.average > 0) {
+        t->average = add_array(t, "average/", weights, t->p->numbers, &status, error);
+    }
+    if (t->options.keep_best) {
+        t->best = add_array(t, "best/", weights, t->p->numbers, &status, error);
+        t->best_running = add_array(t, "best/", statistics, t->p->running, &status, error);
+    }
+    return status;
+}
+
+static void fill_totals(trainer *t)
+{
+    spry_training_totals *totals = &t->facts->totals;
+    int64_t floats = t->p->weights.length;
+
+    totals->trained = parameters_total(&t->p->weights);
+    totals->arena_bytes = t->p->arena_bytes;
+    totals->best = -1;
+    totals->best_epoch = -1;
+    for (int i = 0; i < t->array_count; i++) {
+        floats += t->arrays[i].set->length;
+    }
+    totals->weight_bytes = (size_t)floats * sizeof(float);
+}
+
+/* Weights of the model, frozen or not. */
+static spry_status count_all(trainer *t, spry_error *error)
+{
+    parameters all;
+    arena memory;
+    spry_status status;
+
+    arena_init(&memory, &t->allocator, SIZE_MAX);
+    status = parameters_choose(t->source, NULL, 0, &memory, &all, error);
+    if (status == SPRY_OK) {
+        t->facts->totals.parameters = parameters_total(&all);
+    }
+    arena_fini(&memory);
+    return status;
+}
+
+/* ---- the whole ---- */
+
+spry_status trainer_open(trainer *t, const spry_model *source, const spry_train_options *options,
+                         spry_error *error)
+{
+    spry_port port;
+    spry_status status = check_options(options, error);
+
+    *t = (trainer){.source = source, .options = *options, .saved_step = -1};
+    t->allocator = alloc_resolve(options->allocator);
+    t->recipe = options->recipe != NULL ? *options->recipe : spry_preprocess_default();
+    t->options.recipe = &t->recipe;
+    arena_init(&t->memory, &t->allocator, SIZE_MAX);
+    if (status == SPRY_OK) {
+        t->facts = alloc_zeroed(&t->allocator, sizeof *t->facts);
+        status = t->facts != NULL ? SPRY_OK : alloc_failed(error, sizeof *t->facts);
+    }
+    if (status == SPRY_OK) {
+        t->facts->allocator = t->allocator;
+        status = threads_create(&t->allocator, options->threads, &t->team, error);
+    }
+    if (status == SPRY_OK) {
+        status = open_loader(t, &port, error);
+    }
+    if (status == SPRY_OK) {
+        status = count_all(t, error);
+    }
+    if (status == SPRY_OK) {
+        status = open_program(t, &port, error);
+    }
+    if (status == SPRY_OK) {
+        status = check_classes(t, error);
+    }
+    if (status != SPRY_OK) {
+        return status;
+    }
+    note_unreached(t);
+    t->epoch_steps = loader_steps_per_epoch(t->batches) / options->accumulate;
+    t->epoch_steps = t->epoch_steps > 0 ? t->epoch_steps : 1;
+    t->steps = options->steps > 0 ? options->steps : options->epochs * t->epoch_steps;
+    choose_rule(t);
+    status = choose_rates(t, error);
+    if (status == SPRY_OK) {
+        status = find_ranges(t, error);
+    }
+    if (status == SPRY_OK) {
+        status = make_arrays(t, error);
+    }
+    if (status == SPRY_OK) {
+        fill_totals(t);
+        status = trainer_private_open(t, error);
+    }
+    return status;
+}
+
+void trainer_close(trainer *t)
+{
+    loader_destroy(t->batches);
+    program_destroy(t->p);
+    threads_destroy(t->team);
+    spry_training_destroy(t->facts);
+    arena_fini(&t->memory);
+}
