@@ -60,10 +60,15 @@ static void append_tiles(page_state *p)
     char number[64];
     char detail[128];
     char shown[2][UNITS_SIZE];
+    const float *losses = NULL;
 
     text_append_string(to, "<div class=\"tiles\">\n");
-    (void)snprintf(number, sizeof number, "%.4f", t->loss);
-    page_tile(to, "Loss", number, "mean of the last epoch");
+    if (spry_training_losses(p->o->facts, &losses) > 0) {
+        (void)snprintf(number, sizeof number, "%.4f", t->loss);
+        page_tile(to, "Loss", number, "mean of the last epoch");
+    } else { /* resumed where it had ended */
+        page_tile(to, "Loss", "&ndash;", "nothing was left to train");
+    }
     if (t->best >= 0) {
         (void)snprintf(number, sizeof number, "%.2f %%", 100.0 * t->best);
         (void)snprintf(detail, sizeof detail, "in epoch %" PRId64, t->best_epoch + 1);

@@ -115,6 +115,9 @@ void train_page_plot(text *to, const char *title, const char *name, const train_
     axis x = fit(lines, count, false, 6);
     axis y = fit(lines, count, true, 6);
 
+    if (lines[0].count == 0) {
+        return;
+    }
     text_append_format(to, "<figure><figcaption><b>%s</b>", title);
     for (int32_t i = 0; count > 1 && i < count; i++) {
         text_append_format(to, "<span><i class=\"%s\"></i>%s</span>", lines[i].class,
