@@ -10,7 +10,7 @@
 #include "cli/output.h"
 #include "cli/page.h"
 
-enum { SMOOTHED = 25 }; /* the smoothed loss remembers 1 / SMOOTHED of all steps */
+enum { SMOOTHED = 25 }; /* the smoothed loss is the mean of 1 / SMOOTHED of all steps */
 
 typedef struct page_state {
     const train_outcome *o;
@@ -60,10 +60,15 @@ static void append_tiles(page_state *p)
     char number[64];
     char detail[128];
     char shown[2][UNITS_SIZE];
+    const float *losses = NULL;
 
     text_append_string(to, "<div class=\"tiles\">\n");
-    (void)snprintf(number, sizeof number, "%.4f", t->loss);
-    page_tile(to, "Loss", number, "mean of the last epoch");
+    if (spry_training_losses(p->o->facts, &losses) > 0) {
+        (void)snprintf(number, sizeof number, "%.4f", t->loss);
+        page_tile(to, "Loss", number, "mean of the last epoch");
+    } else { /* resumed where it had ended */
+        page_tile(to, "Loss", "&ndash;", "nothing was left to train");
+    }
     if (t->best >= 0) {
         (void)snprintf(number, sizeof number, "%.2f %%", 100.0 * t->best);
         (void)snprintf(detail, sizeof detail, "in epoch %" PRId64, t->best_epoch + 1);
@@ -108,11 +113,11 @@ static bool append_losses(page_state *p)
     const float *losses = NULL;
     int64_t count = spry_training_losses(p->o->facts, &losses);
     int32_t points = points_of(count);
+    int64_t reach = count / (2 * SMOOTHED) + 1;
     double *x = take_curves(p, 3, points);
-    double keep = 1.0 - 1.0 / (1.0 + (double)count / SMOOTHED);
-    double mean = 0.0;
-    double weight = 0.0; /* of what `mean` has seen */
-    int64_t at = 0;
+    double sum = 0.0;
+    int64_t begin = 0; /* `sum` is of [begin, end) */
+    int64_t end = 0;
 
     if (x == NULL) {
         return false;
@@ -122,13 +127,15 @@ static bool append_losses(page_state *p)
     for (int32_t i = 0; i < points; i++) {
         int64_t row = row_of(i, points, count);
 
-        for (; at <= row; at++) {
-            mean = keep * mean + (1.0 - keep) * (double)losses[at];
-            weight = keep * weight + (1.0 - keep);
+        for (; end < count && end <= row + reach; end++) {
+            sum += (double)losses[end];
+        }
+        for (; begin < row - reach; begin++) {
+            sum -= (double)losses[begin];
         }
         x[i] = (double)(p->totals->steps - count + 1 + row);
         y[i] = (double)losses[row];
-        smooth[i] = mean / weight;
+        smooth[i] = sum / (double)(end - begin);
     }
     const train_line lines[] = {{"batches", "raw", x, y, points},
                                 {"smoothed", "train", x, smooth, points}};

@@ -26,7 +26,7 @@ typedef struct train_line {
 } train_line;
 
 /* A figure with axes for all lines; values that are not finite are left out. `title` and `axis`,
- * the name of what x counts, are markup. */
+ * the name of what x counts, are markup. Nothing where the first line has no points. */
 void train_page_plot(text *to, const char *title, const char *axis, const train_line *lines,
                      int32_t count);
 

@@ -14,8 +14,9 @@ enum {
     MOST_NUMBERED = 20, /* classes of a grid whose cells have room for a number */
     LISTED = 30,
     WORST_CLASSES = 15,
-    LONGEST_NAME = 14, /* characters beside the grid */
-    MARGIN = 104       /* around the grid, for names */
+    LONGEST_NAME = 14,  /* characters beside the grid */
+    NAMED_MARGIN = 104, /* beside the grid, for names */
+    BARE_MARGIN = 32    /* and for numbers of classes alone */
 };
 
 /* Samples of one class that were taken for one class. */
@@ -29,6 +30,7 @@ typedef struct grid {
     const confusion *pairs; /* by label, then guess */
     int64_t pair_count;
     int64_t classes;
+    int margin;
     const int64_t *totals; /* samples of each class; NULL: too many classes for a grid */
 } grid;
 
@@ -146,13 +148,13 @@ static void append_short(text *to, const grid *g, int64_t label)
 static void draw_names(text *to, const grid *g, int size)
 {
     for (int64_t i = 0; i < g->classes; i++) {
-        double at = MARGIN + ((double)i + 0.5) * size;
+        double at = g->margin + ((double)i + 0.5) * size;
 
-        text_append_format(to, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">", MARGIN - 6,
+        text_append_format(to, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">", g->margin - 6,
                            at + 3.5);
         append_short(to, g, i);
         text_append_format(to, "</text><text transform=\"translate(%.1f %d) rotate(-90)\">",
-                           at + 3.5, MARGIN - 6);
+                           at + 3.5, g->margin - 6);
         append_short(to, g, i);
         text_append_string(to, "</text>\n");
     }
@@ -162,8 +164,8 @@ static void draw_cell(text *to, const grid *g, const confusion *pair, int size)
 {
     double share = (double)pair->count / (double)g->totals[pair->label];
     bool is_right = pair->label == pair->guess;
-    int x = MARGIN + (int)pair->guess * size;
-    int y = MARGIN + (int)pair->label * size;
+    int x = g->margin + (int)pair->guess * size;
+    int y = g->margin + (int)pair->label * size;
 
     /* Rare confusions are to be seen too: the root of the share. */
     text_append_format(
@@ -189,25 +191,26 @@ static void draw_cell(text *to, const grid *g, const confusion *pair, int size)
 
 static void append_grid(text *to, const grid *g)
 {
-    int size = g->classes <= 12 ? 44 : g->classes <= MOST_NUMBERED ? 34 : 15;
+    int size = g->classes <= 12 ? 44 : g->classes <= MOST_NUMBERED ? 34 : 17;
     int side = (int)g->classes * size;
 
-    text_append_format(to,
-                       "<p class=\"dim\">A row is a class, a column what the model took it for; "
-                       "the darker, the larger the share of the row. Numbers are shown on "
-                       "hovering.</p>\n<div class=\"scroll matrix\"><svg id=\"confusions\" "
-                       "width=\"%d\" height=\"%d\" role=\"img\">",
-                       MARGIN + side + 12, MARGIN + side + 12);
+    text_append_format(
+        to,
+        "<p class=\"dim\">A row is a class, a column what the model took it for; "
+        "the stronger its colour, the larger the share of the row. Numbers are shown on "
+        "hovering.</p>\n<div class=\"scroll matrix\"><svg id=\"confusions\" "
+        "width=\"%d\" height=\"%d\" role=\"img\">",
+        g->margin + side + 12, g->margin + side + 12);
     draw_names(to, g, size);
     for (int64_t i = 0; i < g->pair_count; i++) {
         draw_cell(to, g, &g->pairs[i], size);
     }
     text_append_string(to, "<path class=\"mark\" d=\"");
     for (int64_t i = 0; i <= g->classes; i++) {
-        int at = MARGIN + (int)i * size;
+        int at = g->margin + (int)i * size;
 
-        text_append_format(to, "M%d %dH%dM%d %dV%d", MARGIN, at, MARGIN + side, at, MARGIN,
-                           MARGIN + side);
+        text_append_format(to, "M%d %dH%dM%d %dV%d", g->margin, at, g->margin + side, at, g->margin,
+                           g->margin + side);
     }
     text_append_string(to, "\"/></svg></div>\n");
 }
@@ -275,7 +278,8 @@ spry_status train_page_confusions(text *to, const spry_evaluation *result,
                                   const spry_dataset *names, arena *memory, spry_error *error)
 {
     const spry_evaluate_totals *totals = spry_evaluation_totals(result);
-    grid g = {.names = names};
+    bool is_named = spry_dataset_class_name(names, 0) != NULL;
+    grid g = {.names = names, .margin = is_named ? NAMED_MARGIN : BARE_MARGIN};
     spry_status status = count_pairs(&g, result, memory, error);
 
     if (status == SPRY_OK) {

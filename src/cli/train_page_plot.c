@@ -5,7 +5,7 @@
 
 #include "cli/train_page.h"
 
-enum { WIDTH = 560, HEIGHT = 220, LEFT = 52, RIGHT = 12, TOP = 8, BOTTOM = 34, FEW_POINTS = 40 };
+enum { WIDTH = 400, HEIGHT = 200, LEFT = 52, RIGHT = 12, TOP = 8, BOTTOM = 34, FEW_POINTS = 40 };
 
 typedef struct axis {
     double least, most;
@@ -112,9 +112,12 @@ static void draw_line(text *to, const train_line *line, const axis *x, const axi
 void train_page_plot(text *to, const char *title, const char *name, const train_line *lines,
                      int32_t count)
 {
-    axis x = fit(lines, count, false, 8);
+    axis x = fit(lines, count, false, 6);
     axis y = fit(lines, count, true, 6);
 
+    if (lines[0].count == 0) {
+        return;
+    }
     text_append_format(to, "<figure><figcaption><b>%s</b>", title);
     for (int32_t i = 0; count > 1 && i < count; i++) {
         text_append_format(to, "<span><i class=\"%s\"></i>%s</span>", lines[i].class,

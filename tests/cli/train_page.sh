@@ -125,6 +125,14 @@ text, page = read("plain.html")
 assert "confusions" not in page.ids and "Privacy spent" in text
 PY
 
+# A run that had ended already has no steps to show.
+for page in first second; do
+    expect 0 train few.onnx -o r.onnx "${few[@]}" --resume run --html "$page.html" -q --force
+done
+contains first.html '<polyline class="rate"'
+lacks second.html '<polyline class="rate"'
+contains second.html "nothing was left to train"
+
 # Nothing is overwritten unasked, and spry adapt writes the page too.
 expect 2 train few.onnx -o c.onnx "${few[@]}" --html page.html
 contains err "--force"
