@@ -35,7 +35,7 @@ done
 # Preparations, bias correction, mean inputs and learnt roundings keep the accuracy.
 samples=(--calibrate "npz:$glyphs/test.npz" --samples 32)
 for extra in "--prepare equalise" "--prepare smooth" "--bias-correction" "--weighted" \
-    "-m adaround --exclude /residual/*"; do
+    "-m adaround --exclude residual.*"; do
     # shellcheck disable=SC2086
     expect 0 quantize "$model" -o more.onnx --force -w 3 $extra --no-bench "${samples[@]}" \
         "${data[@]}" --max-drop 5
