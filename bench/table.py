@@ -21,6 +21,7 @@ from typing import Callable
 
 import inputs
 import interleave
+import train
 import versus_explicit
 import versus_onednn
 import versus_ort
@@ -475,6 +476,29 @@ def few_bits(bench):
                        [{"name": what, "threads": 1, "spry_ms": after, "peer_ms": before}])
 
 
+# ---- training ----
+
+def train_forward_line(name, what, mode, demand):
+    """The time of a step as a multiple of its forward pass."""
+    def measure(bench):
+        rounds = 5 if bench.quick else 9
+        rows = [train.against_forward(word, mode, rounds=rounds)
+                for word in train.NETS["forward"]]
+        yield bench.summarise(name, what, rows, demand)
+    return measure
+
+
+def train_torch_line(name, what, precision, demand):
+    def measure(bench):
+        needs_type(bench, precision)
+        rounds = 5 if bench.quick else 9
+        for threads in thread_counts():
+            rows = [train.against_torch(word, precision, threads, rounds)
+                    for word in train.NETS["torch"]]
+            yield bench.summarise(name, f"{what}, {threads} thread(s)", rows, demand)
+    return measure
+
+
 # ---- the table ----
 
 IS_GEMM = ("--kind", "gemm", "--pointwise")
@@ -505,6 +529,14 @@ ROWS = {
     "attention-bf16": attention_line("attention-bf16", "bf16", Demand(mean=1.3)),
     "attention-memory": attention_memory,
     "start-up": start_up,
+    "train-step": train_forward_line("train-step", "forward and gradients of all weights, times "
+                                     "of forward", "step", Demand(most=3.3)),
+    "train-biases": train_forward_line("train-biases", "forward and gradients of biases, times "
+                                       "of forward", "biases", Demand(most=2.2)),
+    "train-torch": train_torch_line("train-torch", "a step in f32 against PyTorch", "f32",
+                                    Demand(mean=1.3)),
+    "train-torch-bf16": train_torch_line("train-torch-bf16", "a step in bf16, PyTorch in f32",
+                                         "bf16", Demand(mean=3, needs="AVX-512 BF16")),
     "squant": squant,
     "gemv": few_bits,
     "peak-f32": peak_line("peak-f32", "share of the peak, 40 products f32", "f32", IS_GEMM,

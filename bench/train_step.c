@@ -122,12 +122,13 @@ static bool explain(subject *s)
     }
     count = spry_session_profile(s->session, &rows);
     for (int32_t i = 0; i < count; i++) {
-        double ms = rows[i].calls > 0 ? rows[i].milliseconds / (double)rows[i].calls : 0.0;
+        double ms = rows[i].milliseconds / (EXPLAINED_RUNS - 1);
+        double calls = (double)rows[i].calls / (EXPLAINED_RUNS - 1); /* nodes of one name */
 
         total += ms;
         printf("%9.3f ms  %7.1f GMAC/s  %6.1f GB/s  %-26s %-30s %-9s %s\n", ms,
-               (double)rows[i].macs / ms / 1e6, (double)rows[i].bytes / ms / 1e6, rows[i].type,
-               rows[i].kernel, rows[i].plan, rows[i].node);
+               calls * (double)rows[i].macs / ms / 1e6, calls * (double)rows[i].bytes / ms / 1e6,
+               rows[i].type, rows[i].kernel, rows[i].plan, rows[i].node);
     }
     printf("%9.3f ms in all\n", total);
     return true;

@@ -33,9 +33,9 @@ typedef struct spry_session spry_session;
  * in any precision. */
 typedef enum spry_precision {
     SPRY_PRECISION_F32 = 0,
-    /* Products with constant weights round their factors to bf16 where that gains, and sum in f32;
-     * those that give the model's answer stay f32, and all do on a processor without AVX-512 BF16.
-     * */
+    /* Convolutions and products with one matrix of weights, constant or not, round their factors to
+     * bf16 where that gains, and sum in f32; those that give the model's answer stay f32, and all
+     * do on a processor without AVX-512 BF16. */
     SPRY_PRECISION_BF16 = 1,
     SPRY_PRECISION_INT8 = 2 /* only for quantized models */
 } spry_precision;

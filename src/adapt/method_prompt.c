@@ -93,6 +93,9 @@ static spry_status look(prompting *p, spry_error *error)
     type = &job->s->values[p->first].type;
     p->tokens = type->dims[1].size;
     p->width = type->dims[2].size;
+    if (p->tokens < 2) {
+        return refuse(job, "its sequences, along the second axis, have one token", error);
+    }
     for (int32_t i = 0; i < job->found.attention_count; i++) {
         int32_t id = stream_of(job, i);
 
@@ -211,6 +214,19 @@ static spry_status drop_prompts(prompting *p, int32_t end, spry_error *error)
 
 /* ---- the proof ---- */
 
+/* Has the output the shape that it had? A new head has given it other classes. */
+static bool keeps_output(const rewrite *job, const rewrite *probe)
+{
+    const graph_type *before = &job->s->values[job->s->outputs[0]].type;
+    const graph_type *after = &probe->s->values[probe->s->outputs[0]].type;
+    bool same = before->rank == after->rank;
+
+    for (int i = 0; same && i < before->rank - (job->options.classes != 0); i++) {
+        same = before->dims[i].size == after->dims[i].size;
+    }
+    return same;
+}
+
 /* With a batch of one, the new graph must have the longer sequence at every block, and the output
  * that it had. */
 static spry_status check(prompting *p, spry_error *error)
@@ -240,10 +256,7 @@ static spry_status check(prompting *p, spry_error *error)
                       ? NULL
                       : "the number of tokens is written where it is not looked for";
     }
-    if (status == SPRY_OK && problem == NULL &&
-        !graph_type_same(&probe.s->values[probe.s->outputs[0]].type,
-                         &job->s->values[job->s->outputs[0]].type) &&
-        job->options.classes == 0) {
+    if (status == SPRY_OK && problem == NULL && !keeps_output(job, &probe)) {
         problem = "the output would have another shape";
     }
     if (status == SPRY_OK && problem != NULL) {

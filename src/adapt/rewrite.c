@@ -116,6 +116,11 @@ graph_node *rewrite_node(const rewrite *job, int32_t id, int32_t *index)
     return *index != GRAPH_NONE ? &job->g->nodes[*index] : NULL;
 }
 
+const tensor *rewrite_known(const rewrite *job, int32_t id)
+{
+    return id < job->s->value_count ? job->s->values[id].constant : graph_constant(job->g, id);
+}
+
 /* Nodes that only reshape or transpose a weight, as exporters leave them. */
 static bool only_moves(const graph_node *n)
 {
@@ -155,7 +160,7 @@ spry_status rewrite_parameter(rewrite *job, int32_t id, int32_t port, int32_t *p
         int32_t from = g->nodes[node].inputs[port];
         const graph_value *v = &g->values[from];
         const graph_node *maker = v->producer != GRAPH_NONE ? &g->nodes[v->producer] : NULL;
-        const tensor *held = job->s->values[from].constant;
+        const tensor *held = rewrite_known(job, from);
 
         is_shared = is_shared || (from < job->s->value_count && use_count(job, from) > 1);
         if (maker == NULL && graph_constant(g, from) != NULL) {

@@ -52,6 +52,10 @@ void rewrite_close(rewrite *job);
 /* The node of `g` that computes value `id`, and its index. */
 graph_node *rewrite_node(const rewrite *job, int32_t id, int32_t *index);
 
+/* What the value of `g` always is, in the copy or, for values added since, as it was added; NULL
+ * when that is not known. */
+const tensor *rewrite_known(const rewrite *job, int32_t id);
+
 /* *parameter becomes the initializer that input `port` of the node of `g` that computes `id` reads,
  * through transpositions and reshapes. One that others read too is copied, one in a Constant node
  * becomes an initializer. Fails with SPRY_UNSUPPORTED (it is computed, or an input with a default),

@@ -232,7 +232,7 @@ static spry_status stretch_element(rewrite *job, int32_t node, int32_t port, int
         }
         while (graph_node_is(&g->nodes[producer], "Concat") &&
                piece < g->nodes[producer].input_count) {
-            const tensor *part = job->s->values[g->nodes[producer].inputs[piece]].constant;
+            const tensor *part = rewrite_known(job, g->nodes[producer].inputs[piece]);
             int64_t count = part != NULL ? tensor_count(part) : 1;
 
             if (index < count) {

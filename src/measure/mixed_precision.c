@@ -5,47 +5,14 @@
 #include "base/alloc.h"
 #include "base/progress.h"
 #include "measure/mixed_latency.h"
-#include "measure/mixed_moves.h"
-#include "model/model.h"
+#include "measure/mixed_search.h"
 #include "quantize/assignment.h"
 #include "spry/evaluate.h"
-#include "spry/sensitivity.h"
-
-enum { F32, EIGHT, FEWEST };
 
 /* Integers that are slower by less than this may be noise. */
 static const double SLOWER = 1.03;
 /* A whole model counts as faster from here. */
 static const double FASTER = 0.98;
-
-struct spry_mixed {
-    spry_allocator allocator;
-    arena memory;
-    spry_mixed_row *rows;
-    int32_t row_count;
-    spry_mixed_trial *trials;
-    int32_t trial_count;
-    spry_quantize_assignment *assignments;
-    int32_t assignment_count;
-    bool is_met;
-};
-
-typedef struct search {
-    spry_mixed *result;
-    const spry_model *source;
-    model *named; /* a copy of the source whose nodes all have names */
-    spry_quantize_options quantize;
-    const spry_mixed_options *options;
-    bool in_integers; /* activations too: operators may gain time */
-    bool has_low;     /* a third level */
-    mixed_point (*points)[SPRY_MIXED_LEVELS];
-    mixed_move *moves;
-    int32_t move_count;
-    int *levels; /* of the trial under way */
-    int *best;   /* of the best so far */
-    double float_top1;
-    double float_ms;
-} search;
 
 spry_mixed_options spry_mixed_options_default(void)
 {
@@ -55,92 +22,10 @@ spry_mixed_options spry_mixed_options_default(void)
                                 .trials = 24};
 }
 
-/* ---- what is known of layers ---- */
-
-static spry_status measure_level(search *s, int level, spry_sensitivity **sensitivity,
-                                 spry_error *error)
-{
-    spry_quantize_options o = s->quantize;
-
-    o.weight_bits = level == EIGHT ? 8 : s->options->fewest_bits;
-    o.activation_bits = level == EIGHT ? o.activation_bits : 0;
-    return spry_sensitivity_measure(s->source, &o, s->options->class_offset, sensitivity, error);
-}
-
-static const spry_sensitivity_row *find_row(const spry_sensitivity *s, const char *name)
-{
-    const spry_sensitivity_row *rows;
-    int32_t count = s != NULL ? spry_sensitivity_rows(s, &rows) : 0;
-
-    for (int32_t i = 0; i < count; i++) {
-        if (strcmp(rows[i].name, name) == 0) {
-            return &rows[i];
-        }
-    }
-    return NULL;
-}
-
-/* One row per layer of the search; those whose bits the caller has fixed are left out. */
-static spry_status list_rows(search *s, const spry_sensitivity *eight, const spry_sensitivity *low,
-                             spry_error *error)
-{
-    spry_mixed *r = s->result;
-    const spry_sensitivity_row *rows;
-    int32_t count = spry_sensitivity_rows(eight, &rows);
-    size_t room = (size_t)count + 1;
-
-    r->rows = arena_array(&r->memory, room, sizeof *r->rows);
-    s->points = arena_zeroed(&r->memory, room * sizeof *s->points);
-    s->levels = arena_array(&r->memory, room, sizeof *s->levels);
-    s->best = arena_array(&r->memory, room, sizeof *s->best);
-    s->moves = arena_array(&r->memory, room * (SPRY_MIXED_LEVELS - 1), sizeof *s->moves);
-    if (r->rows == NULL || s->points == NULL || s->levels == NULL || s->best == NULL ||
-        s->moves == NULL) {
-        return alloc_failed(error, room * sizeof *r->rows);
-    }
-    for (int32_t i = 0; i < count; i++) {
-        const char *node = arena_text(&r->memory, rows[i].node, strlen(rows[i].node));
-        const char *name = arena_text(&r->memory, rows[i].name, strlen(rows[i].name));
-        const spry_sensitivity_row *other = find_row(low, rows[i].name);
-        bool is_fixed = rows[i].weights > 0 &&
-                        (rows[i].weight_bits != 8 || (other != NULL && other->weight_bits == 8));
-
-        if (node == NULL || name == NULL) {
-            return alloc_failed(error, strlen(rows[i].node));
-        }
-        if (!is_fixed) {
-            r->rows[r->row_count++] =
-                (spry_mixed_row){.node = node,
-                                 .name = name,
-                                 .weights = rows[i].weights,
-                                 .divergence = {0.0, rows[i].divergence,
-                                                other != NULL ? other->divergence : INFINITY}};
-        }
-    }
-    return SPRY_OK;
-}
-
-static spry_status find_sensitivities(search *s, spry_error *error)
-{
-    spry_sensitivity *eight = NULL;
-    spry_sensitivity *low = NULL;
-    spry_status status = measure_level(s, EIGHT, &eight, error);
-
-    if (status == SPRY_OK && s->has_low) {
-        status = measure_level(s, FEWEST, &low, error);
-    }
-    if (status == SPRY_OK) {
-        status = list_rows(s, eight, low, error);
-    }
-    spry_sensitivity_destroy(eight);
-    spry_sensitivity_destroy(low);
-    return status;
-}
-
 /* ---- whole models ---- */
 
 /* Bits as s->levels say, then what the caller has asked for. */
-static void assign(search *s, const int *levels)
+static void assign(mixed_search *s, const int *levels)
 {
     spry_mixed *r = s->result;
 
@@ -156,7 +41,7 @@ static void assign(search *s, const int *levels)
     }
 }
 
-static bool is_all_float(const search *s, const int *levels)
+static bool is_all_float(const mixed_search *s, const int *levels)
 {
     for (int32_t i = 0; i < s->result->row_count; i++) {
         if (levels[i] != F32 && s->result->rows[i].weights > 0) {
@@ -166,7 +51,7 @@ static bool is_all_float(const search *s, const int *levels)
     return true;
 }
 
-static spry_status make(search *s, const int *levels, spry_model **made, spry_error *error)
+spry_status mixed_make(mixed_search *s, const int *levels, spry_model **made, spry_error *error)
 {
     spry_quantize_options o = s->quantize;
     spry_quantization *facts = NULL;
@@ -182,7 +67,8 @@ static spry_status make(search *s, const int *levels, spry_model **made, spry_er
     return status;
 }
 
-static spry_status find_top1(const search *s, const spry_model *m, double *top1, spry_error *error)
+static spry_status find_top1(const mixed_search *s, const spry_model *m, double *top1,
+                             spry_error *error)
 {
     spry_evaluate_options asked = spry_evaluate_options_default();
     spry_session_options options = spry_session_options_default();
@@ -208,8 +94,8 @@ static spry_status find_top1(const search *s, const spry_model *m, double *top1,
 }
 
 /* Measures what the bounds are about, and the latency where `timed`. */
-static spry_status measure(search *s, const spry_model *m, bool timed, spry_mixed_trial *trial,
-                           spry_error *error)
+static spry_status measure(mixed_search *s, const spry_model *m, bool timed,
+                           spry_mixed_trial *trial, spry_error *error)
 {
     double top1 = 0.0;
     spry_status status = SPRY_OK;
@@ -225,24 +111,24 @@ static spry_status measure(search *s, const spry_model *m, bool timed, spry_mixe
     return status;
 }
 
-static bool can_try(const search *s)
+static bool can_try(const mixed_search *s)
 {
     return s->result->trial_count < s->options->trials;
 }
 
-static bool keeps_drop(const search *s, const spry_mixed_trial *trial)
+static bool keeps_drop(const mixed_search *s, const spry_mixed_trial *trial)
 {
     return !(s->options->max_drop >= 0.0) || trial->drop <= s->options->max_drop;
 }
 
-static bool keeps_ms(const search *s, const spry_mixed_trial *trial)
+static bool keeps_ms(const mixed_search *s, const spry_mixed_trial *trial)
 {
     return !(s->options->max_ms > 0.0) || trial->ms <= s->options->max_ms;
 }
 
 /* The model of s->levels as a trial; it is not kept yet. */
-static spry_status try_levels(search *s, const char *what, bool timed, spry_mixed_trial **tried,
-                              spry_error *error)
+static spry_status try_levels(mixed_search *s, const char *what, bool timed,
+                              spry_mixed_trial **tried, spry_error *error)
 {
     spry_mixed *r = s->result;
     spry_mixed_trial *trial = &r->trials[r->trial_count++];
@@ -262,7 +148,7 @@ static spry_status try_levels(search *s, const char *what, bool timed, spry_mixe
         trial->ms = s->float_ms;
         return SPRY_OK;
     }
-    status = make(s, s->levels, &made, error);
+    status = mixed_make(s, s->levels, &made, error);
     if (status == SPRY_OK) {
         status = measure(s, made, timed, trial, error);
     }
@@ -270,124 +156,17 @@ static spry_status try_levels(search *s, const char *what, bool timed, spry_mixe
     return status;
 }
 
-static void keep(search *s, spry_mixed_trial *trial)
+static void keep(mixed_search *s, spry_mixed_trial *trial)
 {
     trial->is_kept = true;
     memcpy(s->best, s->levels, (size_t)s->result->row_count * sizeof *s->best);
-}
-
-/* ---- latencies ---- */
-
-static void set_all(const search *s, int level)
-{
-    for (int32_t i = 0; i < s->result->row_count; i++) {
-        s->levels[i] = s->result->rows[i].weights > 0 || level == EIGHT ? level : F32;
-    }
-}
-
-static int64_t constant_bytes(const graph *g, int32_t id)
-{
-    const tensor *t = id != GRAPH_NONE ? graph_constant(g, id) : NULL;
-
-    return t != NULL ? (int64_t)t->bytes : 0;
-}
-
-/* Bytes of what `n` reads besides its first input, as they are stored: codes, steps and zero points
- * where they come through a DequantizeLinear. */
-static int64_t stored_bytes(const graph *g, const graph_node *n)
-{
-    int64_t bytes = 0;
-
-    for (int32_t i = 1; i < n->input_count; i++) {
-        int32_t id = n->inputs[i];
-        int32_t producer = id != GRAPH_NONE ? g->values[id].producer : GRAPH_NONE;
-        const graph_node *source = producer != GRAPH_NONE ? &g->nodes[producer] : NULL;
-
-        bytes += constant_bytes(g, id);
-        for (int32_t k = 0; source != NULL && strcmp(source->type, "DequantizeLinear") == 0 &&
-                            k < source->input_count;
-             k++) {
-            bytes += constant_bytes(g, source->inputs[k]);
-        }
-    }
-    return bytes;
-}
-
-/* What a format turns into another operator is taken by its bits. */
-static void weigh(const search *s, const spry_model *m, int level)
-{
-    const double bits[SPRY_MIXED_LEVELS] = {32.0, 8.0, s->options->fewest_bits};
-    spry_mixed *r = s->result;
-
-    for (int32_t i = 0; i < r->row_count; i++) {
-        r->rows[i].bytes[level] = (int64_t)((double)r->rows[i].weights * bits[level] / 8.0);
-        for (int32_t n = 0; n < m->main->node_count; n++) {
-            const graph_node *node = &m->main->nodes[n];
-
-            if (r->rows[i].weights > 0 && strcmp(node->name, r->rows[i].name) == 0) {
-                r->rows[i].bytes[level] = stored_bytes(m->main, node);
-            }
-        }
-    }
-}
-
-static spry_status time_level(search *s, int level, const char *const *names, double *ms,
-                              spry_error *error)
-{
-    spry_mixed *r = s->result;
-    spry_model *made = NULL;
-    double total = 0.0;
-    spry_status status = SPRY_OK;
-
-    set_all(s, level);
-    if (level != F32) {
-        status = make(s, s->levels, &made, error);
-    }
-    if (status == SPRY_OK) {
-        weigh(s, made != NULL ? made : s->named, level);
-        status = mixed_time_operators(made != NULL ? made : s->named, s->quantize.threads, names,
-                                      r->row_count, ms, &total, error);
-    }
-    spry_model_destroy(made);
-    s->float_ms = level == F32 ? total : s->float_ms;
-    for (int32_t i = 0; status == SPRY_OK && i < r->row_count; i++) {
-        r->rows[i].ms[level] = ms[i];
-    }
-    return status;
-}
-
-static spry_status find_latencies(search *s, spry_error *error)
-{
-    spry_mixed *r = s->result;
-    size_t room = (size_t)r->row_count + 1;
-    const char **names = arena_array(&r->memory, room, sizeof *names);
-    double *ms = arena_array(&r->memory, room, sizeof *ms);
-    spry_status status = SPRY_OK;
-
-    if (names == NULL || ms == NULL) {
-        return alloc_failed(error, room * sizeof *ms);
-    }
-    for (int32_t i = 0; i < r->row_count; i++) {
-        names[i] = r->rows[i].name;
-    }
-    for (int level = F32; status == SPRY_OK && level < SPRY_MIXED_LEVELS; level++) {
-        if (level == FEWEST && !s->has_low) {
-            break;
-        }
-        status = progress_report(s->quantize.progress, "timing operators", level, SPRY_MIXED_LEVELS,
-                                 error);
-        if (status == SPRY_OK) {
-            status = time_level(s, level, names, ms, error);
-        }
-    }
-    return status;
 }
 
 /* ---- moves ---- */
 
 /* Shares of the model's time and of its bytes that a level saves. Where only latency is bounded,
  * bytes count for nothing but to tell equals apart. */
-static void find_points(search *s)
+static void find_points(mixed_search *s)
 {
     spry_mixed *r = s->result;
     bool for_speed = s->options->max_ms > 0.0 && !(s->options->max_drop >= 0.0);
@@ -420,7 +199,7 @@ static void find_points(search *s)
                                      r->row_count, s->moves);
 }
 
-static void take_moves(search *s, int32_t count)
+static void take_moves(mixed_search *s, int32_t count)
 {
     memset(s->levels, 0, (size_t)s->result->row_count * sizeof *s->levels);
     for (int32_t i = 0; i < count; i++) {
@@ -431,7 +210,7 @@ static void take_moves(search *s, int32_t count)
 /* ---- a bound on accuracy ---- */
 
 /* The most steps, in order, that keep the bound. */
-static spry_status find_most_steps(search *s, int32_t *steps, spry_error *error)
+static spry_status find_most_steps(mixed_search *s, int32_t *steps, spry_error *error)
 {
     int32_t low = 0;
     int32_t high = s->move_count + 1; /* the first that is known to break the bound */
@@ -460,7 +239,7 @@ static spry_status find_most_steps(search *s, int32_t *steps, spry_error *error)
 }
 
 /* Steps behind the first that broke the bound, one at a time on top of the best. */
-static spry_status refine_drop(search *s, int32_t steps, spry_error *error)
+static spry_status refine_drop(mixed_search *s, int32_t steps, spry_error *error)
 {
     for (int32_t i = steps; i < s->move_count && can_try(s); i++) {
         const mixed_move *move = &s->moves[i];
@@ -487,7 +266,7 @@ static spry_status refine_drop(search *s, int32_t steps, spry_error *error)
 /* ---- a bound on latency ---- */
 
 /* The fewest steps, in order, that keep the bound; all when none do. */
-static spry_status find_fewest_steps(search *s, int32_t *steps, spry_error *error)
+static spry_status find_fewest_steps(mixed_search *s, int32_t *steps, spry_error *error)
 {
     int32_t low = -1; /* the last that is known to be too slow */
     int32_t high = s->move_count;
@@ -523,7 +302,7 @@ static spry_status find_fewest_steps(search *s, int32_t *steps, spry_error *erro
 }
 
 /* Undoes steps, the most damaging first, where the bound still holds. */
-static spry_status refine_ms(search *s, int32_t steps, spry_error *error)
+static spry_status refine_ms(mixed_search *s, int32_t steps, spry_error *error)
 {
     for (int32_t i = steps - 1; i >= 0 && can_try(s); i--) {
         spry_mixed_trial *trial;
@@ -549,7 +328,7 @@ static spry_status refine_ms(search *s, int32_t steps, spry_error *error)
 
 /* Layers that integers slow down were left f32, which costs conversions at their borders: the whole
  * with integers throughout may still be faster. */
-static spry_status try_throughout(search *s, const spry_mixed_trial *chosen, bool *is_better,
+static spry_status try_throughout(mixed_search *s, const spry_mixed_trial *chosen, bool *is_better,
                                   spry_error *error)
 {
     spry_mixed *r = s->result;
@@ -576,7 +355,7 @@ static spry_status try_throughout(search *s, const spry_mixed_trial *chosen, boo
     return status;
 }
 
-static spry_status conclude(search *s, spry_error *error)
+static spry_status conclude(mixed_search *s, spry_error *error)
 {
     spry_mixed *r = s->result;
     spry_mixed_trial *chosen;
@@ -600,7 +379,7 @@ static spry_status conclude(search *s, spry_error *error)
 
 /* ---- the whole ---- */
 
-static spry_status run(search *s, spry_error *error)
+static spry_status run(mixed_search *s, spry_error *error)
 {
     int32_t steps = 0;
     spry_status status;
@@ -649,7 +428,7 @@ static spry_status check(const spry_quantize_options *quantize, const spry_mixed
     return SPRY_OK;
 }
 
-static spry_status prepare(search *s, spry_error *error)
+static spry_status prepare(mixed_search *s, spry_error *error)
 {
     spry_mixed *r = s->result;
     size_t trials = (size_t)s->options->trials + 4; /* conclusions are always drawn */
@@ -660,7 +439,7 @@ static spry_status prepare(search *s, spry_error *error)
         status = assignment_name_nodes(s->named->main, error);
     }
     if (status == SPRY_OK) {
-        status = find_sensitivities(s, error);
+        status = mixed_find_costs(s, error);
     }
     if (status != SPRY_OK) {
         return status;
@@ -676,7 +455,7 @@ static spry_status prepare(search *s, spry_error *error)
     }
     r->assignment_count = r->row_count + s->quantize.assignment_count;
     memset(s->best, 0, (size_t)r->row_count * sizeof *s->best);
-    status = find_latencies(s, error);
+    status = mixed_find_latencies(s, error);
     if (status == SPRY_OK) {
         find_points(s);
     }
@@ -687,11 +466,11 @@ spry_status spry_mixed_search(const spry_model *source, const spry_quantize_opti
                               const spry_mixed_options *options, spry_mixed **mixed,
                               spry_error *error)
 {
-    search s = {.source = source,
-                .quantize = *quantize,
-                .options = options,
-                .in_integers = assignment_wants_activations(quantize),
-                .has_low = options->fewest_bits < 8};
+    mixed_search s = {.source = source,
+                      .quantize = *quantize,
+                      .options = options,
+                      .in_integers = assignment_wants_activations(quantize),
+                      .has_low = options->fewest_bits < 8};
     spry_status status = check(quantize, options, error);
 
     *mixed = NULL;

@@ -1,6 +1,7 @@
 /* Window geometry from attributes. */
 #include "ops/sliding_window.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/limits.h"
@@ -52,6 +53,17 @@ static void pad_same(window *w, bool at_end)
     }
 }
 
+/* The sum that shows why axis `i` has no output. */
+static const char *too_large(window *w, int i)
+{
+    (void)snprintf(w->why, sizeof w->why,
+                   "the window is larger than the padded input: on axis %d, %lld + %lld + %lld < "
+                   "(%lld - 1) x %lld + 1",
+                   i, (long long)w->in[i], (long long)w->pad_begin[i], (long long)w->pad_end[i],
+                   (long long)w->kernel[i], (long long)w->dilation[i]);
+    return w->why;
+}
+
 static bool find_out(window *w, bool ceil_mode, const char **reason)
 {
     for (int i = 0; i < w->rank; i++) {
@@ -62,7 +74,7 @@ static bool find_out(window *w, bool ceil_mode, const char **reason)
             continue;
         }
         if (room < 0 && w->in[i] > 0 && !ceil_mode) {
-            *reason = "the window is larger than the padded input";
+            *reason = too_large(w, i);
             return false;
         }
         if (room < 0) { /* rounded up, a window that hangs over the end still counts once */

@@ -20,12 +20,14 @@ typedef struct window {
     int64_t dilation[WINDOW_MOST_AXES];
     int64_t pad_begin[WINDOW_MOST_AXES];
     int64_t pad_end[WINDOW_MOST_AXES];
+    char why[192]; /* a clause with this window's numbers, when it makes no sense */
 } window;
 
 /* Reads strides, dilations, pads and auto_pad of `node` for an input of `rank` spatial axes of the
  * sizes `in` (-1: unknown, which leaves `out` -1) and a window of the sizes `kernel`. With
  * `ceil_mode` the last window may hang over the end, as long as it starts inside the input or its
- * leading padding. Returns false, with a clause in *reason, when the attributes make no sense. */
+ * leading padding. Returns false, with a clause in *reason (a constant, or w->why), when the
+ * attributes make no sense. */
 bool window_from_node(const graph_node *node, int rank, const int64_t *in, const int64_t *kernel,
                       bool ceil_mode, window *w, const char **reason);
 

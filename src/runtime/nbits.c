@@ -77,6 +77,16 @@ static bool dequantizes_weights(const graph *g, const graph_node *n, match *m)
            has_few_bits(codes->dtype) && ((axis < 0 ? axis + 2 : axis) == k_axis) == (m->block > 0);
 }
 
+/* Bytes times bytes: for blocks.h. */
+static bool multiplies_bytes(const graph *g, const match *m)
+{
+    int32_t producer = g->values[g->nodes[m->product].inputs[0]].producer;
+    spry_dtype dtype = g->values[g->nodes[m->dequantize].inputs[0]].constant->dtype;
+
+    return (dtype == SPRY_DTYPE_I8 || dtype == SPRY_DTYPE_U8) && producer != GRAPH_NONE &&
+           graph_node_is(&g->nodes[producer], "DequantizeLinear");
+}
+
 static bool find_match(const graph *g, int32_t id, const graph_uses *uses, match *m)
 {
     const graph_node *n = &g->nodes[id];
@@ -90,7 +100,7 @@ static bool find_match(const graph *g, int32_t id, const graph_uses *uses, match
     m->dequantize = g->values[weights].producer;
     return m->dequantize != GRAPH_NONE && !g->values[weights].is_output &&
            uses->offsets[weights + 1] - uses->offsets[weights] == 1 &&
-           dequantizes_weights(g, &g->nodes[m->dequantize], m);
+           dequantizes_weights(g, &g->nodes[m->dequantize], m) && !multiplies_bytes(g, m);
 }
 
 /* Makes the product the new node, where a provider executes that. */

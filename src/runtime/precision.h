@@ -4,8 +4,8 @@
  * it where the instructions multiply twice as many of them. Stay f32: products too small to gain,
  * those whose results are the model's answer (scores of classes, for example: rounding there
  * changes the answer itself, in layers before it only what leads there), and everything that is not
- * a product with constant weights. On a processor without such instructions everything stays f32,
- * which is faster there. */
+ * a product with one matrix of weights, constant or not, or the gradient of one. On a processor
+ * without such instructions everything stays f32, which is faster there. */
 #ifndef RUNTIME_PRECISION_H
 #define RUNTIME_PRECISION_H
 

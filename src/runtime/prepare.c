@@ -51,10 +51,10 @@ static spry_status clean_up(graph *g, const spry_session_options *options, threa
         status = integer_graph(g, options, error);
     }
     if (status == SPRY_OK) {
-        status = nbits_graph(g, options, error);
+        status = blocks_graph(g, options, error);
     }
     if (status == SPRY_OK) {
-        status = blocks_graph(g, options, error);
+        status = nbits_graph(g, options, error);
     }
     return status == SPRY_OK ? pass_run_all(g, &plain, error) : status;
 }

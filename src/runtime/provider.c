@@ -158,6 +158,18 @@ spry_status provider_output(op_call *call, spry_dtype dtype, tensor **out)
     return op_call_output(call, 0, dtype, type->rank, shape, out);
 }
 
+bool provider_reads_bias(const provider_site *site, int64_t n)
+{
+    const graph_type *bias = provider_input_type(site, FUSE_BIAS);
+
+    if (site->node->input_count <= FUSE_BIAS || site->node->inputs[FUSE_BIAS] == GRAPH_NONE) {
+        return true;
+    }
+    return bias != NULL && bias->dtype == SPRY_DTYPE_F32 && bias->rank >= 1 &&
+           op_work_count(bias) == n && bias->dims[bias->rank - 1].size == n &&
+           graph_attribute_float(site->node, "beta", 1.0f) == 1.0f;
+}
+
 const float *provider_bias(const op_call *call)
 {
     const tensor *bias = op_call_input(call, FUSE_BIAS);

@@ -15,7 +15,7 @@ typedef struct dense_state {
     brgemm_product_problem problem;
     brgemm_source weights; /* as the model holds them */
     brgemm_product product;
-    brgemm_finish finish; /* all but the residual */
+    brgemm_finish finish; /* all but bias and residual */
     packed_memory packed;
 } dense_state;
 
@@ -55,23 +55,6 @@ static bool read_gemm(const provider_site *site, const graph_type *a, const tens
     return true;
 }
 
-/* A bias per column: absent, or constant with n elements along the last axis. */
-static bool read_bias(const provider_site *site, dense_state *s)
-{
-    const tensor *bias = provider_constant(site, 2);
-
-    if (site->node->input_count < 3 || site->node->inputs[2] == GRAPH_NONE) {
-        return true;
-    }
-    if (bias == NULL || bias->rank < 1 || tensor_count(bias) != s->problem.n ||
-        bias->shape[bias->rank - 1] != s->problem.n ||
-        graph_attribute_float(site->node, "beta", 1.0f) != 1.0f) {
-        return false;
-    }
-    s->finish.bias = bias->data;
-    return true;
-}
-
 static bool read_problem(const provider_site *site, dense_state *s)
 {
     const graph_type *a = provider_input_type(site, 0);
@@ -92,7 +75,8 @@ static bool read_problem(const provider_site *site, dense_state *s)
     } else {
         known = provider_is(site, "Gemm") && read_gemm(site, a, b, s);
     }
-    return known && read_bias(site, s) && s->problem.m > 0 && s->problem.n > 0 && s->problem.k > 0;
+    return known && provider_reads_bias(site, s->problem.n) && s->problem.m > 0 &&
+           s->problem.n > 0 && s->problem.k > 0;
 }
 
 static bool accepts(const provider_site *site)
@@ -167,6 +151,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
         return status;
     }
     product.c = c->data;
+    product.finish.bias = provider_bias(call);
     product.finish.residual = provider_residual(call);
     threads_for(call->team, s->product.pieces, 1, brgemm_product_run, &product);
     return SPRY_OK;

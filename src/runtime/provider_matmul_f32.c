@@ -73,19 +73,6 @@ static bool read_matmul(const provider_site *site, matmul_state *s)
     return true;
 }
 
-/* A bias per column: absent, or n elements along the last axis. */
-static bool reads_bias(const provider_site *site, const matmul_state *s)
-{
-    const graph_type *bias = provider_input_type(site, FUSE_BIAS);
-
-    if (site->node->input_count <= FUSE_BIAS || site->node->inputs[FUSE_BIAS] == GRAPH_NONE) {
-        return true;
-    }
-    return bias != NULL && bias->rank >= 1 && op_work_count(bias) == s->n &&
-           bias->dims[bias->rank - 1].size == s->n &&
-           graph_attribute_float(site->node, "beta", 1.0f) == 1.0f;
-}
-
 static bool read_gemm(const provider_site *site, matmul_state *s)
 {
     const graph_type *a = provider_input_type(site, 0);
@@ -124,7 +111,8 @@ static bool read_problem(const provider_site *site, matmul_state *s)
     } else {
         known = provider_is(site, "Gemm") && read_gemm(site, s);
     }
-    return known && reads_bias(site, s) && s->m > 0 && s->n > 0 && s->k > 0 && s->batch > 0;
+    return known && provider_reads_bias(site, s->n) && s->m > 0 && s->n > 0 && s->k > 0 &&
+           s->batch > 0;
 }
 
 static bool accepts(const provider_site *site)

@@ -347,12 +347,12 @@ static void run_panel(const matmul_run *r, const uint8_t *a, int64_t rows, const
                         .columns = count,
                         .finish = &at};
 
-    for (int64_t i = 0; i < rows; i += mr) {
+    for (int64_t i = 0, number = 0; i < rows; i += tile.rows, number++) {
         tile.a = a + i * s->k;
         tile.c = c + i * pitch;
-        tile.rows = (int)provider_least(rows - i, mr);
+        tile.rows = brgemm_tile_rows(s->kernel, rows - i);
         at.row_offset = finish->row_offset != NULL ? finish->row_offset + i : NULL;
-        brgemm_prefetch(panel + panel_bytes + i / mr * share, share);
+        brgemm_prefetch(panel + panel_bytes + number * share, share);
         s->kernel->tile(&tile);
     }
 }

@@ -7,6 +7,7 @@
 #include "kernels/brgemm/w4_product.h"
 #include "ops/nbits.h"
 #include "runtime/nbits.h"
+#include "runtime/precision.h"
 #include "runtime/providers.h"
 #include "tensor/convert.h"
 
@@ -148,6 +149,10 @@ static bool read_weights(const provider_site *site, nbits_operands *w)
         return false;
     }
     w->problem.m = op_work_count(a) / w->problem.k;
+    if (w->bits > 4 && w->problem.m > W4_FEW_ROWS &&
+        precision_of_products(site, w->problem.k, w->problem.n) == BRGEMM_BF16) {
+        return false; /* many rows are faster in bf16, with weights that are dequantized before */
+    }
     w->problem.has_zeros = w->zeros != NULL || w->zero != (float)w4_centre(w->bits);
     return w->problem.m > 0 && w->problem.n > 0;
 }

@@ -1,13 +1,10 @@
 /* Products whose second factor varies and is one matrix for all rows, as in training: MatMul and
  * Gemm in f32 or bf16, as convolutions by single pixels. It is packed in every run, by all threads.
  */
-#include <math.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "kernels/conv/conv_nhwc.h"
-#include "runtime/fuse.h"
 #include "runtime/precision.h"
 #include "runtime/providers.h"
 
@@ -21,19 +18,6 @@ typedef struct product_state {
     brgemm_finish finish; /* all but bias and residual */
     void *packed;
 } product_state;
-
-/* A bias per column: absent, or n numbers along the last axis. */
-static bool reads_bias(const provider_site *site, int64_t n)
-{
-    const graph_type *bias = provider_input_type(site, FUSE_BIAS);
-
-    if (site->node->input_count <= FUSE_BIAS || site->node->inputs[FUSE_BIAS] == GRAPH_NONE) {
-        return true;
-    }
-    return bias != NULL && bias->dtype == SPRY_DTYPE_F32 && bias->rank >= 1 &&
-           op_work_count(bias) == n && bias->dims[bias->rank - 1].size == n &&
-           graph_attribute_float(site->node, "beta", 1.0f) == 1.0f;
-}
 
 static bool read_problem(const provider_site *site, product_state *s)
 {
@@ -57,7 +41,7 @@ static bool read_problem(const provider_site *site, product_state *s)
     s->n = b->dims[!turn_b].size;
     s->b_k = turn_b ? 1 : s->n;
     s->b_column = turn_b ? s->k : 1;
-    return s->m >= LEAST_ROWS && b->dims[turn_b].size == s->k && reads_bias(site, s->n);
+    return s->m >= LEAST_ROWS && b->dims[turn_b].size == s->k && provider_reads_bias(site, s->n);
 }
 
 static bool accepts(const provider_site *site)

@@ -68,6 +68,8 @@ gemm_f32_finish provider_finish(const provider_site *site);
 brgemm_activation *provider_activation(const provider_site *site);
 /* Output 0, of the shape that the plan knows. Fails as op_call_output. */
 SPRY_MUST_USE spry_status provider_output(op_call *call, spry_dtype dtype, tensor **out);
+/* True when a product with `n` columns has no bias, or one number per column for it. */
+bool provider_reads_bias(const provider_site *site, int64_t n);
 /* The node's input 2, a number per channel or column, or NULL. */
 const float *provider_bias(const op_call *call);
 /* The residual that the node adds, or NULL. */

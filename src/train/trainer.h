@@ -4,6 +4,7 @@
 
 #include "data/loader.h"
 #include "train/checkpoint.h"
+#include "train/features.h"
 #include "train/optimizer.h"
 #include "train/program.h"
 #include "train/schedule.h"
@@ -45,6 +46,8 @@ typedef struct trainer {
     spry_allocator allocator;
     arena memory;
     threads *team;
+    features known;           /* what a frozen beginning makes of the data */
+    const spry_model *learnt; /* the source, or the rest behind the features */
     loader *batches;
     program *p;
     optimizer rule;

@@ -133,12 +133,12 @@ static spry_status find_input(const trainer *t, spry_port *port, spry_error *err
     const spry_train_options *o = &t->options;
     spry_status status;
 
-    if (spry_model_input_count(t->source) != 1) {
+    if (spry_model_input_count(t->learnt) != 1) {
         return spry_fail(error, SPRY_UNSUPPORTED, t->source->path, NULL,
                          "training takes models with one input; this one has %d",
-                         spry_model_input_count(t->source));
+                         spry_model_input_count(t->learnt));
     }
-    status = spry_model_input(t->source, 0, port, error);
+    status = spry_model_input(t->learnt, 0, port, error);
     if (status != SPRY_OK) {
         return status;
     }
@@ -164,7 +164,7 @@ static spry_status open_loader(trainer *t, spry_port *port, spry_error *error)
                                                             : SAMPLER_SHUFFLED,
                              .rate = (double)o->batch / (double)spry_dataset_count(o->data),
                              .seed = o->seed,
-                             .recipe = &t->recipe,
+                             .recipe = t->known.rows != NULL ? NULL : &t->recipe,
                              .augment = &t->steps_of_augment,
                              .threads = LOADER_THREADS,
                              .ahead = LOADER_AHEAD,
@@ -181,7 +181,8 @@ static spry_status open_loader(trainer *t, spry_port *port, spry_error *error)
     wanted.dtype = port->dtype;
     wanted.rank = port->rank;
     memcpy(wanted.shape, port->shape, sizeof wanted.shape);
-    return loader_create(o->data, &wanted, &t->allocator, &t->batches, error);
+    return loader_create(t->known.rows != NULL ? t->known.rows : o->data, &wanted, &t->allocator,
+                         &t->batches, error);
 }
 
 /* Classes of the data must be scores of the model. */
@@ -211,8 +212,9 @@ static spry_status open_program(trainer *t, const spry_port *port, spry_error *e
 {
     const spry_train_options *o = &t->options;
     program_options wanted = {.loss = {.kind = LOSS_CROSS_ENTROPY, .smoothing = o->smoothing},
-                              .rules = o->rules,
-                              .rule_count = o->rule_count,
+                              .rules = t->known.rest != NULL ? t->known.rules : o->rules,
+                              .rule_count =
+                                  t->known.rest != NULL ? t->known.rule_count : o->rule_count,
                               .freeze_statistics = o->freeze_statistics,
                               .clip = trainer_is_private(o) ? o->private_clip : 0,
                               .session = spry_session_options_default()};
@@ -234,7 +236,7 @@ static spry_status open_program(trainer *t, const spry_port *port, spry_error *e
         return status;
     }
     inputs[0] = &input;
-    return program_create(t->source, &wanted, inputs, 1, &targets, t->team, &t->p, error);
+    return program_create(t->learnt, &wanted, inputs, 1, &targets, t->team, &t->p, error);
 }
 
 static void note_unreached(const trainer *t)
@@ -421,6 +423,10 @@ spry_status trainer_open(trainer *t, const spry_model *source, const spry_train_
         t->facts->allocator = t->allocator;
         status = threads_create(&t->allocator, options->threads, &t->team, error);
     }
+    if (status == SPRY_OK && spry_model_input_count(source) == 1) {
+        status = features_open(source, &t->options, &t->memory, &t->known, error);
+    }
+    t->learnt = t->known.rest != NULL ? t->known.rest : source;
     if (status == SPRY_OK) {
         status = open_loader(t, &port, error);
     }
@@ -459,6 +465,7 @@ void trainer_close(trainer *t)
 {
     loader_destroy(t->batches);
     program_destroy(t->p);
+    features_close(&t->known);
     threads_destroy(t->team);
     spry_training_destroy(t->facts);
     arena_fini(&t->memory);

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -187,6 +188,51 @@ static void test_keeps_what_is_graph(void **state)
     spry_model_destroy(base);
 }
 
+/* Metadata that somebody has changed: an error, and no model. */
+static void test_refuses_wrong_metadata(void **state)
+{
+    static const char *const lies[] = {
+        "{}",
+        "{\"schema\":1",
+        "{\"schema\":1,\"method\":\"lora\",\"base\":\"ab\"}",
+    };
+    static const char frame[] =
+        "{\"schema\":1,\"method\":\"lora\",\"base\":\"0123456789012345678901234567890123456789"
+        "012345678901234567890123\",\"rank\":3,\"alpha\":1,\"prompts\":0,\"shallow\":false,"
+        "\"targets\":[],\"classes\":0,\"zero_head\":false,\"seed\":0,\"total\":1,"
+        "\"trainable\":[%s],\"nodes\":[],\"products\":[{\"sum\":\"%s\",\"a\":\"%s\",\"b\":\"%s\","
+        "\"first\":%d,\"count\":8,\"scale\":1}]}";
+    spry_model *base = adapting_vit(1);
+    spry_adapt_options o = adapting_options("lora");
+    spry_adaptation *facts = NULL;
+    spry_model *m = adapting_make(base, &o, &facts);
+    spry_model *merged = NULL;
+    spry_error error = {0};
+    const char *const *names;
+    char text[2048];
+    bool plain;
+
+    (void)state;
+    assert_true(spry_adaptation_trainable(facts, &names) > 2);
+    for (int i = 0; i < 7; i++) {
+        const char *sum = i == 3 ? "nowhere" : "blocks.0.attn.qkv_lora_sum";
+
+        if (i < 3) {
+            (void)snprintf(text, sizeof text, "%s", lies[i]);
+        } else {
+            (void)snprintf(text, sizeof text, frame, i == 4 ? "\"nowhere\"" : "", sum,
+                           i == 5 ? "head.weight" : names[0], i == 6 ? names[0] : names[1],
+                           i == 6 ? 2147483647 : 0);
+        }
+        m->metadata[m->metadata_count - 1].text = text;
+        assert_int_equal(spry_adapt_merge(m, &merged, &plain, &error), SPRY_BAD_INPUT);
+        assert_null(merged);
+    }
+    spry_adaptation_destroy(facts);
+    spry_model_destroy(m);
+    spry_model_destroy(base);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_merges_convolutions),
         cmocka_unit_test(test_merges_exported),
         cmocka_unit_test(test_keeps_what_is_graph),
+        cmocka_unit_test(test_refuses_wrong_metadata),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

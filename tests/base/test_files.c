@@ -268,6 +268,35 @@ static void replaces_whole_files(void **state)
     assert_int_equal(entries(), 1);
 }
 
+static uint64_t identity_of(const char *path)
+{
+    file_map map;
+
+    assert_int_equal(file_map_open(path, UINT64_MAX, &map, NULL), SPRY_OK);
+    uint64_t identity = map.identity;
+    file_map_close(&map);
+    return identity;
+}
+
+/* Also when content, name and size are the same; nothing waits for the disk here. */
+static void another_file_has_another_identity(void **state)
+{
+    const char *path = in("file");
+    file_writer *writer = NULL;
+
+    (void)state;
+    assert_int_equal(file_replace(path, "same", 4, NULL), SPRY_OK);
+    uint64_t first = identity_of(path);
+    assert_true(identity_of(path) == first);
+    assert_int_equal(file_writer_open(NULL, path, &writer, NULL), SPRY_OK);
+    assert_int_equal(file_writer_append(writer, "same", 4, NULL), SPRY_OK);
+    assert_true(identity_of(path) == first);
+    assert_int_equal(file_writer_commit_soon(writer, NULL), SPRY_OK);
+    file_writer_close(writer);
+    expect_content(path, "same", 4);
+    assert_true(identity_of(path) != first);
+}
+
 static void follows_links_and_spares_devices(void **state)
 {
     struct stat about;
@@ -469,6 +498,7 @@ int main(void)
         IN_FOLDER(stays_inside_the_folder),
         IN_FOLDER(the_walk_by_parts_agrees),
         IN_FOLDER(replaces_whole_files),
+        IN_FOLDER(another_file_has_another_identity),
         IN_FOLDER(follows_links_and_spares_devices),
         IN_FOLDER(an_abandoned_write_changes_nothing),
         IN_FOLDER(a_full_disk_keeps_the_old_file),

@@ -55,6 +55,26 @@ contains err "hash"
 expect 0 adapt prompt.onnx -o kept.onnx --merge
 contains err "stays in the graph"
 
+# Trained at once: the delta is all that has changed, and training goes on from the file.
+glyphs=(--data "npz:$SPRY_SOURCE_DIR/examples/glyphs/test.npz" --preprocess unit --batch 16 --steps 3)
+expect 0 new vit-cifar -o eyes.onnx --image 28x28x1 --patch 7 --units 16 --heads 2 --depth 1 --classes 62
+for method in lora prompt; do
+    expect 0 adapt eyes.onnx -o trained.onnx --method "$method" "${glyphs[@]}" --force
+    contains out "parameters trained"
+    contains out "method      $method"
+    expect 0 adapt trained.onnx -o trained.safetensors --delta-only --force
+    expect 0 adapt eyes.onnx -o applied.onnx --apply trained.safetensors --force
+    expect 0 compare applied.onnx trained.onnx --random 2 --tolerance 0
+    expect 1 compare applied.onnx eyes.onnx --random 2 --tolerance 1e-6
+    expect 0 adapt trained.onnx -o more.onnx "${glyphs[@]}" --force --json
+    json out 'd["command"] == "adapt" and d["trained_parameters"] < d["parameters"]'
+    expect 0 adapt eyes.onnx -o more.safetensors --delta-only --method "$method" "${glyphs[@]}" --force
+    cmp more.safetensors trained.safetensors || fail "a delta at once is another than one later"
+done
+expect 2 adapt eyes.onnx -o no.onnx "${glyphs[@]}" --only 'head*'
+contains err "--only"
+expect 2 adapt eyes.onnx -o no.onnx --data nothing:here
+
 # What is refused leaves nothing behind.
 expect 2 adapt base.onnx
 contains err "--output"

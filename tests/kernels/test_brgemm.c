@@ -209,7 +209,7 @@ static void make_problem(problem *p, const brgemm_kernel *kernel, spry_random *r
 {
     *p = (problem){.kernel = kernel};
     p->k = sample_positive_size(r, 70);
-    p->tile.taps = (int)sample_integer(r, 1, MOST_TAPS);
+    p->tile.taps = (int)sample_integer(r, 0, MOST_TAPS); /* 0: all on padding */
     p->tile.rows = rows;
     p->tile.columns = columns;
     make_a(p, r);

@@ -197,6 +197,30 @@ static void check_blocks(const brgemm_kernel *kernel, spry_random *r)
     }
 }
 
+/* Tiles cover all rows, and only a product of few rows has a tile of few. */
+static void check_tile_rows(const brgemm_kernel *kernel, spry_random *r)
+{
+    (void)r;
+    for (int64_t all = 1; all <= 100; all++) {
+        int64_t left = all;
+
+        while (left > 0) {
+            int rows = brgemm_tile_rows(kernel, left);
+
+            assert_in_range(rows, 1, kernel->mr);
+            assert_true(rows > 1 || all == 1 || kernel->mr <= 4);
+            left -= rows;
+        }
+        assert_int_equal(left, 0);
+    }
+}
+
+static void test_tile_rows(void **state)
+{
+    (void)state;
+    for_all_variants(check_tile_rows);
+}
+
 static void test_random_shapes(void **state)
 {
     (void)state;
@@ -214,6 +238,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_shapes),
         cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_tile_rows),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,6 +58,7 @@ def variants(methods, formats):
         if form != "qoperator":
             yield form, "nearest", 4, 0, GROUP, ("--symmetric",)
             yield form, "nearest", 8, 0, 0, ("--symmetric",)
+        yield form, "squant", 8, 0 if form == "matmulnbits" else 8, 0, ("--compact",)
         if form == "qdq":
             yield form, "nearest", 8, 8, GROUP, ()
             yield form, "nearest", 4, 8, GROUP, ()
@@ -69,7 +70,7 @@ def variants(methods, formats):
         if form == "qdq" and TWINNED in methods:
             for bits, activations in ((8, 8), (6, 6), (4, 4)):
                 for ranges in ("best", "symmetric"):
-                    yield form, TWINNED, bits, activations, 0, ("--ranges", ranges)
+                    yield form, TWINNED, bits, activations, 0, ("--grids", ranges)
 
 
 def known_names(spry, model, option):

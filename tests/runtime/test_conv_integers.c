@@ -257,6 +257,8 @@ static void test_transposed_by_hand(void **state)
 
 /* ---- bad inputs ---- */
 
+static spry_error error;
+
 /* A convolution of floats of those shapes; the status of inferring its types, or of running it. */
 static spry_status try_conv(const geometry *g, const char *auto_pad, float *x, const float *w,
                             value *y)
@@ -285,9 +287,9 @@ static spry_status try_conv(const geometry *g, const char *auto_pad, float *x, c
         assert_int_equal(graph_set_string(n.g, node, "auto_pad", auto_pad, NULL), SPRY_OK);
     }
     net_output(&n, "y");
-    status = infer_graph(n.g, NULL);
+    status = infer_graph(n.g, &error);
     if (status == SPRY_OK) {
-        status = plan_create(n.g, &options, e.team, false, &p, NULL);
+        status = plan_create(n.g, &options, e.team, false, &p, &error);
     }
     if (status == SPRY_OK) {
         status = execute_plan(&e, p, NULL, inputs, 1, outputs, 1);
@@ -315,6 +317,7 @@ static void test_bad_inputs(void **state)
     value_fini(&y);
     g = plain(2, 2, 3, 3, 0); /* the kernel is larger than the image */
     assert_int_equal(try_conv(&g, NULL, zeros, zeros, &y), SPRY_BAD_INPUT);
+    assert_non_null(strstr(error.what, "on axis 0, 2 + 0 + 0 < (3 - 1) x 1 + 1"));
     value_fini(&y);
     g = plain(2, 5, 3, 3, 0);
     g.groups = 2; /* of 3 filters */

@@ -241,6 +241,46 @@ static void test_rules(void **state)
     spry_model_destroy(source);
 }
 
+/* What a frozen beginning makes of the data is computed once: steps are those of the rest, results
+ * those of the whole (here: augmented by nothing, which is enough to go without the features). */
+static void test_features(void **state)
+{
+    static const spry_train_rule only_head[] = {{"*", true, -1, -1}, {"fc2.*", false, 2, 0.5}};
+    spry_model *source = lesson_model("lenet");
+    spry_train_options o = quick(12);
+    spry_training *cached = NULL;
+    spry_training *plain = NULL;
+    spry_model *first;
+    spry_model *second;
+    int64_t count = 0;
+    const float *a;
+    const float *b;
+
+    (void)state;
+    o.rules = only_head;
+    o.rule_count = 2;
+    o.freeze_statistics = true;
+    o.validation = test;
+    first = lesson_learn(source, &o, &cached);
+    o.augment = "gain:0";
+    second = lesson_learn(source, &o, &plain);
+    assert_true(spry_training_totals_of(cached)->arena_bytes * 4 <
+                spry_training_totals_of(plain)->arena_bytes);
+    assert_int_equal(spry_training_totals_of(cached)->trained,
+                     spry_training_totals_of(plain)->trained);
+    assert_true(lesson_same(source, first, "fc2.*"));
+    a = lesson_numbers(first, "fc2.weight", &count);
+    b = lesson_numbers(second, "fc2.weight", &count);
+    for (int64_t i = 0; i < count; i++) {
+        assert_true(fabsf(a[i] - b[i]) < 1e-4f);
+    }
+    spry_training_destroy(cached);
+    spry_training_destroy(plain);
+    spry_model_destroy(first);
+    spry_model_destroy(second);
+    spry_model_destroy(source);
+}
+
 /* ---- privacy ---- */
 
 static void test_private(void **state)
@@ -382,12 +422,12 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_learns),           cmocka_unit_test(test_rate_zero_changes_nothing),
-        cmocka_unit_test(test_threads),          cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_accumulate),       cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_private),          cmocka_unit_test(test_private_learns),
-        cmocka_unit_test(test_private_refusals), cmocka_unit_test(test_loss_explodes),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_learns),         cmocka_unit_test(test_rate_zero_changes_nothing),
+        cmocka_unit_test(test_threads),        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_accumulate),     cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_features),       cmocka_unit_test(test_private),
+        cmocka_unit_test(test_private_learns), cmocka_unit_test(test_private_refusals),
+        cmocka_unit_test(test_loss_explodes),  cmocka_unit_test(test_refusals),
     };
 
     return cmocka_run_group_tests(tests, open_all, close_all);

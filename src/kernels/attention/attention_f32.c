@@ -37,7 +37,7 @@ const attention_kernel *attention_select(bool bf16)
 
 /* ---- pieces of work ---- */
 
-enum { MOST_SLICE = 512, ALIGNED = 16 /* floats of a cache line */ };
+enum { MOST_SLICE = 1024, ALIGNED = 16 /* floats of a cache line */ };
 
 static int64_t least(int64_t a, int64_t b)
 {

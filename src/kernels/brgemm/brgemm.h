@@ -126,6 +126,18 @@ static inline uint16_t brgemm_bf16(float x)
     return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
 }
 
+/* Rows of the next tile when `left` are left. A last tile of very few would wait for its own sums
+ * again and again: it takes some of the rows before it. */
+static inline int brgemm_tile_rows(const brgemm_kernel *kernel, int64_t left)
+{
+    enum { SLOW_ROWS = 3 };
+
+    if (left > kernel->mr && left <= kernel->mr + SLOW_ROWS) {
+        return (int)((left + 1) / 2);
+    }
+    return left < kernel->mr ? (int)left : kernel->mr;
+}
+
 /* Bytes of packed B; the caller has checked that the product fits. */
 int64_t brgemm_packed_size(const brgemm_kernel *kernel, int64_t taps, int64_t k, int64_t columns);
 

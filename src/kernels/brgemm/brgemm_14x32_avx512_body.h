@@ -169,7 +169,7 @@ BRGEMM_INLINE void brgemm_tile_of(const brgemm_tile *t, int rows, int parts, boo
     }
 }
 
-BRGEMM_INLINE void brgemm_tile_rows(const brgemm_tile *t, int parts)
+BRGEMM_INLINE void brgemm_tile_parts(const brgemm_tile *t, int parts)
 {
     switch (t->rows) {
     case 14: brgemm_tile_of(t, 14, parts, false); break;
@@ -194,9 +194,9 @@ static void tile(const brgemm_tile *t)
     if (t->next != NULL && t->rows == MR && t->columns > BRGEMM_LANES) {
         brgemm_tile_of(t, MR, 2, true);
     } else if (t->columns > BRGEMM_LANES) {
-        brgemm_tile_rows(t, 2);
+        brgemm_tile_parts(t, 2);
     } else {
-        brgemm_tile_rows(t, 1);
+        brgemm_tile_parts(t, 1);
     }
 }
 

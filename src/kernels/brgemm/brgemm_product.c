@@ -5,7 +5,6 @@ enum {
     LINE = 64,                /* bytes of a cache line */
     ALIASING_PITCH = 4096,    /* bytes: rows at multiples of it share one set of a cache */
     FEW_ROWS = 8,             /* fit into the ways of a set */
-    SLOW_ROWS = 3,            /* too few sums to keep a core busy */
     PANEL_BYTES = 64 * 1024,  /* of B, in the second-level cache */
     BLOCK_BYTES = 384 * 1024, /* of A, in the second-level cache */
     PIECE_MACS = 1 << 19      /* less work is not worth the start of a thread */
@@ -168,15 +167,6 @@ static void place_panel(const brgemm_product_call *call, const block *at, int64_
         column + kernel->nr < at->end ? (const char *)tile->b + call->p->steps * step_bytes : NULL;
 }
 
-/* Rows of the next tile. Too few for the last one would wait for each other's sums: it takes some
- * of the rows before it. */
-static int tile_rows(const brgemm_kernel *kernel, int64_t left)
-{
-    bool is_last_but_one = left > kernel->mr && left <= kernel->mr + SLOW_ROWS;
-
-    return (int)(is_last_but_one ? pieces_of(left, 2) : least(left, kernel->mr));
-}
-
 /* What is wanted soon, while tile number `number` of a panel is computed: half of the next panel
  * during each of the first two, or rows of A that no tile has read yet. */
 static const void *soon(const brgemm_product *p, const block *at, int64_t number,
@@ -210,7 +200,7 @@ static void run_panel(const brgemm_product_call *call, const block *at, int64_t 
 
         tile.a = a + row * tile.a_pitch;
         tile.c = call->c + place;
-        tile.rows = tile_rows(kernel, at->rows - row);
+        tile.rows = brgemm_tile_rows(kernel, at->rows - row);
         end = row + tile.rows;
         finish.residual = call->finish.residual != NULL ? call->finish.residual + place : NULL;
         tile.next =

@@ -3,8 +3,7 @@
  *
  *     WORD_BYTES                       of eight k of a panel
  *     CODE_STEP                        what a code of 1 is in
- *     __m256 code_at(word, step, part) codes of k = `step` of these, less the centre, of 8
- * columns */
+ *     __m256 code_at(word, step, part) codes of k = `step`, less the centre, of 8 columns */
 #ifndef KERNELS_BRGEMM_W4_AVX2_BODY_H
 #define KERNELS_BRGEMM_W4_AVX2_BODY_H
 

@@ -2,8 +2,7 @@
  * says how codes lie:
  *
  *     WORD_BYTES                       of eight k of a panel
- *     __m512 code_at(word, step, part) codes of k = `step` of these, less the centre, of 16
- * columns */
+ *     __m512 code_at(word, step, part) codes of k = `step`, less the centre, of 16 columns */
 #ifndef KERNELS_BRGEMM_W4_AVX512_BODY_H
 #define KERNELS_BRGEMM_W4_AVX512_BODY_H
 

@@ -1,0 +1,24 @@
+#!/bin/bash
+# Every method of `spry adapt` on models of several makes, in Spry and in ONNX Runtime.
+#   adapted_models.sh PROGRAM MODEL ...
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+spry=$1
+shift
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+"$spry" new vit-cifar -o "$folder/vit.onnx" --image 24x16x2 --patch 8 --units 24 --heads 3 \
+    --depth 2 >/dev/null
+"$spry" new small-cnn -o "$folder/cnn.onnx" >/dev/null
+for model in "$folder/vit.onnx" "$folder/cnn.onnx" "$@"; do
+    name=$(basename "$model" .onnx)
+    for method in lora adapter bias prompt head full; do
+        "$spry" adapt "$model" -o "$folder/$name.$method.onnx" --method "$method" --classes 7 \
+            >/dev/null 2>&1 || echo "$name: $method does not fit"
+    done
+    for target in linear conv; do
+        "$spry" adapt "$model" -o "$folder/$name.lora-$target.onnx" --target "$target" \
+            >/dev/null 2>&1 || echo "$name: lora on $target does not fit"
+    done
+done
+"${PYTHON:-python3}" tests/peers/ort_agreement.py "$folder" --spry "$spry"
