@@ -168,6 +168,7 @@ static void test_resume(void **state)
         assert_true(spry_training_totals_of(facts)->is_stopped);
         assert_int_equal(spry_training_totals_of(facts)->steps, 7);
         assert_false(lesson_same(straight, part, NULL));
+        spry_model_destroy(part);
         spry_training_destroy(facts);
         o.progress = NULL;
         rest = lesson_learn(source, &o, &facts);
