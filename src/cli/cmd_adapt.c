@@ -4,8 +4,6 @@
 
 #include "base/alloc.h"
 #include "cli/commands.h"
-#include "cli/config.h"
-#include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/train_command.h"
 #include "spry/adapt.h"
@@ -373,22 +371,7 @@ static spry_status perform(const cli_call *call, spry_error *error)
 
 static spry_status run(const cli_call *call, spry_error *error)
 {
-    cli_call whole = *call; /* with what --config says */
-    const char *config = cli_text(call, "config");
-    arena memory;
-    spry_status status = SPRY_OK;
-
-    arena_init(&memory, NULL, SIZE_MAX);
-    if (config != NULL) {
-        status = config_read(config, &whole, &memory, error);
-    }
-    if (status == SPRY_OK) {
-        interrupt_begin();
-        status = perform(&whole, error);
-        interrupt_end();
-    }
-    arena_fini(&memory);
-    return status;
+    return train_run(call, perform, error);
 }
 
 const cli_command cmd_adapt = {

@@ -1,7 +1,5 @@
 /* spry train: fit a model to labelled data. */
 #include "cli/commands.h"
-#include "cli/config.h"
-#include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/train_command.h"
 
@@ -26,17 +24,22 @@ static spry_status check_usage(const cli_call *call, spry_error *error)
     return output_check_free(call, output, error);
 }
 
-static spry_status train(const cli_call *call, train_setup *setup, spry_error *error)
+static spry_status train(const cli_call *call, spry_error *error)
 {
     train_outcome outcome = {.model = call->arguments[0], .output = cli_text(call, "output")};
     spry_model *source = NULL;
-    spry_status status = train_setup_open(setup, call, error);
+    train_setup setup;
+    spry_status status = check_usage(call, error);
 
+    if (status != SPRY_OK) {
+        return status;
+    }
+    status = train_setup_open(&setup, call, error);
     if (status == SPRY_OK) {
         status = spry_model_load(NULL, call->arguments[0], &source, error);
     }
     if (status == SPRY_OK) {
-        status = train_perform(source, setup, &outcome, error);
+        status = train_perform(source, &setup, &outcome, error);
     }
     if (status == SPRY_OK) {
         status = spry_model_save(outcome.trained, outcome.output, error);
@@ -46,32 +49,13 @@ static spry_status train(const cli_call *call, train_setup *setup, spry_error *e
     }
     train_outcome_close(&outcome);
     spry_model_destroy(source);
-    train_setup_close(setup);
+    train_setup_close(&setup);
     return status;
 }
 
 static spry_status run(const cli_call *call, spry_error *error)
 {
-    cli_call whole = *call; /* with what --config says */
-    const char *config = cli_text(call, "config");
-    train_setup setup;
-    arena memory;
-    spry_status status = SPRY_OK;
-
-    arena_init(&memory, NULL, SIZE_MAX);
-    if (config != NULL) {
-        status = config_read(config, &whole, &memory, error);
-    }
-    if (status == SPRY_OK) {
-        status = check_usage(&whole, error);
-    }
-    if (status == SPRY_OK) {
-        interrupt_begin();
-        status = train(&whole, &setup, error);
-        interrupt_end();
-    }
-    arena_fini(&memory);
-    return status;
+    return train_run(call, train, error);
 }
 
 const cli_command cmd_train = {

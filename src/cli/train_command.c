@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "cli/config.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
@@ -116,4 +117,26 @@ void train_outcome_close(train_outcome *outcome)
 {
     spry_training_destroy(outcome->facts);
     spry_model_destroy(outcome->trained);
+}
+
+spry_status train_run(const cli_call *call,
+                      spry_status (*perform)(const cli_call *call, spry_error *error),
+                      spry_error *error)
+{
+    cli_call whole = *call; /* with what --config says */
+    const char *config = cli_text(call, "config");
+    arena memory;
+    spry_status status = SPRY_OK;
+
+    arena_init(&memory, NULL, SIZE_MAX);
+    if (config != NULL) {
+        status = config_read(config, &whole, &memory, error);
+    }
+    if (status == SPRY_OK) {
+        interrupt_begin();
+        status = perform(&whole, error);
+        interrupt_end();
+    }
+    arena_fini(&memory);
+    return status;
 }

@@ -24,6 +24,12 @@ typedef struct train_outcome {
     train_curve rates;
 } train_outcome;
 
+/* Runs `perform` for a command that takes the options of training: with what --config adds to the
+ * call, and with ^C noted instead of obeyed. Fails as config_read and `perform`. */
+SPRY_MUST_USE spry_status train_run(const cli_call *call,
+                                    spry_status (*perform)(const cli_call *call, spry_error *error),
+                                    spry_error *error);
+
 /* Trains `source`, printing a row for every epoch. ^C ends it early, which is no failure. Undo with
  * train_outcome_close. Fails as spry_train. */
 SPRY_MUST_USE spry_status train_perform(const spry_model *source, train_setup *setup,

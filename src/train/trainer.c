@@ -48,13 +48,7 @@ static void count_right(trainer *t, const int64_t *labels)
     int64_t classes = t->p->classes;
 
     for (int64_t i = 0; i < t->p->batch; i++) {
-        const float *row = t->p->scores + i * classes;
-        int64_t best = 0;
-
-        for (int64_t k = 1; k < classes; k++) {
-            best = row[k] > row[best] ? k : best;
-        }
-        t->epoch_right += best == labels[i];
+        t->epoch_right += validate_best(t->p->scores + i * classes, classes) == labels[i];
     }
     t->epoch_seen += t->p->batch;
     t->samples += t->p->batch;

@@ -19,14 +19,21 @@ typedef struct validator {
     double loss;
 } validator;
 
-double validate_row(const float *scores, int64_t classes, int64_t label, int64_t *right)
+int64_t validate_best(const float *scores, int64_t classes)
 {
     int64_t best = 0;
-    double sum = 0;
 
     for (int64_t i = 1; i < classes; i++) {
         best = scores[i] > scores[best] ? i : best;
     }
+    return best;
+}
+
+double validate_row(const float *scores, int64_t classes, int64_t label, int64_t *right)
+{
+    int64_t best = validate_best(scores, classes);
+    double sum = 0;
+
     for (int64_t i = 0; i < classes; i++) {
         sum += exp((double)scores[i] - (double)scores[best]);
     }

@@ -9,6 +9,9 @@ typedef struct validation {
     double loss;     /* mean cross entropy of the first output taken as logits */
 } validation;
 
+/* The class with the largest score, the first of equals. */
+int64_t validate_best(const float *scores, int64_t classes);
+
 /* -log softmax of the class; adds 1 to *right where it has the largest score, the first of
  * equals. */
 double validate_row(const float *scores, int64_t classes, int64_t label, int64_t *right);
