@@ -4,14 +4,12 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/progress.h"
 #include "data/dataset_memory.h"
 #include "model/pass.h"
 #include "ops/op.h"
 #include "tensor/value.h"
+#include "train/forward.h"
 #include "train/training_form.h"
-
-enum { BATCH = 64 };
 
 static const size_t most_bytes = (size_t)1 << 30;
 
@@ -112,88 +110,39 @@ static void find_split(splitter *s)
 
 /* ---- the beginning ---- */
 
-static spry_status take_rows(const spry_value *found, int64_t first, int64_t count, int64_t total,
-                             const spry_allocator *allocator, tensor *rows, spry_error *error)
+/* The rows so far. */
+typedef struct gatherer {
+    spry_allocator allocator;
+    int64_t total;
+    tensor *rows;
+} gatherer;
+
+static spry_status take_rows(void *context, const spry_value *found, const int64_t *labels,
+                             int64_t first, int64_t count, spry_error *error)
 {
+    const gatherer *to = context;
+    tensor *rows = to->rows;
     const tensor *t = &found->tensor;
     int64_t shape[SPRY_TENSOR_MAX_RANK];
     spry_status status = SPRY_OK;
 
+    (void)labels;
     if (found->kind != SPRY_VALUE_TENSOR || t->dtype != SPRY_DTYPE_F32 || t->rank < 2 ||
         t->shape[0] != count) {
         return SPRY_NEGATIVE; /* no row per sample */
     }
     if (rows->data == NULL) {
         memcpy(shape, t->shape, sizeof shape);
-        shape[0] = total;
-        if ((size_t)total * (t->bytes / (size_t)count) > most_bytes) {
+        shape[0] = to->total;
+        if ((size_t)to->total * (t->bytes / (size_t)count) > most_bytes) {
             return SPRY_NEGATIVE;
         }
-        status = tensor_init_owned(rows, allocator, SPRY_DTYPE_F32, t->rank, shape, error);
+        status = tensor_init_owned(rows, &to->allocator, SPRY_DTYPE_F32, t->rank, shape, error);
     }
     if (status == SPRY_OK) {
-        memcpy((uint8_t *)rows->data + (size_t)first * (rows->bytes / (size_t)total), t->data,
+        memcpy((uint8_t *)rows->data + (size_t)first * (rows->bytes / (size_t)to->total), t->data,
                t->bytes);
     }
-    return status;
-}
-
-static spry_status run_batch(const splitter *s, spry_session *session, const spry_port *port,
-                             int64_t first, int64_t count, tensor *rows, spry_error *error)
-{
-    const spry_train_options *o = s->options;
-    const char *const names[] = {port->name};
-    spry_value *outputs[1] = {NULL};
-    spry_tensor *samples = NULL;
-    spry_value *input = NULL;
-    spry_status status = spry_dataset_batch(o->data, first, count, o->recipe, port->dtype,
-                                            port->rank, port->shape, &samples, NULL, error);
-
-    if (status == SPRY_OK) {
-        status = spry_value_from_tensor(o->allocator, samples, &input, error);
-    }
-    if (status == SPRY_OK) {
-        const spry_value *const inputs[] = {input};
-
-        status = spry_session_run(session, 1, names, inputs, 1, outputs, error);
-    }
-    if (status == SPRY_OK) {
-        const spry_allocator allocator = alloc_resolve(o->allocator);
-
-        status = take_rows(outputs[0], first, count, spry_dataset_count(o->data), &allocator, rows,
-                           error);
-    }
-    spry_value_destroy(outputs[0]);
-    spry_value_destroy(input);
-    return status;
-}
-
-static spry_status run_all(const splitter *s, const spry_model *beginning, tensor *rows,
-                           spry_error *error)
-{
-    spry_session_options options = spry_session_options_default();
-    int64_t total = spry_dataset_count(s->options->data);
-    spry_session *session = NULL;
-    spry_port port;
-    int64_t batch;
-    spry_status status = spry_model_input(beginning, 0, &port, error);
-
-    options.threads = s->options->threads;
-    options.allocator = s->options->allocator;
-    if (status == SPRY_OK) {
-        status = spry_session_create(beginning, &options, &session, error);
-    }
-    batch = status == SPRY_OK && port.shape[0] > 0 ? port.shape[0] : BATCH;
-    for (int64_t first = 0; first < total && status == SPRY_OK; first += batch) {
-        int64_t count = total - first < batch ? total - first : batch;
-
-        status = run_batch(s, session, &port, first, count, rows, error);
-        if (status == SPRY_OK) {
-            status = progress_report(s->options->progress, "computing features",
-                                     (double)(first + count), (double)total, error);
-        }
-    }
-    spry_session_destroy(session);
     return status;
 }
 
@@ -201,6 +150,8 @@ static spry_status run_all(const splitter *s, const spry_model *beginning, tenso
 static spry_status compute(const splitter *s, tensor *rows, spry_error *error)
 {
     pass_context context = {.for_file = true};
+    gatherer to = {alloc_resolve(s->options->allocator), spry_dataset_count(s->options->data),
+                   rows};
     spry_model *beginning = NULL;
     spry_status status = model_copy(s->source, &beginning, error);
 
@@ -211,7 +162,8 @@ static spry_status compute(const splitter *s, tensor *rows, spry_error *error)
         status = pass_dead(beginning->main, &context, error);
     }
     if (status == SPRY_OK) {
-        status = run_all(s, beginning, rows, error);
+        status = forward_all(beginning, s->options->data, s->options, "computing features",
+                             take_rows, &to, error);
     }
     spry_model_destroy(beginning);
     return status;
