@@ -40,6 +40,7 @@ extern const op ops_reduce[];
 extern const op ops_region[];
 extern const op ops_resize[];
 extern const op ops_rnn[];
+extern const op ops_rnn_gradient[];
 extern const op ops_sample[];
 extern const op ops_scatter[];
 extern const op ops_select[];

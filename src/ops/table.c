@@ -43,6 +43,7 @@ static const op *const tables[] = {
     ops_region,
     ops_resize,
     ops_rnn,
+    ops_rnn_gradient,
     ops_sample,
     ops_scatter,
     ops_select,

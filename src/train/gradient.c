@@ -23,17 +23,10 @@ typedef struct builder {
 /* ---- rules ---- */
 
 static const gradient_rule *const tables[] = {
-    gradient_elementwise_rules,
-    gradient_linear_rules,
-    gradient_loss_rules,
-    gradient_move_rules,
-    gradient_norm_rules,
-    gradient_pool_rules,
-    gradient_quantize_rules,
-    gradient_reduce_rules,
-    gradient_resize_rules,
-    gradient_softmax_rules,
-    NULL,
+    gradient_elementwise_rules, gradient_linear_rules,    gradient_loss_rules,
+    gradient_move_rules,        gradient_norm_rules,      gradient_pool_rules,
+    gradient_quantize_rules,    gradient_recurrent_rules, gradient_reduce_rules,
+    gradient_resize_rules,      gradient_softmax_rules,   NULL,
 };
 
 const gradient_rule *gradient_find_rule(const graph_node *node)

@@ -35,6 +35,7 @@ extern const gradient_rule gradient_move_rules[];
 extern const gradient_rule gradient_norm_rules[];
 extern const gradient_rule gradient_pool_rules[];
 extern const gradient_rule gradient_quantize_rules[];
+extern const gradient_rule gradient_recurrent_rules[];
 extern const gradient_rule gradient_reduce_rules[];
 extern const gradient_rule gradient_resize_rules[];
 extern const gradient_rule gradient_softmax_rules[];

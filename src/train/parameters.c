@@ -39,6 +39,9 @@ static const port_use uses[] = {
     {"Expand", 0, FIRST},
     {"Tile", 0, FIRST},
     {"Attention", SECOND, THIRD},
+    {"LSTM", SECOND | THIRD, FOURTH | 128}, /* 128: peepholes */
+    {"GRU", SECOND | THIRD, FOURTH},
+    {"RNN", SECOND | THIRD, FOURTH},
 };
 
 /* Elementwise: learnt where there is more than one number, such as biases and positions. */
