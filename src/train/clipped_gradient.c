@@ -153,13 +153,18 @@ static int64_t count_of(const graph_type *type, int first)
     return count;
 }
 
-/* [batch, n] -> [batch]: the sum of the squares. */
-static int32_t sum_squares(builder *b, int32_t a, int64_t per_example)
+/* [batch, rows, n] -> [batch]: the squares of the sums over the rows, of `a` or of `a` times `by`.
+ */
+static int32_t sum_squares(builder *b, int32_t a, int32_t by, int64_t rows, int64_t n)
 {
-    emitter *e = &b->e;
-    int32_t flat = emit_reshape(e, a, 2, (const int64_t[]){b->r->batch, per_example});
+    const int64_t shape[3] = {b->r->batch, rows, n};
+    int32_t inputs[2];
+    int32_t squares = GRAPH_NONE;
 
-    return emit_reduce(e, "ReduceSum", emit_binary(e, "Mul", flat, flat), 1, &(int64_t){1}, false);
+    inputs[0] = emit_reshape(&b->e, a, 3, shape);
+    inputs[1] = by != GRAPH_NONE ? emit_reshape(&b->e, by, 3, shape) : GRAPH_NONE;
+    (void)emit_own(&b->e, "SumSquares", by != GRAPH_NONE ? 2 : 1, inputs, 1, &squares);
+    return squares;
 }
 
 static void add_squares(builder *b, int32_t squares)
@@ -169,14 +174,18 @@ static void add_squares(builder *b, int32_t squares)
 }
 
 /* What lies over the axes of the weight `like` after broadcasting: the derivative by a weight that
- * was added, per example. Gives the norm of `a`, of the output's shape, summed over the others. */
-static spry_status add_broadcast(builder *b, int32_t node, int32_t a, int32_t like)
+ * was added, per example. Gives the norm of `a`, of the output's shape, times `by` (GRAPH_NONE:
+ * ones), summed over the others. */
+static spry_status add_broadcast(builder *b, int32_t node, int32_t a, int32_t by, int32_t like)
 {
     const graph_type *wide = type_of(b, b->g->nodes[node].outputs[0]);
     const graph_type *narrow = type_of(b, like);
     int lead = wide->rank - narrow->rank;
+    int64_t size = count_of(narrow, 0);
+    int64_t each = count_of(wide, 1);
     int64_t axes[SPRY_TENSOR_MAX_RANK];
     int64_t count = 0;
+    bool is_in_front = true; /* what is summed over */
 
     if (wide->rank < 1 || lead < 0 || wide->dims[0].size != b->r->batch ||
         (lead == 0 && narrow->dims[0].size != 1)) {
@@ -184,40 +193,30 @@ static spry_status add_broadcast(builder *b, int32_t node, int32_t a, int32_t li
     }
     for (int i = 1; i < wide->rank; i++) {
         if (i < lead || narrow->dims[i - lead].size == 1) {
+            is_in_front = is_in_front && count == i - 1;
             axes[count++] = i;
         }
     }
-    if (count > 0) {
-        a = emit_reduce(&b->e, "ReduceSum", a, count, axes, true);
+    if (is_in_front) {
+        add_squares(b, sum_squares(b, a, by, size > 0 ? each / size : 0, size));
+        return SPRY_OK;
     }
-    add_squares(b, sum_squares(b, a, count_of(narrow, 0)));
+    a = by != GRAPH_NONE ? emit_binary(&b->e, "Mul", a, by) : a;
+    a = emit_reduce(&b->e, "ReduceSum", a, count, axes, true);
+    add_squares(b, sum_squares(b, a, GRAPH_NONE, 1, size));
     return SPRY_OK;
 }
 
 /* X [batch, rows, in], D [batch, rows, out]. */
 static void add_product(builder *b, int32_t x, int32_t dy, int64_t rows, int64_t in, int64_t out)
 {
-    emitter *e = &b->e;
-    int64_t batch = b->r->batch;
-    int32_t a;
-    int32_t d;
+    int32_t inputs[2];
+    int32_t squares = GRAPH_NONE;
 
-    if (rows == 1) {
-        add_squares(b, emit_binary(e, "Mul", sum_squares(b, x, in), sum_squares(b, dy, out)));
-        return;
-    }
-    a = emit_reshape(e, x, 3, (const int64_t[]){batch, rows, in});
-    d = emit_reshape(e, dy, 3, (const int64_t[]){batch, rows, out});
-    if (rows * rows < in * out) {
-        int32_t of_a = emit_binary(e, "MatMul", a, emit_transpose_matrix(e, a, 3));
-        int32_t of_d = emit_binary(e, "MatMul", d, emit_transpose_matrix(e, d, 3));
-
-        add_squares(b, emit_reduce(e, "ReduceSum", emit_binary(e, "Mul", of_a, of_d), 2,
-                                   (const int64_t[]){1, 2}, false));
-        return;
-    }
-    add_squares(
-        b, sum_squares(b, emit_binary(e, "MatMul", emit_transpose_matrix(e, a, 3), d), in * out));
+    inputs[0] = emit_reshape(&b->e, x, 3, (const int64_t[]){b->r->batch, rows, in});
+    inputs[1] = emit_reshape(&b->e, dy, 3, (const int64_t[]){b->r->batch, rows, out});
+    (void)emit_own(&b->e, "ProductSquares", 2, inputs, 1, &squares);
+    add_squares(b, squares);
 }
 
 static spry_status matmul_norms(builder *b, const reader *r)
@@ -248,7 +247,8 @@ static spry_status gemm_norms(builder *b, const reader *r)
     if (r->weight[1] != GRAPH_NONE) {
         add_product(b, n.inputs[0], r->dy, 1, x.dims[1].size, count_of(type_of(b, r->dy), 1));
     }
-    return r->weight[2] != GRAPH_NONE ? add_broadcast(b, r->node, r->dy, n.inputs[2]) : SPRY_OK;
+    return r->weight[2] != GRAPH_NONE ? add_broadcast(b, r->node, r->dy, GRAPH_NONE, n.inputs[2])
+                                      : SPRY_OK;
 }
 
 /* The weights' derivative of each example: a convolution whose groups are examples. */
@@ -290,8 +290,8 @@ static void add_channels(builder *b, int32_t a, int64_t channels)
     emitter *e = &b->e;
     int32_t rows = emit_reshape(e, a, 3, (const int64_t[]){b->r->batch, channels, -1});
 
-    add_squares(
-        b, sum_squares(b, emit_reduce(e, "ReduceSum", rows, 1, &(int64_t){2}, false), channels));
+    add_squares(b, sum_squares(b, emit_reduce(e, "ReduceSum", rows, 1, &(int64_t){2}, false),
+                               GRAPH_NONE, 1, channels));
 }
 
 static spry_status conv_norms(builder *b, const reader *r)
@@ -310,7 +310,7 @@ static spry_status conv_norms(builder *b, const reader *r)
             kernel[i - 2] = w.dims[i].size;
         }
         emit_set_ints(&b->e, share, "kernel_shape", w.rank - 2, kernel);
-        add_squares(b, sum_squares(b, share, count_of(&w, 0)));
+        add_squares(b, sum_squares(b, share, GRAPH_NONE, 1, count_of(&w, 0)));
     }
     if (r->weight[2] != GRAPH_NONE) {
         add_channels(b, r->dy, type_of(b, r->dy)->dims[1].size);
@@ -355,7 +355,7 @@ static spry_status add_norms(builder *b, const reader *r)
 
     for (int k = 0; k < 2 && status == SPRY_OK; k++) {
         if (r->weight[k] != GRAPH_NONE) { /* the sign of Sub is lost in squares */
-            status = add_broadcast(b, r->node, r->dy, n.inputs[k]);
+            status = add_broadcast(b, r->node, r->dy, GRAPH_NONE, n.inputs[k]);
         }
     }
     return status;
@@ -368,8 +368,12 @@ static spry_status mul_norms(builder *b, const reader *r)
 
     for (int k = 0; k < 2 && status == SPRY_OK; k++) {
         if (r->weight[k] != GRAPH_NONE) {
-            status = add_broadcast(b, r->node, emit_binary(&b->e, "Mul", r->dy, n.inputs[1 - k]),
-                                   n.inputs[k]);
+            int32_t by = n.inputs[1 - k];
+
+            if (count_of(type_of(b, by), 0) != count_of(type_of(b, r->output), 0)) {
+                by = emit_expand_like(&b->e, by, r->output);
+            }
+            status = add_broadcast(b, r->node, r->dy, by, n.inputs[k]);
         }
     }
     return status;
@@ -396,16 +400,16 @@ static spry_status layer_norm_norms(builder *b, const reader *r)
         ones = emit_binary(&b->e, "Expand", ones, emit_ints(&b->e, scale.rank, shape));
         normal = emit_binary(&b->e, "LayerNormalization", n.inputs[0], ones);
         emit_set_like(&b->e, normal, &n);
-        status = add_broadcast(b, r->node, emit_binary(&b->e, "Mul", r->dy, normal), n.inputs[1]);
+        status = add_broadcast(b, r->node, r->dy, normal, n.inputs[1]);
     }
     return status == SPRY_OK && r->weight[2] != GRAPH_NONE
-               ? add_broadcast(b, r->node, r->dy, n.inputs[2])
+               ? add_broadcast(b, r->node, r->dy, GRAPH_NONE, n.inputs[2])
                : status;
 }
 
 static spry_status expand_norms(builder *b, const reader *r)
 {
-    return add_broadcast(b, r->node, r->dy, b->g->nodes[r->node].inputs[0]);
+    return add_broadcast(b, r->node, r->dy, GRAPH_NONE, b->g->nodes[r->node].inputs[0]);
 }
 
 static spry_status emit_norms(builder *b)
