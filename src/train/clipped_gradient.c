@@ -8,12 +8,21 @@
 #include "train/emit.h"
 #include "train/gradient.h"
 
+/* A matrix that is made of weights, beside each other and with zeros around, holds one of them from
+ * (row, column) on. */
+typedef struct window {
+    int32_t weight; /* index into `of` */
+    int64_t row, column, rows, columns;
+    int32_t next; /* of the same matrix; GRAPH_NONE */
+} window;
+
 /* A node that reads weights. */
 typedef struct reader {
     int32_t node;
     int32_t output;
     int32_t dy;        /* D of the output */
     int32_t weight[3]; /* ports of the node that hold a weight, or GRAPH_NONE: indices into `of` */
+    int32_t parts;     /* windows of what port 1 holds, or GRAPH_NONE */
 } reader;
 
 typedef struct builder {
@@ -21,6 +30,10 @@ typedef struct builder {
     const clipped_request *r;
     emitter e;
     int32_t *source; /* per value: the weight that it is, or is moved from; GRAPH_NONE */
+    int32_t *parts;  /* per value: the first of its windows; GRAPH_NONE */
+    window *windows;
+    int32_t window_count;
+    int32_t window_capacity;
     reader *readers;
     int32_t reader_count;
     int32_t squares; /* f32 [batch]: the sum so far */
@@ -54,26 +67,168 @@ static bool moves(const graph_node *n)
     return false;
 }
 
-static spry_status add_reader(builder *b, int32_t node, int port, int32_t weight, bool *is_read)
+/* The reader of `node`, which is the last or a new one. */
+static reader *reader_of(builder *b, int32_t node)
 {
     reader *r = b->reader_count > 0 ? &b->readers[b->reader_count - 1] : NULL;
 
-    if (port >= PORTS) {
-        return refuse(b, node, "it holds a weight where none is expected");
-    }
-    if (is_read[weight]) {
-        return refuse(b, node, "another node reads the same weight");
-    }
-    is_read[weight] = true;
     if (r == NULL || r->node != node) {
         r = &b->readers[b->reader_count++];
         *r = (reader){.node = node,
                       .output = b->g->nodes[node].outputs[0],
                       .dy = GRAPH_NONE,
-                      .weight = {GRAPH_NONE, GRAPH_NONE, GRAPH_NONE}};
+                      .weight = {GRAPH_NONE, GRAPH_NONE, GRAPH_NONE},
+                      .parts = GRAPH_NONE};
     }
-    r->weight[port] = weight;
+    return r;
+}
+
+static spry_status mark_read(builder *b, int32_t node, int32_t weight, bool *is_read)
+{
+    if (is_read[weight]) {
+        return refuse(b, node, "another node reads the same weight");
+    }
+    is_read[weight] = true;
     return SPRY_OK;
+}
+
+/* What port `port` of the node holds of weights. */
+static spry_status add_reader(builder *b, int32_t node, int port, bool *is_read)
+{
+    int32_t id = b->g->nodes[node].inputs[port];
+    spry_status status = SPRY_OK;
+
+    if (port >= PORTS || (b->parts[id] != GRAPH_NONE && port != 1)) {
+        return refuse(b, node, "it holds a weight where none is expected");
+    }
+    if (b->source[id] != GRAPH_NONE) {
+        status = mark_read(b, node, b->source[id], is_read);
+        reader_of(b, node)->weight[port] = b->source[id];
+        return status;
+    }
+    for (int32_t w = b->parts[id]; w != GRAPH_NONE && status == SPRY_OK; w = b->windows[w].next) {
+        status = mark_read(b, node, b->windows[w].weight, is_read);
+    }
+    reader_of(b, node)->parts = b->parts[id];
+    return status;
+}
+
+/* ---- matrices made of weights ---- */
+
+static spry_status add_window(builder *b, int32_t to, window w)
+{
+    if (b->window_count == b->window_capacity) {
+        int32_t capacity = 2 * b->window_capacity + 16;
+        window *grown = arena_array(b->g->memory, (size_t)capacity, sizeof *grown);
+
+        if (grown == NULL) {
+            return alloc_failed(b->error, (size_t)capacity * sizeof *grown);
+        }
+        memcpy(grown, b->windows, (size_t)b->window_count * sizeof *grown);
+        b->windows = grown;
+        b->window_capacity = capacity;
+    }
+    w.next = b->parts[to];
+    b->parts[to] = b->window_count;
+    b->windows[b->window_count++] = w;
+    return SPRY_OK;
+}
+
+/* The windows of `from` as they lie in `to`, from (row, column) on. */
+static spry_status move_windows(builder *b, int32_t from, int32_t to, int64_t row, int64_t column)
+{
+    const graph_type *type = &b->g->values[from].type;
+    spry_status status = SPRY_OK;
+
+    if (b->source[from] != GRAPH_NONE) {
+        return add_window(b, to,
+                          (window){.weight = b->source[from],
+                                   .row = row,
+                                   .column = column,
+                                   .rows = type->dims[0].size,
+                                   .columns = type->dims[1].size});
+    }
+    for (int32_t i = b->parts[from]; i != GRAPH_NONE && status == SPRY_OK;) {
+        window w = b->windows[i];
+
+        i = w.next;
+        w.row += row;
+        w.column += column;
+        status = add_window(b, to, w);
+    }
+    return status;
+}
+
+static bool is_of_weights(const builder *b, int32_t id)
+{
+    return id != GRAPH_NONE && (b->source[id] != GRAPH_NONE || b->parts[id] != GRAPH_NONE);
+}
+
+/* The zeros before a matrix, where nothing but zeros is put around it. */
+static bool read_pads(const builder *b, const graph_node *n, int64_t *before)
+{
+    const tensor *given = n->input_count > 1 ? b->g->values[n->inputs[1]].constant : NULL;
+    int64_t count = 0;
+    const int64_t *pads = graph_attribute_ints(n, "pads", &count);
+
+    if (given != NULL && given->dtype == SPRY_DTYPE_I64) {
+        pads = given->data;
+        count = tensor_count(given);
+    }
+    if (pads == NULL || count != 4 || n->input_count > 2 ||
+        strcmp(graph_attribute_string(n, "mode", "constant"), "constant") != 0 ||
+        graph_attribute_float(n, "value", 0.0f) != 0.0f || pads[0] < 0 || pads[1] < 0 ||
+        pads[2] < 0 || pads[3] < 0) {
+        return false;
+    }
+    memcpy(before, pads, 2 * sizeof *before);
+    return true;
+}
+
+/* True, with the windows of the result, when the node joins or pads matrices of weights. */
+static spry_status place_parts(builder *b, const graph_node *n, bool *placed)
+{
+    int32_t to = n->outputs[0];
+    bool joins = graph_node_is(n, "Concat");
+    int64_t axis = graph_attribute_int(n, "axis", 0);
+    int64_t at[2] = {0, 0};
+    spry_status status = SPRY_OK;
+
+    *placed = b->g->values[to].type.rank == 2 &&
+              (joins ||
+               (graph_node_is(n, "Pad") && is_of_weights(b, n->inputs[0]) && read_pads(b, n, at)));
+    for (int k = 0; joins && k < n->input_count; k++) {
+        *placed = *placed && n->inputs[k] != GRAPH_NONE &&
+                  (is_of_weights(b, n->inputs[k]) || b->g->values[n->inputs[k]].constant != NULL);
+    }
+    for (int k = 0; *placed && k < (joins ? n->input_count : 1) && status == SPRY_OK; k++) {
+        status = move_windows(b, n->inputs[k], to, at[0], at[1]);
+        if (joins) {
+            at[axis < 0 ? axis + 2 : axis] +=
+                b->g->values[n->inputs[k]].type.dims[axis < 0 ? axis + 2 : axis].size;
+        }
+    }
+    return status;
+}
+
+/* Follows the weights to the nodes that read them. */
+static spry_status visit_node(builder *b, int32_t node, bool *is_read)
+{
+    const graph_node *n = &b->g->nodes[node];
+    bool placed = false;
+    spry_status status;
+
+    if (moves(n) && n->inputs[0] != GRAPH_NONE && b->source[n->inputs[0]] != GRAPH_NONE) {
+        b->source[n->outputs[0]] = b->source[n->inputs[0]];
+        return SPRY_OK;
+    }
+    status = place_parts(b, n, &placed);
+    for (int k = 0; k < n->input_count && !placed && status == SPRY_OK; k++) {
+        if (is_of_weights(b, n->inputs[k])) {
+            status = add_reader(b, node, k, is_read);
+        }
+    }
+    return status;
 }
 
 static spry_status find_readers(builder *b)
@@ -83,30 +238,21 @@ static spry_status find_readers(builder *b)
     spry_status status = SPRY_OK;
 
     b->source = arena_array(memory, (size_t)b->g->value_count + 1, sizeof *b->source);
+    b->parts = arena_array(memory, (size_t)b->g->value_count + 1, sizeof *b->parts);
     b->readers = arena_array(memory, (size_t)b->r->count + 1, sizeof *b->readers);
-    if (is_read == NULL || b->source == NULL || b->readers == NULL) {
+    if (is_read == NULL || b->source == NULL || b->parts == NULL || b->readers == NULL) {
         return alloc_failed(b->error, (size_t)b->g->value_count * sizeof *b->source);
     }
     for (int32_t i = 0; i < b->g->value_count; i++) {
         b->source[i] = GRAPH_NONE;
+        b->parts[i] = GRAPH_NONE;
     }
     for (int32_t i = 0; i < b->r->count; i++) {
         b->source[b->r->of[i]] = i;
     }
     for (int32_t i = 0; i < b->g->node_count && status == SPRY_OK; i++) {
-        const graph_node *n = &b->g->nodes[i];
-
-        if (n->removed) {
-            continue;
-        }
-        if (moves(n) && n->inputs[0] != GRAPH_NONE && b->source[n->inputs[0]] != GRAPH_NONE) {
-            b->source[n->outputs[0]] = b->source[n->inputs[0]];
-            continue;
-        }
-        for (int k = 0; k < n->input_count && status == SPRY_OK; k++) {
-            if (n->inputs[k] != GRAPH_NONE && b->source[n->inputs[k]] != GRAPH_NONE) {
-                status = add_reader(b, i, k, b->source[n->inputs[k]], is_read);
-            }
+        if (!b->g->nodes[i].removed) {
+            status = visit_node(b, i, is_read);
         }
     }
     return status;
@@ -219,17 +365,44 @@ static void add_product(builder *b, int32_t x, int32_t dy, int64_t rows, int64_t
     add_squares(b, squares);
 }
 
+/* Columns [first, first + count) of the last axis, which has `all`. */
+static int32_t take_columns(builder *b, int32_t a, int64_t first, int64_t count, int64_t all)
+{
+    const int64_t last = -1;
+    const int64_t end = first + count;
+    int32_t inputs[4] = {a};
+
+    if (count == all) {
+        return a;
+    }
+    inputs[1] = emit_ints(&b->e, 1, &first);
+    inputs[2] = emit_ints(&b->e, 1, &end);
+    inputs[3] = emit_ints(&b->e, 1, &last);
+    return emit_node(&b->e, "Slice", 4, inputs);
+}
+
 static spry_status matmul_norms(builder *b, const reader *r)
 {
     const graph_node *n = &b->g->nodes[r->node];
     const graph_type x = *type_of(b, n->inputs[0]);
     const graph_type w = *type_of(b, n->inputs[1]);
+    const int32_t from = n->inputs[0];
+    int64_t rows;
 
     if (r->weight[0] != GRAPH_NONE || w.rank != 2 || x.rank < 2 || x.dims[0].size != b->r->batch) {
         return refuse(b, r->node, "the weight is no matrix behind examples along the first axis");
     }
-    add_product(b, n->inputs[0], r->dy, count_of(&x, 1) / x.dims[x.rank - 1].size, w.dims[0].size,
-                w.dims[1].size);
+    rows = count_of(&x, 1) / x.dims[x.rank - 1].size;
+    if (r->parts == GRAPH_NONE) {
+        add_product(b, from, r->dy, rows, w.dims[0].size, w.dims[1].size);
+    }
+    for (int32_t i = r->parts; i != GRAPH_NONE; i = b->windows[i].next) {
+        const window *p = &b->windows[i];
+
+        add_product(b, take_columns(b, from, p->row, p->rows, w.dims[0].size),
+                    take_columns(b, r->dy, p->column, p->columns, w.dims[1].size), rows, p->rows,
+                    p->columns);
+    }
     return SPRY_OK;
 }
 
@@ -437,6 +610,9 @@ static spry_status emit_norms(builder *b)
         if (r->dy == GRAPH_NONE) {
             continue;
         }
+        if (r->parts != GRAPH_NONE && !graph_node_is(&b->g->nodes[r->node], "MatMul")) {
+            return refuse(b, r->node, "it reads several weights as one");
+        }
         while (k < sizeof rules / sizeof *rules &&
                !graph_node_is(&b->g->nodes[r->node], rules[k].type)) {
             k++;
@@ -475,11 +651,34 @@ static int32_t scaled(builder *b, int32_t dy, int32_t factors)
     return emit_binary(&b->e, "Mul", dy, emit_reshape(&b->e, factors, rank, shape));
 }
 
+/* The weights that `r` reads, indices into the request's. */
+static int32_t list_weights(const builder *b, const reader *r, int32_t *list)
+{
+    int32_t count = 0;
+
+    for (int k = 0; k < PORTS; k++) {
+        if (r->weight[k] != GRAPH_NONE) {
+            list[count++] = r->weight[k];
+        }
+    }
+    for (int32_t i = r->parts; i != GRAPH_NONE; i = b->windows[i].next) {
+        list[count++] = b->windows[i].weight;
+    }
+    return count;
+}
+
 static spry_status emit_sums(builder *b, int32_t *gradients)
 {
     int32_t factors = emit_factors(b);
+    size_t most = (size_t)b->r->count + 1;
+    int32_t *list = arena_array(b->g->memory, 3 * most, sizeof *list);
+    int32_t *of = list != NULL ? list + most : NULL;
+    int32_t *found = list != NULL ? of + most : NULL;
     spry_status status;
 
+    if (list == NULL) {
+        return alloc_failed(b->error, 3 * most * sizeof *list);
+    }
     for (int32_t i = 0; i < b->reader_count; i++) {
         if (b->readers[i].dy != GRAPH_NONE) {
             b->readers[i].dy = scaled(b, b->readers[i].dy, factors);
@@ -488,24 +687,18 @@ static spry_status emit_sums(builder *b, int32_t *gradients)
     status = b->e.status == SPRY_OK ? infer_graph(b->g, b->error) : b->e.status;
     for (int32_t i = 0; i < b->reader_count && status == SPRY_OK; i++) {
         const reader *r = &b->readers[i];
-        int32_t of[PORTS];
-        int32_t found[PORTS];
-        int32_t count = 0;
+        int32_t count = list_weights(b, r, list);
 
-        for (int k = 0; k < PORTS; k++) {
-            if (r->weight[k] != GRAPH_NONE) {
-                of[count++] = b->r->of[r->weight[k]];
-            }
-        }
         if (r->dy == GRAPH_NONE) {
             continue;
         }
+        for (int32_t k = 0; k < count; k++) {
+            of[k] = b->r->of[list[k]];
+        }
         gradient_request request = {.value = r->output, .seed = r->dy, .of = of, .count = count};
         status = gradient_build(b->g, &request, found, b->error);
-        for (int k = PORTS - 1; k >= 0; k--) {
-            if (r->weight[k] != GRAPH_NONE) {
-                gradients[r->weight[k]] = found[--count];
-            }
+        for (int32_t k = 0; k < count && status == SPRY_OK; k++) {
+            gradients[list[k]] = found[k];
         }
         if (status == SPRY_OK) {
             status = infer_graph(b->g, b->error);

@@ -136,11 +136,11 @@ def draw(net):
 
 
 CASES = {
-    "lenet": {"net": lenet, "data": "mnist", "recipe": "unit", "epochs": 3, "rate": 0.02,
+    "lenet": {"net": lenet, "data": "mnist", "recipe": "unit", "epochs": 2, "rate": 0.02,
               "moves": False},
-    "resnet20": {"net": resnet20, "data": "cifar10", "recipe": "cifar", "epochs": 8, "rate": 0.1,
+    "resnet20": {"net": resnet20, "data": "cifar10", "recipe": "cifar", "epochs": 6, "rate": 0.1,
                  "moves": False},
-    "resnet20 moved": {"net": resnet20, "data": "cifar10", "recipe": "cifar", "epochs": 12,
+    "resnet20 moved": {"net": resnet20, "data": "cifar10", "recipe": "cifar", "epochs": 8,
                        "rate": 0.1, "moves": True},
 }
 
@@ -258,7 +258,7 @@ def main():
     parser.add_argument("--data", default=os.environ.get(
         "SPRY_DATA", os.path.join(os.path.dirname(ROOT), "shared", "data")))
     parser.add_argument("--spry", default=PROGRAM)
-    parser.add_argument("--seeds", type=int, default=8, help="of each side; at least 2")
+    parser.add_argument("--seeds", type=int, default=6, help="of each side; at least 2")
     parser.add_argument("--only", choices=sorted(CASES))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--verbose", action="store_true", help="the figures of every seed too")
