@@ -7,277 +7,42 @@
 #include "model/infer.h"
 #include "train/emit.h"
 #include "train/gradient.h"
-
-/* A matrix that is made of weights, beside each other and with zeros around, holds one of them from
- * (row, column) on. */
-typedef struct window {
-    int32_t weight; /* index into `of` */
-    int64_t row, column, rows, columns;
-    int32_t next; /* of the same matrix; GRAPH_NONE */
-} window;
-
-/* A node that reads weights. */
-typedef struct reader {
-    int32_t node;
-    int32_t output;
-    int32_t dy;        /* D of the output */
-    int32_t weight[3]; /* ports of the node that hold a weight, or GRAPH_NONE: indices into `of` */
-    int32_t parts;     /* windows of what port 1 holds, or GRAPH_NONE */
-} reader;
+#include "train/weight_readers.h"
 
 typedef struct builder {
     graph *g;
     const clipped_request *r;
     emitter e;
-    int32_t *source; /* per value: the weight that it is, or is moved from; GRAPH_NONE */
-    int32_t *parts;  /* per value: the first of its windows; GRAPH_NONE */
-    window *windows;
-    int32_t window_count;
-    int32_t window_capacity;
-    reader *readers;
-    int32_t reader_count;
+    weight_readers readers;
     int32_t squares; /* f32 [batch]: the sum so far */
     spry_error *error;
 } builder;
 
-enum { PORTS = 3 };
-
 static spry_status refuse(const builder *b, int32_t node, const char *why)
 {
-    char label[SPRY_ERROR_WHERE_SIZE];
-
-    return spry_fail(b->error, SPRY_UNSUPPORTED,
-                     graph_node_label(b->g, &b->g->nodes[node], label, sizeof label),
-                     "freeze its weights", "gradients cannot be clipped per example: %s", why);
-}
-
-/* ---- who reads what ---- */
-
-/* The weight's numbers, in another order or shape. */
-static bool moves(const graph_node *n)
-{
-    static const char *const types[] = {"Identity",  "Transpose", "Reshape",
-                                        "Unsqueeze", "Squeeze",   "Flatten"};
-
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        if (graph_node_is(n, types[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The reader of `node`, which is the last or a new one. */
-static reader *reader_of(builder *b, int32_t node)
-{
-    reader *r = b->reader_count > 0 ? &b->readers[b->reader_count - 1] : NULL;
-
-    if (r == NULL || r->node != node) {
-        r = &b->readers[b->reader_count++];
-        *r = (reader){.node = node,
-                      .output = b->g->nodes[node].outputs[0],
-                      .dy = GRAPH_NONE,
-                      .weight = {GRAPH_NONE, GRAPH_NONE, GRAPH_NONE},
-                      .parts = GRAPH_NONE};
-    }
-    return r;
-}
-
-static spry_status mark_read(builder *b, int32_t node, int32_t weight, bool *is_read)
-{
-    if (is_read[weight]) {
-        return refuse(b, node, "another node reads the same weight");
-    }
-    is_read[weight] = true;
-    return SPRY_OK;
-}
-
-/* What port `port` of the node holds of weights. */
-static spry_status add_reader(builder *b, int32_t node, int port, bool *is_read)
-{
-    int32_t id = b->g->nodes[node].inputs[port];
-    spry_status status = SPRY_OK;
-
-    if (port >= PORTS || (b->parts[id] != GRAPH_NONE && port != 1)) {
-        return refuse(b, node, "it holds a weight where none is expected");
-    }
-    if (b->source[id] != GRAPH_NONE) {
-        status = mark_read(b, node, b->source[id], is_read);
-        reader_of(b, node)->weight[port] = b->source[id];
-        return status;
-    }
-    for (int32_t w = b->parts[id]; w != GRAPH_NONE && status == SPRY_OK; w = b->windows[w].next) {
-        status = mark_read(b, node, b->windows[w].weight, is_read);
-    }
-    reader_of(b, node)->parts = b->parts[id];
-    return status;
-}
-
-/* ---- matrices made of weights ---- */
-
-static spry_status add_window(builder *b, int32_t to, window w)
-{
-    if (b->window_count == b->window_capacity) {
-        int32_t capacity = 2 * b->window_capacity + 16;
-        window *grown = arena_array(b->g->memory, (size_t)capacity, sizeof *grown);
-
-        if (grown == NULL) {
-            return alloc_failed(b->error, (size_t)capacity * sizeof *grown);
-        }
-        memcpy(grown, b->windows, (size_t)b->window_count * sizeof *grown);
-        b->windows = grown;
-        b->window_capacity = capacity;
-    }
-    w.next = b->parts[to];
-    b->parts[to] = b->window_count;
-    b->windows[b->window_count++] = w;
-    return SPRY_OK;
-}
-
-/* The windows of `from` as they lie in `to`, from (row, column) on. */
-static spry_status move_windows(builder *b, int32_t from, int32_t to, int64_t row, int64_t column)
-{
-    const graph_type *type = &b->g->values[from].type;
-    spry_status status = SPRY_OK;
-
-    if (b->source[from] != GRAPH_NONE) {
-        return add_window(b, to,
-                          (window){.weight = b->source[from],
-                                   .row = row,
-                                   .column = column,
-                                   .rows = type->dims[0].size,
-                                   .columns = type->dims[1].size});
-    }
-    for (int32_t i = b->parts[from]; i != GRAPH_NONE && status == SPRY_OK;) {
-        window w = b->windows[i];
-
-        i = w.next;
-        w.row += row;
-        w.column += column;
-        status = add_window(b, to, w);
-    }
-    return status;
-}
-
-static bool is_of_weights(const builder *b, int32_t id)
-{
-    return id != GRAPH_NONE && (b->source[id] != GRAPH_NONE || b->parts[id] != GRAPH_NONE);
-}
-
-/* The zeros before a matrix, where nothing but zeros is put around it. */
-static bool read_pads(const builder *b, const graph_node *n, int64_t *before)
-{
-    const tensor *given = n->input_count > 1 ? b->g->values[n->inputs[1]].constant : NULL;
-    int64_t count = 0;
-    const int64_t *pads = graph_attribute_ints(n, "pads", &count);
-
-    if (given != NULL && given->dtype == SPRY_DTYPE_I64) {
-        pads = given->data;
-        count = tensor_count(given);
-    }
-    if (pads == NULL || count != 4 || n->input_count > 2 ||
-        strcmp(graph_attribute_string(n, "mode", "constant"), "constant") != 0 ||
-        graph_attribute_float(n, "value", 0.0f) != 0.0f || pads[0] < 0 || pads[1] < 0 ||
-        pads[2] < 0 || pads[3] < 0) {
-        return false;
-    }
-    memcpy(before, pads, 2 * sizeof *before);
-    return true;
-}
-
-/* True, with the windows of the result, when the node joins or pads matrices of weights. */
-static spry_status place_parts(builder *b, const graph_node *n, bool *placed)
-{
-    int32_t to = n->outputs[0];
-    bool joins = graph_node_is(n, "Concat");
-    int64_t axis = graph_attribute_int(n, "axis", 0);
-    int64_t at[2] = {0, 0};
-    spry_status status = SPRY_OK;
-
-    *placed = b->g->values[to].type.rank == 2 &&
-              (joins ||
-               (graph_node_is(n, "Pad") && is_of_weights(b, n->inputs[0]) && read_pads(b, n, at)));
-    for (int k = 0; joins && k < n->input_count; k++) {
-        *placed = *placed && n->inputs[k] != GRAPH_NONE &&
-                  (is_of_weights(b, n->inputs[k]) || b->g->values[n->inputs[k]].constant != NULL);
-    }
-    for (int k = 0; *placed && k < (joins ? n->input_count : 1) && status == SPRY_OK; k++) {
-        status = move_windows(b, n->inputs[k], to, at[0], at[1]);
-        if (joins) {
-            at[axis < 0 ? axis + 2 : axis] +=
-                b->g->values[n->inputs[k]].type.dims[axis < 0 ? axis + 2 : axis].size;
-        }
-    }
-    return status;
-}
-
-/* Follows the weights to the nodes that read them. */
-static spry_status visit_node(builder *b, int32_t node, bool *is_read)
-{
-    const graph_node *n = &b->g->nodes[node];
-    bool placed = false;
-    spry_status status;
-
-    if (moves(n) && n->inputs[0] != GRAPH_NONE && b->source[n->inputs[0]] != GRAPH_NONE) {
-        b->source[n->outputs[0]] = b->source[n->inputs[0]];
-        return SPRY_OK;
-    }
-    status = place_parts(b, n, &placed);
-    for (int k = 0; k < n->input_count && !placed && status == SPRY_OK; k++) {
-        if (is_of_weights(b, n->inputs[k])) {
-            status = add_reader(b, node, k, is_read);
-        }
-    }
-    return status;
-}
-
-static spry_status find_readers(builder *b)
-{
-    arena *memory = b->g->memory;
-    bool *is_read = arena_array(memory, (size_t)b->r->count + 1, sizeof *is_read);
-    spry_status status = SPRY_OK;
-
-    b->source = arena_array(memory, (size_t)b->g->value_count + 1, sizeof *b->source);
-    b->parts = arena_array(memory, (size_t)b->g->value_count + 1, sizeof *b->parts);
-    b->readers = arena_array(memory, (size_t)b->r->count + 1, sizeof *b->readers);
-    if (is_read == NULL || b->source == NULL || b->parts == NULL || b->readers == NULL) {
-        return alloc_failed(b->error, (size_t)b->g->value_count * sizeof *b->source);
-    }
-    for (int32_t i = 0; i < b->g->value_count; i++) {
-        b->source[i] = GRAPH_NONE;
-        b->parts[i] = GRAPH_NONE;
-    }
-    for (int32_t i = 0; i < b->r->count; i++) {
-        b->source[b->r->of[i]] = i;
-    }
-    for (int32_t i = 0; i < b->g->node_count && status == SPRY_OK; i++) {
-        if (!b->g->nodes[i].removed) {
-            status = visit_node(b, i, is_read);
-        }
-    }
-    return status;
+    return weight_readers_refuse(b->g, node, why, b->error);
 }
 
 /* ---- D of every reader ---- */
 
 static spry_status find_derivatives(builder *b)
 {
-    size_t count = (size_t)b->reader_count + 1;
+    size_t count = (size_t)b->readers.count + 1;
     int32_t *outputs = arena_array(b->g->memory, count, sizeof *outputs);
     int32_t *derivatives = arena_array(b->g->memory, count, sizeof *derivatives);
     gradient_request request = {
-        .value = b->r->loss, .seed = GRAPH_NONE, .of = outputs, .count = b->reader_count};
+        .value = b->r->loss, .seed = GRAPH_NONE, .of = outputs, .count = b->readers.count};
     spry_status status;
 
     if (outputs == NULL || derivatives == NULL) {
         return alloc_failed(b->error, count * sizeof *outputs);
     }
-    for (int32_t i = 0; i < b->reader_count; i++) {
-        outputs[i] = b->readers[i].output;
+    for (int32_t i = 0; i < b->readers.count; i++) {
+        outputs[i] = b->readers.items[i].output;
     }
     status = gradient_build(b->g, &request, derivatives, b->error);
-    for (int32_t i = 0; i < b->reader_count; i++) {
-        b->readers[i].dy = derivatives[i];
+    for (int32_t i = 0; i < b->readers.count; i++) {
+        b->readers.items[i].dy = derivatives[i];
     }
     return status == SPRY_OK ? infer_graph(b->g, b->error) : status;
 }
@@ -381,7 +146,7 @@ static int32_t take_columns(builder *b, int32_t a, int64_t first, int64_t count,
     return emit_node(&b->e, "Slice", 4, inputs);
 }
 
-static spry_status matmul_norms(builder *b, const reader *r)
+static spry_status matmul_norms(builder *b, const weight_reader *r)
 {
     const graph_node *n = &b->g->nodes[r->node];
     const graph_type x = *type_of(b, n->inputs[0]);
@@ -396,8 +161,8 @@ static spry_status matmul_norms(builder *b, const reader *r)
     if (r->parts == GRAPH_NONE) {
         add_product(b, from, r->dy, rows, w.dims[0].size, w.dims[1].size);
     }
-    for (int32_t i = r->parts; i != GRAPH_NONE; i = b->windows[i].next) {
-        const window *p = &b->windows[i];
+    for (int32_t i = r->parts; i != GRAPH_NONE; i = b->readers.windows[i].next) {
+        const weight_window *p = &b->readers.windows[i];
 
         add_product(b, take_columns(b, from, p->row, p->rows, w.dims[0].size),
                     take_columns(b, r->dy, p->column, p->columns, w.dims[1].size), rows, p->rows,
@@ -406,7 +171,7 @@ static spry_status matmul_norms(builder *b, const reader *r)
     return SPRY_OK;
 }
 
-static spry_status gemm_norms(builder *b, const reader *r)
+static spry_status gemm_norms(builder *b, const weight_reader *r)
 {
     const graph_node n = b->g->nodes[r->node];
     const graph_type x = *type_of(b, n.inputs[0]);
@@ -467,7 +232,7 @@ static void add_channels(builder *b, int32_t a, int64_t channels)
                                GRAPH_NONE, 1, channels));
 }
 
-static spry_status conv_norms(builder *b, const reader *r)
+static spry_status conv_norms(builder *b, const weight_reader *r)
 {
     const graph_node n = b->g->nodes[r->node];
     const graph_type w = *type_of(b, n.inputs[1]);
@@ -492,7 +257,7 @@ static spry_status conv_norms(builder *b, const reader *r)
 }
 
 /* With running statistics: y = scale n(x) + bias per channel. */
-static spry_status batch_norm_norms(builder *b, const reader *r)
+static spry_status batch_norm_norms(builder *b, const weight_reader *r)
 {
     const graph_node n = b->g->nodes[r->node];
     const graph_type x = *type_of(b, n.inputs[0]);
@@ -521,7 +286,7 @@ static spry_status batch_norm_norms(builder *b, const reader *r)
     return SPRY_OK;
 }
 
-static spry_status add_norms(builder *b, const reader *r)
+static spry_status add_norms(builder *b, const weight_reader *r)
 {
     const graph_node n = b->g->nodes[r->node];
     spry_status status = SPRY_OK;
@@ -534,7 +299,7 @@ static spry_status add_norms(builder *b, const reader *r)
     return status;
 }
 
-static spry_status mul_norms(builder *b, const reader *r)
+static spry_status mul_norms(builder *b, const weight_reader *r)
 {
     const graph_node n = b->g->nodes[r->node];
     spry_status status = SPRY_OK;
@@ -553,7 +318,7 @@ static spry_status mul_norms(builder *b, const reader *r)
 }
 
 /* y = scale n(x) + bias: the normalised numbers are the operator's own without scale and bias. */
-static spry_status layer_norm_norms(builder *b, const reader *r)
+static spry_status layer_norm_norms(builder *b, const weight_reader *r)
 {
     const graph_node n = b->g->nodes[r->node];
     const graph_type scale = *type_of(b, n.inputs[1]);
@@ -580,7 +345,7 @@ static spry_status layer_norm_norms(builder *b, const reader *r)
                : status;
 }
 
-static spry_status expand_norms(builder *b, const reader *r)
+static spry_status expand_norms(builder *b, const weight_reader *r)
 {
     return add_broadcast(b, r->node, r->dy, GRAPH_NONE, b->g->nodes[r->node].inputs[0]);
 }
@@ -589,7 +354,7 @@ static spry_status emit_norms(builder *b)
 {
     static const struct {
         const char *type;
-        spry_status (*emit)(builder *b, const reader *r);
+        spry_status (*emit)(builder *b, const weight_reader *r);
     } rules[] = {
         {"BatchNormalization", batch_norm_norms},
         {"Conv", conv_norms},
@@ -603,8 +368,8 @@ static spry_status emit_norms(builder *b)
     };
     spry_status status = SPRY_OK;
 
-    for (int32_t i = 0; i < b->reader_count && status == SPRY_OK; i++) {
-        const reader *r = &b->readers[i];
+    for (int32_t i = 0; i < b->readers.count && status == SPRY_OK; i++) {
+        const weight_reader *r = &b->readers.items[i];
         size_t k = 0;
 
         if (r->dy == GRAPH_NONE) {
@@ -651,22 +416,6 @@ static int32_t scaled(builder *b, int32_t dy, int32_t factors)
     return emit_binary(&b->e, "Mul", dy, emit_reshape(&b->e, factors, rank, shape));
 }
 
-/* The weights that `r` reads, indices into the request's. */
-static int32_t list_weights(const builder *b, const reader *r, int32_t *list)
-{
-    int32_t count = 0;
-
-    for (int k = 0; k < PORTS; k++) {
-        if (r->weight[k] != GRAPH_NONE) {
-            list[count++] = r->weight[k];
-        }
-    }
-    for (int32_t i = r->parts; i != GRAPH_NONE; i = b->windows[i].next) {
-        list[count++] = b->windows[i].weight;
-    }
-    return count;
-}
-
 static spry_status emit_sums(builder *b, int32_t *gradients)
 {
     int32_t factors = emit_factors(b);
@@ -679,15 +428,15 @@ static spry_status emit_sums(builder *b, int32_t *gradients)
     if (list == NULL) {
         return alloc_failed(b->error, 3 * most * sizeof *list);
     }
-    for (int32_t i = 0; i < b->reader_count; i++) {
-        if (b->readers[i].dy != GRAPH_NONE) {
-            b->readers[i].dy = scaled(b, b->readers[i].dy, factors);
+    for (int32_t i = 0; i < b->readers.count; i++) {
+        if (b->readers.items[i].dy != GRAPH_NONE) {
+            b->readers.items[i].dy = scaled(b, b->readers.items[i].dy, factors);
         }
     }
     status = b->e.status == SPRY_OK ? infer_graph(b->g, b->error) : b->e.status;
-    for (int32_t i = 0; i < b->reader_count && status == SPRY_OK; i++) {
-        const reader *r = &b->readers[i];
-        int32_t count = list_weights(b, r, list);
+    for (int32_t i = 0; i < b->readers.count && status == SPRY_OK; i++) {
+        const weight_reader *r = &b->readers.items[i];
+        int32_t count = weight_readers_list(&b->readers, r, list);
 
         if (r->dy == GRAPH_NONE) {
             continue;
@@ -715,7 +464,7 @@ spry_status clipped_gradient_build(graph *g, const clipped_request *r, int32_t *
                  .e = {.g = g, .name = "clip", .error = error},
                  .squares = GRAPH_NONE,
                  .error = error};
-    spry_status status = find_readers(&b);
+    spry_status status = weight_readers_find(g, r->of, r->count, &b.readers, error);
 
     for (int32_t i = 0; i < r->count; i++) {
         gradients[i] = GRAPH_NONE;
