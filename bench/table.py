@@ -499,6 +499,17 @@ def train_torch_line(name, what, precision, demand):
     return measure
 
 
+def train_private_line(name, what, side, demand):
+    """Gradients clipped one by one: many examples in one run against a run for each."""
+    def measure(bench):
+        rounds = 5 if bench.quick else 9
+        for threads in thread_counts():
+            rows = [train.against_loop(word, side, threads, rounds)
+                    for word in train.NETS["private"]]
+            yield bench.summarise(name, f"{what}, {threads} thread(s)", rows, demand)
+    return measure
+
+
 # ---- the table ----
 
 IS_GEMM = ("--kind", "gemm", "--pointwise")
@@ -537,6 +548,11 @@ ROWS = {
                                     Demand(mean=1.3)),
     "train-torch-bf16": train_torch_line("train-torch-bf16", "a step in bf16, PyTorch in f32",
                                          "bf16", Demand(mean=3, needs="AVX-512 BF16")),
+    "train-private": train_private_line("train-private", "gradients clipped one by one, batch 64, "
+                                        "against a step for each", "loop", Demand(mean=3)),
+    "train-private-torch": train_private_line("train-private-torch", "gradients clipped one by one, "
+                                              "batch 64, against a step for each in PyTorch",
+                                              "torch", Demand(mean=3)),
     "squant": squant,
     "gemv": few_bits,
     "peak-f32": peak_line("peak-f32", "share of the peak, 40 products f32", "f32", IS_GEMM,

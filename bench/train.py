@@ -3,8 +3,11 @@
 
     train.py forward [NET:BATCH ...]     the step, and that of biases alone, by its forward pass
     train.py torch [NET:BATCH ...]       images per second, against PyTorch in f32
+    train.py private [NET:BATCH ...]     gradients clipped example by example, against a step for
+                                         each example here, and in PyTorch
 
-NET is resnet20, lenet or the name of a model in build/models; the second knows the first two.
+NET is resnet20, lenet or the name of a model in build/models; the second knows the first two. The
+third has vit64 and vit192: two blocks on images of 32 x 32 in patches of 4, of that width.
 """
 
 import argparse
@@ -19,10 +22,14 @@ import interleave
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PROGRAM = os.path.join(ROOT, "build", "release", "bench", "train_step")
 PEER = os.path.join(ROOT, "bench", "peers", "torch_train.py")
+PRIVATE = os.path.join(ROOT, "build", "release", "bench", "train_private")
 MODELS = os.path.join(ROOT, "build", "models")
 OWN = ("resnet20", "lenet")
 NETS = {"forward": ("resnet18:8", "vit_s16:4", "resnet20:32"),
-        "torch": ("resnet20:32", "resnet20:128", "lenet:32", "lenet:128")}
+        "torch": ("resnet20:32", "resnet20:128", "lenet:32", "lenet:128"),
+        "private": ("vit64:64", "vit192:64")}
+VITS = {"vit64": ("--units", "64", "--heads", "4", "--patch", "4"),
+        "vit192": ("--units", "192", "--heads", "3", "--patch", "4")}
 
 
 def spry(net, batch, mode, precision, threads):
@@ -36,11 +43,19 @@ def spry(net, batch, mode, precision, threads):
             "--threads", str(threads)]
 
 
-def torch(net, batch, threads):
+def private(net, batch, mode, threads):
+    """The command that times the gradient of a private step: mode ghost, loop or plain."""
+    if not os.path.exists(PRIVATE):
+        raise inputs.Unavailable(f"no program at '{PRIVATE}' (cmake -DSPRY_BUILD_BENCH=ON)")
+    return [PRIVATE, mode, *VITS[net], "--batch", str(batch), "--threads", str(threads)]
+
+
+def torch(net, batch, threads, mode="step"):
     """The command that times a network in PyTorch."""
     if importlib.util.find_spec("torch") is None:
         raise inputs.Unavailable("no PyTorch (Debian: python3-torch)")
-    return ["/usr/bin/python3", PEER, net, "--batch", str(batch), "--threads", str(threads)]
+    return ["/usr/bin/python3", PEER, net, "--batch", str(batch), "--mode", mode, "--threads",
+            str(threads)]
 
 
 def measure(left, right, rounds, seconds):
@@ -73,6 +88,27 @@ def against_torch(word, precision="f32", threads=1, rounds=7, seconds=20):
             "peer_images_per_second": 1e3 * int(batch) / turns.right_ms}
 
 
+def against_loop(word, side, threads=1, rounds=7, seconds=20):
+    """A row: gradients clipped example by example in one run, against `side`: "loop", a step for
+    each example here; "torch", the same there; "plain", a run that clips nothing."""
+    net, _, batch = word.partition(":")
+    other = (torch(net, batch, threads, "private") if side == "torch"
+             else private(net, batch, side, threads))
+    turns = measure(private(net, batch, "ghost", threads), other, rounds, seconds)
+    return {"name": f"{word} {side}", "threads": threads, "ratio": turns.ratio,
+            "spry_ms": turns.left_ms, "peer_ms": turns.right_ms, "spry_turns_ms": turns.left,
+            "peer_turns_ms": turns.right}
+
+
+def rows_of(against, word, precision, how):
+    """The rows of one network."""
+    if against == "torch":
+        return [against_torch(word, precision, *how)]
+    if against == "private":
+        return [against_loop(word, side, *how) for side in ("plain", "loop", "torch")]
+    return [against_forward(word, mode, precision, *how) for mode in ("step", "biases")]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("against", choices=sorted(NETS))
@@ -87,12 +123,7 @@ def main():
     try:
         for word in arguments.nets or NETS[arguments.against]:
             for precision in arguments.precision:
-                if arguments.against == "torch":
-                    rows = [against_torch(word, precision, *how)]
-                else:
-                    rows = [against_forward(word, mode, precision, *how)
-                            for mode in ("step", "biases")]
-                for row in rows:
+                for row in rows_of(arguments.against, word, precision, how):
                     print(f"{row['name']:28} {row['spry_ms']:9.2f} ms {row['peer_ms']:9.2f} ms "
                           f"{row['ratio']:6.2f}", flush=True)
     except inputs.Unavailable as missing:

@@ -75,15 +75,6 @@ static float *make_floats(build *b, int rank, const int64_t *shape, size_t *coun
     return data;
 }
 
-int32_t build_zeros(build *b, const char *suffix, int rank, const int64_t *shape)
-{
-    size_t count;
-    const float *data = make_floats(b, rank, shape, &count);
-
-    b->job->filled += (int64_t)count;
-    return add_constant(b, suffix, SPRY_DTYPE_F32, rank, shape, data);
-}
-
 int32_t build_number(build *b, const char *suffix, double number)
 {
     const float narrow = (float)number;
@@ -124,6 +115,26 @@ int32_t build_slice(build *b, const char *suffix, int32_t x, int64_t axis, int64
         for (size_t i = 0; i < 3 && b->status == SPRY_OK; i++) {
             b->status = graph_set_ints(b->job->g, node, names[i], 1, &numbers[i], b->error);
         }
+    }
+    return made;
+}
+
+int32_t build_pad(build *b, const char *suffix, int32_t x, int rank, const int64_t *pads)
+{
+    enum { INPUTS_SINCE = 11 };
+    char name[64];
+    int32_t inputs[2] = {x};
+    int32_t made;
+
+    if (b->job->opset >= INPUTS_SINCE) {
+        (void)snprintf(name, sizeof name, "%s_pads", suffix);
+        inputs[1] = build_ints(b, name, 2 * (int64_t)rank, pads);
+        return build_node(b, "Pad", suffix, 2, inputs);
+    }
+    made = build_node(b, "Pad", suffix, 1, inputs);
+    if (made != GRAPH_NONE) {
+        b->status = graph_set_ints(b->job->g, b->job->g->values[made].producer, "pads",
+                                   2 * (int64_t)rank, pads, b->error);
     }
     return made;
 }

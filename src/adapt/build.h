@@ -21,14 +21,15 @@ int32_t build_node(build *b, const char *type, const char *suffix, int32_t count
                    const int32_t *inputs);
 void build_set_int(build *b, int32_t id, const char *name, int64_t number);
 
-/* Constants: f32 zeros, one f32 of rank 0, integers of rank 1. */
-int32_t build_zeros(build *b, const char *suffix, int rank, const int64_t *shape);
+/* Constants: one f32 of rank 0, integers of rank 1. */
 int32_t build_number(build *b, const char *suffix, double number);
 int32_t build_ints(build *b, const char *suffix, int64_t count, const int64_t *numbers);
 
 /* Elements [from, to) of an axis; `to` INT64_MAX: to the end. */
 int32_t build_slice(build *b, const char *suffix, int32_t x, int64_t axis, int64_t from,
                     int64_t to);
+/* Zeros around: pads[i] before axis i, pads[rank + i] behind it. */
+int32_t build_pad(build *b, const char *suffix, int32_t x, int rank, const int64_t *pads);
 /* x Phi(x), exactly. */
 int32_t build_gelu(build *b, const char *suffix, int32_t x);
 

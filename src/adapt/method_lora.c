@@ -187,30 +187,17 @@ static void add_factors(build *b, const structure_linear *l, const tensor *w, co
     *bb = build_trained_zeros(b, name, axes, b_shape);
 }
 
-/* `b` with zeros before and behind, so that it makes all `outputs` columns. */
+/* `value` with zeros before and behind, so that it makes all `outputs` columns. */
 static int32_t widen(build *b, const lora_part *part, int64_t outputs, int32_t value)
 {
-    int64_t rank = b->job->options.rank;
-    int32_t pieces[3];
-    int32_t count = 0;
-    int32_t joined;
+    const int64_t behind = outputs - part->first - part->count;
     char name[32];
 
-    if (part->first > 0) {
-        pieces[count++] = build_zeros(b, "lora_before", 2, (const int64_t[]){rank, part->first});
-    }
-    pieces[count++] = value;
-    if (part->first + part->count < outputs) {
-        pieces[count++] = build_zeros(b, "lora_behind", 2,
-                                      (const int64_t[]){rank, outputs - part->first - part->count});
-    }
-    if (count == 1) {
+    if (part->first == 0 && behind == 0) {
         return value;
     }
     (void)snprintf(name, sizeof name, "lora_%s_wide", part->name);
-    joined = build_node(b, "Concat", name, count, pieces);
-    build_set_int(b, joined, "axis", 1);
-    return joined;
+    return build_pad(b, name, value, 2, (const int64_t[]){0, part->first, 0, behind});
 }
 
 static int32_t join(build *b, const char *suffix, int count, const int32_t *pieces, int64_t axis)

@@ -112,7 +112,6 @@ static spry_status fill(spry_adaptation *r, const rewrite *job, spry_error *erro
     if (status == SPRY_OK) {
         status = census_count(g, job->trainable, job->trainable_count, &r->total, error);
     }
-    r->total -= job->filled;
     return status;
 }
 

@@ -38,7 +38,6 @@ typedef struct rewrite {
     adapt_site *sites;
     int32_t site_count;
     size_t site_capacity;
-    int64_t filled; /* zeros that were added and are no parameters */
     uint64_t drawn; /* streams of random numbers used */
 } rewrite;
 

@@ -7,131 +7,42 @@
 #include "model/infer.h"
 #include "train/emit.h"
 #include "train/gradient.h"
-
-/* A node that reads weights. */
-typedef struct reader {
-    int32_t node;
-    int32_t output;
-    int32_t dy;        /* D of the output */
-    int32_t weight[3]; /* ports of the node that hold a weight, or GRAPH_NONE: indices into `of` */
-} reader;
+#include "train/weight_readers.h"
 
 typedef struct builder {
     graph *g;
     const clipped_request *r;
     emitter e;
-    int32_t *source; /* per value: the weight that it is, or is moved from; GRAPH_NONE */
-    reader *readers;
-    int32_t reader_count;
+    weight_readers readers;
     int32_t squares; /* f32 [batch]: the sum so far */
     spry_error *error;
 } builder;
 
-enum { PORTS = 3 };
-
 static spry_status refuse(const builder *b, int32_t node, const char *why)
 {
-    char label[SPRY_ERROR_WHERE_SIZE];
-
-    return spry_fail(b->error, SPRY_UNSUPPORTED,
-                     graph_node_label(b->g, &b->g->nodes[node], label, sizeof label),
-                     "freeze its weights", "gradients cannot be clipped per example: %s", why);
-}
-
-/* ---- who reads what ---- */
-
-/* The weight's numbers, in another order or shape. */
-static bool moves(const graph_node *n)
-{
-    static const char *const types[] = {"Identity",  "Transpose", "Reshape",
-                                        "Unsqueeze", "Squeeze",   "Flatten"};
-
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        if (graph_node_is(n, types[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static spry_status add_reader(builder *b, int32_t node, int port, int32_t weight, bool *is_read)
-{
-    reader *r = b->reader_count > 0 ? &b->readers[b->reader_count - 1] : NULL;
-
-    if (port >= PORTS) {
-        return refuse(b, node, "it holds a weight where none is expected");
-    }
-    if (is_read[weight]) {
-        return refuse(b, node, "another node reads the same weight");
-    }
-    is_read[weight] = true;
-    if (r == NULL || r->node != node) {
-        r = &b->readers[b->reader_count++];
-        *r = (reader){.node = node,
-                      .output = b->g->nodes[node].outputs[0],
-                      .dy = GRAPH_NONE,
-                      .weight = {GRAPH_NONE, GRAPH_NONE, GRAPH_NONE}};
-    }
-    r->weight[port] = weight;
-    return SPRY_OK;
-}
-
-static spry_status find_readers(builder *b)
-{
-    arena *memory = b->g->memory;
-    bool *is_read = arena_array(memory, (size_t)b->r->count + 1, sizeof *is_read);
-    spry_status status = SPRY_OK;
-
-    b->source = arena_array(memory, (size_t)b->g->value_count + 1, sizeof *b->source);
-    b->readers = arena_array(memory, (size_t)b->r->count + 1, sizeof *b->readers);
-    if (is_read == NULL || b->source == NULL || b->readers == NULL) {
-        return alloc_failed(b->error, (size_t)b->g->value_count * sizeof *b->source);
-    }
-    for (int32_t i = 0; i < b->g->value_count; i++) {
-        b->source[i] = GRAPH_NONE;
-    }
-    for (int32_t i = 0; i < b->r->count; i++) {
-        b->source[b->r->of[i]] = i;
-    }
-    for (int32_t i = 0; i < b->g->node_count && status == SPRY_OK; i++) {
-        const graph_node *n = &b->g->nodes[i];
-
-        if (n->removed) {
-            continue;
-        }
-        if (moves(n) && n->inputs[0] != GRAPH_NONE && b->source[n->inputs[0]] != GRAPH_NONE) {
-            b->source[n->outputs[0]] = b->source[n->inputs[0]];
-            continue;
-        }
-        for (int k = 0; k < n->input_count && status == SPRY_OK; k++) {
-            if (n->inputs[k] != GRAPH_NONE && b->source[n->inputs[k]] != GRAPH_NONE) {
-                status = add_reader(b, i, k, b->source[n->inputs[k]], is_read);
-            }
-        }
-    }
-    return status;
+    return weight_readers_refuse(b->g, node, why, b->error);
 }
 
 /* ---- D of every reader ---- */
 
 static spry_status find_derivatives(builder *b)
 {
-    size_t count = (size_t)b->reader_count + 1;
+    size_t count = (size_t)b->readers.count + 1;
     int32_t *outputs = arena_array(b->g->memory, count, sizeof *outputs);
     int32_t *derivatives = arena_array(b->g->memory, count, sizeof *derivatives);
     gradient_request request = {
-        .value = b->r->loss, .seed = GRAPH_NONE, .of = outputs, .count = b->reader_count};
+        .value = b->r->loss, .seed = GRAPH_NONE, .of = outputs, .count = b->readers.count};
     spry_status status;
 
     if (outputs == NULL || derivatives == NULL) {
         return alloc_failed(b->error, count * sizeof *outputs);
     }
-    for (int32_t i = 0; i < b->reader_count; i++) {
-        outputs[i] = b->readers[i].output;
+    for (int32_t i = 0; i < b->readers.count; i++) {
+        outputs[i] = b->readers.items[i].output;
     }
     status = gradient_build(b->g, &request, derivatives, b->error);
-    for (int32_t i = 0; i < b->reader_count; i++) {
-        b->readers[i].dy = derivatives[i];
+    for (int32_t i = 0; i < b->readers.count; i++) {
+        b->readers.items[i].dy = derivatives[i];
     }
     return status == SPRY_OK ? infer_graph(b->g, b->error) : status;
 }
@@ -153,13 +64,18 @@ static int64_t count_of(const graph_type *type, int first)
     return count;
 }
 
-/* [batch, n] -> [batch]: the sum of the squares. */
-static int32_t sum_squares(builder *b, int32_t a, int64_t per_example)
+/* [batch, rows, n] -> [batch]: the squares of the sums over the rows, of `a` or of `a` times `by`.
+ */
+static int32_t sum_squares(builder *b, int32_t a, int32_t by, int64_t rows, int64_t n)
 {
-    emitter *e = &b->e;
-    int32_t flat = emit_reshape(e, a, 2, (const int64_t[]){b->r->batch, per_example});
+    const int64_t shape[3] = {b->r->batch, rows, n};
+    int32_t inputs[2];
+    int32_t squares = GRAPH_NONE;
 
-    return emit_reduce(e, "ReduceSum", emit_binary(e, "Mul", flat, flat), 1, &(int64_t){1}, false);
+    inputs[0] = emit_reshape(&b->e, a, 3, shape);
+    inputs[1] = by != GRAPH_NONE ? emit_reshape(&b->e, by, 3, shape) : GRAPH_NONE;
+    (void)emit_own(&b->e, "SumSquares", by != GRAPH_NONE ? 2 : 1, inputs, 1, &squares);
+    return squares;
 }
 
 static void add_squares(builder *b, int32_t squares)
@@ -169,14 +85,18 @@ static void add_squares(builder *b, int32_t squares)
 }
 
 /* What lies over the axes of the weight `like` after broadcasting: the derivative by a weight that
- * was added, per example. Gives the norm of `a`, of the output's shape, summed over the others. */
-static spry_status add_broadcast(builder *b, int32_t node, int32_t a, int32_t like)
+ * was added, per example. Gives the norm of `a`, of the output's shape, times `by` (GRAPH_NONE:
+ * ones), summed over the others. */
+static spry_status add_broadcast(builder *b, int32_t node, int32_t a, int32_t by, int32_t like)
 {
     const graph_type *wide = type_of(b, b->g->nodes[node].outputs[0]);
     const graph_type *narrow = type_of(b, like);
     int lead = wide->rank - narrow->rank;
+    int64_t size = count_of(narrow, 0);
+    int64_t each = count_of(wide, 1);
     int64_t axes[SPRY_TENSOR_MAX_RANK];
     int64_t count = 0;
+    bool is_in_front = true; /* what is summed over */
 
     if (wide->rank < 1 || lead < 0 || wide->dims[0].size != b->r->batch ||
         (lead == 0 && narrow->dims[0].size != 1)) {
@@ -184,57 +104,74 @@ static spry_status add_broadcast(builder *b, int32_t node, int32_t a, int32_t li
     }
     for (int i = 1; i < wide->rank; i++) {
         if (i < lead || narrow->dims[i - lead].size == 1) {
+            is_in_front = is_in_front && count == i - 1;
             axes[count++] = i;
         }
     }
-    if (count > 0) {
-        a = emit_reduce(&b->e, "ReduceSum", a, count, axes, true);
+    if (is_in_front) {
+        add_squares(b, sum_squares(b, a, by, size > 0 ? each / size : 0, size));
+        return SPRY_OK;
     }
-    add_squares(b, sum_squares(b, a, count_of(narrow, 0)));
+    a = by != GRAPH_NONE ? emit_binary(&b->e, "Mul", a, by) : a;
+    a = emit_reduce(&b->e, "ReduceSum", a, count, axes, true);
+    add_squares(b, sum_squares(b, a, GRAPH_NONE, 1, size));
     return SPRY_OK;
 }
 
 /* X [batch, rows, in], D [batch, rows, out]. */
 static void add_product(builder *b, int32_t x, int32_t dy, int64_t rows, int64_t in, int64_t out)
 {
-    emitter *e = &b->e;
-    int64_t batch = b->r->batch;
-    int32_t a;
-    int32_t d;
+    int32_t inputs[2];
+    int32_t squares = GRAPH_NONE;
 
-    if (rows == 1) {
-        add_squares(b, emit_binary(e, "Mul", sum_squares(b, x, in), sum_squares(b, dy, out)));
-        return;
-    }
-    a = emit_reshape(e, x, 3, (const int64_t[]){batch, rows, in});
-    d = emit_reshape(e, dy, 3, (const int64_t[]){batch, rows, out});
-    if (rows * rows < in * out) {
-        int32_t of_a = emit_binary(e, "MatMul", a, emit_transpose_matrix(e, a, 3));
-        int32_t of_d = emit_binary(e, "MatMul", d, emit_transpose_matrix(e, d, 3));
-
-        add_squares(b, emit_reduce(e, "ReduceSum", emit_binary(e, "Mul", of_a, of_d), 2,
-                                   (const int64_t[]){1, 2}, false));
-        return;
-    }
-    add_squares(
-        b, sum_squares(b, emit_binary(e, "MatMul", emit_transpose_matrix(e, a, 3), d), in * out));
+    inputs[0] = emit_reshape(&b->e, x, 3, (const int64_t[]){b->r->batch, rows, in});
+    inputs[1] = emit_reshape(&b->e, dy, 3, (const int64_t[]){b->r->batch, rows, out});
+    (void)emit_own(&b->e, "ProductSquares", 2, inputs, 1, &squares);
+    add_squares(b, squares);
 }
 
-static spry_status matmul_norms(builder *b, const reader *r)
+/* Columns [first, first + count) of the last axis, which has `all`. */
+static int32_t take_columns(builder *b, int32_t a, int64_t first, int64_t count, int64_t all)
+{
+    const int64_t last = -1;
+    const int64_t end = first + count;
+    int32_t inputs[4] = {a};
+
+    if (count == all) {
+        return a;
+    }
+    inputs[1] = emit_ints(&b->e, 1, &first);
+    inputs[2] = emit_ints(&b->e, 1, &end);
+    inputs[3] = emit_ints(&b->e, 1, &last);
+    return emit_node(&b->e, "Slice", 4, inputs);
+}
+
+static spry_status matmul_norms(builder *b, const weight_reader *r)
 {
     const graph_node *n = &b->g->nodes[r->node];
     const graph_type x = *type_of(b, n->inputs[0]);
     const graph_type w = *type_of(b, n->inputs[1]);
+    const int32_t from = n->inputs[0];
+    int64_t rows;
 
     if (r->weight[0] != GRAPH_NONE || w.rank != 2 || x.rank < 2 || x.dims[0].size != b->r->batch) {
         return refuse(b, r->node, "the weight is no matrix behind examples along the first axis");
     }
-    add_product(b, n->inputs[0], r->dy, count_of(&x, 1) / x.dims[x.rank - 1].size, w.dims[0].size,
-                w.dims[1].size);
+    rows = count_of(&x, 1) / x.dims[x.rank - 1].size;
+    if (r->parts == GRAPH_NONE) {
+        add_product(b, from, r->dy, rows, w.dims[0].size, w.dims[1].size);
+    }
+    for (int32_t i = r->parts; i != GRAPH_NONE; i = b->readers.windows[i].next) {
+        const weight_window *p = &b->readers.windows[i];
+
+        add_product(b, take_columns(b, from, p->row, p->rows, w.dims[0].size),
+                    take_columns(b, r->dy, p->column, p->columns, w.dims[1].size), rows, p->rows,
+                    p->columns);
+    }
     return SPRY_OK;
 }
 
-static spry_status gemm_norms(builder *b, const reader *r)
+static spry_status gemm_norms(builder *b, const weight_reader *r)
 {
     const graph_node n = b->g->nodes[r->node];
     const graph_type x = *type_of(b, n.inputs[0]);
@@ -248,7 +185,8 @@ static spry_status gemm_norms(builder *b, const reader *r)
     if (r->weight[1] != GRAPH_NONE) {
         add_product(b, n.inputs[0], r->dy, 1, x.dims[1].size, count_of(type_of(b, r->dy), 1));
     }
-    return r->weight[2] != GRAPH_NONE ? add_broadcast(b, r->node, r->dy, n.inputs[2]) : SPRY_OK;
+    return r->weight[2] != GRAPH_NONE ? add_broadcast(b, r->node, r->dy, GRAPH_NONE, n.inputs[2])
+                                      : SPRY_OK;
 }
 
 /* The weights' derivative of each example: a convolution whose groups are examples. */
@@ -290,11 +228,11 @@ static void add_channels(builder *b, int32_t a, int64_t channels)
     emitter *e = &b->e;
     int32_t rows = emit_reshape(e, a, 3, (const int64_t[]){b->r->batch, channels, -1});
 
-    add_squares(
-        b, sum_squares(b, emit_reduce(e, "ReduceSum", rows, 1, &(int64_t){2}, false), channels));
+    add_squares(b, sum_squares(b, emit_reduce(e, "ReduceSum", rows, 1, &(int64_t){2}, false),
+                               GRAPH_NONE, 1, channels));
 }
 
-static spry_status conv_norms(builder *b, const reader *r)
+static spry_status conv_norms(builder *b, const weight_reader *r)
 {
     const graph_node n = b->g->nodes[r->node];
     const graph_type w = *type_of(b, n.inputs[1]);
@@ -310,7 +248,7 @@ static spry_status conv_norms(builder *b, const reader *r)
             kernel[i - 2] = w.dims[i].size;
         }
         emit_set_ints(&b->e, share, "kernel_shape", w.rank - 2, kernel);
-        add_squares(b, sum_squares(b, share, count_of(&w, 0)));
+        add_squares(b, sum_squares(b, share, GRAPH_NONE, 1, count_of(&w, 0)));
     }
     if (r->weight[2] != GRAPH_NONE) {
         add_channels(b, r->dy, type_of(b, r->dy)->dims[1].size);
@@ -319,7 +257,7 @@ static spry_status conv_norms(builder *b, const reader *r)
 }
 
 /* With running statistics: y = scale n(x) + bias per channel. */
-static spry_status batch_norm_norms(builder *b, const reader *r)
+static spry_status batch_norm_norms(builder *b, const weight_reader *r)
 {
     const graph_node n = b->g->nodes[r->node];
     const graph_type x = *type_of(b, n.inputs[0]);
@@ -348,35 +286,39 @@ static spry_status batch_norm_norms(builder *b, const reader *r)
     return SPRY_OK;
 }
 
-static spry_status add_norms(builder *b, const reader *r)
+static spry_status add_norms(builder *b, const weight_reader *r)
 {
     const graph_node n = b->g->nodes[r->node];
     spry_status status = SPRY_OK;
 
     for (int k = 0; k < 2 && status == SPRY_OK; k++) {
         if (r->weight[k] != GRAPH_NONE) { /* the sign of Sub is lost in squares */
-            status = add_broadcast(b, r->node, r->dy, n.inputs[k]);
+            status = add_broadcast(b, r->node, r->dy, GRAPH_NONE, n.inputs[k]);
         }
     }
     return status;
 }
 
-static spry_status mul_norms(builder *b, const reader *r)
+static spry_status mul_norms(builder *b, const weight_reader *r)
 {
     const graph_node n = b->g->nodes[r->node];
     spry_status status = SPRY_OK;
 
     for (int k = 0; k < 2 && status == SPRY_OK; k++) {
         if (r->weight[k] != GRAPH_NONE) {
-            status = add_broadcast(b, r->node, emit_binary(&b->e, "Mul", r->dy, n.inputs[1 - k]),
-                                   n.inputs[k]);
+            int32_t by = n.inputs[1 - k];
+
+            if (count_of(type_of(b, by), 0) != count_of(type_of(b, r->output), 0)) {
+                by = emit_expand_like(&b->e, by, r->output);
+            }
+            status = add_broadcast(b, r->node, r->dy, by, n.inputs[k]);
         }
     }
     return status;
 }
 
 /* y = scale n(x) + bias: the normalised numbers are the operator's own without scale and bias. */
-static spry_status layer_norm_norms(builder *b, const reader *r)
+static spry_status layer_norm_norms(builder *b, const weight_reader *r)
 {
     const graph_node n = b->g->nodes[r->node];
     const graph_type scale = *type_of(b, n.inputs[1]);
@@ -396,23 +338,23 @@ static spry_status layer_norm_norms(builder *b, const reader *r)
         ones = emit_binary(&b->e, "Expand", ones, emit_ints(&b->e, scale.rank, shape));
         normal = emit_binary(&b->e, "LayerNormalization", n.inputs[0], ones);
         emit_set_like(&b->e, normal, &n);
-        status = add_broadcast(b, r->node, emit_binary(&b->e, "Mul", r->dy, normal), n.inputs[1]);
+        status = add_broadcast(b, r->node, r->dy, normal, n.inputs[1]);
     }
     return status == SPRY_OK && r->weight[2] != GRAPH_NONE
-               ? add_broadcast(b, r->node, r->dy, n.inputs[2])
+               ? add_broadcast(b, r->node, r->dy, GRAPH_NONE, n.inputs[2])
                : status;
 }
 
-static spry_status expand_norms(builder *b, const reader *r)
+static spry_status expand_norms(builder *b, const weight_reader *r)
 {
-    return add_broadcast(b, r->node, r->dy, b->g->nodes[r->node].inputs[0]);
+    return add_broadcast(b, r->node, r->dy, GRAPH_NONE, b->g->nodes[r->node].inputs[0]);
 }
 
 static spry_status emit_norms(builder *b)
 {
     static const struct {
         const char *type;
-        spry_status (*emit)(builder *b, const reader *r);
+        spry_status (*emit)(builder *b, const weight_reader *r);
     } rules[] = {
         {"BatchNormalization", batch_norm_norms},
         {"Conv", conv_norms},
@@ -426,12 +368,15 @@ static spry_status emit_norms(builder *b)
     };
     spry_status status = SPRY_OK;
 
-    for (int32_t i = 0; i < b->reader_count && status == SPRY_OK; i++) {
-        const reader *r = &b->readers[i];
+    for (int32_t i = 0; i < b->readers.count && status == SPRY_OK; i++) {
+        const weight_reader *r = &b->readers.items[i];
         size_t k = 0;
 
         if (r->dy == GRAPH_NONE) {
             continue;
+        }
+        if (r->parts != GRAPH_NONE && !graph_node_is(&b->g->nodes[r->node], "MatMul")) {
+            return refuse(b, r->node, "it reads several weights as one");
         }
         while (k < sizeof rules / sizeof *rules &&
                !graph_node_is(&b->g->nodes[r->node], rules[k].type)) {
@@ -474,34 +419,35 @@ static int32_t scaled(builder *b, int32_t dy, int32_t factors)
 static spry_status emit_sums(builder *b, int32_t *gradients)
 {
     int32_t factors = emit_factors(b);
+    size_t most = (size_t)b->r->count + 1;
+    int32_t *list = arena_array(b->g->memory, 3 * most, sizeof *list);
+    int32_t *of = list != NULL ? list + most : NULL;
+    int32_t *found = list != NULL ? of + most : NULL;
     spry_status status;
 
-    for (int32_t i = 0; i < b->reader_count; i++) {
-        if (b->readers[i].dy != GRAPH_NONE) {
-            b->readers[i].dy = scaled(b, b->readers[i].dy, factors);
+    if (list == NULL) {
+        return alloc_failed(b->error, 3 * most * sizeof *list);
+    }
+    for (int32_t i = 0; i < b->readers.count; i++) {
+        if (b->readers.items[i].dy != GRAPH_NONE) {
+            b->readers.items[i].dy = scaled(b, b->readers.items[i].dy, factors);
         }
     }
     status = b->e.status == SPRY_OK ? infer_graph(b->g, b->error) : b->e.status;
-    for (int32_t i = 0; i < b->reader_count && status == SPRY_OK; i++) {
-        const reader *r = &b->readers[i];
-        int32_t of[PORTS];
-        int32_t found[PORTS];
-        int32_t count = 0;
+    for (int32_t i = 0; i < b->readers.count && status == SPRY_OK; i++) {
+        const weight_reader *r = &b->readers.items[i];
+        int32_t count = weight_readers_list(&b->readers, r, list);
 
-        for (int k = 0; k < PORTS; k++) {
-            if (r->weight[k] != GRAPH_NONE) {
-                of[count++] = b->r->of[r->weight[k]];
-            }
-        }
         if (r->dy == GRAPH_NONE) {
             continue;
         }
+        for (int32_t k = 0; k < count; k++) {
+            of[k] = b->r->of[list[k]];
+        }
         gradient_request request = {.value = r->output, .seed = r->dy, .of = of, .count = count};
         status = gradient_build(b->g, &request, found, b->error);
-        for (int k = PORTS - 1; k >= 0; k--) {
-            if (r->weight[k] != GRAPH_NONE) {
-                gradients[r->weight[k]] = found[--count];
-            }
+        for (int32_t k = 0; k < count && status == SPRY_OK; k++) {
+            gradients[list[k]] = found[k];
         }
         if (status == SPRY_OK) {
             status = infer_graph(b->g, b->error);
@@ -518,7 +464,7 @@ spry_status clipped_gradient_build(graph *g, const clipped_request *r, int32_t *
                  .e = {.g = g, .name = "clip", .error = error},
                  .squares = GRAPH_NONE,
                  .error = error};
-    spry_status status = find_readers(&b);
+    spry_status status = weight_readers_find(g, r->of, r->count, &b.readers, error);
 
     for (int32_t i = 0; i < r->count; i++) {
         gradients[i] = GRAPH_NONE;

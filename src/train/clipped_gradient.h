@@ -26,9 +26,9 @@ typedef struct clipped_request {
 
 /* As gradient_build: gradients[i] becomes the value of the clipped sum for of[i], GRAPH_NONE where
  * the loss does not depend on it. Each weight is read by one node, apart from what only moves its
- * numbers. All shapes are static.
- * Fails as gradient_build; with SPRY_UNSUPPORTED also where a node that reads a weight is none of
- * Conv, Gemm, MatMul, Add, Sub, Mul, LayerNormalization, BatchNormalization with running
+ * numbers or, for MatMul, joins matrices of weights or puts zeros around them. All shapes are
+ * static. Fails as gradient_build; with SPRY_UNSUPPORTED also where a node that reads a weight is
+ * none of Conv, Gemm, MatMul, Add, Sub, Mul, LayerNormalization, BatchNormalization with running
  * statistics, Expand, or mixes examples, or two nodes read the same weight: the node is named. */
 SPRY_MUST_USE spry_status clipped_gradient_build(graph *g, const clipped_request *r,
                                                  int32_t *gradients, spry_error *error);

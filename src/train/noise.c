@@ -1,23 +1,23 @@
-/* Box-Muller in double precision over secret bits. */
+/* Keys, and the shares of the team. */
 #include "train/noise.h"
 
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 #include <sys/random.h>
 
-enum {
-    TERMS = 4,   /* normal numbers in one sum */
-    BLOCK = 256, /* sums at a time */
-    WORDS = BLOCK * TERMS
-};
+#include "kernels/random/normal_f64.h"
 
-static spry_status fill_secret(uint64_t *words, spry_error *error)
+enum { GRAIN = 256 }; /* batches of sums per piece of work */
+
+static spry_status make_key(noise_source *source, uint32_t *key, spry_error *error)
 {
-    uint8_t *at = (uint8_t *)words;
-    size_t left = WORDS * sizeof *words;
+    uint8_t *at = (uint8_t *)key;
+    size_t left = NORMAL_F64_KEY * sizeof *key;
 
-    while (left > 0) {
+    for (int i = 0; source->is_seeded && i < NORMAL_F64_KEY; i++) {
+        key[i] = spry_random_u32(&source->seeded);
+    }
+    while (!source->is_seeded && left > 0) {
         ssize_t got = getrandom(at, left, 0);
 
         if (got < 0 && errno != EINTR) {
@@ -30,57 +30,45 @@ static spry_status fill_secret(uint64_t *words, spry_error *error)
     return SPRY_OK;
 }
 
-static spry_status fill(noise_source *source, uint64_t *words, spry_error *error)
+typedef struct noise_loop {
+    uint32_t key[NORMAL_F64_KEY];
+    double deviation;
+    int64_t count;
+    float *numbers;
+} noise_loop;
+
+/* Batch i takes blocks [i x NORMAL_F64_BLOCKS, ...) of the key stream. */
+static void add_batches(void *context, int64_t begin, int64_t end, int worker)
 {
-    if (!source->is_seeded) {
-        return fill_secret(words, error);
-    }
-    for (int i = 0; i < WORDS; i++) {
-        words[i] = spry_random_u64(&source->seeded);
-    }
-    return SPRY_OK;
-}
+    static const uint32_t tail[2] = {0};
+    const normal_f64_kernel *kernel = normal_f64_select();
+    const noise_loop *l = context;
 
-/* Strictly between 0 and 1. */
-static double uniform(uint64_t word)
-{
-    return ((double)(word >> 11) + 0.5) * 0x1p-53;
-}
+    (void)worker;
+    for (int64_t batch = begin; batch < end; batch++) {
+        uint32_t words[NORMAL_F64_STATE][NORMAL_F64_BLOCKS];
+        double sums[NORMAL_F64_BATCH];
+        int64_t first = batch * NORMAL_F64_BATCH;
 
-/* Two words make two normal numbers; four of the eight words' numbers make a sum of variance 1. */
-static void make_sums(const uint64_t *words, double *sums)
-{
-    double pi = acos(-1.0);
+        kernel->words(l->key, (uint64_t)batch * NORMAL_F64_BLOCKS, tail, words);
+        kernel->sums(words, sums);
+        for (int64_t k = 0; k < NORMAL_F64_BATCH && first + k < l->count; k++) {
+            float *number = &l->numbers[first + k];
 
-    for (int i = 0; i < BLOCK; i++) {
-        double sum = 0;
-
-        for (int k = 0; k < TERMS; k += 2) {
-            double radius = sqrt(-2.0 * log(uniform(words[i * TERMS + k])));
-            double angle = 2.0 * pi * uniform(words[i * TERMS + k + 1]);
-
-            sum += radius * cos(angle) + radius * sin(angle);
+            *number = (float)((double)*number + l->deviation * sums[k]);
         }
-        sums[i] = sum / sqrt((double)TERMS);
     }
 }
 
-spry_status noise_add(noise_source *source, double deviation, int64_t count, float *numbers,
-                      spry_error *error)
+spry_status noise_add(noise_source *source, threads *team, double deviation, int64_t count,
+                      float *numbers, spry_error *error)
 {
-    uint64_t words[WORDS];
-    double sums[BLOCK];
-    spry_status status = SPRY_OK;
+    noise_loop l = {.deviation = deviation, .count = count, .numbers = numbers};
+    spry_status status = make_key(source, l.key, error);
 
-    for (int64_t i = 0; i < count && status == SPRY_OK; i += BLOCK) {
-        status = fill(source, words, error);
-        if (status != SPRY_OK) {
-            break;
-        }
-        make_sums(words, sums);
-        for (int64_t k = 0; k < BLOCK && i + k < count; k++) {
-            numbers[i + k] = (float)((double)numbers[i + k] + deviation * sums[k]);
-        }
+    if (status == SPRY_OK) {
+        threads_for(team, (count + NORMAL_F64_BATCH - 1) / NORMAL_F64_BATCH, GRAIN, add_batches,
+                    &l);
     }
     return status;
 }

@@ -48,8 +48,8 @@ static const port_use uses[] = {
 static const char *const elementwise[] = {"Add", "Sub", "Mul", "Div"};
 
 /* What only moves a weight: its result is used as the weight itself would be. */
-static const char *const movers[] = {"Identity", "Transpose", "Reshape", "Unsqueeze",
-                                     "Squeeze",  "Cast",      "Flatten", "Slice"};
+static const char *const movers[] = {"Identity", "Transpose", "Reshape", "Unsqueeze", "Squeeze",
+                                     "Cast",     "Flatten",   "Slice",   "Pad"};
 
 static bool is_one_of(const char *type, const char *const *types, size_t count)
 {

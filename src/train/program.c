@@ -9,6 +9,7 @@
 #include "runtime/execute.h"
 #include "runtime/plan.h"
 #include "runtime/prepare.h"
+#include "runtime/profile.h"
 #include "tensor/convert.h"
 #include "train/clipped_gradient.h"
 #include "train/gradient.h"
@@ -25,6 +26,7 @@ typedef struct program_inside {
     graph *g;
     plan *p;
     threads *team;
+    profile times;         /* without rows unless session.profile is set */
     value *values;         /* per input of the graph */
     const value **ordered; /* their addresses */
     int32_t given;         /* inputs before the targets */
@@ -401,6 +403,9 @@ static spry_status build(builder *b, const spry_model *source)
     if (status == SPRY_OK) {
         status = plan_create(in->g, &o->session, in->team, false, &in->p, b->error);
     }
+    if (status == SPRY_OK && o->session.profile) {
+        status = profile_attach(&in->times, in->p, b->error);
+    }
     return status == SPRY_OK ? make_arrays(b, source) : status;
 }
 
@@ -425,6 +430,7 @@ spry_status program_create(const spry_model *source, const program_options *opti
     in->team = team;
     in->given = input_count;
     in->temperature = GRAPH_NONE;
+    profile_init(&in->times, &allocator);
     arena_init(&in->memory, &allocator, SIZE_MAX);
     arena_init(&in->scratch, &allocator, SIZE_MAX);
     arena_init(&in->text, &allocator, SIZE_MAX);
@@ -448,6 +454,7 @@ void program_destroy(program *p)
     allocator = p->inside->allocator;
     plan_destroy(p->inside->p);
     spry_model_destroy(p->inside->m);
+    profile_fini(&p->inside->times);
     arena_fini(&p->inside->text);
     arena_fini(&p->inside->scratch);
     arena_fini(&p->inside->memory);
@@ -460,6 +467,7 @@ static spry_status run(program *p, const tensor *const *inputs, const tensor *ta
 {
     program_inside *in = p->inside;
     executor x = {.team = in->team,
+                  .times = in->options.session.profile ? &in->times : NULL,
                   .scratch = &in->scratch,
                   .text = &in->text,
                   .seed = seed,
@@ -534,4 +542,15 @@ spry_status program_export(const program *p, const spry_model *source, const flo
 const graph *program_graph(const program *p)
 {
     return p->inside->g;
+}
+
+int32_t program_profile(const program *p, const spry_profile_row **rows)
+{
+    *rows = p->inside->times.rows;
+    return p->inside->times.count;
+}
+
+void program_profile_reset(program *p)
+{
+    profile_reset(&p->inside->times);
 }

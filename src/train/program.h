@@ -82,7 +82,11 @@ SPRY_MUST_USE spry_status program_export(const program *p, const spry_model *sou
 SPRY_MUST_USE spry_status program_find_odd(program *p, const tensor *const *inputs,
                                            const tensor *targets, uint64_t seed, spry_error *error);
 
-/* The graph that runs, for reports and tests; time per operator when session.profile is set. */
+/* The graph that runs, for reports and tests. */
 const graph *program_graph(const program *p);
+
+/* As spry_session_profile: time per operator, when session.profile is set. */
+int32_t program_profile(const program *p, const spry_profile_row **rows);
+void program_profile_reset(program *p);
 
 #endif

@@ -73,8 +73,9 @@ spry_status trainer_explain_odd(trainer *t, const tensor *const *inputs, const t
                      (long long)t->step);
 }
 
-/* One batch: its gradient lies in the program. */
-static spry_status learn_batch(trainer *t, int64_t number, double *loss, spry_error *error)
+/* One batch: its gradient lies in the program, scaled down to `limit` where `norm` was longer. */
+static spry_status learn_batch(trainer *t, int64_t number, double limit, double *loss, double *norm,
+                               spry_error *error)
 {
     const loader_batch *batch = NULL;
     const tensor *inputs[1];
@@ -95,8 +96,8 @@ static spry_status learn_batch(trainer *t, int64_t number, double *loss, spry_er
         return status;
     }
     *loss = (double)t->p->loss;
-    if (!isfinite(*loss) ||
-        !isfinite(optimizer_clip(t->team, INFINITY, t->p->weights.length, t->p->gradients))) {
+    *norm = optimizer_clip(t->team, limit, t->p->weights.length, t->p->gradients);
+    if (!isfinite(*loss) || !isfinite(*norm)) {
         return trainer_explain_odd(t, inputs, &targets, number, error);
     }
     count_right(t, batch->labels);
@@ -129,10 +130,13 @@ void trainer_add(trainer *t, float *sum, const float *addend, float factor, bool
     threads_for(t->team, t->p->weights.length, SUM_GRAIN, add_piece, &l);
 }
 
-/* The mean gradient of as many batches as make a step. */
-static spry_status find_gradient(trainer *t, double *loss, float **gradient, spry_error *error)
+/* The mean gradient of as many batches as make a step, scaled down to `limit` where `norm` was
+ * longer. */
+static spry_status find_gradient(trainer *t, double limit, double *loss, double *norm,
+                                 float **gradient, spry_error *error)
 {
     int64_t parts = t->options.accumulate;
+    double of_part = t->sum != NULL ? INFINITY : limit;
     spry_status status = SPRY_OK;
 
     *loss = 0;
@@ -140,7 +144,7 @@ static spry_status find_gradient(trainer *t, double *loss, float **gradient, spr
     for (int64_t i = 0; i < parts && status == SPRY_OK; i++) {
         double part = 0;
 
-        status = learn_batch(t, t->step * parts + i, &part, error);
+        status = learn_batch(t, t->step * parts + i, of_part, &part, norm, error);
         if (status != SPRY_OK) {
             break;
         }
@@ -150,6 +154,9 @@ static spry_status find_gradient(trainer *t, double *loss, float **gradient, spr
             trainer_add(t, t->sum, t->p->gradients, i + 1 == parts ? 1.0f / (float)parts : 1.0f,
                         i == 0);
         }
+    }
+    if (status == SPRY_OK && t->sum != NULL) {
+        *norm = optimizer_clip(t->team, limit, t->p->weights.length, t->sum);
     }
     return status;
 }
@@ -197,17 +204,16 @@ static spry_status learn_step(trainer *t, spry_error *error)
     double rate = schedule_at(&t->rates, t->step);
     double limit = t->options.clip > 0 ? t->options.clip : INFINITY;
     double loss = 0;
-    double norm;
+    double norm = 0;
     float *gradient = NULL;
     spry_status status;
 
     t->p->temperature = (float)schedule_at(&t->cooling, t->step);
-    status = t->secret != NULL ? trainer_private_gradient(t, &loss, &gradient, error)
-                               : find_gradient(t, &loss, &gradient, error);
+    status = t->secret != NULL ? trainer_private_gradient(t, limit, &loss, &norm, &gradient, error)
+                               : find_gradient(t, limit, &loss, &norm, &gradient, error);
     if (status != SPRY_OK) {
         return status;
     }
-    norm = optimizer_clip(t->team, limit, t->p->weights.length, gradient);
     move_weights(t, gradient, rate);
     t->step++;
     t->epoch_loss += loss;
@@ -336,7 +342,12 @@ static void sum_up(trainer *t)
 {
     spry_training_totals *totals = &t->facts->totals;
 
+    int64_t part = t->step % t->epoch_steps; /* of an epoch that was not finished */
+
     totals->steps = t->step;
+    if (part > 0 && t->step < t->steps) {
+        totals->loss = t->epoch_loss / (double)part;
+    }
     totals->seconds = (double)(clock_ns() - t->started_ns) * 1e-9;
     totals->samples_per_second = totals->seconds > 0 ? (double)t->samples / totals->seconds : 0;
     totals->epsilon = t->secret != NULL ? trainer_private_epsilon(t, t->step) : 0;

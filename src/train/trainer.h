@@ -88,8 +88,9 @@ SPRY_MUST_USE spry_status trainer_resume(trainer *t, spry_error *error);
  * steps must be known. */
 SPRY_MUST_USE spry_status trainer_private_open(trainer *t, spry_error *error);
 /* The gradient of one step, clipped per sample, summed over the batch, with noise, divided by the
- * size that batches have on average. */
-SPRY_MUST_USE spry_status trainer_private_gradient(trainer *t, double *loss, float **gradient,
+ * size that batches have on average; scaled down to `limit` where `norm` was longer. */
+SPRY_MUST_USE spry_status trainer_private_gradient(trainer *t, double limit, double *loss,
+                                                   double *norm, float **gradient,
                                                    spry_error *error);
 /* What `steps` have spent. */
 double trainer_private_epsilon(const trainer *t, int64_t steps);

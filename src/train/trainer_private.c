@@ -17,7 +17,9 @@ typedef struct trainer_private {
     int64_t *labels;
 } trainer_private;
 
-enum { NOISE_STREAM = 0x6470 };
+/* A batch is at most 2^20 samples more than it is on average, but for chances that never come true.
+ */
+enum { NOISE_STREAM = 0x6470, MOST_PARTS = 1 << 20 };
 
 spry_status trainer_private_open(trainer *t, spry_error *error)
 {
@@ -113,7 +115,7 @@ static spry_status sum_batch(trainer *t, const loader_batch *batch, double *loss
         int64_t count = left < t->p->batch ? left : t->p->batch;
 
         fill_batch(t, batch, first, count);
-        status = run_part(t, count, t->step, loss, error);
+        status = run_part(t, count, t->step * MOST_PARTS + first / t->p->batch, loss, error);
         if (status == SPRY_OK) {
             trainer_add(t, s->sum, t->p->gradients, 1.0f, false);
         }
@@ -122,24 +124,34 @@ static spry_status sum_batch(trainer *t, const loader_batch *batch, double *loss
     return status;
 }
 
-/* Only weights get noise: what fills the array up stays 0. */
+/* What fills the array up between weights stays 0. */
+static void clear_padding(const parameters *set, float *numbers)
+{
+    for (int32_t i = 0; i < set->count; i++) {
+        const parameter *p = &set->items[i];
+        int64_t end = i + 1 < set->count ? p[1].offset : set->length;
+
+        for (int64_t k = p->offset + p->count; k < end; k++) {
+            numbers[k] = 0;
+        }
+    }
+}
+
 static spry_status add_noise(trainer *t, spry_error *error)
 {
     trainer_private *s = t->secret;
-    double deviation = s->noise * t->options.private_clip;
-    spry_status status = SPRY_OK;
+    spry_status status;
 
     s->source.seeded = spry_random_stream(t->options.seed, NOISE_STREAM);
     spry_random_seek(&s->source.seeded, (uint64_t)t->step << 40);
-    for (int32_t i = 0; i < t->p->weights.count && status == SPRY_OK; i++) {
-        const parameter *p = &t->p->weights.items[i];
-
-        status = noise_add(&s->source, deviation, p->count, s->sum + p->offset, error);
-    }
+    status = noise_add(&s->source, t->team, s->noise * t->options.private_clip,
+                       t->p->weights.length, s->sum, error);
+    clear_padding(&t->p->weights, s->sum);
     return status;
 }
 
-spry_status trainer_private_gradient(trainer *t, double *loss, float **gradient, spry_error *error)
+spry_status trainer_private_gradient(trainer *t, double limit, double *loss, double *norm,
+                                     float **gradient, spry_error *error)
 {
     trainer_private *s = t->secret;
     const loader_batch *batch = NULL;
@@ -159,6 +171,7 @@ spry_status trainer_private_gradient(trainer *t, double *loss, float **gradient,
             s->sum[i] *= share;
         }
         *gradient = s->sum;
+        *norm = optimizer_clip(t->team, limit, t->p->weights.length, s->sum);
     }
     return status;
 }

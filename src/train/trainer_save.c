@@ -237,6 +237,7 @@ static spry_status read_epochs(trainer *t, const json_node *state, spry_error *e
         status = read_epoch(&item, t, &row, error);
         if (status == SPRY_OK) {
             status = training_add_epoch(t->facts, &row, error);
+            t->facts->totals.loss = row.loss;
         }
     }
     return status;

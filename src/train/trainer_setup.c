@@ -8,6 +8,10 @@
 
 enum { LOADER_THREADS = 1, LOADER_AHEAD = 3, LARGEST_BATCH = 1 << 20 };
 
+/* Batches of a size that is drawn are cut into parts, of which the last is filled up: the smaller
+ * they are the less is wasted, and the worse products and threads are used. */
+enum { PRIVATE_PARTS = 8, LEAST_PRIVATE_PART = 16 };
+
 spry_train_options spry_train_options_default(void)
 {
     return (spry_train_options){.struct_size = sizeof(spry_train_options),
@@ -223,6 +227,18 @@ static spry_status check_classes(const trainer *t, spry_error *error)
 
 /* ---- the program ---- */
 
+/* Samples in one run of the program. A model that wants batches of one size only gets those. */
+static int64_t samples_per_run(const spry_train_options *o, const spry_port *port)
+{
+    int64_t part = o->batch / PRIVATE_PARTS;
+
+    if (!trainer_is_private(o) || port->shape[0] > 0) {
+        return o->batch;
+    }
+    part = part > LEAST_PRIVATE_PART ? part : LEAST_PRIVATE_PART;
+    return part < o->batch ? part : o->batch;
+}
+
 static spry_status open_program(trainer *t, const spry_port *port, spry_error *error)
 {
     const spry_train_options *o = &t->options;
@@ -243,10 +259,10 @@ static spry_status open_program(trainer *t, const spry_port *port, spry_error *e
     wanted.session.precision = o->precision;
     wanted.session.allocator = &t->allocator;
     memcpy(shape, loader_shape(t->batches), (size_t)port->rank * sizeof *shape);
-    shape[0] = o->batch;
+    shape[0] = samples_per_run(o, port);
     status = tensor_init(&input, port->dtype, port->rank, shape, NULL, error);
     if (status == SPRY_OK) {
-        status = tensor_init(&targets, SPRY_DTYPE_I64, 1, &o->batch, NULL, error);
+        status = tensor_init(&targets, SPRY_DTYPE_I64, 1, shape, NULL, error);
     }
     if (status != SPRY_OK) {
         return status;

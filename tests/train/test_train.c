@@ -152,6 +152,7 @@ static void test_resume(void **state)
         spry_model *straight;
         spry_model *part;
         spry_model *rest;
+        double loss;
 
         (void)snprintf(name, sizeof name, "checkpoints%d", i);
         o.optimizer = optimizers[i];
@@ -167,6 +168,7 @@ static void test_resume(void **state)
         part = lesson_learn(source, &o, &facts);
         assert_true(spry_training_totals_of(facts)->is_stopped);
         assert_int_equal(spry_training_totals_of(facts)->steps, 7);
+        assert_true(spry_training_totals_of(facts)->loss > 0); /* of a part of the first epoch */
         assert_false(lesson_same(straight, part, NULL));
         spry_model_destroy(part);
         spry_training_destroy(facts);
@@ -174,6 +176,12 @@ static void test_resume(void **state)
         rest = lesson_learn(source, &o, &facts);
         assert_int_equal(spry_training_totals_of(facts)->steps, 20);
         assert_true(lesson_same(straight, rest, NULL));
+        loss = spry_training_totals_of(facts)->loss;
+        spry_training_destroy(facts);
+        part = lesson_learn(source, &o, &facts); /* nothing is left to do */
+        assert_true(lesson_same(straight, part, NULL));
+        assert_true(loss > 0 && spry_training_totals_of(facts)->loss == loss);
+        spry_model_destroy(part);
         spry_training_destroy(facts);
         o.batch = 10; /* is not what was interrupted */
         assert_int_equal(spry_train(source, &o, &part, &facts, &error), SPRY_USAGE);
