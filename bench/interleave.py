@@ -131,6 +131,11 @@ class Comparison:
         """How many times faster left is: the median over pairs of right / left."""
         return statistics.median(r / l for l, r in zip(self.left, self.right))
 
+    def add(self, other):
+        """Takes the turns of another comparison of the same two in as well."""
+        self.left += other.left
+        self.right += other.right
+
     def is_quiet(self):
         """Whether the turns of both sides are alike."""
         return max(spread(self.left), spread(self.right)) <= QUIET_SPREAD

@@ -15,6 +15,8 @@ import inputs
 import interleave
 import versus_onednn
 
+VISITS = 3
+
 
 def start(arguments, way, threads):
     """One side: Spry, told how to plan."""
@@ -22,24 +24,35 @@ def start(arguments, way, threads):
                                ["--threads", str(threads), "--way", way], {})
 
 
-def measure(arguments, shapes, threads):
-    """Rows of one thread count; depthwise layers and products have no patches to store."""
-    rows = []
+def visit(arguments, ours, other, shape):
+    """Turns of one shape, or why there are none."""
+    if not (ours.set_shape(shape.line) and other.set_shape(shape.line)):
+        return ours.how if not ours.has_shape else other.how
+    return interleave.compare(ours, other, arguments.rounds, arguments.warm_up, arguments.seconds)
+
+
+def measure(arguments, shapes, threads, visits=VISITS):
+    """Rows of one thread count; depthwise layers and products have no patches to store. All shapes
+    are visited several times: where their operands come to lie in memory, and what else the machine
+    does just then, is not the same each time."""
+    turns = {}
+    rows = {}
     with start(arguments, "auto", threads) as ours, \
             start(arguments, "explicit", threads) as other:
-        for shape in shapes:
-            row = {"shape": shape.line, "threads": threads, "uses": shape.uses,
-                   "operations": shape.operations}
-            if not (ours.set_shape(shape.line) and other.set_shape(shape.line)):
-                rows.append({**row, "skipped": ours.how if not ours.has_shape else other.how})
+        for shape in visits * shapes:
+            row = rows.setdefault(shape.line, {"shape": shape.line, "threads": threads,
+                                               "uses": shape.uses,
+                                               "operations": shape.operations})
+            found = visit(arguments, ours, other, shape)
+            if isinstance(found, str):
+                row["skipped"] = found
                 continue
-            turns = interleave.compare(ours, other, arguments.rounds, arguments.warm_up,
-                                       arguments.seconds)
-            rows.append({**row, "kernel": ours.how, "spry_ms": turns.left_ms,
-                         "peer_ms": turns.right_ms, "ratio": turns.ratio,
-                         "spry_turns_ms": turns.left, "peer_turns_ms": turns.right,
-                         "spry_version": ours.facts["version"]})
-    return rows
+            turns.setdefault(shape.line, interleave.Comparison([], [])).add(found)
+            row |= {"kernel": ours.how, "spry_version": ours.facts["version"]}
+    for line, taken in turns.items():
+        rows[line] |= {"spry_ms": taken.left_ms, "peer_ms": taken.right_ms, "ratio": taken.ratio,
+                       "spry_turns_ms": taken.left, "peer_turns_ms": taken.right}
+    return list(rows.values())
 
 
 def main():
