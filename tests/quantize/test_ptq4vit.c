@@ -13,6 +13,7 @@
 #include "model/pass.h"
 #include "quantize/calibrate/importance.h"
 #include "quantize/method/method.h"
+#include "quantize/method/search_check.h"
 #include "spry/random.h"
 #include "spry/session.h"
 #include "support/quantizing.h"
@@ -388,6 +389,67 @@ static void test_metrics(void **state)
     }
 }
 
+/* Ratios whose logarithms are 0 on average, below 0 by less and by more than chance; and exact
+ * outputs, whose errors are 0. */
+static void test_is_better(void **state)
+{
+    static const double worse[] = {1.0, 2.0, 4.0, 8.0};
+    static const double mixed[] = {0.5, 4.0, 2.0, 16.0};
+    static const double doubtful[] = {0.25, 4.0, 1.0, 8.0};
+    static const double better[] = {0.5, 0.5, 2.0, 3.0};
+    static const double none[] = {0.0, 0.0, 0.0, 0.0};
+
+    (void)state;
+    assert_false(search_is_better(worse, worse, 4));
+    assert_false(search_is_better(mixed, worse, 4));
+    assert_false(search_is_better(doubtful, worse, 4)); /* mean -0.35, standard error 0.60 */
+    assert_true(search_is_better(better, worse, 4));
+    assert_false(search_is_better(worse, better, 4));
+    assert_true(search_is_better(none, worse, 4));
+    assert_false(search_is_better(none, none, 4));
+    assert_true(search_is_better(better, worse, 1));
+}
+
+/* Grids are either those of `--grids affine`, or better for the answer on the samples; what is
+ * chosen depends neither on the team nor on the run. */
+static void test_check(void **state)
+{
+    const char *found[2][8] = {{NULL}};
+    float steps[2][8] = {{0.0f}};
+
+    (void)state;
+    for (int bits = 3; bits <= 8; bits++) {
+        for (int run = 0; run < 2; run++) {
+            proto g = attention(true, 0.5f);
+            const spry_quantize_layer *rows;
+            quantizing q;
+
+            quantizing_init(&q, &g, 4, samples_shape, bits);
+            quantizing_by(&q, &method_ptq4vit);
+            q.options.grids = "best";
+            q.options.threads = run + 1;
+            assert_int_equal(method_ptq4vit.search(&q.job, &error), SPRY_OK);
+            assert_int_equal(spry_quantization_layers(q.job.facts, &rows), 6);
+            for (int i = 0; i < 6; i++) {
+                bool is_twin = strcmp(rows[i].grid, "twin") == 0;
+
+                found[run][i] = is_twin ? "twin" : "one";
+                steps[run][i] = rows[i].step;
+                assert_int_equal(is_twin, rows[i].fine_step > 0.0f);
+            }
+            assert_non_null(record_called(&q.job, "p"));
+            assert_int_equal(q.job.m->function_count,
+                             record_called(&q.job, "p")->grid.twin != NULL ||
+                                 record_called(&q.job, "a")->grid.twin != NULL);
+            quantizing_fini(&q);
+        }
+        for (int i = 0; i < 6; i++) {
+            assert_string_equal(found[0][i], found[1][i]);
+            assert_true(steps[0][i] == steps[1][i]);
+        }
+    }
+}
+
 static void test_refuses(void **state)
 {
     proto g = attention(true, NAN);
@@ -417,6 +479,7 @@ int main(void)
         cmocka_unit_test(test_draws),           cmocka_unit_test(test_whole),
         cmocka_unit_test(test_without_scores),  cmocka_unit_test(test_without_gradients),
         cmocka_unit_test(test_metrics),         cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_is_better),       cmocka_unit_test(test_check),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

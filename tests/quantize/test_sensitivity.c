@@ -10,8 +10,9 @@
 
 #include <cmocka.h>
 
-#include "quantize/calibrate/sensitivity.h"
+#include "quantize/calibrate/scores.h"
 #include "spry/model.h"
+#include "spry/sensitivity.h"
 
 enum { PATH_SIZE = 4096 };
 
@@ -24,9 +25,9 @@ static void divergence_of_two(void **state)
     static const float q_chances[] = {0.75f, 0.25f};
 
     (void)state;
-    assert_float_equal(sensitivity_divergence(p, q, 2), 0.1438410f, 1e-6);
-    assert_float_equal(sensitivity_divergence(p_chances, q_chances, 2), 0.1438410f, 1e-6);
-    assert_float_equal(sensitivity_divergence(p, p, 2), 0.0, 0.0);
+    assert_float_equal(scores_divergence(p, q, 2), 0.1438410f, 1e-6);
+    assert_float_equal(scores_divergence(p_chances, q_chances, 2), 0.1438410f, 1e-6);
+    assert_float_equal(scores_divergence(p, p, 2), 0.0, 0.0);
 }
 
 static void extreme_scores(void **state)
@@ -38,12 +39,12 @@ static void extreme_scores(void **state)
     static const float wrong[] = {0.0f, 1.0f, 0.0f};
 
     (void)state;
-    assert_float_equal(sensitivity_divergence(p, q, 3), 2000.0, 1e-3);
-    assert_float_equal(sensitivity_divergence(p, p, 3), 0.0, 1e-9);
-    assert_true(isinf(sensitivity_divergence(p, bad, 3)));
-    assert_true(isinf(sensitivity_divergence(sure, wrong, 3)));
-    assert_float_equal(sensitivity_divergence(sure, sure, 3), 0.0, 0.0);
-    assert_int_equal(sensitivity_best(p, 3), 0);
+    assert_float_equal(scores_divergence(p, q, 3), 2000.0, 1e-3);
+    assert_float_equal(scores_divergence(p, p, 3), 0.0, 1e-9);
+    assert_true(isinf(scores_divergence(p, bad, 3)));
+    assert_true(isinf(scores_divergence(sure, wrong, 3)));
+    assert_float_equal(scores_divergence(sure, sure, 3), 0.0, 0.0);
+    assert_int_equal(scores_best(p, 3), 0);
 }
 
 static const char *glyphs(char *buffer, size_t size, const char *before, const char *file)

@@ -15,6 +15,7 @@
 
 #include "quantize/calibrate/calibrate.h"
 #include "quantize/choose.h"
+#include "quantize/format/format.h"
 #include "spry/random.h"
 #include "spry/tensor_file.h"
 #include "support/data.h"
@@ -60,7 +61,7 @@ void quantizing_init(quantizing *q, proto *g, int rank, const int64_t *shape, in
     q->options.activation_bits = activation_bits;
     q->options.symmetric = true;
     open_samples(q, rank, shape);
-    q->job = (quantize_job){.options = &q->options, .opset = 21};
+    q->job = (quantize_job){.options = &q->options, .format = &format_qdq, .opset = 21};
     expect(threads_create(NULL, 2, &q->job.team, &error), &error);
     expect(model_copy(q->model, &q->job.m, &error), &error);
     q->job.memory = &q->job.m->memory;

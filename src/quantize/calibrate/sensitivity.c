@@ -1,5 +1,5 @@
 /* Every layer quantized alone, on the same samples. */
-#include "quantize/calibrate/sensitivity.h"
+#include "spry/sensitivity.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include "base/alloc.h"
 #include "base/progress.h"
 #include "model/pass.h"
-#include "quantize/calibrate/samples.h"
+#include "quantize/calibrate/scores.h"
 #include "quantize/choose.h"
 #include "quantize/format/format.h"
 
@@ -22,164 +22,6 @@ struct spry_sensitivity {
     int32_t count;
     double float_top1;
 };
-
-/* ---- rows of scores ---- */
-
-static bool is_distribution(const float *scores, int64_t count)
-{
-    double sum = 0.0;
-
-    for (int64_t i = 0; i < count; i++) {
-        if (!(scores[i] >= 0.0f)) {
-            return false;
-        }
-        sum += (double)scores[i];
-    }
-    return fabs(sum - 1.0) < 1e-3;
-}
-
-int64_t sensitivity_best(const float *scores, int64_t count)
-{
-    int64_t best = 0;
-
-    for (int64_t i = 1; i < count; i++) {
-        best = scores[i] > scores[best] ? i : best;
-    }
-    return best;
-}
-
-/* Logarithm of what the exponentials of all scores sum to. */
-static double log_sum(const float *scores, int64_t count)
-{
-    double most = (double)scores[sensitivity_best(scores, count)];
-    double sum = 0.0;
-
-    for (int64_t i = 0; i < count; i++) {
-        sum += exp((double)scores[i] - most);
-    }
-    return most + log(sum);
-}
-
-double sensitivity_divergence(const float *p, const float *q, int64_t count)
-{
-    bool as_is = is_distribution(p, count);
-    double sum_p = as_is ? 0.0 : log_sum(p, count);
-    double sum_q = as_is ? 0.0 : log_sum(q, count);
-    double divergence = 0.0;
-
-    for (int64_t i = 0; i < count; i++) {
-        double log_p = as_is ? log((double)p[i]) : (double)p[i] - sum_p;
-        double log_q = as_is ? log((double)q[i]) : (double)q[i] - sum_q;
-        double chance = as_is ? (double)p[i] : exp(log_p);
-
-        divergence += chance > 0.0 ? chance * (log_p - log_q) : 0.0;
-    }
-    return isnan(divergence) ? INFINITY : divergence > 0.0 ? divergence : 0.0;
-}
-
-/* ---- samples through one model ---- */
-
-typedef struct runner {
-    const quantize_job *job;
-    int64_t class_offset;
-    int64_t width;    /* elements of the output per sample; 0 before the first run */
-    float *reference; /* [samples][width]: of the float model */
-    int64_t samples;
-    bool has_scores;
-    int64_t seen, same, right;
-    double divergence, signal, noise;
-} runner;
-
-/* Rows of several numbers, one per sample. */
-static bool holds_scores(const tensor *t, int64_t width)
-{
-    return width >= 2 && (t->rank == 2 || (t->rank > 2 && t->shape[1] == width));
-}
-
-static spry_status make_reference(runner *r, const samples_view *view, spry_error *error)
-{
-    const tensor *t = view->tensors[0];
-    size_t bytes;
-
-    if (t->dtype != SPRY_DTYPE_F32 || tensor_count(t) % view->count != 0 || tensor_count(t) == 0) {
-        return spry_fail(error, SPRY_UNSUPPORTED, "sensitivity", NULL,
-                         "the model's first output is no f32 tensor with a part per sample");
-    }
-    r->width = tensor_count(t) / view->count;
-    r->has_scores = holds_scores(t, r->width);
-    bytes = (size_t)r->samples * (size_t)r->width * sizeof *r->reference;
-    r->reference = alloc_bytes(&r->job->m->allocator, bytes);
-    return r->reference != NULL ? SPRY_OK : alloc_failed(error, bytes);
-}
-
-static bool is_right(const runner *r, int64_t sample, int64_t best)
-{
-    return spry_dataset_label(r->job->options->calibration, sample) + r->class_offset == best;
-}
-
-static spry_status keep(void *context, const samples_view *view, spry_error *error)
-{
-    runner *r = context;
-    spry_status status = r->reference == NULL ? make_reference(r, view, error) : SPRY_OK;
-
-    for (int64_t i = 0; status == SPRY_OK && i < view->count; i++) {
-        int64_t sample = view->first + i;
-        const float *scores = (const float *)view->tensors[0]->data + i * r->width;
-
-        if (sample < r->seen) { /* the last batch is filled up */
-            continue;
-        }
-        memcpy(r->reference + sample * r->width, scores, (size_t)r->width * sizeof *scores);
-        r->seen++;
-        r->right += is_right(r, sample, sensitivity_best(scores, r->width));
-    }
-    return status;
-}
-
-static spry_status compare(void *context, const samples_view *view, spry_error *error)
-{
-    runner *r = context;
-
-    (void)error;
-    for (int64_t i = 0; i < view->count; i++) {
-        int64_t sample = view->first + i;
-        const float *x = r->reference + sample * r->width;
-        const float *y = (const float *)view->tensors[0]->data + i * r->width;
-
-        if (sample < r->seen) {
-            continue;
-        }
-        for (int64_t k = 0; k < r->width; k++) {
-            double d = (double)y[k] - (double)x[k];
-
-            r->signal += (double)x[k] * (double)x[k];
-            r->noise += d * d;
-        }
-        if (r->has_scores) {
-            int64_t best = sensitivity_best(y, r->width);
-
-            r->divergence += sensitivity_divergence(x, y, r->width);
-            r->same += best == sensitivity_best(x, r->width);
-            r->right += is_right(r, sample, best);
-        }
-        r->seen++;
-    }
-    return SPRY_OK;
-}
-
-static spry_status run(runner *r, const model *m, samples_visitor visitor, spry_error *error)
-{
-    spry_quantize_options silent = *r->job->options;
-
-    silent.progress = NULL; /* told layer by layer */
-    r->seen = 0;
-    r->same = 0;
-    r->right = 0;
-    r->divergence = 0.0;
-    r->signal = 0.0;
-    r->noise = 0.0;
-    return samples_visit(m, &silent, &m->main->outputs[0], 1, "", visitor, r, error);
-}
 
 /* ---- one layer ---- */
 
@@ -225,25 +67,25 @@ static spry_status narrow(const quantize_job *all, int32_t node, quantize_job *o
     return SPRY_OK;
 }
 
-static spry_status measure_row(runner *r, spry_sensitivity *s, int32_t row, spry_error *error)
+static spry_status measure_row(const quantize_job *job, scores *r, spry_sensitivity *s, int32_t row,
+                               spry_error *error)
 {
     spry_sensitivity_row *to = &s->rows[row];
     quantize_job one;
-    spry_status status = narrow(r->job, s->nodes[row], &one, error);
+    spry_status status = narrow(job, s->nodes[row], &one, error);
 
     if (status == SPRY_OK) {
         status = job_write(&one, error);
     }
     if (status == SPRY_OK) {
-        status = run(r, one.m, compare, error);
+        status = scores_compare(r, one.m, error);
     }
     spry_model_destroy(one.m);
     if (status == SPRY_OK) {
         double count = (double)r->samples;
-        double loss = r->signal > 0.0 ? r->noise / r->signal : r->noise;
 
         to->sqnr_db = r->noise > 0.0 ? 10.0 * log10(r->signal / r->noise) : INFINITY;
-        to->divergence = r->has_scores ? r->divergence / count : loss;
+        to->divergence = scores_loss(r);
         to->agreement = r->has_scores ? (double)r->same / count : -1.0;
         to->top1 = r->has_scores ? (double)r->right / count : -1.0;
     }
@@ -312,26 +154,21 @@ static spry_status list_layers(spry_sensitivity *s, const quantize_job *job, spr
     return status;
 }
 
-static spry_status measure_all(spry_sensitivity *s, runner *r, spry_error *error)
+static spry_status measure_all(spry_sensitivity *s, const quantize_job *job, scores *r,
+                               int64_t class_offset, spry_error *error)
 {
-    const spry_progress *progress = r->job->options->progress;
-    samples open;
     char task[LABEL_SIZE + 16];
-    spry_status status = samples_open(r->job->m, r->job->options, &open, error);
+    spry_status status = scores_open(r, job->m, job->options, 0, class_offset, error);
 
     if (status == SPRY_OK) {
-        r->samples = open.count;
-        status = run(r, r->job->m, keep, error);
-    }
-    if (status == SPRY_OK) {
         s->float_top1 = r->has_scores ? (double)r->right / (double)r->samples : -1.0;
-        status = list_layers(s, r->job, error);
+        status = list_layers(s, job, error);
     }
     for (int32_t i = 0; status == SPRY_OK && i < s->count; i++) {
         (void)snprintf(task, sizeof task, "alone: %s", s->rows[i].node);
-        status = progress_report(progress, task, i, s->count, error);
+        status = progress_report(job->options->progress, task, i, s->count, error);
         if (status == SPRY_OK) {
-            status = measure_row(r, s, i, error);
+            status = measure_row(job, r, s, i, error);
         }
     }
     return status;
@@ -342,7 +179,7 @@ spry_status spry_sensitivity_measure(const spry_model *source, const spry_quanti
                                      spry_error *error)
 {
     quantize_job job = {0};
-    runner r = {.job = &job, .class_offset = class_offset};
+    scores r = {.samples = 0};
     spry_sensitivity *s = NULL;
     spry_status status;
 
@@ -363,12 +200,9 @@ spry_status spry_sensitivity_measure(const spry_model *source, const spry_quanti
     if (status == SPRY_OK) {
         s->allocator = source->allocator;
         arena_init(&s->memory, &s->allocator, SIZE_MAX);
-        status = measure_all(s, &r, error);
+        status = measure_all(s, &job, &r, class_offset, error);
     }
-    if (r.reference != NULL) {
-        alloc_release(&source->allocator, r.reference,
-                      (size_t)r.samples * (size_t)r.width * sizeof *r.reference);
-    }
+    scores_release(&r);
     job_close(&job);
     if (status != SPRY_OK) {
         spry_sensitivity_destroy(s);

@@ -5,10 +5,9 @@
 
 #include "base/alloc.h"
 #include "base/progress.h"
-#include "model/twin_function.h"
 #include "quantize/choice.h"
 #include "quantize/method/method.h"
-#include "quantize/method/search.h"
+#include "quantize/method/search_check.h"
 
 enum { SEGMENTS = 3, MOST_FORMS = 2, WEIGHT_TRIES = 60 };
 
@@ -23,6 +22,7 @@ typedef struct finder {
     const char *twin;
     bool per_channel;
     search_result *results; /* per layer */
+    search_result *affine;  /* with the first of the grids that were tried */
 } finder;
 
 /* ---- what is allowed ---- */
@@ -321,19 +321,58 @@ static spry_status make_result(finder *f, const search_problem *p, search_result
                : alloc_failed(error, (size_t)p->b_count * sizeof *r->steps);
 }
 
+static bool is_twin(search_form form)
+{
+    return form == SEARCH_TWIN || form == SEARCH_TWIN_FREE;
+}
+
 static bool is_better(const search_result *a, const search_result *than)
 {
-    bool is_twin = a->form == SEARCH_TWIN || a->form == SEARCH_TWIN_FREE;
+    return a->after < than->after * (is_twin(a->form) ? WORTH_TWICE : 1.0);
+}
 
-    return a->after < than->after * (is_twin ? WORTH_TWICE : 1.0);
+/* The steps of a layer whose first operand has the grids that an earlier one chose. */
+static spry_status search_like(finder *f, search_problem *p, const search_result *of,
+                               search_result *found, spry_error *error)
+{
+    spry_status status = make_result(f, p, found, error);
+
+    if (status == SPRY_OK) {
+        memcpy(found->grids, of->grids, (size_t)p->t->a_units * sizeof *found->grids);
+        status = search_run(p, of->form, &f->scratch, found, error);
+    }
+    return status;
+}
+
+static spry_status search_forms(finder *f, const layer *l, const search_problem *p,
+                                search_result *best, search_result *affine, spry_error *error)
+{
+    search_form forms[MOST_FORMS] = {SEARCH_SYMMETRIC};
+    int count = forms_of(f, l, forms);
+    spry_status status = SPRY_OK;
+
+    for (int i = 0; status == SPRY_OK && i < count; i++) {
+        search_result tried = {0};
+
+        status = make_result(f, p, &tried, error);
+        if (status == SPRY_OK) {
+            status = search_run(p, forms[i], &f->scratch, &tried, error);
+        }
+        if (status == SPRY_OK && (i == 0 || is_better(&tried, best))) {
+            *best = tried;
+        }
+        if (status == SPRY_OK && i == 0) {
+            *affine = tried;
+        }
+    }
+    return status;
 }
 
 static spry_status search_layer(finder *f, int32_t index, spry_error *error)
 {
     const layer *l = &f->found.list[index];
-    search_form forms[MOST_FORMS] = {SEARCH_SYMMETRIC};
     search_result *best = &f->results[index];
-    int count = forms_of(f, l, forms);
+    search_result *affine = &f->affine[index];
     search_problem p;
     trial t;
     spry_status status;
@@ -343,138 +382,17 @@ static spry_status search_layer(finder *f, int32_t index, spry_error *error)
     if (status == SPRY_OK) {
         status = make_problem(f, index, &t, &p, error);
     }
-    if (status == SPRY_OK) {
-        status = make_result(f, &p, best, error);
+    if (status != SPRY_OK) {
+        return status;
     }
-    if (status == SPRY_OK && l->like != GRAPH_NONE) {
-        memcpy(best->grids, f->results[l->like].grids, (size_t)t.a_units * sizeof *best->grids);
-        return search_run(&p, f->results[l->like].form, &f->scratch, best, error);
+    if (l->like == GRAPH_NONE) {
+        return search_forms(f, l, &p, best, affine, error);
     }
-    for (int i = 0; status == SPRY_OK && i < count; i++) {
-        search_result tried = {0};
-
-        status = make_result(f, &p, &tried, error);
-        if (status == SPRY_OK) {
-            status = search_run(&p, forms[i], &f->scratch, &tried, error);
-        }
-        if (status == SPRY_OK && (i == 0 || is_better(&tried, best))) {
-            *best = tried;
-        }
-    }
-    return status;
-}
-
-/* ---- records ---- */
-
-static activation_record *record_of(quantize_job *job, int32_t value)
-{
-    for (int32_t i = 0; i < job->activation_count; i++) {
-        if (job->activations[i].value == value) {
-            return &job->activations[i];
-        }
-    }
-    return NULL;
-}
-
-static void add_record(quantize_job *job, int32_t value, tensor_grid grid)
-{
-    if (record_of(job, value) == NULL) {
-        job->activations[job->activation_count] =
-            (activation_record){.value = value, .like = job->activation_count, .grid = grid};
-        job->activation_count++;
-    }
-}
-
-/* Steps of heads, or the only one. */
-static tensor_grid grid_of_heads(const float *steps, int64_t heads, int bits)
-{
-    tensor_grid grid = {.step = steps[0], .dtype = SPRY_DTYPE_I8, .bits = bits};
-
-    if (heads > 1) {
-        grid.step = 0.0f;
-        grid.steps = steps;
-        grid.step_count = heads;
-        grid.axis = 1;
-    }
-    return grid;
-}
-
-static spry_status first_grid(finder *f, const layer *l, const search_result *r, tensor_grid *grid,
-                              spry_error *error)
-{
-    int64_t a_units = l->source == LAYER_SOFTMAX ? 1 : l->heads;
-    float *steps = arena_array(f->job->memory, (size_t)a_units, sizeof *steps);
-    twin_grid *twin = arena_array(f->job->memory, 1, sizeof *twin);
-
-    if (steps == NULL || twin == NULL) {
-        return alloc_failed(error, (size_t)a_units * sizeof *steps);
-    }
-    if (r->grids[0].is_twin) {
-        *twin = r->grids[0].twin;
-        *grid = (tensor_grid){.dtype = SPRY_DTYPE_U8, .bits = l->bits, .twin = twin};
-        return SPRY_OK;
-    }
-    for (int64_t u = 0; u < a_units; u++) {
-        steps[u] = r->grids[u].step;
-    }
-    *grid = grid_of_heads(steps, a_units, l->bits);
-    grid->dtype = r->grids[0].dtype;
-    grid->zero = r->grids[0].zero;
-    return SPRY_OK;
-}
-
-/* Activations that convolutions read keep the grids of calibration, but not the image itself. */
-static void keep_others(quantize_job *job, const activation_record *before, int32_t count)
-{
-    const graph *g = job->m->main;
-
-    for (int32_t i = 0; i < count; i++) {
-        bool is_read = false;
-
-        for (int32_t k = 0; k < job->node_count; k++) {
-            is_read = is_read || (job->is_integer[k] && strcmp(g->nodes[k].type, "Conv") == 0 &&
-                                  g->nodes[k].inputs[0] == before[i].value);
-        }
-        if (is_read && !g->values[before[i].value].is_input) {
-            add_record(job, before[i].value, before[i].grid);
-            job->activations[job->activation_count - 1].grid.bits =
-                before[before[i].like].grid.bits;
-        }
-    }
-}
-
-/* The job's activations become what was found. */
-static spry_status write_records(finder *f, spry_error *error)
-{
-    quantize_job *job = f->job;
-    const activation_record *before = job->activations;
-    int32_t count = job->activation_count;
-    size_t most = (size_t)(2 * f->found.count + count) + 1;
-    bool any_twin = false;
-    spry_status status = SPRY_OK;
-
-    job->activations = arena_array(job->memory, most, sizeof *job->activations);
-    job->activation_count = 0;
-    if (job->activations == NULL) {
-        return alloc_failed(error, most * sizeof *job->activations);
-    }
-    for (int32_t i = 0; status == SPRY_OK && i < f->found.count; i++) {
-        const layer *l = &f->found.list[i];
-        const search_result *r = &f->results[i];
-        tensor_grid grid = {0};
-
-        status = first_grid(f, l, r, &grid, error);
-        add_record(job, l->a, grid);
-        any_twin = any_twin || grid.twin != NULL;
-        if (l->weight == GRAPH_NONE) {
-            add_record(job, l->b, grid_of_heads(r->steps, l->heads, l->bits));
-        } else {
-            memcpy(job->weights[l->weight].steps, r->steps,
-                   (size_t)job->weights[l->weight].w.outputs * sizeof(float));
-        }
-    }
-    keep_others(job, before, count);
-    return status == SPRY_OK && any_twin ? twin_function_add(job->m, job->opset, error) : status;
+    status = search_like(f, &p, &f->results[l->like], best, error);
+    *affine = *best;
+    return status == SPRY_OK && f->affine[l->like].form != f->results[l->like].form
+               ? search_like(f, &p, &f->affine[l->like], affine, error)
+               : status;
 }
 
 /* ---- the whole ---- */
@@ -514,7 +432,8 @@ static spry_status search_layers(finder *f, spry_error *error)
     char label[256];
 
     f->results = arena_array(f->job->memory, (size_t)f->found.count + 1, sizeof *f->results);
-    if (f->results == NULL) {
+    f->affine = arena_array(f->job->memory, (size_t)f->found.count + 1, sizeof *f->affine);
+    if (f->results == NULL || f->affine == NULL) {
         return alloc_failed(error, (size_t)f->found.count * sizeof *f->results);
     }
     for (int32_t i = 0; status == SPRY_OK && i < f->found.count; i++) {
@@ -571,10 +490,13 @@ static spry_status search(quantize_job *job, spry_error *error)
         status = search_layers(&f, error);
     }
     if (status == SPRY_OK) {
+        status = search_check(job, &f.found, f.results, f.affine, error);
+    }
+    if (status == SPRY_OK) {
         status = tell(&f, error);
     }
     if (status == SPRY_OK) {
-        status = write_records(&f, error);
+        status = search_write(job, &f.found, f.results, error);
     }
     capture_release(&f.capture);
     arena_fini(&f.scratch);
