@@ -2,10 +2,10 @@
  * and the simulators want to know of it; targets/README.md lists sections and keys.
  *
  *     target *t;
- *     double bandwidth;
+ *     double value;
  *     target_load(NULL, "v100", &t, error)
  *     target_set(t, "memory.dram.bandwidth=900 GB/s", error)        (what --set does)
- *     target_quantity(t, "memory.dram.bandwidth", UNIT_BYTES_PER_SECOND, 1, 1e15, &bandwidth, error)
+ *     target_quantity(t, "memory.dram.bandwidth", UNIT_BYTES_PER_SECOND, 1, 1e15, &value, error)
  *     target_finish(t, error)
  *     target_destroy(t)
  *
