@@ -28,9 +28,9 @@ typedef struct latency_device {
     double launch;   /* seconds before each operator */
     int64_t batch;   /* images at a time */
     bool overlaps;   /* computing and traffic: the longer of the two counts, not the sum */
-    bool
-        as_published; /* count as the published program does where it errs: the border of a tile with a
-                          stride, and tiles of a fully connected layer */
+    /* Err as the published program does: in the border of a tile with a stride, tiles of fully
+     * connected layers, shortcuts that keep the size, and averages in the masker. */
+    bool as_published;
 } latency_device;
 
 /* Takes the keys of targets/README.md. Fails as target_quantity. */

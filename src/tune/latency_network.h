@@ -10,6 +10,7 @@
 #ifndef TUNE_LATENCY_NETWORK_H
 #define TUNE_LATENCY_NETWORK_H
 
+#include "spry/model.h"
 #include "tune/latency.h"
 
 enum { LATENCY_BLOCK_CONVS = 4, LATENCY_STAGES = 16, LATENCY_NAME = 64 };
@@ -43,6 +44,12 @@ extern const char *const latency_network_names[];
  * Fails with SPRY_USAGE (no such name), SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status latency_network_named(latency_network *n, const spry_allocator *allocator,
                                                 const char *name, spry_error *error);
+/* Finds the residual blocks of any model by its structure: sums of a path with two or more
+ * convolutions and one with at most one, from the same value. The batch is one, open sizes of
+ * images are 224. Fails with SPRY_UNSUPPORTED (calls functions; no convolution at all),
+ * SPRY_BAD_INPUT (broken shapes), SPRY_LIMIT. */
+SPRY_MUST_USE spry_status latency_network_of_model(latency_network *n, const spry_model *m,
+                                                   spry_error *error);
 void latency_network_fini(latency_network *n);
 
 /* A new block or convolution at the end. Fail with SPRY_LIMIT. */
@@ -51,6 +58,8 @@ SPRY_MUST_USE spry_status latency_network_add_block(latency_network *n, const la
 SPRY_MUST_USE spry_status latency_network_add_other(latency_network *n, const latency_conv *conv,
                                                     spry_error *error);
 
+/* Do two blocks cost the same, being equal but for their names? */
+bool latency_block_equal(const latency_block *a, const latency_block *b);
 /* Output of the whole block. */
 const latency_conv *latency_block_last(const latency_block *b);
 
