@@ -14,6 +14,7 @@
 #include "spry/inspect.h"
 #include "spry/mixed.h"
 #include "spry/model.h"
+#include "spry/predict.h"
 #include "spry/preprocess.h"
 #include "spry/progress.h"
 #include "spry/quantize.h"

@@ -12,6 +12,7 @@ extern const cli_command cmd_evaluate;
 extern const cli_command cmd_help;
 extern const cli_command cmd_inspect;
 extern const cli_command cmd_new;
+extern const cli_command cmd_predict;
 extern const cli_command cmd_quantize;
 extern const cli_command cmd_run;
 extern const cli_command cmd_train;
