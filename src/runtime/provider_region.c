@@ -57,7 +57,7 @@ static bool read_layer(const provider_site *site, int i, bool is_last, region_la
     l->is_integer = strcmp(l->view.node.type, "QLinearConv") == 0;
     *p = (conv_nhwc_problem){.result_size = sizeof(float)};
     if (l->is_integer) {
-        if (!integer_read(&of, "QLinearConv", "QLinearConv", &l->integer) || l->integer.w == NULL ||
+        if (!integer_read(&of, "QLinearConv", "ConvInteger", &l->integer) || l->integer.w == NULL ||
             l->integer.w_zero != 0 ||
             l->integer.result != (is_last ? BRGEMM_FLOATS : BRGEMM_BYTES)) {
             return false;
