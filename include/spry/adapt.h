@@ -39,9 +39,13 @@ typedef struct spry_adapt_options {
      * for any characters and '?' for one. NULL: "q" and "v". */
     const char *const *targets;
     int32_t target_count;
-    int64_t classes; /* a new head of so many classes, 2 to 2^20; 0: the head as it is */
-    bool zero_head;  /* the new head starts at 0 instead of N(0, 0.01^2) */
-    uint64_t seed;   /* of what is drawn */
+    int64_t classes;         /* a new head of so many classes, 2 to 2^20; 0: the head as it is */
+    const char *granularity; /* lasnet: sides of mask cells in pixels of the block's map by stage,
+                                "4-4-2-1"; the last counts for further stages. NULL: that. */
+    double masker_bias; /* lasnet: by how much maskers prefer to keep at first, 0 to 1000; 0: 5,
+                           or 10 for blocks with grouped convolutions */
+    bool zero_head;     /* the new head starts at 0 instead of N(0, 0.01^2) */
+    uint64_t seed;      /* of what is drawn */
     const spry_allocator *allocator; /* of the facts; NULL: the system's */
 } spry_adapt_options;
 
@@ -65,7 +69,8 @@ typedef struct spry_adaptation spry_adaptation;
  *
  * Methods: "lora" (Hu and others, arXiv 2106.09685), "adapter" (one bottleneck after each MLP,
  * Pfeiffer and others, arXiv 2005.00247), "bias" (Zaken and others, arXiv 2106.10199), "prompt"
- * (Jia and others, arXiv 2203.12119), "head", "full".
+ * (Jia and others, arXiv 2203.12119), "head", "full"; "lasnet" (Han and others, arXiv
+ * 2210.06223): every residual block gets a mask that says where its branch is computed.
  *
  * Fails with SPRY_USAGE (unknown method, a number out of range, a target that nothing matches),
  * SPRY_UNSUPPORTED (the model lacks what the method builds on: the error says what was looked for,

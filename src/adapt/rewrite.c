@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "adapt/method.h"
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "model/graph_walk.h"
@@ -68,6 +69,18 @@ static spry_status make_looking_glass(rewrite *job, spry_error *error)
     return status;
 }
 
+static spry_status fold_norms(rewrite *job, spry_error *error)
+{
+    const adapt_method *method = adapt_method_find(job->options.method);
+    pass_context context = {.m = job->m, .for_file = true};
+
+    if (method == NULL || !method->folds_norms) {
+        return SPRY_OK;
+    }
+    job->g->source = job->m;
+    return pass_batchnorm(job->g, &context, error);
+}
+
 spry_status rewrite_open(rewrite *job, const spry_model *source, const spry_adapt_options *options,
                          spry_error *error)
 {
@@ -90,6 +103,9 @@ spry_status rewrite_open(rewrite *job, const spry_model *source, const spry_adap
     job->g = job->m->main;
     job->opset = (int32_t)model_opset_version(job->m, "");
     status = graph_sort(job->g, error);
+    if (status == SPRY_OK) {
+        status = fold_norms(job, error);
+    }
     if (status == SPRY_OK) {
         status = make_looking_glass(job, error);
     }

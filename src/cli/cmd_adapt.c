@@ -10,8 +10,8 @@
 
 enum { MOST_TARGETS = 64 };
 
-static const char *const method_choices[] = {"lora", "adapter", "bias", "prompt",
-                                             "head", "full",    NULL};
+static const char *const method_choices[] = {"lora", "adapter", "bias",   "prompt",
+                                             "head", "full",    "lasnet", NULL};
 
 static const cli_option options[] = {
     {.name = "output",
@@ -47,6 +47,19 @@ static const cli_option options[] = {
      .help = "lora: q, k, v, o, mlp, linear, conv, or names of operators with * and ?; q and v "
              "when nothing is said",
      .repeats = true},
+    {.name = "granularity",
+     .kind = CLI_TEXT,
+     .value = "S-S-S-S",
+     .help = "lasnet: sides of mask cells in pixels of the block's map, by stage; the last counts "
+             "for further stages; 4-4-2-1 when nothing is said"},
+    {.name = "masker-bias",
+     .kind = CLI_NUMBER,
+     .value = "X",
+     .fallback = "0",
+     .lowest = 0,
+     .highest = 1000,
+     .help = "lasnet: by how much maskers prefer to keep at first, 0 for 5 (10 in front of grouped "
+             "convolutions)"},
     {.name = "prompts",
      .letter = 'p',
      .kind = CLI_INTEGER,
@@ -150,6 +163,8 @@ static spry_status read_options(adapt_state *a, spry_adapt_options *o, spry_erro
     o->alpha = cli_number(call, "alpha");
     o->prompts = (int32_t)cli_integer(call, "prompts");
     o->shallow = cli_given(call, "shallow");
+    o->granularity = cli_text(call, "granularity");
+    o->masker_bias = cli_number(call, "masker-bias");
     o->classes = cli_integer(call, "classes");
     o->zero_head = cli_given(call, "zero-head");
     o->seed = (uint64_t)cli_integer(call, "seed");
