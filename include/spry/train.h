@@ -144,6 +144,14 @@ typedef struct spry_train_options {
     const spry_train_observer *observer;
     const spry_progress *progress; /* stopping it ends training early with what was learnt */
     const spry_allocator *allocator;
+
+    /* Gates of 0 and 1 that learn: GreaterOrEqual nodes whose name fits this pattern and whose
+     * result is cast to floating point. While they learn they are drawn, 1 with the chance
+     * sigmoid(a - b), and their gradient is that of a soft gate at a temperature (arXiv
+     * 1611.01144); the trained model compares as before. NULL: none. */
+    const char *gates;
+    double temperature, temperature_end; /* at the first and behind the last step; above 0 */
+    spry_schedule temperature_schedule;  /* CONSTANT, EXPONENTIAL, LINEAR or COSINE between both */
 } spry_train_options;
 
 /* 10 epochs of batches of 64, SGD with momentum 0.9 at rate 0.05 and decay 5e-4, cosine. */

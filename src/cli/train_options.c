@@ -10,6 +10,9 @@
 static const char *const train_optimizers[] = {"sgd", "adam", "adamw", NULL};
 static const char *const train_schedules[] = {"constant",    "cosine",    "linear", "steps",
                                               "exponential", "one-cycle", NULL};
+static const char *const train_coolings[] = {"constant", "exponential", "linear", "cosine", NULL};
+static const spry_schedule train_cooling_kinds[] = {
+    SPRY_SCHEDULE_CONSTANT, SPRY_SCHEDULE_EXPONENTIAL, SPRY_SCHEDULE_LINEAR, SPRY_SCHEDULE_COSINE};
 static const char *const train_precisions[] = {"f32", "bf16", NULL};
 
 const cli_option train_option_table[] = {
@@ -156,6 +159,22 @@ const cli_option train_option_table[] = {
      .lowest = 0,
      .highest = 0.999,
      .help = "share of the target that all classes get alike"},
+    {.name = "gates",
+     .kind = CLI_TEXT,
+     .value = "PATTERN",
+     .help = "GreaterOrEqual nodes with such names decide by chance while they learn, and get "
+             "gradients as soft gates"},
+    {.name = "temperature",
+     .kind = CLI_TEXT,
+     .value = "START:END",
+     .fallback = "5:0.1",
+     .help = "of the gates: soft and smooth at the start, close to hard at the end"},
+    {.name = "temperature-schedule",
+     .kind = CLI_CHOICE,
+     .value = "NAME",
+     .fallback = "exponential",
+     .choices = train_coolings,
+     .help = "how the temperature moves"},
     {.name = "dp-epsilon",
      .kind = CLI_NUMBER,
      .value = "X",
@@ -398,6 +417,31 @@ static spry_status read_milestones(train_setup *s, spry_error *error)
     return SPRY_OK;
 }
 
+/* ---- gates ---- */
+
+/* "START:END", or one number for both. */
+static spry_status read_gates(train_setup *s, spry_error *error)
+{
+    const char *word = cli_text(s->call, "temperature");
+    spry_train_options *o = &s->options;
+    char *end = NULL;
+
+    o->gates = cli_text(s->call, "gates");
+    o->temperature_schedule =
+        train_cooling_kinds[index_of(train_coolings, cli_text(s->call, "temperature-schedule"))];
+    o->temperature = strtod(word, &end);
+    o->temperature_end = o->temperature;
+    if (end != word && *end == ':') {
+        word = end + 1;
+        o->temperature_end = strtod(word, &end);
+    }
+    if (end == word || *end != '\0') {
+        return spry_fail(error, SPRY_USAGE, "--temperature", "for example --temperature 5:0.1",
+                         "'%s' is no temperature", cli_text(s->call, "temperature"));
+    }
+    return SPRY_OK;
+}
+
 /* ---- the whole ---- */
 
 static void read_numbers(train_setup *s)
@@ -484,6 +528,9 @@ spry_status train_setup_open(train_setup *s, const cli_call *call, spry_error *e
     }
     if (status == SPRY_OK) {
         status = read_milestones(s, error);
+    }
+    if (status == SPRY_OK) {
+        status = read_gates(s, error);
     }
     return status == SPRY_OK ? open_data(s, error) : status;
 }

@@ -23,6 +23,7 @@ extern const op ops_gradient_conv[];
 extern const op ops_gradient_function[];
 extern const op ops_gradient_norm[];
 extern const op ops_gradient_pool[];
+extern const op ops_gumbel[];
 extern const op ops_layer_norm[];
 extern const op ops_layout[];
 extern const op ops_loss[];

@@ -26,6 +26,7 @@ static const op *const tables[] = {
     ops_gradient_function,
     ops_gradient_norm,
     ops_gradient_pool,
+    ops_gumbel,
     ops_layer_norm,
     ops_layout,
     ops_loss,

@@ -1,6 +1,8 @@
-/* A QuantizeLinear whose result goes straight into a DequantizeLinear is rounding to a grid. Its
- * derivative is taken as that of the identity inside of the grid's range and 0 outside
- * (straight-through estimator: Bengio, Leonard, Courville, arXiv 1308.3432). */
+/* Straight-through estimators (Bengio, Leonard, Courville, arXiv 1308.3432).
+ *
+ * A QuantizeLinear whose result goes straight into a DequantizeLinear is rounding to a grid. Its
+ * derivative is taken as that of the identity inside of the grid's range and 0 outside.
+ * A gate of 0 or 1 has that of the soft gate behind it (ops/gumbel.c). */
 #include <string.h>
 
 #include "train/gradient_step.h"
@@ -72,7 +74,17 @@ static void give_dequantized(gradient_step *s)
     gradient_add(s, x, share);
 }
 
+static void give_gate(gradient_step *s)
+{
+    if (gradient_wanted(s, 1)) {
+        gradient_refuse(s, "its temperature is not learnt");
+        return;
+    }
+    gradient_give(s, 0, emit_binary(&s->e, "Mul", s->dy[0], gradient_demand_output(s, 1)));
+}
+
 const gradient_rule gradient_quantize_rules[] = {
     {.name = "DequantizeLinear", .domain = "", .run = give_dequantized},
+    {.name = "GumbelGate", .domain = EMIT_DOMAIN, .run = give_gate},
     {.name = NULL},
 };

@@ -12,6 +12,7 @@
 #include "tensor/convert.h"
 #include "train/clipped_gradient.h"
 #include "train/gradient.h"
+#include "train/gumbel.h"
 #include "train/training_form.h"
 
 typedef struct program_inside {
@@ -27,7 +28,8 @@ typedef struct program_inside {
     value *values;         /* per input of the graph */
     const value **ordered; /* their addresses */
     int32_t given;         /* inputs before the targets */
-    int32_t before;        /* inputs before the weights: those, targets, counts */
+    int32_t temperature;   /* the value that gates read; GRAPH_NONE: there are none */
+    int32_t before;        /* inputs before the weights: those, targets, temperature, counts */
     float *new_running;    /* [statistics.length]: what a run hands out */
     double *population;    /* per statistic: numbers that a batch has per channel */
     float *momentum;       /* per statistic: what the running one keeps */
@@ -54,14 +56,14 @@ static void *array(builder *b, size_t count, size_t size, spry_status *status)
 
 /* ---- the graph's ends ---- */
 
-/* Inputs without a default, then targets, counts, weights and statistics. */
+/* Inputs without a default, then targets, temperature, counts, weights and statistics. */
 static spry_status make_inputs(builder *b)
 {
     program *p = b->p;
     graph *g = b->in->m->main;
     spry_status status = SPRY_OK;
     size_t most =
-        (size_t)g->input_count + 2 + (size_t)p->weights.count + (size_t)p->statistics.count;
+        (size_t)g->input_count + 3 + (size_t)p->weights.count + (size_t)p->statistics.count;
     int32_t *inputs = array(b, most, sizeof *inputs, &status);
     int32_t count = 0;
 
@@ -83,6 +85,9 @@ static spry_status make_inputs(builder *b)
     }
     g->values[inputs[count++]].type =
         graph_type_tensor(b->targets->dtype, b->targets->rank, b->targets->shape);
+    if (b->in->temperature != GRAPH_NONE) {
+        inputs[count++] = b->in->temperature;
+    }
     if (b->in->options.clip > 0) {
         status = graph_add_value(g, "counts", &inputs[count], b->error);
         if (status != SPRY_OK) {
@@ -346,6 +351,10 @@ static spry_status make_arrays(builder *b, const model *source)
         }
         b->in->values[b->in->before - 1].tensor.data = p->counts;
     }
+    p->temperature = 1.0f;
+    if (b->in->temperature != GRAPH_NONE) {
+        b->in->values[b->in->given + 1].tensor.data = &p->temperature;
+    }
     p->gradients = array(b, (size_t)p->weights.length, sizeof *p->gradients, &status);
     p->running = array(b, (size_t)p->statistics.length, sizeof *p->running, &status);
     b->in->new_running = array(b, (size_t)p->statistics.length, sizeof *p->running, &status);
@@ -376,6 +385,9 @@ static spry_status build(builder *b, const spry_model *source)
     }
     if (status == SPRY_OK) {
         status = training_form(in->m, o->freeze_statistics ? NULL : &p->statistics, b->error);
+    }
+    if (status == SPRY_OK && o->gates != NULL) {
+        status = gumbel_form(in->m, o->gates, &in->temperature, b->error);
     }
     if (status == SPRY_OK) {
         status = make_inputs(b);
@@ -412,6 +424,7 @@ spry_status program_create(const spry_model *source, const program_options *opti
     in->options = *options;
     in->team = team;
     in->given = input_count;
+    in->temperature = GRAPH_NONE;
     arena_init(&in->memory, &allocator, SIZE_MAX);
     arena_init(&in->scratch, &allocator, SIZE_MAX);
     arena_init(&in->text, &allocator, SIZE_MAX);

@@ -24,6 +24,7 @@ typedef struct program_options {
     double clip;                  /* above 0: the gradient is the sum over the examples of their
                                      own, each scaled down to this length (clipped_gradient.h);
                                      otherwise that of the mean loss */
+    const char *gates;            /* names of comparisons that learn (gumbel.h); NULL: none */
     spry_session_options session; /* precision, allocator */
 } program_options;
 
@@ -37,6 +38,7 @@ typedef struct program {
     float *running;      /* [statistics.length] */
     float *counts;       /* [batch], with clip: 1 where an example counts, 0 where it only
                                      fills the batch; ones at first. NULL: without clip */
+    float temperature;   /* of gates, set by the caller before a run; 1 at first */
     float loss;          /* of the last run: mean over the batch, whatever counts */
     const float *scores; /* [batch, classes] of the last run */
     int64_t batch;

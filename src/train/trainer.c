@@ -199,9 +199,11 @@ static spry_status learn_step(trainer *t, spry_error *error)
     double loss = 0;
     double norm;
     float *gradient = NULL;
-    spry_status status = t->secret != NULL ? trainer_private_gradient(t, &loss, &gradient, error)
-                                           : find_gradient(t, &loss, &gradient, error);
+    spry_status status;
 
+    t->p->temperature = (float)schedule_at(&t->cooling, t->step);
+    status = t->secret != NULL ? trainer_private_gradient(t, &loss, &gradient, error)
+                               : find_gradient(t, &loss, &gradient, error);
     if (status != SPRY_OK) {
         return status;
     }

@@ -52,6 +52,7 @@ typedef struct trainer {
     program *p;
     optimizer rule;
     schedule rates;
+    schedule cooling; /* of gates */
     trainer_range *ranges;
     int32_t range_count;
     float *state[TRAINER_STATES];              /* of the optimizer; NULL where it has none */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "train/gumbel.h"
 #include "train/trainer.h"
 
 enum { LOADER_THREADS = 1, LOADER_AHEAD = 3, LARGEST_BATCH = 1 << 20 };
@@ -22,7 +23,10 @@ spry_train_options spry_train_options_default(void)
                                 .epsilon = 1e-8,
                                 .schedule = SPRY_SCHEDULE_COSINE,
                                 .gamma = 0.1,
-                                .checkpoint_last = 3};
+                                .checkpoint_last = 3,
+                                .temperature = 5.0,
+                                .temperature_end = 0.1,
+                                .temperature_schedule = SPRY_SCHEDULE_EXPONENTIAL};
 }
 
 /* ---- checking ---- */
@@ -58,6 +62,8 @@ static spry_status check_numbers(const spry_train_options *o, spry_error *error)
         {"smoothing", o->smoothing, 0, 0.999999, "use 0 to below 1"},
         {"epsilon", o->private_epsilon, 0, 1e6, "use 0 (no privacy) or more"},
         {"noise", o->private_noise, 0, 1e6, "use 0 (from epsilon) or more"},
+        {"temperature", o->temperature, 1e-3, 1e6, "use 0.001 or more"},
+        {"last temperature", o->temperature_end, 1e-3, 1e6, "use 0.001 or more"},
         {"checkpoint steps", (double)o->checkpoint_steps, 0, 1e12, "use 0 or more"},
         {"checkpoints kept", (double)o->checkpoint_last, 0, 1e6, "use 0 (all) or more"},
     };
@@ -107,6 +113,15 @@ static spry_status check_options(const spry_train_options *o, spry_error *error)
         (unsigned)o->precision > SPRY_PRECISION_BF16) {
         return spry_fail(error, SPRY_USAGE, "spry_train_options", NULL,
                          "unknown optimizer, schedule or precision");
+    }
+    if (o->temperature_schedule != SPRY_SCHEDULE_CONSTANT &&
+        o->temperature_schedule != SPRY_SCHEDULE_EXPONENTIAL &&
+        o->temperature_schedule != SPRY_SCHEDULE_LINEAR &&
+        o->temperature_schedule != SPRY_SCHEDULE_COSINE) {
+        return spry_fail(error, SPRY_USAGE, "temperature",
+                         "use constant, exponential, linear or "
+                         "cosine",
+                         "gates do not cool by that schedule");
     }
     if (o->resume && o->checkpoints == NULL) {
         return spry_fail(error, SPRY_USAGE, "resume", "name the folder of checkpoints",
@@ -217,6 +232,7 @@ static spry_status open_program(trainer *t, const spry_port *port, spry_error *e
                                   t->known.rest != NULL ? t->known.rule_count : o->rule_count,
                               .freeze_statistics = o->freeze_statistics,
                               .clip = trainer_is_private(o) ? o->private_clip : 0,
+                              .gates = o->gates,
                               .session = spry_session_options_default()};
     int64_t shape[SPRY_TENSOR_MAX_RANK];
     const tensor *inputs[1];
@@ -294,6 +310,8 @@ static spry_status choose_rates(trainer *t, spry_error *error)
     if (o->schedule == SPRY_SCHEDULE_EXPONENTIAL) {
         t->rates.gamma = pow(o->gamma, 1.0 / (double)t->epoch_steps);
     }
+    t->cooling = gumbel_schedule(kinds[o->temperature_schedule], o->temperature, o->temperature_end,
+                                 t->steps);
     return SPRY_OK;
 }
 
@@ -423,7 +441,7 @@ spry_status trainer_open(trainer *t, const spry_model *source, const spry_train_
         t->facts->allocator = t->allocator;
         status = threads_create(&t->allocator, options->threads, &t->team, error);
     }
-    if (status == SPRY_OK && spry_model_input_count(source) == 1) {
+    if (status == SPRY_OK && spry_model_input_count(source) == 1 && options->gates == NULL) {
         status = features_open(source, &t->options, &t->memory, &t->known, error);
     }
     t->learnt = t->known.rest != NULL ? t->known.rest : source;
