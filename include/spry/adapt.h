@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "spry/model.h"
+#include "spry/train.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -102,6 +103,31 @@ SPRY_API int32_t spry_adaptation_nodes(const spry_adaptation *facts, const char 
 /* Parameters: those that are trained, and all floating-point ones of the adapted model. */
 SPRY_API void spry_adaptation_counts(const spry_adaptation *facts, int64_t *trainable,
                                      int64_t *total);
+
+/* What a model of the method lasnet learns towards. */
+typedef struct spry_adapt_goal {
+    size_t struct_size; /* sizeof(spry_adapt_goal): lets the struct grow */
+    double target;      /* multiply-accumulates that are left, of those without masks; in (0, 1] */
+    double weight;      /* of being off the target, in the loss */
+    double opening;     /* the share of training over which single blocks are let off the target */
+    const spry_model *teacher; /* whose scores are learnt as well, such as the base; NULL: none */
+    double teacher_weight;     /* of that in the loss */
+    double teacher_temperature;
+    bool ignore_labels; /* the teacher's scores alone count */
+} spry_adapt_goal;
+
+/* Half of the work, weight 10, a third of training; the teacher counts half, at temperature 4. */
+SPRY_API spry_adapt_goal spry_adapt_goal_default(void);
+
+/* The objective for spry_train_options, whose gates are to be SPRY_ADAPT_GATES. The goal's teacher
+ * must outlive it. Fails with SPRY_USAGE (numbers out of range; not a model of the method lasnet),
+ * SPRY_BAD_INPUT, SPRY_LIMIT. */
+SPRY_API SPRY_MUST_USE spry_status spry_adapt_objective(const spry_model *adapted,
+                                                        const spry_adapt_goal *goal,
+                                                        spry_train_objective **objective,
+                                                        spry_error *error);
+/* Names of the comparisons by which masks of lasnet are made. */
+#define SPRY_ADAPT_GATES "*mask_choice*"
 
 /* A copy of `adapted` in which LoRA's products are added to the weights that they stand beside: it
  * has the operators of the base model. What other methods train is part of the graph anyway; their

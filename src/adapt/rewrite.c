@@ -42,23 +42,33 @@ static spry_status bind_sizes(graph *s, spry_error *error)
     return SPRY_OK;
 }
 
-static spry_status make_looking_glass(rewrite *job, spry_error *error)
+spry_status rewrite_settle(graph *s, const model *m, spry_error *error)
 {
     enum { MOST_ROUNDS = 4 };
-    pass_context context = {.m = job->m, .for_file = true};
+    pass_context context = {.m = m, .for_file = true};
     int64_t before = -1;
+    spry_status status = SPRY_OK;
+
+    s->source = m;
+    for (int i = 0; status == SPRY_OK && i < MOST_ROUNDS && context.changes != before; i++) {
+        before = context.changes;
+        status = infer_graph(s, error);
+        if (status == SPRY_OK) {
+            status = pass_fold(s, &context, error);
+        }
+    }
+    return status;
+}
+
+static spry_status make_looking_glass(rewrite *job, spry_error *error)
+{
     spry_status status = graph_copy(job->g, &job->memory, NULL, &job->s, error);
 
     if (status == SPRY_OK) {
-        job->s->source = job->m;
         status = bind_sizes(job->s, error);
     }
-    for (int i = 0; status == SPRY_OK && i < MOST_ROUNDS && context.changes != before; i++) {
-        before = context.changes;
-        status = infer_graph(job->s, error);
-        if (status == SPRY_OK) {
-            status = pass_fold(job->s, &context, error);
-        }
+    if (status == SPRY_OK) {
+        status = rewrite_settle(job->s, job->m, error);
     }
     if (status == SPRY_OK) {
         status = graph_find_uses(job->s, &job->memory, &job->uses, error);

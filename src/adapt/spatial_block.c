@@ -72,9 +72,17 @@ typedef struct finder {
     const graph_uses *uses;
 } finder;
 
+/* Asking for the shape is no use. */
 static bool is_used_once(const finder *f, int32_t id)
 {
-    return f->uses->offsets[id + 1] - f->uses->offsets[id] == 1 && !f->g->values[id].is_output;
+    int count = 0;
+
+    for (int32_t i = f->uses->offsets[id]; i < f->uses->offsets[id + 1]; i++) {
+        const graph_node *user = &f->g->nodes[f->uses->users[i]];
+
+        count += !user->removed && !graph_node_is(user, "Shape");
+    }
+    return count == 1 && !f->g->values[id].is_output;
 }
 
 /* The convolutions from `id` back to the block's input, the last first; true where there are as
@@ -86,7 +94,7 @@ static bool read_branch(const finder *f, int32_t id, spatial_block *b)
     bool goes_on = true;
 
     while (goes_on) {
-        const graph_node *conv = spatial_conv(f->g, id);
+        const graph_node *conv = id != GRAPH_NONE ? spatial_conv(f->g, id) : NULL;
         const graph_node *relu;
 
         if (conv == NULL || count == SPATIAL_CONVS || !is_used_once(f, id) || !is_image(f->g, id)) {
@@ -130,6 +138,21 @@ static bool read_sizes(const graph *g, spatial_block *b)
            spatial_comes_from(g, b->shortcut, b->x, &macs);
 }
 
+/* The branch without its mask, which is put into the block. */
+static int32_t strip_mask(const finder *f, int32_t id, spatial_block *b)
+{
+    const graph_node *n = match_producer(f->g, id, "Mul");
+
+    b->map = GRAPH_NONE;
+    for (int side = 0; n != NULL && n->input_count == 2 && side < 2; side++) {
+        if (match_producer(f->g, n->inputs[side], "Resize") != NULL) {
+            b->map = n->inputs[side];
+            return is_used_once(f, id) ? n->inputs[!side] : GRAPH_NONE;
+        }
+    }
+    return id;
+}
+
 /* The block that the Relu closes. */
 static bool read_block(const finder *f, const graph_node *relu, spatial_block *b)
 {
@@ -144,7 +167,7 @@ static bool read_block(const finder *f, const graph_node *relu, spatial_block *b
     for (int side = 0; side < 2; side++) {
         *b = (spatial_block){
             .sum = relu->inputs[0], .y = relu->outputs[0], .shortcut = sum->inputs[!side]};
-        if (read_branch(f, sum->inputs[side], b) && read_sizes(g, b)) {
+        if (read_branch(f, strip_mask(f, sum->inputs[side], b), b) && read_sizes(g, b)) {
             return true;
         }
     }

@@ -3,6 +3,7 @@
  *     x -> Conv -> Relu -> Conv [-> Relu -> Conv] -> + -> Relu -> y
  *     x ------------- shortcut ---------------------^
  *
+ * The branch may be masked: multiplied by what a Resize lays over its map (spatial_function.h).
  * The shortcut is x itself or any line of operators from it: a projection, slices and paddings.
  * Values are those of the graph that was looked at. */
 #ifndef ADAPT_SPATIAL_BLOCK_H
@@ -15,6 +16,7 @@ enum { SPATIAL_CONVS = 3 };
 
 typedef struct spatial_block {
     int32_t x, shortcut, sum, y;
+    int32_t map;                     /* the mask over the branch's map; GRAPH_NONE: it has none */
     int32_t convs[SPATIAL_CONVS];    /* results of the convolutions, in order */
     int conv_count;                  /* 2: basic, 3: bottleneck */
     bool is_grouped;                 /* a convolution has several groups */
