@@ -129,6 +129,13 @@ SPRY_API SPRY_MUST_USE spry_status spry_adapt_objective(const spry_model *adapte
 /* Names of the comparisons by which masks of lasnet are made. */
 #define SPRY_ADAPT_GATES "*mask_choice*"
 
+/* A copy of a model of the method lasnet with more outputs: behind its own, in the order of blocks,
+ * the mask of each for the samples that it is run on, f32 [N, 1, height, width] of the block's map,
+ * 1 where it was computed. The model must outlive *revealed. Fails with SPRY_USAGE (no masks),
+ * SPRY_BAD_INPUT, SPRY_LIMIT. */
+SPRY_API SPRY_MUST_USE spry_status spry_adapt_reveal(const spry_model *adapted,
+                                                     spry_model **revealed, spry_error *error);
+
 /* A copy of `adapted` in which LoRA's products are added to the weights that they stand beside: it
  * has the operators of the base model. What other methods train is part of the graph anyway; their
  * models lose their metadata of adaptation only. *is_plain tells whether the graph is that of the

@@ -60,16 +60,20 @@ spry_status rewrite_settle(graph *s, const model *m, spry_error *error)
     return status;
 }
 
-static spry_status make_looking_glass(rewrite *job, spry_error *error)
+spry_status rewrite_look(const model *m, arena *memory, graph **s, spry_error *error)
 {
-    spry_status status = graph_copy(job->g, &job->memory, NULL, &job->s, error);
+    spry_status status = graph_copy(m->main, memory, NULL, s, error);
 
     if (status == SPRY_OK) {
-        status = bind_sizes(job->s, error);
+        status = bind_sizes(*s, error);
     }
-    if (status == SPRY_OK) {
-        status = rewrite_settle(job->s, job->m, error);
-    }
+    return status == SPRY_OK ? rewrite_settle(*s, m, error) : status;
+}
+
+static spry_status make_looking_glass(rewrite *job, spry_error *error)
+{
+    spry_status status = rewrite_look(job->m, &job->memory, &job->s, error);
+
     if (status == SPRY_OK) {
         status = graph_find_uses(job->s, &job->memory, &job->uses, error);
     }

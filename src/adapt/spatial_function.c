@@ -140,19 +140,14 @@ static void split_logits(writer *w, int32_t logits, int32_t *keep, int32_t *skip
 static int32_t add_sizes(writer *w, int32_t of, const char *what, int64_t first)
 {
     char name[NAME_SIZE];
-    int32_t inputs[3];
-    int64_t from = first;
-    int64_t to = first + 2;
+    int32_t inputs[2];
 
     (void)snprintf(name, sizeof name, "%s_shape", what);
     inputs[0] = add_node(w, "Shape", "mask", name, 1, &of);
-    (void)snprintf(name, sizeof name, "%s_from", what);
+    (void)snprintf(name, sizeof name, "%s_taken", what);
     inputs[1] = add_node(w, "Constant", "mask", name, 0, NULL);
-    set_ints(w, inputs[1], "value_ints", 1, &from);
-    (void)snprintf(name, sizeof name, "%s_to", what);
-    inputs[2] = add_node(w, "Constant", "mask", name, 0, NULL);
-    set_ints(w, inputs[2], "value_ints", 1, &to);
-    return add_node(w, "Slice", "mask", what, 3, inputs);
+    set_ints(w, inputs[1], "value_ints", 2, (int64_t[]){first, first + 1});
+    return add_node(w, "Gather", "mask", what, 2, inputs);
 }
 
 /* The mask over the map of `branch`. */
