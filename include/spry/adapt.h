@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "spry/model.h"
+#include "spry/train.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -39,9 +40,13 @@ typedef struct spry_adapt_options {
      * for any characters and '?' for one. NULL: "q" and "v". */
     const char *const *targets;
     int32_t target_count;
-    int64_t classes; /* a new head of so many classes, 2 to 2^20; 0: the head as it is */
-    bool zero_head;  /* the new head starts at 0 instead of N(0, 0.01^2) */
-    uint64_t seed;   /* of what is drawn */
+    int64_t classes;         /* a new head of so many classes, 2 to 2^20; 0: the head as it is */
+    const char *granularity; /* lasnet: sides of mask cells in pixels of the block's map by stage,
+                                "4-4-2-1"; the last counts for further stages. NULL: that. */
+    double masker_bias; /* lasnet: by how much maskers prefer to keep at first, 0 to 1000; 0: 5,
+                           or 10 for blocks with grouped convolutions */
+    bool zero_head;     /* the new head starts at 0 instead of N(0, 0.01^2) */
+    uint64_t seed;      /* of what is drawn */
     const spry_allocator *allocator; /* of the facts; NULL: the system's */
 } spry_adapt_options;
 
@@ -65,7 +70,8 @@ typedef struct spry_adaptation spry_adaptation;
  *
  * Methods: "lora" (Hu and others, arXiv 2106.09685), "adapter" (one bottleneck after each MLP,
  * Pfeiffer and others, arXiv 2005.00247), "bias" (Zaken and others, arXiv 2106.10199), "prompt"
- * (Jia and others, arXiv 2203.12119), "head", "full".
+ * (Jia and others, arXiv 2203.12119), "head", "full"; "lasnet" (Han and others, arXiv
+ * 2210.06223): every residual block gets a mask that says where its branch is computed.
  *
  * Fails with SPRY_USAGE (unknown method, a number out of range, a target that nothing matches),
  * SPRY_UNSUPPORTED (the model lacks what the method builds on: the error says what was looked for,
@@ -97,6 +103,38 @@ SPRY_API int32_t spry_adaptation_nodes(const spry_adaptation *facts, const char 
 /* Parameters: those that are trained, and all floating-point ones of the adapted model. */
 SPRY_API void spry_adaptation_counts(const spry_adaptation *facts, int64_t *trainable,
                                      int64_t *total);
+
+/* What a model of the method lasnet learns towards. */
+typedef struct spry_adapt_goal {
+    size_t struct_size; /* sizeof(spry_adapt_goal): lets the struct grow */
+    double target;      /* multiply-accumulates that are left, of those without masks; in (0, 1] */
+    double weight;      /* of being off the target, in the loss */
+    double opening;     /* the share of training over which single blocks are let off the target */
+    const spry_model *teacher; /* whose scores are learnt as well, such as the base; NULL: none */
+    double teacher_weight;     /* of that in the loss */
+    double teacher_temperature;
+    bool ignore_labels; /* the teacher's scores alone count */
+} spry_adapt_goal;
+
+/* Half of the work, weight 10, a third of training; the teacher counts half, at temperature 4. */
+SPRY_API spry_adapt_goal spry_adapt_goal_default(void);
+
+/* The objective for spry_train_options, whose gates are to be SPRY_ADAPT_GATES. The goal's teacher
+ * must outlive it. Fails with SPRY_USAGE (numbers out of range; not a model of the method lasnet),
+ * SPRY_BAD_INPUT, SPRY_LIMIT. */
+SPRY_API SPRY_MUST_USE spry_status spry_adapt_objective(const spry_model *adapted,
+                                                        const spry_adapt_goal *goal,
+                                                        spry_train_objective **objective,
+                                                        spry_error *error);
+/* Names of the comparisons by which masks of lasnet are made. */
+#define SPRY_ADAPT_GATES "*mask_choice*"
+
+/* A copy of a model of the method lasnet with more outputs: behind its own, in the order of blocks,
+ * the mask of each for the samples that it is run on, f32 [N, 1, height, width] of the block's map,
+ * 1 where it was computed. The model must outlive *revealed. Fails with SPRY_USAGE (no masks),
+ * SPRY_BAD_INPUT, SPRY_LIMIT. */
+SPRY_API SPRY_MUST_USE spry_status spry_adapt_reveal(const spry_model *adapted,
+                                                     spry_model **revealed, spry_error *error);
 
 /* A copy of `adapted` in which LoRA's products are added to the weights that they stand beside: it
  * has the operators of the base model. What other methods train is part of the graph anyway; their

@@ -23,6 +23,14 @@
 extern "C" {
 #endif
 
+/* What one run has given, for those who want more than scores. */
+typedef struct spry_evaluate_batch {
+    int64_t first, count;       /* samples [first, first + count) of the data */
+    int64_t skip;               /* the first so many were in a batch before */
+    const spry_tensor *input;   /* as the model gets it */
+    spry_value *const *outputs; /* of the model, all of them */
+} spry_evaluate_batch;
+
 typedef struct spry_evaluate_options {
     size_t struct_size;            /* sizeof(spry_evaluate_options): lets the struct grow */
     const spry_preprocess *recipe; /* NULL: spry_preprocess_default */
@@ -31,6 +39,9 @@ typedef struct spry_evaluate_options {
     int64_t class_offset;          /* class c is score c + offset (1: a background class) */
     const char *output;            /* name of the output with the scores; NULL: the first */
     bool keep_scores;              /* for spry_evaluation_scores */
+    /* Called after every run; what it returns but SPRY_OK ends the evaluation. NULL: nobody. */
+    spry_status (*visit)(void *context, const spry_evaluate_batch *batch, spry_error *error);
+    void *visit_context;
     const spry_progress *progress;
     const spry_allocator *allocator;
 } spry_evaluate_options;

@@ -65,6 +65,8 @@ typedef struct spry_train_step {
     double seconds; /* since the start */
 } spry_train_step;
 
+enum { SPRY_TRAIN_WATCHED = 8 };
+
 /* After every epoch. */
 typedef struct spry_train_epoch {
     int64_t epoch, epochs; /* finished; in all */
@@ -75,6 +77,10 @@ typedef struct spry_train_epoch {
     double validation_loss; /* negative: not measured */
     double rate;
     double seconds; /* that it took */
+    /* What the objective tells of: means over the epoch's steps, with names. */
+    int32_t watched_count;
+    const char *watched_names[SPRY_TRAIN_WATCHED];
+    double watched[SPRY_TRAIN_WATCHED];
 } spry_train_epoch;
 
 /* NULL callbacks are left out. Called from the thread that trains. */
@@ -84,6 +90,11 @@ typedef struct spry_train_observer {
     void (*note)(void *context, const char *text); /* what the user should know: one sentence */
     void *context;
 } spry_train_observer;
+
+/* What a method adds to the loss of labels, and to the schedule: spry_adapt_objective. */
+typedef struct spry_train_objective spry_train_objective;
+/* NULL is allowed. */
+SPRY_API void spry_train_objective_destroy(spry_train_objective *objective);
 
 typedef struct spry_train_options {
     size_t struct_size; /* sizeof(spry_train_options): lets the struct grow */
@@ -140,6 +151,9 @@ typedef struct spry_train_options {
     int32_t checkpoint_last;  /* how many are kept; 0: all */
     bool resume;              /* go on from the newest checkpoint in the folder */
     bool keep_best;           /* the result is the epoch of best validation, not the last */
+
+    const spry_train_objective
+        *objective; /* besides, or instead of, the labels; NULL: these alone */
 
     const spry_train_observer *observer;
     const spry_progress *progress; /* stopping it ends training early with what was learnt */

@@ -7,6 +7,8 @@
 #include "adapt/record.h"
 #include "model/match.h"
 
+static const double MOST_BIAS = 1000.0;
+
 enum { MOST_WIDTH = 4096, MOST_CLASSES = 1 << 20, DEFAULT_RANK = 8, DEFAULT_PROMPTS = 10 };
 
 static const double DEFAULT_ALPHA = 16.0;
@@ -28,7 +30,7 @@ static spry_status check_options(const spry_adapt_options *o, spry_error *error)
     }
     if (adapt_method_find(o->method) == NULL) {
         return spry_fail(error, SPRY_USAGE, o->method != NULL ? o->method : "method",
-                         "use lora, adapter, bias, prompt, head or full", "no such method");
+                         "use lora, adapter, bias, prompt, head, full or lasnet", "no such method");
     }
     if (o->rank < 1 || o->rank > MOST_WIDTH) {
         return spry_fail(error, SPRY_USAGE, "rank", "1 to 4096", "a rank of %d", (int)o->rank);
@@ -39,6 +41,10 @@ static spry_status check_options(const spry_adapt_options *o, spry_error *error)
     }
     if (o->prompts < 0 || o->prompts > MOST_WIDTH) {
         return spry_fail(error, SPRY_USAGE, "prompts", "0 to 4096", "%d prompts", (int)o->prompts);
+    }
+    if (!(o->masker_bias >= 0.0 && o->masker_bias <= MOST_BIAS)) {
+        return spry_fail(error, SPRY_USAGE, "masker bias", "0 (as usual) to 1000", "a bias of %g",
+                         o->masker_bias);
     }
     if (o->classes != 0 && (o->classes < 2 || o->classes > MOST_CLASSES)) {
         return spry_fail(error, SPRY_USAGE, "classes", "2 to 1048576, or 0: as they are",

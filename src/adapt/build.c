@@ -160,8 +160,8 @@ int32_t build_gelu(build *b, const char *suffix, int32_t x)
 
 /* ---- parameters ---- */
 
-static int32_t add_parameter(build *b, const char *suffix, int rank, const int64_t *shape,
-                             const float *data)
+int32_t build_parameter(build *b, const char *suffix, int rank, const int64_t *shape,
+                        const float *data)
 {
     int32_t value = add_constant(b, suffix, SPRY_DTYPE_F32, rank, shape, data);
 
@@ -180,7 +180,7 @@ int32_t build_uniform(build *b, const char *suffix, int rank, const int64_t *sha
     if (data != NULL) {
         spry_random_fill_uniform(&random, data, count, (float)-bound, (float)bound);
     }
-    return add_parameter(b, suffix, rank, shape, data);
+    return build_parameter(b, suffix, rank, shape, data);
 }
 
 int32_t build_normal(build *b, const char *suffix, int rank, const int64_t *shape, double deviation)
@@ -192,7 +192,7 @@ int32_t build_normal(build *b, const char *suffix, int rank, const int64_t *shap
     if (data != NULL) {
         spry_random_fill_normal(&random, data, count, 0.0f, (float)deviation);
     }
-    return add_parameter(b, suffix, rank, shape, data);
+    return build_parameter(b, suffix, rank, shape, data);
 }
 
 int32_t build_trained_zeros(build *b, const char *suffix, int rank, const int64_t *shape)
@@ -200,7 +200,7 @@ int32_t build_trained_zeros(build *b, const char *suffix, int rank, const int64_
     size_t count;
     const float *data = make_floats(b, rank, shape, &count);
 
-    return add_parameter(b, suffix, rank, shape, data);
+    return build_parameter(b, suffix, rank, shape, data);
 }
 
 void build_redirect(build *b, int32_t from, int32_t to, int32_t first_new)

@@ -11,6 +11,7 @@ typedef struct adapt_method {
      * but the head. */
     spry_status (*apply)(rewrite *job, spry_error *error);
     bool needs_no_head; /* does without a classifier */
+    bool folds_norms;   /* batch norms are multiplied into the convolutions before, beforehand */
 } adapt_method;
 
 extern const adapt_method adapt_method_lora;
@@ -19,6 +20,7 @@ extern const adapt_method adapt_method_bias;
 extern const adapt_method adapt_method_prompt;
 extern const adapt_method adapt_method_head;
 extern const adapt_method adapt_method_full;
+extern const adapt_method adapt_method_lasnet;
 
 /* By name, or NULL. */
 const adapt_method *adapt_method_find(const char *name);
@@ -26,6 +28,9 @@ const adapt_method *adapt_method_find(const char *name);
 /* All of it: a new head, the method of job->options, the head, and rewrite_finish (adapt.c). Fails
  * as these do. */
 SPRY_MUST_USE spry_status adapt_method_run(rewrite *job, spry_error *error);
+
+/* "4-4-2-1": at most 64 numbers from 1 to 4096. False where it is no such list. */
+bool lasnet_read_granularity(const char *text, int64_t *sides, int *count);
 
 /* A new head where options.classes asks for one, before the method is applied. Fails with
  * SPRY_UNSUPPORTED (no head found), SPRY_LIMIT. */

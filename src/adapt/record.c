@@ -76,7 +76,14 @@ static spry_status copy_options(spry_adaptation *r, const spry_adapt_options *fr
     r->options.targets = targets;
     r->options.allocator = NULL;
     r->options.method = arena_text(&r->memory, from->method, strlen(from->method));
-    return status == SPRY_OK && r->options.method == NULL ? alloc_failed(error, 1) : status;
+    if (from->granularity != NULL) {
+        r->options.granularity =
+            arena_text(&r->memory, from->granularity, strlen(from->granularity));
+    }
+    return status == SPRY_OK && (r->options.method == NULL ||
+                                 (r->options.granularity == NULL) != (from->granularity == NULL))
+               ? alloc_failed(error, 1)
+               : status;
 }
 
 /* ---- from a job ---- */
@@ -160,6 +167,10 @@ void record_write(const spry_adaptation *r, bool whole, text *to)
     json_write_i64(&w, "classes", o->classes);
     json_write_bool(&w, "zero_head", o->zero_head);
     json_write_i64(&w, "seed", (int64_t)o->seed);
+    if (strcmp(o->method, adapt_method_lasnet.facts.name) == 0) {
+        json_write_string(&w, "granularity", o->granularity != NULL ? o->granularity : "");
+        json_write_f64(&w, "masker_bias", o->masker_bias);
+    }
     if (whole) {
         json_write_i64(&w, "total", r->total);
         write_texts(&w, "trainable", r->name_count, r->names);
@@ -261,6 +272,12 @@ static spry_status read_options(spry_adaptation *r, const json_node *root, spry_
     if (status == SPRY_OK) {
         status = json_get_i64(root, "seed", INT64_MIN, INT64_MAX, &number, error);
         o->seed = (uint64_t)number;
+    }
+    if (status == SPRY_OK && strcmp(o->method, adapt_method_lasnet.facts.name) == 0) {
+        status = read_text(&r->memory, root, "granularity", &o->granularity, error);
+        if (status == SPRY_OK) {
+            status = json_get_f64(root, "masker_bias", 0.0, 1000.0, &o->masker_bias, error);
+        }
     }
     return status;
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "adapt/method.h"
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "model/graph_walk.h"
@@ -41,24 +42,38 @@ static spry_status bind_sizes(graph *s, spry_error *error)
     return SPRY_OK;
 }
 
-static spry_status make_looking_glass(rewrite *job, spry_error *error)
+spry_status rewrite_settle(graph *s, const model *m, spry_error *error)
 {
     enum { MOST_ROUNDS = 4 };
-    pass_context context = {.m = job->m, .for_file = true};
+    pass_context context = {.m = m, .for_file = true};
     int64_t before = -1;
-    spry_status status = graph_copy(job->g, &job->memory, NULL, &job->s, error);
+    spry_status status = SPRY_OK;
 
-    if (status == SPRY_OK) {
-        job->s->source = job->m;
-        status = bind_sizes(job->s, error);
-    }
+    s->source = m;
     for (int i = 0; status == SPRY_OK && i < MOST_ROUNDS && context.changes != before; i++) {
         before = context.changes;
-        status = infer_graph(job->s, error);
+        status = infer_graph(s, error);
         if (status == SPRY_OK) {
-            status = pass_fold(job->s, &context, error);
+            status = pass_fold(s, &context, error);
         }
     }
+    return status;
+}
+
+spry_status rewrite_look(const model *m, arena *memory, graph **s, spry_error *error)
+{
+    spry_status status = graph_copy(m->main, memory, NULL, s, error);
+
+    if (status == SPRY_OK) {
+        status = bind_sizes(*s, error);
+    }
+    return status == SPRY_OK ? rewrite_settle(*s, m, error) : status;
+}
+
+static spry_status make_looking_glass(rewrite *job, spry_error *error)
+{
+    spry_status status = rewrite_look(job->m, &job->memory, &job->s, error);
+
     if (status == SPRY_OK) {
         status = graph_find_uses(job->s, &job->memory, &job->uses, error);
     }
@@ -66,6 +81,18 @@ static spry_status make_looking_glass(rewrite *job, spry_error *error)
         status = graph_find_uses(job->g, &job->memory, &job->file_uses, error);
     }
     return status;
+}
+
+static spry_status fold_norms(rewrite *job, spry_error *error)
+{
+    const adapt_method *method = adapt_method_find(job->options.method);
+    pass_context context = {.m = job->m, .for_file = true};
+
+    if (method == NULL || !method->folds_norms) {
+        return SPRY_OK;
+    }
+    job->g->source = job->m;
+    return pass_batchnorm(job->g, &context, error);
 }
 
 spry_status rewrite_open(rewrite *job, const spry_model *source, const spry_adapt_options *options,
@@ -90,6 +117,9 @@ spry_status rewrite_open(rewrite *job, const spry_model *source, const spry_adap
     job->g = job->m->main;
     job->opset = (int32_t)model_opset_version(job->m, "");
     status = graph_sort(job->g, error);
+    if (status == SPRY_OK) {
+        status = fold_norms(job, error);
+    }
     if (status == SPRY_OK) {
         status = make_looking_glass(job, error);
     }

@@ -48,6 +48,14 @@ SPRY_MUST_USE spry_status rewrite_open(rewrite *job, const spry_model *source,
                                        const spry_adapt_options *options, spry_error *error);
 void rewrite_close(rewrite *job);
 
+/* Infers all types of `s`, a copy of the graph of `m` to look at, and folds what is constant. Fails
+ * with SPRY_BAD_INPUT (broken shapes), SPRY_LIMIT. */
+SPRY_MUST_USE spry_status rewrite_settle(graph *s, const model *m, spry_error *error);
+
+/* A copy of the main graph of `m` to look at, in `memory`: a batch of one, other open sizes chosen,
+ * settled. Values keep their ids. Fails as rewrite_settle. */
+SPRY_MUST_USE spry_status rewrite_look(const model *m, arena *memory, graph **s, spry_error *error);
+
 /* The node of `g` that computes value `id`, and its index. */
 graph_node *rewrite_node(const rewrite *job, int32_t id, int32_t *index);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "cli/adapt_goal.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/train_command.h"
@@ -10,8 +11,8 @@
 
 enum { MOST_TARGETS = 64 };
 
-static const char *const method_choices[] = {"lora", "adapter", "bias", "prompt",
-                                             "head", "full",    NULL};
+static const char *const method_choices[] = {"lora", "adapter", "bias",   "prompt",
+                                             "head", "full",    "lasnet", NULL};
 
 static const cli_option options[] = {
     {.name = "output",
@@ -45,8 +46,23 @@ static const cli_option options[] = {
      .kind = CLI_TEXT,
      .value = "WHAT",
      .help = "lora: q, k, v, o, mlp, linear, conv, or names of operators with * and ?; q and v "
-             "when nothing is said",
+             "when nothing is said. lasnet: the share of the work that is to be left, 0.5 when "
+             "nothing is said",
      .repeats = true},
+    {.name = "granularity",
+     .kind = CLI_TEXT,
+     .value = "S-S-S-S",
+     .help = "lasnet: sides of mask cells in pixels of the block's map, by stage; the last counts "
+             "for further stages; 4-4-2-1 when nothing is said"},
+    {.name = "masker-bias",
+     .kind = CLI_NUMBER,
+     .value = "X",
+     .fallback = "0",
+     .lowest = 0,
+     .highest = 1000,
+     .help = "lasnet: by how much maskers prefer to keep at first, 0 for 5 (10 in front of grouped "
+             "convolutions)"},
+    ADAPT_GOAL_OPTIONS,
     {.name = "prompts",
      .letter = 'p',
      .kind = CLI_INTEGER,
@@ -84,6 +100,7 @@ typedef struct adapt_state {
     spry_adaptation *facts;
     train_setup setup; /* where there is data to train on */
     train_outcome outcome;
+    adapt_goal goal;
     bool is_plain; /* merged, and nothing is left of the method */
 } adapt_state;
 
@@ -150,10 +167,15 @@ static spry_status read_options(adapt_state *a, spry_adapt_options *o, spry_erro
     o->alpha = cli_number(call, "alpha");
     o->prompts = (int32_t)cli_integer(call, "prompts");
     o->shallow = cli_given(call, "shallow");
+    o->granularity = cli_text(call, "granularity");
+    o->masker_bias = cli_number(call, "masker-bias");
     o->classes = cli_integer(call, "classes");
     o->zero_head = cli_given(call, "zero-head");
     o->seed = (uint64_t)cli_integer(call, "seed");
     o->targets = a->targets;
+    if (strcmp(o->method, "lasnet") == 0) {
+        return SPRY_OK; /* there the target is a number */
+    }
     while ((target = cli_value(call, "target", o->target_count)) != NULL) {
         if (o->target_count == MOST_TARGETS) {
             return spry_fail(error, SPRY_USAGE, "--target", NULL, "given more than %d times",
@@ -185,6 +207,11 @@ static spry_status make(adapt_state *a, spry_error *error)
     return status == SPRY_OK ? spry_adapt(a->source, &o, &a->made, &a->facts, error) : status;
 }
 
+static bool has_masks(const adapt_state *a)
+{
+    return strcmp(spry_adaptation_method(a->facts), "lasnet") == 0;
+}
+
 /* Freezes what the method does not train. Factors that were asked for come before, since a rule for
  * a name makes it trained; what is frozen comes once more behind. */
 static spry_status add_rules(adapt_state *a, spry_error *error)
@@ -204,7 +231,8 @@ static spry_status add_rules(adapt_state *a, spry_error *error)
     }
     rules[count++] = (spry_train_rule){"*", true, -1.0, -1.0};
     for (int32_t i = 0; i < names_count; i++) {
-        rules[count++] = (spry_train_rule){names[i], false, -1.0, -1.0};
+        rules[count++] = (spry_train_rule){
+            names[i], false, has_masks(a) ? adapt_goal_rate(a->call, names[i]) : -1.0, -1.0};
     }
     for (int32_t i = 0; i < o->rule_count; i++) {
         if (o->rules[i].is_frozen) {
@@ -230,6 +258,9 @@ static spry_status train(adapt_state *a, spry_error *error)
     a->outcome =
         (train_outcome){.model = a->call->arguments[0], .output = cli_text(a->call, "output")};
     status = add_rules(a, error);
+    if (status == SPRY_OK && has_masks(a)) {
+        status = adapt_goal_open(&a->goal, made, a->source, &a->setup, error);
+    }
     return status == SPRY_OK ? train_perform(made, &a->setup, &a->outcome, error) : status;
 }
 
@@ -361,6 +392,7 @@ static spry_status perform(const cli_call *call, spry_error *error)
     spry_adaptation_destroy(a.facts);
     spry_model_destroy(a.merged);
     train_outcome_close(&a.outcome);
+    adapt_goal_close(&a.goal);
     spry_model_destroy(a.made);
     spry_model_destroy(a.source);
     if (a.setup.call != NULL) {

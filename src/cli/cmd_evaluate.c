@@ -3,6 +3,7 @@
 
 #include "cli/commands.h"
 #include "cli/labels.h"
+#include "cli/mask_report.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "cli/subject.h"
@@ -27,6 +28,14 @@ static const cli_option options[] = {
      .value = "FILE",
      .help = "names of the classes, one per line"},
     {.name = "per-class", .kind = CLI_FLAG, .help = "list the classes recognised least often"},
+    {.name = "densities",
+     .kind = CLI_FLAG,
+     .help = "say how much of each block's map is computed, for models of spry adapt -m lasnet"},
+    {.name = "masks",
+     .kind = CLI_PATH,
+     .value = "DIR",
+     .help = "write pictures of what each block computes of the first 16 samples, as PNG; implies "
+             "--densities"},
     {.name = "predictions",
      .kind = CLI_PATH,
      .value = "FILE",
@@ -55,6 +64,9 @@ typedef struct evaluate_state {
     spry_dataset *data;
     labels names;
     spry_evaluation *result;
+    mask_report masks;
+    spry_model *source; /* the model as it was, while masks are looked at */
+    bool has_masks;     /* and they are asked for */
 } evaluate_state;
 
 static const char *class_name(const evaluate_state *e, int64_t label)
@@ -105,7 +117,14 @@ static spry_status print_text(const evaluate_state *e, spry_error *error)
                   " in %.2f s (%.1f per second, %.2f s in the model, batches of %" PRId64 ")\n",
                   100 * t->top1, 100 * t->top5, t->count, t->seconds,
                   t->seconds > 0 ? (double)t->count / t->seconds : 0, t->run_seconds, t->batch);
-    return cli_given(e->call, "per-class") ? print_classes(e, error) : SPRY_OK;
+    if (cli_given(e->call, "per-class")) {
+        spry_status status = print_classes(e, error);
+
+        if (status != SPRY_OK) {
+            return status;
+        }
+    }
+    return e->has_masks ? mask_report_print(&e->masks, e->call, error) : SPRY_OK;
 }
 
 static void write_classes(const evaluate_state *e, json_writer *json)
@@ -147,7 +166,10 @@ static spry_status print_json(const evaluate_state *e, spry_error *error)
     if (cli_given(e->call, "per-class")) {
         write_classes(e, json);
     }
-    spry_status status = output_write_record(json, &record, error);
+    spry_status status = e->has_masks ? mask_report_json(&e->masks, json, error) : SPRY_OK;
+    if (status == SPRY_OK) {
+        status = output_write_record(json, &record, error);
+    }
     if (status != SPRY_OK) {
         output_drop(&document);
         return status;
@@ -189,6 +211,8 @@ static spry_status evaluate(evaluate_state *e, spry_error *error)
     asked.output = cli_text(e->call, "output");
     asked.keep_scores = cli_given(e->call, "predictions");
     asked.progress = &bar.hook;
+    asked.visit = e->has_masks ? mask_report_take : NULL;
+    asked.visit_context = &e->masks;
     status = spry_evaluate(e->s.model, e->s.session, e->data, &asked, &e->result, error);
     progress_bar_end(&bar);
     return status;
@@ -231,6 +255,21 @@ static spry_status report(const evaluate_state *e, spry_error *error)
     return status;
 }
 
+/* Where masks are asked for, the model that is run has them as outputs. */
+static spry_status reveal_masks(evaluate_state *e, spry_error *error)
+{
+    if (!cli_given(e->call, "densities") && !cli_given(e->call, "masks")) {
+        return SPRY_OK;
+    }
+    e->source = e->s.model;
+    e->has_masks = true;
+    spry_status status = mask_report_open(&e->masks, e->source, cli_text(e->call, "masks"), error);
+    if (status == SPRY_OK) {
+        e->s.model = e->masks.revealed;
+    }
+    return status;
+}
+
 static spry_status run(const cli_call *call, spry_error *error)
 {
     evaluate_state e = {.call = call};
@@ -238,6 +277,9 @@ static spry_status run(const cli_call *call, spry_error *error)
 
     if (status == SPRY_OK) {
         status = subject_open(&e.s, call, error);
+    }
+    if (status == SPRY_OK) {
+        status = reveal_masks(&e, error);
     }
     if (status == SPRY_OK) {
         status = subject_open_session(&e.s, error);
@@ -251,6 +293,12 @@ static spry_status run(const cli_call *call, spry_error *error)
     }
     spry_evaluation_destroy(e.result);
     labels_close(&e.names);
+    if (e.has_masks) { /* the session's model is the report's */
+        e.s.model = e.source;
+        spry_session_destroy(e.s.session);
+        e.s.session = NULL;
+        mask_report_close(&e.masks);
+    }
     subject_close(&e.s);
     spry_dataset_close(e.data);
     return status;

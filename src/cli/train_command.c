@@ -53,8 +53,12 @@ static void print_row(listener *l, const spry_train_epoch *row)
     FILE *to = l->call->out;
 
     if (!l->has_title) {
-        (void)fprintf(to, "epoch     step       loss  train %%%s        rate      s\n",
+        (void)fprintf(to, "epoch     step       loss  train %%%s        rate      s",
                       l->validates ? "  valid %" : "");
+        for (int32_t i = 0; i < row->watched_count; i++) {
+            (void)fprintf(to, "  %5s %%", row->watched_names[i]);
+        }
+        (void)fputc('\n', to);
         l->has_title = true;
     }
     (void)fprintf(to, "%5" PRId64 " %8" PRId64 " %10.4f  %7.2f", row->epoch, row->step, row->loss,
@@ -62,7 +66,11 @@ static void print_row(listener *l, const spry_train_epoch *row)
     if (l->validates) {
         (void)fprintf(to, "  %7.2f", 100 * row->validation);
     }
-    (void)fprintf(to, "  %10.3g %6.1f\n", row->rate, row->seconds);
+    (void)fprintf(to, "  %10.3g %6.1f", row->rate, row->seconds);
+    for (int32_t i = 0; i < row->watched_count; i++) {
+        (void)fprintf(to, "  %7.2f", 100 * row->watched[i]);
+    }
+    (void)fputc('\n', to);
     (void)fflush(to);
 }
 

@@ -196,6 +196,12 @@ static spry_status run_batch(evaluator *x, int64_t first, int64_t skip, spry_err
     if (status == SPRY_OK) {
         status = count_batch(x, first, skip, error);
     }
+    if (status == SPRY_OK && x->options->visit != NULL) {
+        const spry_evaluate_batch batch = {first, x->batch, skip, spry_value_tensor(input),
+                                           x->outputs};
+
+        status = x->options->visit(x->options->visit_context, &batch, error);
+    }
     for (int32_t i = 0; i < x->output_count; i++) {
         spry_value_destroy(x->outputs[i]);
         x->outputs[i] = NULL;

@@ -179,3 +179,43 @@ spry_status model_copy(const model *source, model **copy, spry_error *error)
     *copy = made;
     return SPRY_OK;
 }
+
+/* ---- functions ---- */
+
+static spry_status import_domain(model *m, const char *domain, spry_error *error)
+{
+    model_opset *opsets;
+
+    if (model_opset_version(m, domain) != 0) {
+        return SPRY_OK;
+    }
+    opsets = arena_array(&m->memory, (size_t)m->opset_count + 1, sizeof *opsets);
+    if (opsets == NULL) {
+        return alloc_failed(error, sizeof *opsets);
+    }
+    if (m->opset_count > 0) {
+        memcpy(opsets, m->opsets, (size_t)m->opset_count * sizeof *opsets);
+    }
+    opsets[m->opset_count++] = (model_opset){domain, 1};
+    m->opsets = opsets;
+    return SPRY_OK;
+}
+
+spry_status model_add_function(model *m, const model_function *f, spry_error *error)
+{
+    enum { FUNCTION_IR = 8 };
+    size_t count = (size_t)m->function_count;
+    model_function *functions = arena_array(&m->memory, count + 1, sizeof *functions);
+
+    if (functions == NULL) {
+        return alloc_failed(error, (count + 1) * sizeof *functions);
+    }
+    if (count > 0) {
+        memcpy(functions, m->functions, count * sizeof *functions);
+    }
+    functions[count] = *f;
+    m->functions = functions;
+    m->function_count++;
+    m->ir_version = m->ir_version < FUNCTION_IR ? FUNCTION_IR : m->ir_version;
+    return import_domain(m, f->domain, error);
+}

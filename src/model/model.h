@@ -88,6 +88,10 @@ int64_t model_opset_version(const model *m, const char *domain);
 /* The function, or NULL. */
 const model_function *model_find_function(const model *m, const char *domain, const char *name,
                                           const char *overload);
+/* Adds a function, which no function of the model may be called like, imports version 1 of its
+ * domain where none is, and raises the IR version to one that has functions. What `f` points to
+ * must live as long as the model. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status model_add_function(model *m, const model_function *f, spry_error *error);
 /* A model like `source`, which must outlive it, with a main graph of its own to change; weights,
  * functions and names are shared. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status model_copy(const model *source, model **copy, spry_error *error);

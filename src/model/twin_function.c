@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "ops/twin.h"
 
-enum { MOST_INPUTS = 3, FUNCTION_IR = 8, F32 = 1, U8 = 2 };
+enum { MOST_INPUTS = 3, F32 = 1, U8 = 2 };
 
 /* A node of the body. Its result has the name `result`. */
 typedef struct body_node {
@@ -206,30 +206,18 @@ static spry_status make_body(arena *memory, int32_t opset, graph **body, spry_er
     return status;
 }
 
-static spry_status import_domain(model *m, spry_error *error)
-{
-    model_opset *opsets;
-
-    if (model_opset_version(m, TWIN_DOMAIN) != 0) {
-        return SPRY_OK;
-    }
-    opsets = arena_array(&m->memory, (size_t)m->opset_count + 1, sizeof *opsets);
-    if (opsets == NULL) {
-        return alloc_failed(error, sizeof *opsets);
-    }
-    memcpy(opsets, m->opsets, (size_t)m->opset_count * sizeof *opsets);
-    opsets[m->opset_count++] = (model_opset){TWIN_DOMAIN, 1};
-    m->opsets = opsets;
-    return SPRY_OK;
-}
-
 spry_status twin_function_add(model *m, int64_t opset, spry_error *error)
 {
     const model_function *present = model_find_function(m, TWIN_DOMAIN, TWIN_OP, "");
-    size_t count = (size_t)m->function_count;
-    model_function *functions = arena_array(&m->memory, count + 1, sizeof *functions);
     model_opset *imports = arena_array(&m->memory, 1, sizeof *imports);
-    graph *body = NULL;
+    model_function f = {.domain = TWIN_DOMAIN,
+                        .name = TWIN_OP,
+                        .overload = "",
+                        .doc = "Twin uniform quantization (arXiv 2111.12293)",
+                        .opsets = imports,
+                        .opset_count = 1,
+                        .attributes = attributes,
+                        .attribute_count = ATTRIBUTES};
     spry_status status;
 
     if (present != NULL) {
@@ -238,28 +226,10 @@ spry_status twin_function_add(model *m, int64_t opset, spry_error *error)
                    : spry_fail(error, SPRY_USAGE, m->path, "rename it",
                                "the model has another function " TWIN_DOMAIN "." TWIN_OP);
     }
-    if (functions == NULL || imports == NULL) {
-        return alloc_failed(error, (count + 1) * sizeof *functions);
-    }
-    status = make_body(&m->memory, (int32_t)opset, &body, error);
-    if (status != SPRY_OK) {
-        return status;
+    if (imports == NULL) {
+        return alloc_failed(error, sizeof *imports);
     }
     *imports = (model_opset){"", opset};
-    if (count > 0) {
-        memcpy(functions, m->functions, count * sizeof *functions);
-    }
-    functions[count] = (model_function){.domain = TWIN_DOMAIN,
-                                        .name = TWIN_OP,
-                                        .overload = "",
-                                        .doc = "Twin uniform quantization (arXiv 2111.12293)",
-                                        .opsets = imports,
-                                        .opset_count = 1,
-                                        .attributes = attributes,
-                                        .attribute_count = ATTRIBUTES,
-                                        .body = body};
-    m->functions = functions;
-    m->function_count++;
-    m->ir_version = m->ir_version < FUNCTION_IR ? FUNCTION_IR : m->ir_version;
-    return import_domain(m, error);
+    status = make_body(&m->memory, (int32_t)opset, &f.body, error);
+    return status == SPRY_OK ? model_add_function(m, &f, error) : status;
 }

@@ -268,6 +268,26 @@ static const char *plan_sizes(resize_plan *p, const graph_node *node, const tens
 
 /* ---- shape rule ---- */
 
+/* Sizes that are computed from shapes: known one by one, as numbers or as symbols. */
+static bool known_by_contents(const op_shapes *s, int port, int rank, graph_dim *dims)
+{
+    const graph_node *n = s->node;
+    const char *policy = graph_attribute_string(n, "keep_aspect_ratio_policy", "stretch");
+
+    if (port < 0 || port >= s->input_count || s->constants[port] != NULL ||
+        s->contents[port] == NULL || s->content_counts[port] != rank ||
+        graph_attribute_find(n, "axes") != NULL || strcmp(policy, "stretch") != 0) {
+        return false;
+    }
+    for (int i = 0; i < rank; i++) {
+        if (s->contents[port][i].size == 0) {
+            return false; /* is refused when it runs */
+        }
+        dims[i] = s->contents[port][i];
+    }
+    return true;
+}
+
 static spry_status infer_resize(op_shapes *s)
 {
     const graph_type *x = op_shapes_ranked(s, 0);
@@ -299,6 +319,10 @@ static spry_status infer_resize(op_shapes *s)
     p.rank = x->rank;
     for (int i = 0; i < x->rank; i++) {
         p.axes[i] = (resize_axis){.in = x->dims[i].size, .out = x->dims[i].size, .scale = 1};
+    }
+    if (known_by_contents(s, ports.sizes, x->rank, dims)) {
+        op_shapes_set(s, 0, x->dtype, x->rank, dims);
+        return SPRY_OK;
     }
     wrong = known ? plan_sizes(&p, s->node, values[0], values[1]) : NULL;
     if (wrong != NULL) {

@@ -26,15 +26,20 @@ typedef struct program_inside {
     graph *g;
     plan *p;
     threads *team;
-    profile times;         /* without rows unless session.profile is set */
-    value *values;         /* per input of the graph */
-    const value **ordered; /* their addresses */
-    int32_t given;         /* inputs before the targets */
-    int32_t temperature;   /* the value that gates read; GRAPH_NONE: there are none */
-    int32_t before;        /* inputs before the weights: those, targets, temperature, counts */
-    float *new_running;    /* [statistics.length]: what a run hands out */
-    double *population;    /* per statistic: numbers that a batch has per channel */
-    float *momentum;       /* per statistic: what the running one keeps */
+    profile times;                        /* without rows unless session.profile is set */
+    value *values;                        /* per input of the graph */
+    const value **ordered;                /* their addresses */
+    int32_t given;                        /* inputs before the targets */
+    int32_t settings[OBJECTIVE_SETTINGS]; /* values that the objective reads */
+    int32_t temperature; /* the value that gates read; GRAPH_NONE: there are none */
+    model *held;         /* the teacher's copy, whose memory the graph shares; or NULL */
+    bool has_term;       /* the objective gives one */
+    int32_t extras;      /* outputs of the model's graph that the objective added: the teacher's
+                              scores, its term, what is watched */
+    int32_t before;      /* inputs before the weights: those, targets, temperature, counts */
+    float *new_running;  /* [statistics.length]: what a run hands out */
+    double *population;  /* per statistic: numbers that a batch has per channel */
+    float *momentum;     /* per statistic: what the running one keeps */
 } program_inside;
 
 /* What building needs beyond the program. */
@@ -58,25 +63,44 @@ static void *array(builder *b, size_t count, size_t size, spry_status *status)
 
 /* ---- the graph's ends ---- */
 
-/* Inputs without a default, then targets, temperature, counts, weights and statistics. */
+static int32_t setting_count(const program_inside *in)
+{
+    return in->options.objective != NULL ? in->options.objective->setting_count : 0;
+}
+
+static bool has_teacher(const program_inside *in)
+{
+    return in->options.objective != NULL && in->options.objective->teacher != NULL;
+}
+
+/* Inputs without a default; returns how many. */
+static int32_t given_inputs(const model *m, int32_t *inputs)
+{
+    int32_t count = 0;
+
+    for (int32_t i = 0; i < m->main->input_count; i++) {
+        if (model_input_is_required(m, i)) {
+            inputs[count++] = m->main->inputs[i];
+        }
+    }
+    return count;
+}
+
+/* Those, then targets, temperature, settings, counts, weights and statistics. */
 static spry_status make_inputs(builder *b)
 {
     program *p = b->p;
     graph *g = b->in->m->main;
     spry_status status = SPRY_OK;
-    size_t most =
-        (size_t)g->input_count + 3 + (size_t)p->weights.count + (size_t)p->statistics.count;
+    size_t most = (size_t)g->input_count + 3 + OBJECTIVE_SETTINGS + (size_t)p->weights.count +
+                  (size_t)p->statistics.count;
     int32_t *inputs = array(b, most, sizeof *inputs, &status);
     int32_t count = 0;
 
     if (status != SPRY_OK) {
         return status;
     }
-    for (int32_t i = 0; i < g->input_count; i++) {
-        if (model_input_is_required(b->in->m, i)) {
-            inputs[count++] = g->inputs[i];
-        }
-    }
+    count = given_inputs(b->in->m, inputs);
     if (count != b->in->given) {
         return spry_fail(b->error, SPRY_USAGE, b->in->m->path, "spry inspect lists the inputs",
                          "the model takes %d inputs, the data gives %d", count, b->in->given);
@@ -89,6 +113,9 @@ static spry_status make_inputs(builder *b)
         graph_type_tensor(b->targets->dtype, b->targets->rank, b->targets->shape);
     if (b->in->temperature != GRAPH_NONE) {
         inputs[count++] = b->in->temperature;
+    }
+    for (int32_t i = 0; i < setting_count(b->in); i++) {
+        inputs[count++] = b->in->settings[i];
     }
     if (b->in->options.clip > 0) {
         status = graph_add_value(g, "counts", &inputs[count], b->error);
@@ -106,6 +133,52 @@ static spry_status make_inputs(builder *b)
         inputs[count++] = p->statistics.items[i].value;
     }
     return training_set_inputs(g, inputs, count, b->error);
+}
+
+/* Lets the objective add its part to the model: what it gives become outputs behind the others. */
+static spry_status add_objective(builder *b)
+{
+    program_inside *in = b->in;
+    const spry_train_objective *o = in->options.objective;
+    graph *g = in->m->main;
+    objective_step step = {.m = in->m,
+                           .inputs = b->inputs,
+                           .e = {.g = g, .name = "objective", .error = b->error},
+                           .term = GRAPH_NONE};
+    spry_status status = SPRY_OK;
+    int32_t *outputs =
+        array(b, (size_t)g->output_count + 2 + OBJECTIVE_WATCHED, sizeof *outputs, &status);
+    int32_t *inputs = array(b, (size_t)g->input_count, sizeof *inputs, &status);
+    int32_t count = g->output_count;
+
+    for (int32_t i = 0; i < o->setting_count && status == SPRY_OK; i++) {
+        status = graph_add_value(g, "setting", &in->settings[i], b->error);
+        if (status == SPRY_OK) {
+            g->values[in->settings[i]].type = graph_type_tensor(SPRY_DTYPE_F32, 0, NULL);
+            step.settings[i] = in->settings[i];
+        }
+    }
+    if (status == SPRY_OK) {
+        memcpy(outputs, g->outputs, (size_t)count * sizeof *outputs);
+        status = o->build(o, &step, b->error);
+    }
+    if (status == SPRY_OK && o->teacher != NULL) {
+        status = objective_add_teacher(in->m, o->teacher, inputs, given_inputs(in->m, inputs),
+                                       &in->held, &outputs[count++], b->error);
+    }
+    if (status != SPRY_OK) {
+        return status;
+    }
+    in->has_term = step.term != GRAPH_NONE;
+    if (in->has_term) {
+        outputs[count++] = step.term;
+    }
+    for (int32_t i = 0; i < o->watched_count; i++) {
+        outputs[count++] = step.watched[i];
+    }
+    in->extras = count - g->output_count;
+    status = training_set_outputs(g, outputs, count, b->error);
+    return status == SPRY_OK ? graph_sort(g, b->error) : status;
 }
 
 /* The types of all inputs, without elements as yet. */
@@ -139,6 +212,36 @@ static spry_status describe_inputs(builder *b)
 
 /* ---- loss and gradients ---- */
 
+/* The sum of what counts: labels, the teacher, the objective's term. */
+static int32_t total_loss(builder *b, emitter *e)
+{
+    const graph *g = b->in->g;
+    const spry_train_objective *o = b->in->options.objective;
+    int32_t scores = g->outputs[0];
+    int32_t next = g->output_count - b->in->extras;
+    int32_t parts[3];
+    int count = 0;
+
+    if (o == NULL || !o->ignores_labels) {
+        parts[count++] = loss_emit(e, &b->in->options.loss, scores, g->inputs[b->in->given]);
+    }
+    if (has_teacher(b->in)) {
+        const loss_options distil = {.kind = LOSS_DISTILLATION,
+                                     .temperature = o->teacher_temperature};
+
+        parts[count++] =
+            emit_scaled(e, SPRY_DTYPE_F32, loss_emit(e, &distil, scores, g->outputs[next++]),
+                        o->teacher_weight);
+    }
+    if (b->in->has_term) {
+        parts[count++] = g->outputs[next];
+    }
+    for (int i = 1; i < count; i++) {
+        parts[0] = emit_binary(e, "Add", parts[0], parts[i]);
+    }
+    return count > 0 ? parts[0] : emit_number(e, SPRY_DTYPE_F32, 0.0);
+}
+
 static spry_status add_loss(builder *b, int32_t *loss)
 {
     graph *g = b->in->g;
@@ -155,7 +258,7 @@ static spry_status add_loss(builder *b, int32_t *loss)
     }
     b->p->batch = scores->dims[0].size;
     b->p->classes = op_work_count(scores) / (b->p->batch > 0 ? b->p->batch : 1);
-    *loss = loss_emit(&e, &b->in->options.loss, g->outputs[0], g->inputs[b->in->given]);
+    *loss = total_loss(b, &e);
     return e.status == SPRY_OK ? infer_graph(g, b->error) : e.status;
 }
 
@@ -216,19 +319,21 @@ static spry_status build_clipped(builder *b, const gradient_request *request, in
     return status == SPRY_OK ? clipped_gradient_build(g, &clipped, gradients, b->error) : status;
 }
 
-/* Outputs: the loss, the scores, the new running statistics, the gradients. */
+/* Outputs: the loss, the scores, the new running statistics, what is watched, the gradients. */
 static spry_status add_gradients(builder *b)
 {
     program *p = b->p;
     graph *g = b->in->g;
     spry_status status = SPRY_OK;
-    int32_t statistics = g->output_count - 1;
+    int32_t own = g->output_count - b->in->extras;
+    int32_t watched =
+        b->in->options.objective != NULL ? b->in->options.objective->watched_count : 0;
     int32_t *of = array(b, (size_t)p->weights.count, sizeof *of, &status);
     int32_t *gradients = array(b, (size_t)p->weights.count, sizeof *gradients, &status);
     const char **names = array(b, (size_t)p->weights.count, sizeof *names, &status);
     int32_t *outputs =
-        array(b, (size_t)(2 + statistics + p->weights.count), sizeof *outputs, &status);
-    int32_t count = 1 + g->output_count;
+        array(b, (size_t)(1 + own + watched + p->weights.count), sizeof *outputs, &status);
+    int32_t count = 1 + own + watched;
     gradient_request request = {.seed = GRAPH_NONE, .of = of, .count = p->weights.count};
 
     if (status == SPRY_OK) {
@@ -241,7 +346,9 @@ static spry_status add_gradients(builder *b)
         return status;
     }
     outputs[0] = request.value;
-    memcpy(outputs + 1, g->outputs, (size_t)g->output_count * sizeof *outputs);
+    memcpy(outputs + 1, g->outputs, (size_t)own * sizeof *outputs);
+    memcpy(outputs + 1 + own, g->outputs + g->output_count - watched,
+           (size_t)watched * sizeof *outputs);
     for (int32_t i = 0; i < p->weights.count; i++) {
         of[i] = g->inputs[b->in->before + i];
     }
@@ -303,6 +410,8 @@ static spry_status bind_outputs(builder *b)
     program *p = b->p;
     spry_status status = SPRY_OK;
     float *scores = array(b, (size_t)(p->batch * p->classes), sizeof *scores, &status);
+    int32_t watched =
+        b->in->options.objective != NULL ? b->in->options.objective->watched_count : 0;
     int32_t next = 2;
 
     p->scores = scores;
@@ -314,6 +423,9 @@ static spry_status bind_outputs(builder *b)
     }
     for (int32_t i = 0; i < p->statistics.count && status == SPRY_OK; i++) {
         status = bind_output(b, next++, b->in->new_running + p->statistics.items[i].offset);
+    }
+    for (int32_t i = 0; i < watched && status == SPRY_OK; i++) {
+        status = bind_output(b, next++, &p->watched[i]);
     }
     for (int32_t i = 0; next < b->in->g->output_count && status == SPRY_OK; i++) {
         status = bind_output(b, next++, p->gradients + p->weights.items[i].offset);
@@ -357,6 +469,11 @@ static spry_status make_arrays(builder *b, const model *source)
     if (b->in->temperature != GRAPH_NONE) {
         b->in->values[b->in->given + 1].tensor.data = &p->temperature;
     }
+    for (int32_t i = 0; i < setting_count(b->in); i++) {
+        int32_t first = b->in->given + 1 + (b->in->temperature != GRAPH_NONE);
+
+        b->in->values[first + i].tensor.data = &p->settings[i];
+    }
     p->gradients = array(b, (size_t)p->weights.length, sizeof *p->gradients, &status);
     p->running = array(b, (size_t)p->statistics.length, sizeof *p->running, &status);
     b->in->new_running = array(b, (size_t)p->statistics.length, sizeof *p->running, &status);
@@ -376,7 +493,7 @@ static spry_status build(builder *b, const spry_model *source)
     program *p = b->p;
     program_inside *in = b->in;
     const program_options *o = &in->options;
-    spry_status status = model_copy(source, &in->m, b->error);
+    spry_status status = training_model(source, &in->m, b->error);
 
     if (status == SPRY_OK) {
         status =
@@ -390,6 +507,9 @@ static spry_status build(builder *b, const spry_model *source)
     }
     if (status == SPRY_OK && o->gates != NULL) {
         status = gumbel_form(in->m, o->gates, &in->temperature, b->error);
+    }
+    if (status == SPRY_OK && o->objective != NULL) {
+        status = add_objective(b);
     }
     if (status == SPRY_OK) {
         status = make_inputs(b);
@@ -455,6 +575,7 @@ void program_destroy(program *p)
     plan_destroy(p->inside->p);
     spry_model_destroy(p->inside->m);
     profile_fini(&p->inside->times);
+    spry_model_destroy(p->inside->held);
     arena_fini(&p->inside->text);
     arena_fini(&p->inside->scratch);
     arena_fini(&p->inside->memory);

@@ -14,18 +14,20 @@
 #include "base/threads.h"
 #include "spry/session.h"
 #include "train/loss.h"
+#include "train/objective.h"
 #include "train/parameters.h"
 
 typedef struct program_options {
     loss_options loss;
     const spry_train_rule *rules;
     int32_t rule_count;
-    bool freeze_statistics;       /* batch norms use their running statistics, as when running */
-    double clip;                  /* above 0: the gradient is the sum over the examples of their
+    bool freeze_statistics; /* batch norms use their running statistics, as when running */
+    double clip;            /* above 0: the gradient is the sum over the examples of their
                                      own, each scaled down to this length (clipped_gradient.h);
                                      otherwise that of the mean loss */
-    const char *gates;            /* names of comparisons that learn (gumbel.h); NULL: none */
-    spry_session_options session; /* precision, allocator */
+    const char *gates;      /* names of comparisons that learn (gumbel.h); NULL: none */
+    const spry_train_objective *objective; /* what else counts; NULL: nothing */
+    spry_session_options session;          /* precision, allocator */
 } program_options;
 
 typedef struct program {
@@ -33,21 +35,24 @@ typedef struct program {
     parameters statistics;        /* count 0: frozen, or none */
     const char *const *unreached; /* names of weights that no gradient reaches: left as they are */
     int32_t unreached_count;
-    float *numbers;      /* [weights.length]: the weights; the caller steps them */
-    float *gradients;    /* [weights.length]: written by program_run; padding stays 0 */
-    float *running;      /* [statistics.length] */
-    float *counts;       /* [batch], with clip: 1 where an example counts, 0 where it only
+    float *numbers;    /* [weights.length]: the weights; the caller steps them */
+    float *gradients;  /* [weights.length]: written by program_run; padding stays 0 */
+    float *running;    /* [statistics.length] */
+    float *counts;     /* [batch], with clip: 1 where an example counts, 0 where it only
                                      fills the batch; ones at first. NULL: without clip */
-    float temperature;   /* of gates, set by the caller before a run; 1 at first */
-    float loss;          /* of the last run: mean over the batch, whatever counts */
-    const float *scores; /* [batch, classes] of the last run */
+    float temperature; /* of gates, set by the caller before a run; 1 at first */
+    float settings[OBJECTIVE_SETTINGS]; /* of the objective, set by the caller before a run */
+    float watched[OBJECTIVE_WATCHED];   /* of the last run: what the objective tells of */
+    float loss;                         /* of the last run: mean over the batch, whatever counts */
+    const float *scores;                /* [batch, classes] of the last run */
     int64_t batch;
     int64_t classes; /* scores per example */
     size_t arena_bytes;
     struct program_inside *inside;
 } program;
 
-/* Makes the step for inputs (in the order of the model's inputs without a default) and targets of
+/* Functions of the model are inlined: weights that their bodies use are learnt.
+ * Makes the step for inputs (in the order of the model's inputs without a default) and targets of
  * these types; their elements are not read. The model, which must outlive the program, is trained
  * on its first output; a Softmax that ends it is left out, since the loss has one of its own. Fails
  * with SPRY_USAGE (types that do not fit; nothing to train), SPRY_UNSUPPORTED (an operator without

@@ -149,6 +149,10 @@ static spry_status find_gradient(trainer *t, double limit, double *loss, double 
             break;
         }
         program_keep_statistics(t->p);
+        t->epoch_told += 1.0 / (double)parts;
+        for (int k = 0; k < OBJECTIVE_WATCHED; k++) {
+            t->epoch_watched[k] += (double)t->p->watched[k] / (double)parts;
+        }
         *loss += part / (double)parts;
         if (t->sum != NULL) {
             trainer_add(t, t->sum, t->p->gradients, i + 1 == parts ? 1.0f / (float)parts : 1.0f,
@@ -199,6 +203,15 @@ static void tell_step(const trainer *t, double loss, double rate, double norm)
     }
 }
 
+static void set_objective(trainer *t)
+{
+    const spry_train_objective *o = t->options.objective;
+
+    for (int32_t i = 0; o != NULL && i < o->setting_count; i++) {
+        t->p->settings[i] = (float)o->setting(o, i, (double)t->step / (double)t->steps);
+    }
+}
+
 static spry_status learn_step(trainer *t, spry_error *error)
 {
     double rate = schedule_at(&t->rates, t->step);
@@ -209,6 +222,7 @@ static spry_status learn_step(trainer *t, spry_error *error)
     spry_status status;
 
     t->p->temperature = (float)schedule_at(&t->cooling, t->step);
+    set_objective(t);
     status = t->secret != NULL ? trainer_private_gradient(t, limit, &loss, &norm, &gradient, error)
                                : find_gradient(t, limit, &loss, &norm, &gradient, error);
     if (status != SPRY_OK) {
@@ -258,6 +272,20 @@ static spry_status measure(trainer *t, spry_train_epoch *row, bool *is_best, spr
     return SPRY_OK;
 }
 
+/* Means over the steps of the epoch, or those since training was resumed. */
+static void tell_watched(trainer *t, spry_train_epoch *row)
+{
+    const spry_train_objective *o = t->options.objective;
+
+    row->watched_count = o != NULL ? o->watched_count : 0;
+    for (int32_t i = 0; i < row->watched_count; i++) {
+        row->watched_names[i] = o->watched_names[i];
+        row->watched[i] = t->epoch_told > 0 ? t->epoch_watched[i] / t->epoch_told : 0;
+    }
+    memset(t->epoch_watched, 0, sizeof t->epoch_watched);
+    t->epoch_told = 0;
+}
+
 static spry_status end_epoch(trainer *t, spry_error *error)
 {
     const spry_train_observer *observer = t->options.observer;
@@ -273,6 +301,8 @@ static spry_status end_epoch(trainer *t, spry_error *error)
         .rate = schedule_at(&t->rates, t->step - 1)};
     bool is_best = false;
     spry_status status = SPRY_OK;
+
+    tell_watched(t, &row);
 
     if (t->options.validation != NULL) {
         status = measure(t, &row, &is_best, error);

@@ -68,6 +68,8 @@ typedef struct trainer {
     /* of the present epoch, and since the start */
     double epoch_loss;
     int64_t epoch_right, epoch_seen;
+    double epoch_watched[OBJECTIVE_WATCHED];
+    double epoch_told; /* steps in those sums */
     int64_t started_ns, epoch_started_ns;
     int64_t samples;
     spry_training *facts;

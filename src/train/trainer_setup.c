@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "train/gumbel.h"
 #include "train/trainer.h"
+#include "train/training_form.h"
 
 enum { LOADER_THREADS = 1, LOADER_AHEAD = 3, LARGEST_BATCH = 1 << 20 };
 
@@ -135,6 +136,10 @@ static spry_status check_options(const spry_train_options *o, spry_error *error)
         return spry_fail(error, SPRY_USAGE, "best", "give validation data",
                          "the best epoch is the one that validates best");
     }
+    if (trainer_is_private(o) && o->objective != NULL) {
+        return spry_fail(error, SPRY_USAGE, "privacy", "train without it, or by another method",
+                         "the method's own loss does not fall apart into those of single samples");
+    }
     if (trainer_is_private(o)) {
         spry_status status = check_private(o, error);
 
@@ -210,6 +215,9 @@ static spry_status check_classes(const trainer *t, spry_error *error)
     int64_t classes = spry_dataset_class_count(t->options.data);
     int64_t count = spry_dataset_count(t->options.data);
 
+    if (t->options.objective != NULL && t->options.objective->ignores_labels) {
+        return SPRY_OK;
+    }
     if (classes > t->p->classes) {
         return spry_fail(error, SPRY_USAGE, "data",
                          "use a model with as many classes, for example by spry adapt --classes",
@@ -249,6 +257,7 @@ static spry_status open_program(trainer *t, const spry_port *port, spry_error *e
                               .freeze_statistics = o->freeze_statistics,
                               .clip = trainer_is_private(o) ? o->private_clip : 0,
                               .gates = o->gates,
+                              .objective = o->objective,
                               .session = spry_session_options_default()};
     int64_t shape[SPRY_TENSOR_MAX_RANK];
     const tensor *inputs[1];
@@ -425,14 +434,18 @@ static spry_status count_all(trainer *t, spry_error *error)
 {
     parameters all;
     arena memory;
-    spry_status status;
+    model *flat = NULL;
+    spry_status status = training_model(t->source, &flat, error);
 
     arena_init(&memory, &t->allocator, SIZE_MAX);
-    status = parameters_choose(t->source, NULL, 0, &memory, &all, error);
+    if (status == SPRY_OK) {
+        status = parameters_choose(flat, NULL, 0, &memory, &all, error);
+    }
     if (status == SPRY_OK) {
         t->facts->totals.parameters = parameters_total(&all);
     }
     arena_fini(&memory);
+    spry_model_destroy(flat);
     return status;
 }
 
@@ -457,7 +470,8 @@ spry_status trainer_open(trainer *t, const spry_model *source, const spry_train_
         t->facts->allocator = t->allocator;
         status = threads_create(&t->allocator, options->threads, &t->team, error);
     }
-    if (status == SPRY_OK && spry_model_input_count(source) == 1 && options->gates == NULL) {
+    if (status == SPRY_OK && spry_model_input_count(source) == 1 && options->gates == NULL &&
+        options->objective == NULL && source->function_count == 0) {
         status = features_open(source, &t->options, &t->memory, &t->known, error);
     }
     t->learnt = t->known.rest != NULL ? t->known.rest : source;

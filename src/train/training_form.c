@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "model/pass.h"
 #include "ops/op.h"
 #include "train/emit.h"
 
@@ -59,7 +60,7 @@ spry_status training_set_inputs(graph *g, const int32_t *inputs, int32_t count, 
 /* ---- operators ---- */
 
 /* The logits behind a Softmax that ends the model. */
-static int32_t logits_of(const graph *g)
+int32_t training_logits(const graph *g)
 {
     int32_t id = g->outputs[0];
     int32_t producer = g->values[id].producer;
@@ -148,6 +149,23 @@ static spry_status let_drop(graph *g, int32_t node, spry_error *error)
 
 /* ---- the whole ---- */
 
+spry_status training_model(const model *source, model **copy, spry_error *error)
+{
+    pass_context context = {0};
+    spry_status status = model_copy(source, copy, error);
+
+    if (status != SPRY_OK || source->function_count == 0) {
+        return status;
+    }
+    context.m = *copy;
+    status = pass_inline((*copy)->main, &context, error);
+    if (status != SPRY_OK) {
+        spry_model_destroy(*copy);
+        *copy = NULL;
+    }
+    return status;
+}
+
 spry_status training_form(model *m, const parameters *statistics, spry_error *error)
 {
     graph *g = m->main;
@@ -162,7 +180,7 @@ spry_status training_form(model *m, const parameters *statistics, spry_error *er
     if (g->output_count == 0) {
         return spry_fail(error, SPRY_USAGE, m->path, NULL, "the model has no output to train");
     }
-    outputs[0] = logits_of(g);
+    outputs[0] = training_logits(g);
     for (int32_t i = 0; i < nodes && status == SPRY_OK; i++) {
         const graph_node *n = &g->nodes[i];
 

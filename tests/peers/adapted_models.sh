@@ -10,11 +10,12 @@ trap 'rm -rf "$folder"' EXIT
 "$spry" new vit-cifar -o "$folder/vit.onnx" --image 24x16x2 --patch 8 --units 24 --heads 3 \
     --depth 2 >/dev/null
 "$spry" new small-cnn -o "$folder/cnn.onnx" >/dev/null
-for model in "$folder/vit.onnx" "$folder/cnn.onnx" "$@"; do
+"$spry" new resnet50 -o "$folder/resnet.onnx" --image 40 --classes 10 >/dev/null
+for model in "$folder/vit.onnx" "$folder/cnn.onnx" "$folder/resnet.onnx" "$@"; do
     name=$(basename "$model" .onnx)
-    for method in lora adapter bias prompt head full; do
+    for method in lora adapter bias prompt head full lasnet; do
         "$spry" adapt "$model" -o "$folder/$name.$method.onnx" --method "$method" --classes 7 \
-            >/dev/null 2>&1 || echo "$name: $method does not fit"
+            --masker-bias 0.001 >/dev/null 2>&1 || echo "$name: $method does not fit"
     done
     for target in linear conv; do
         "$spry" adapt "$model" -o "$folder/$name.lora-$target.onnx" --target "$target" \
