@@ -14,7 +14,7 @@ bool unicode_is_number(uint32_t code); /* N* */
 bool unicode_is_word(uint32_t code);
 /* As BERT understands it: categories P*, and all ASCII that is neither letter, digit nor blank. */
 bool unicode_is_punctuation(uint32_t code);
-/* Categories C* but tab, line feed and carriage return: controls, formats, private and unassigned. */
+/* Categories C* (controls, formats, private, unassigned) but tab, line feed, carriage return. */
 bool unicode_is_control(uint32_t code);
 /* Ideographs that BERT makes words of their own; not kana or hangul. */
 bool unicode_is_cjk(uint32_t code);
