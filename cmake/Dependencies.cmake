@@ -3,7 +3,7 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 
-set(SPRY_CORE_MODULES jansson hwloc libzip zlib libturbojpeg libpng libwebp)
+set(SPRY_CORE_MODULES jansson hwloc libzip zlib libturbojpeg libpng libwebp libutf8proc)
 
 set(SPRY_CORE_LIBRARIES Threads::Threads m)
 foreach(module IN LISTS SPRY_CORE_MODULES)

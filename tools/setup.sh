@@ -6,7 +6,8 @@
 set -eu
 
 packages_build="gcc libc6-dev cmake ninja-build pkg-config ccache libcmocka-dev
-    libjansson-dev libhwloc-dev libzip-dev zlib1g-dev libturbojpeg0-dev libpng-dev libwebp-dev"
+    libjansson-dev libhwloc-dev libzip-dev zlib1g-dev libturbojpeg0-dev libpng-dev libwebp-dev
+    libutf8proc-dev"
 packages_test="clang libclang-rt-dev llvm libonnx-testdata python3"
 case $(uname -m) in
 x86_64) packages_test="$packages_test qemu-user valgrind" ;;

@@ -24,6 +24,7 @@
 #include "spry/status.h"
 #include "spry/tensor.h"
 #include "spry/tensor_file.h"
+#include "spry/tokenizer.h"
 #include "spry/trace.h"
 #include "spry/value.h"
 

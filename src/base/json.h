@@ -63,6 +63,9 @@ void json_item(const json_node *array, size_t index, json_node *item);
  * (json_node){0} before the first step. False after the last. */
 bool json_next(const json_node *object, json_node *member);
 
+/* Is the value null? */
+bool json_node_is_null(const json_node *node);
+
 /* The value of a node. All fail with SPRY_BAD_INPUT naming the node when type or range differ.
  * An integer is written without fraction and exponent; a number may be an integer. */
 SPRY_MUST_USE spry_status json_as_i64(const json_node *node, int64_t least, int64_t most,

@@ -234,6 +234,11 @@ spry_status json_as_f64(const json_node *node, double least, double most, double
     return json_refuse(node, problem, error);
 }
 
+bool json_node_is_null(const json_node *node)
+{
+    return json_is_null((const json_t *)node->value);
+}
+
 spry_status json_as_bool(const json_node *node, bool *value, spry_error *error)
 {
     if (!json_is_boolean((const json_t *)node->value)) {

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 #include <webp/decode.h>
 #include <zip.h>
 #include <zlib.h>
@@ -204,14 +205,15 @@ typedef struct library {
     char version[WORD_SIZE];
 } library;
 
-enum { LIBRARIES = 7 };
+enum { LIBRARIES = 8 };
 
 static void list_libraries(library list[LIBRARIES])
 {
     unsigned hwloc = hwloc_get_api_version();
     int webp = WebPGetDecoderVersion();
-    const library names[LIBRARIES] = {{"libc", ""}, {"jansson", ""}, {"hwloc", ""},  {"libzip", ""},
-                                      {"zlib", ""}, {"libpng", ""},  {"libwebp", ""}};
+    const library names[LIBRARIES] = {{"libc", ""},    {"jansson", ""}, {"hwloc", ""},
+                                      {"libzip", ""},  {"zlib", ""},    {"libpng", ""},
+                                      {"libwebp", ""}, {"utf8proc", ""}};
 
     memcpy(list, names, sizeof names);
     (void)snprintf(list[0].version, WORD_SIZE, "%s", gnu_get_libc_version());
@@ -222,6 +224,7 @@ static void list_libraries(library list[LIBRARIES])
     (void)snprintf(list[4].version, WORD_SIZE, "%s", zlibVersion());
     (void)snprintf(list[5].version, WORD_SIZE, "%s", png_get_libpng_ver(NULL));
     (void)snprintf(list[6].version, WORD_SIZE, "%d.%d.%d", webp >> 16, webp >> 8 & 255, webp & 255);
+    (void)snprintf(list[7].version, WORD_SIZE, "%s", utf8proc_version());
 }
 
 /* "unlimited" or GiB. */
