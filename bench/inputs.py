@@ -52,9 +52,12 @@ def describe(model):
 
 
 def bind(shape, batch):
-    """Numbers for the free dimensions, which come as strings or negative numbers."""
+    """Numbers for the free dimensions, which come as strings or negative numbers. Those that are
+    called as the first are as large."""
     free = [not isinstance(size, int) or size < 0 for size in shape]
-    return tuple((batch if axis == 0 else FREE_DIMENSION) if free[axis] else size
+    first = [axis == 0 or (isinstance(size, str) and size == shape[0])
+             for axis, size in enumerate(shape)]
+    return tuple((batch if first[axis] else FREE_DIMENSION) if free[axis] else size
                  for axis, size in enumerate(shape))
 
 

@@ -36,6 +36,8 @@ typedef struct spry_architecture_options {
     int64_t depth;                   /* hidden layers or blocks */
     int64_t heads;                   /* of attention */
     uint64_t seed;                   /* of the weights */
+    int64_t frames;                  /* of the clip at the input, beside height, width, channels */
+    int64_t features;                /* of a node at the input of graph networks */
 } spry_architecture_options;
 
 SPRY_API spry_architecture_options spry_architecture_options_default(void);

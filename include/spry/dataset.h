@@ -17,6 +17,7 @@
  *     npz       arrays images, data, x or features, and labels or y; the first axis counts samples.
  *               u8 [M,C,H,W], [M,H,W,C] or [M,H,W] are pictures, everything else numbers. Integer
  *               numbers with scalars scale and zero_point become (value - zero_point) x scale.
+ *               PATH@ARRAY takes the array of that name for the samples.
  *
  *     safetensors  tensors of the same names as in npz
  *     csv       columns of numbers, and one with the class: the last, or the one that PATH@COLUMN

@@ -99,7 +99,9 @@ SPRY_API void spry_train_objective_destroy(spry_train_objective *objective);
 typedef struct spry_train_options {
     size_t struct_size; /* sizeof(spry_train_options): lets the struct grow */
 
-    spry_dataset *data;            /* samples with a class each; one input, float, batch first */
+    spry_dataset *data;            /* samples with a class each, batch first. A model with several
+                                      inputs takes npz or safetensors, with an array by the name of
+                                      each input */
     spry_dataset *validation;      /* measured after every epoch; NULL: none */
     const spry_preprocess *recipe; /* how samples become inputs; NULL: spry_preprocess_default */
     const char *augment;           /* "crop:4,flip"; NULL: nothing (see the guide) */
@@ -166,6 +168,12 @@ typedef struct spry_train_options {
     const char *gates;
     double temperature, temperature_end; /* at the first and behind the last step; above 0 */
     spry_schedule temperature_schedule;  /* CONSTANT, EXPONENTIAL, LINEAR or COSINE between both */
+
+    bool whole;       /* all samples in their order are the batch, for models that relate samples to
+                         each other, such as graph networks */
+    const char *mask; /* with whole: only samples where this array of the data (npz, safetensors) is
+                         not 0 count; NULL: all */
+    const char *validation_mask; /* the same in the validation data */
 } spry_train_options;
 
 /* 10 epochs of batches of 64, SGD with momentum 0.9 at rate 0.05 and decay 5e-4, cosine. */

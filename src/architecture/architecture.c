@@ -62,6 +62,26 @@ static const architecture list[] = {
     {{"vit-large", "vision transformer, ViT-L/16", OPTIONS(1000, 224, 224, 3, 16, 1024, 24, 16)},
      architecture_vit,
      {0}},
+    {{"r2plus1d",
+      "residual network for clips, 18 layers, pixels and frames apart",
+      {.struct_size = sizeof(spry_architecture_options),
+       .classes = 400,
+       .height = 112,
+       .width = 112,
+       .channels = 3,
+       .units = 64,
+       .frames = 16}},
+     architecture_r2plus1d,
+     {2, 2, 2, 2}},
+    {{"gcn",
+      "graph convolutional network, for the nodes of one graph",
+      {.struct_size = sizeof(spry_architecture_options),
+       .classes = 7,
+       .units = 16,
+       .depth = 2,
+       .features = 1433}},
+     architecture_gcn,
+     {0}},
 };
 
 enum { COUNT = sizeof list / sizeof *list };
@@ -105,6 +125,8 @@ static const option_row option_rows[] = {
     {"units", offsetof(spry_architecture_options, units), 65536},
     {"depth", offsetof(spry_architecture_options, depth), 1000},
     {"heads", offsetof(spry_architecture_options, heads), 1024},
+    {"frames", offsetof(spry_architecture_options, frames), 4096},
+    {"features", offsetof(spry_architecture_options, features), 10000000},
 };
 
 static int64_t *number_of(spry_architecture_options *o, const option_row *row)

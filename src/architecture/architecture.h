@@ -27,5 +27,8 @@ void architecture_resnet_cifar(builder *b, const spry_architecture_options *o, c
 /* form[0..3]: blocks of each stage; form[4]: they are bottlenecks. */
 void architecture_resnet(builder *b, const spry_architecture_options *o, const int *form);
 void architecture_vit(builder *b, const spry_architecture_options *o, const int *form);
+/* form[0..3]: blocks of each stage. */
+void architecture_r2plus1d(builder *b, const spry_architecture_options *o, const int *form);
+void architecture_gcn(builder *b, const spry_architecture_options *o, const int *form);
 
 #endif

@@ -11,7 +11,11 @@
 #include "model/infer.h"
 #include "spry/random.h"
 
-enum { IR_VERSION = 8, MOST_NAME = 256 }; /* the format of files that came with EMIT_OPSET */
+enum {
+    IR_VERSION = 8,
+    MOST_NAME = 256,
+    MOST_INPUTS = 4
+}; /* the format of files that came with EMIT_OPSET */
 
 /* ---- the model ---- */
 
@@ -34,7 +38,7 @@ static spry_status fill_model(model *m, spry_error *error)
         return status;
     }
     m->main->source = m;
-    m->main->inputs = arena_array(&m->memory, 1, sizeof(int32_t));
+    m->main->inputs = arena_array(&m->memory, MOST_INPUTS, sizeof(int32_t));
     m->main->outputs = arena_array(&m->memory, 1, sizeof(int32_t));
     return m->main->inputs != NULL && m->main->outputs != NULL
                ? SPRY_OK
@@ -157,6 +161,10 @@ static void fill_weight(const builder *b, const char *name, tensor *t, builder_d
         break;
     case BUILDER_LECUN:
         spry_random_fill_uniform(&random, to, count, (float)-per_input, (float)per_input);
+        break;
+    case BUILDER_GLOROT:
+        spry_random_fill_uniform(&random, to, count, (float)(-sqrt(6.0) * per_input),
+                                 (float)(sqrt(6.0) * per_input));
         break;
     case BUILDER_TRUNCATED: fill_truncated(&random, to, count, 0.02f); break;
     case BUILDER_ZEROS: memset(to, 0, t->bytes); break;

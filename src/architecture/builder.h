@@ -19,13 +19,15 @@ typedef struct builder {
 typedef struct builder_flow {
     int32_t id;
     int rank;
-    int64_t size[4]; /* [N, channels, height, width], [N, tokens, width] or [N, features] */
+    int64_t size[5]; /* [N, channels, height, width], [N, channels, frames, height, width],
+                        [N, tokens, width] or [N, features] */
 } builder_flow;
 
 /* How a weight is drawn. */
 typedef enum builder_draw {
     BUILDER_HE,    /* normal, variance 2 / fan: before a rectifier (He and others, ICCV 2015) */
     BUILDER_LECUN, /* uniform, |w| < 1 / sqrt(fan): PyTorch's habit for what no rectifier follows */
+    BUILDER_GLOROT,    /* uniform, |w| < sqrt(6 / fan), fan: inputs and outputs (AISTATS 2010) */
     BUILDER_TRUNCATED, /* normal, deviation 0.02, redrawn beyond two deviations: as BERT and ViT */
     BUILDER_ZEROS,
     BUILDER_ONES
@@ -45,6 +47,8 @@ void builder_refuse(builder *b, const char *where, const char *format, ...) SPRY
 
 /* The input f32[N,channels,height,width], called "image". */
 builder_flow builder_image(builder *b, int64_t channels, int64_t height, int64_t width);
+/* A further input f32; sizes of -1 are the batch, called "N". */
+builder_flow builder_input(builder *b, const char *name, int rank, const int64_t *size);
 /* A weight. Its elements depend on the seed, the name and the number of elements only. */
 int32_t builder_weight(builder *b, const char *name, int rank, const int64_t *shape,
                        builder_draw draw, int64_t fan);
@@ -79,6 +83,21 @@ builder_flow builder_average(builder *b, builder_flow x, const char *name);
 /* [N, features] */
 builder_flow builder_flatten(builder *b, builder_flow x, const char *name);
 
+/* ---- layers of clips: [N, channels, frames, height, width] ---- */
+
+/* A window over `frames` frames of size x size pixels, without bias. */
+typedef struct builder_span {
+    int64_t outputs;
+    int64_t frames, size;
+    int64_t frame_stride, stride; /* 0: 1 */
+} builder_span;
+
+/* A convolution with odd sizes, padded by half of them, without bias: NAME.weight [outputs,
+ * channels, frames, size, size]; drawn as BUILDER_HE. */
+builder_flow builder_conv_clip(builder *b, builder_flow x, const char *name, builder_span w);
+/* The mean of each channel: [N, channels]. */
+builder_flow builder_average_clip(builder *b, builder_flow x, const char *name);
+
 /* ---- any shape ---- */
 
 /* An operator of one input and equal shape: "Relu". */
@@ -100,6 +119,14 @@ builder_flow builder_layer_norm(builder *b, builder_flow x, const char *name);
  * width. */
 builder_flow builder_attention(builder *b, builder_flow x, const char *name, int64_t heads);
 
+/* A graph convolution: adjacency (x NAME.weight) + NAME.bias, with weight [inputs, outputs]. */
+builder_flow builder_graph_conv(builder *b, builder_flow x, builder_flow adjacency,
+                                const char *name, int64_t outputs);
+/* Dropped in training with that chance, and the same otherwise. */
+builder_flow builder_dropout(builder *b, builder_flow x, const char *name, double chance);
+
+/* Makes `x` the output of the model, under the name "logits". */
+void builder_give(builder *b, builder_flow x);
 /* The last layer, linear over features: the output of the model, called "logits". */
 void builder_scores(builder *b, builder_flow x, const char *name, int64_t classes,
                     builder_draw draw);

@@ -1,6 +1,8 @@
 /* The layers. */
 #include "architecture/builder.h"
+
 #include <math.h>
+#include <string.h>
 
 #define HALF_ROOT 0.70710678118654752 /* 1 / sqrt(2) */
 
@@ -8,28 +10,36 @@ enum { QKV = 3 };
 
 /* ---- inputs and outputs ---- */
 
-/* Lists a value as the only input or output. */
+/* Lists a value as an input or output. */
 static void declare(builder *b, int32_t id, int32_t *list, int32_t *count)
 {
     list[(*count)++] = id;
     b->e.g->values[id].is_declared = true;
 }
 
-builder_flow builder_image(builder *b, int64_t channels, int64_t height, int64_t width)
+builder_flow builder_input(builder *b, const char *name, int rank, const int64_t *size)
 {
-    builder_flow x = {.id = GRAPH_NONE, .rank = 4, .size = {-1, channels, height, width}};
+    builder_flow x = {.id = GRAPH_NONE, .rank = rank};
     graph *g = b->e.g;
 
+    memcpy(x.size, size, (size_t)rank * sizeof *size);
     if (b->e.status == SPRY_OK) {
-        b->e.status = graph_add_value(g, "image", &x.id, b->e.error);
+        b->e.status = graph_add_value(g, name, &x.id, b->e.error);
     }
     if (b->e.status == SPRY_OK) {
         g->values[x.id].type = graph_type_tensor(SPRY_DTYPE_F32, x.rank, x.size);
-        g->values[x.id].type.dims[0].symbol = "N";
+        for (int i = 0; i < rank; i++) {
+            g->values[x.id].type.dims[i].symbol = size[i] < 0 ? "N" : NULL;
+        }
         g->values[x.id].is_input = true;
         declare(b, x.id, g->inputs, &g->input_count);
     }
     return x;
+}
+
+builder_flow builder_image(builder *b, int64_t channels, int64_t height, int64_t width)
+{
+    return builder_input(b, "image", 4, (const int64_t[]){-1, channels, height, width});
 }
 
 /* ---- layers of images ---- */
@@ -210,9 +220,14 @@ builder_flow builder_linear(builder *b, builder_flow x, const char *name, int64_
 void builder_scores(builder *b, builder_flow x, const char *name, int64_t classes,
                     builder_draw draw)
 {
+    x.id = add_gemm(b, x, name, "logits", classes, draw);
+    builder_give(b, x);
+}
+
+void builder_give(builder *b, builder_flow x)
+{
     graph *g = b->e.g;
 
-    x.id = add_gemm(b, x, name, "logits", classes, draw);
     if (b->e.status == SPRY_OK) {
         g->values[x.id].is_output = true;
         declare(b, x.id, g->outputs, &g->output_count);

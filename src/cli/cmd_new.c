@@ -54,6 +54,18 @@ static const cli_option options[] = {
      .lowest = 1,
      .highest = 1024,
      .help = "heads of attention"},
+    {.name = "frames",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .lowest = 1,
+     .highest = 4096,
+     .help = "frames of the clip"},
+    {.name = "features",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .lowest = 1,
+     .highest = 10000000,
+     .help = "features of a node of the graph"},
     {.name = "seed",
      .kind = CLI_INTEGER,
      .value = "N",
@@ -73,10 +85,23 @@ static spry_status count_defaults(const spry_architecture *a, int64_t *parameter
     return spry_architecture_count(a->name, NULL, parameters, error);
 }
 
+/* Height x width x channels of an image, frames x that of a clip, features of a node. */
+static void cell_input(table *t, const spry_architecture_options *o)
+{
+    if (o->features > 0) {
+        table_cell(t, "Nx%" PRId64, o->features);
+    } else if (o->frames > 0) {
+        table_cell(t, "%" PRId64 "x%" PRId64 "x%" PRId64 "x%" PRId64, o->frames, o->height,
+                   o->width, o->channels);
+    } else {
+        table_cell(t, "%" PRId64 "x%" PRId64 "x%" PRId64, o->height, o->width, o->channels);
+    }
+}
+
 static spry_status list_text(const cli_call *call, spry_error *error)
 {
     static const table_column columns[] = {{"architecture", false}, {"parameters", true},
-                                           {"image", false},        {"classes", true},
+                                           {"input", false},        {"classes", true},
                                            {"what", false},         {NULL, false}};
     const spry_architecture *a = NULL;
     char number[UNITS_SIZE];
@@ -90,8 +115,7 @@ static spry_status list_text(const cli_call *call, spry_error *error)
         status = count_defaults(a, &parameters, error);
         table_cell(&t, "%s", a->name);
         table_cell(&t, "%s", units_count(number, parameters));
-        table_cell(&t, "%" PRId64 "x%" PRId64 "x%" PRId64, a->defaults.height, a->defaults.width,
-                   a->defaults.channels);
+        cell_input(&t, &a->defaults);
         table_cell(&t, "%" PRId64, a->defaults.classes);
         table_cell(&t, "%s", a->summary);
     }
@@ -130,6 +154,8 @@ static spry_status list_json(const cli_call *call, spry_error *error)
         write_default(json, "height", a->defaults.height);
         write_default(json, "width", a->defaults.width);
         write_default(json, "channels", a->defaults.channels);
+        write_default(json, "frames", a->defaults.frames);
+        write_default(json, "features", a->defaults.features);
         write_default(json, "patch", a->defaults.patch);
         write_default(json, "units", a->defaults.units);
         write_default(json, "depth", a->defaults.depth);
@@ -191,6 +217,8 @@ static spry_status read_options(const cli_call *call, spry_architecture_options 
     o->units = cli_integer(call, "units");
     o->depth = cli_integer(call, "depth");
     o->heads = cli_integer(call, "heads");
+    o->frames = cli_integer(call, "frames");
+    o->features = cli_integer(call, "features");
     o->seed = (uint64_t)cli_integer(call, "seed");
     if (call->argument_count == 0) {
         return spry_fail(error, SPRY_USAGE, "ARCHITECTURE", "spry new --list names them",

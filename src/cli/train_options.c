@@ -31,6 +31,18 @@ const cli_option train_option_table[] = {
      .kind = CLI_TEXT,
      .value = "STEPS",
      .help = "random changes of samples, such as crop:4,flip,cutout:8"},
+    {.name = "whole",
+     .kind = CLI_FLAG,
+     .help = "all samples in their order are the batch, for models that relate samples to each "
+             "other"},
+    {.name = "mask",
+     .kind = CLI_TEXT,
+     .value = "ARRAY",
+     .help = "with --whole: samples count where this array of the data is not 0"},
+    {.name = "validate-mask",
+     .kind = CLI_TEXT,
+     .value = "ARRAY",
+     .help = "the same of the --validate data"},
     {.name = "balanced", .kind = CLI_FLAG, .help = "draw all classes equally often"},
     {.name = "strict",
      .kind = CLI_FLAG,
@@ -450,6 +462,9 @@ static void read_numbers(train_setup *s)
     spry_train_options *o = &s->options;
 
     o->augment = cli_text(call, "augment");
+    o->whole = cli_given(call, "whole");
+    o->mask = cli_text(call, "mask");
+    o->validation_mask = cli_text(call, "validate-mask");
     o->balanced = cli_given(call, "balanced");
     o->strict = cli_given(call, "strict");
     o->batch = cli_integer(call, "batch");

@@ -53,6 +53,12 @@ char *dataset_join(spry_dataset *d, const char *folder, const char *name);
 spry_status dataset_read_file(spry_dataset *d, const spry_allocator *allocator, int64_t index,
                               tensor *sample, spry_error *error);
 
+/* The same samples by another array of their archive (npz, safetensors), as for a further input of
+ * a model: that of this very name, with numbers, or u8 [M,C,H,W] and [M,H,W,C] pictures. Fails with
+ * SPRY_UNSUPPORTED (another kind), SPRY_BAD_INPUT (no such array), and as spry_dataset_open. */
+SPRY_MUST_USE spry_status dataset_open_array(const spry_dataset *d, const char *array,
+                                             spry_dataset **made, spry_error *error);
+
 /* Sample `index` with memory from `allocator`: a picture u8[H,W,C] or numbers, which tensor_fini
  * releases. May be called by several threads at once. Fails as spry_dataset_sample. */
 SPRY_MUST_USE spry_status dataset_read(spry_dataset *d, const spry_allocator *allocator,

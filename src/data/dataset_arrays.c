@@ -6,14 +6,20 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/files.h"
 #include "base/limits.h"
+#include "base/text.h"
 #include "data/dataset.h"
 #include "tensor/convert.h"
 #include "tensor/npz.h"
 #include "tensor/safetensors.h"
 #include "tensor/tensor_file.h"
 
+enum { MOST_DESCRIPTION = 1 << 16 };
+
 typedef struct arrays_state {
+    const char *file;        /* the path without the array */
+    const char *array;       /* the samples' name, behind the path; NULL: not said */
     tensor_storage *storage; /* the mapped file */
     npz *zipped;             /* one of the two */
     safetensors *safe;
@@ -63,6 +69,17 @@ static int32_t find_entry(const arrays_state *s, const char *const *names, size_
     return -1;
 }
 
+/* Entry of that name alone. */
+static int32_t find_exactly(const arrays_state *s, const char *name)
+{
+    for (int32_t i = 0; i < entry_count(s); i++) {
+        if (strcmp(entry_name(s, i), name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
 static bool is_numeric(spry_dtype dtype)
 {
     dtype_class kind = dtype_class_of(dtype);
@@ -88,7 +105,8 @@ static spry_status open_samples(spry_dataset *d, arrays_state *s, int32_t entry,
     if (status != SPRY_OK) {
         return status;
     }
-    if (s->layout.rank < 1 || !is_numeric(s->layout.dtype) ||
+    if (s->layout.rank < 1 ||
+        (!is_numeric(s->layout.dtype) && s->layout.dtype != SPRY_DTYPE_BOOL) ||
         spry_dtype_bits(s->layout.dtype) < 8) {
         return spry_fail(error, SPRY_UNSUPPORTED, d->path, "save a numeric array [samples, ...]",
                          "array '%s' does not hold samples", entry_name(s, entry));
@@ -117,7 +135,9 @@ static void choose_shape(spry_dataset *d, arrays_state *s)
 
     s->sample_rank = rank;
     memcpy(s->sample_shape, axes, (size_t)rank * sizeof *axes);
-    d->pictures = s->layout.dtype == SPRY_DTYPE_U8 && (rank == 2 || first || last);
+    /* Of an array that was asked for by name, [M,H,W] are tables of numbers. */
+    d->pictures =
+        s->layout.dtype == SPRY_DTYPE_U8 && ((rank == 2 && s->array == NULL) || first || last);
     for (int i = 0; i < rank; i++) {
         d->pictures = d->pictures && axes[i] > 0;
     }
@@ -190,7 +210,8 @@ static spry_status read_quantization(arrays_state *s, spry_error *error)
     if (status == SPRY_OK) {
         status = read_scalar(s, "zero_point", &has_zero, &s->zero_point, error);
     }
-    s->quantized = has_scale && has_zero && dtype_class_of(s->layout.dtype) != DTYPE_CLASS_FLOAT;
+    s->quantized = s->array == NULL && has_scale && has_zero &&
+                   dtype_class_of(s->layout.dtype) != DTYPE_CLASS_FLOAT;
     return status;
 }
 
@@ -198,20 +219,52 @@ static spry_status open_archive(spry_dataset *d, arrays_state *s, spry_error *er
 {
     const uint8_t *bytes;
     size_t size;
-    spry_status status = tensor_file_map(&d->allocator, d->path, LIMIT_MODEL_BYTES, &s->storage,
+    spry_status status = tensor_file_map(&d->allocator, s->file, LIMIT_MODEL_BYTES, &s->storage,
                                          &bytes, &size, error);
 
     if (status != SPRY_OK) {
         return status;
     }
     return d->kind == &dataset_npz
-               ? npz_open(&d->allocator, bytes, size, d->path, &s->zipped, error)
-               : safetensors_open(&d->allocator, bytes, size, s->storage, d->path, &s->safe, error);
+               ? npz_open(&d->allocator, bytes, size, s->file, &s->zipped, error)
+               : safetensors_open(&d->allocator, bytes, size, s->storage, s->file, &s->safe, error);
+}
+
+/* "file@array", where that is not a file's name. */
+static spry_status split_path(spry_dataset *d, arrays_state *s, spry_error *error)
+{
+    const char *at = file_exists(d->path) ? NULL : strrchr(d->path, '@');
+
+    s->file = d->path;
+    if (at != NULL) {
+        s->file = arena_text(&d->memory, d->path, (size_t)(at - d->path));
+        s->array = at + 1;
+    }
+    return s->file != NULL ? SPRY_OK : alloc_failed(error, strlen(d->path));
+}
+
+/* Samples of several arrays go by the first that could be one. */
+static int32_t any_samples(const arrays_state *s, int32_t labels)
+{
+    for (int32_t i = 0; i < entry_count(s); i++) {
+        if (i != labels) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static int32_t find_samples(const arrays_state *s, int32_t labels)
+{
+    static const char *const names[] = {"images", "data", "x", "features"};
+    int32_t found = s->array != NULL ? find_exactly(s, s->array)
+                                     : find_entry(s, names, sizeof names / sizeof names[0]);
+
+    return found < 0 && s->array == NULL ? any_samples(s, labels) : found;
 }
 
 static spry_status open_set(spry_dataset *d, spry_error *error)
 {
-    static const char *const sample_names[] = {"images", "data", "x", "features"};
     static const char *const label_names[] = {"labels", "y"};
     arrays_state *s = dataset_array(d, 1, sizeof *s);
     int32_t samples;
@@ -222,16 +275,22 @@ static spry_status open_set(spry_dataset *d, spry_error *error)
         return alloc_failed(error, sizeof *s);
     }
     d->state = s;
-    status = open_archive(d, s, error);
+    status = split_path(d, s, error);
+    if (status == SPRY_OK) {
+        status = open_archive(d, s, error);
+    }
     if (status != SPRY_OK) {
         return status;
     }
-    samples = find_entry(s, sample_names, sizeof sample_names / sizeof sample_names[0]);
     labels = find_entry(s, label_names, sizeof label_names / sizeof label_names[0]);
+    samples = find_samples(s, labels);
     if (samples < 0 || labels < 0) {
         return spry_fail(error, SPRY_BAD_INPUT, d->path,
                          "name the arrays images (or data, x, features) and labels (or y)",
-                         "the archive has no array of %s", samples < 0 ? "samples" : "labels");
+                         "the archive has no array %s",
+                         labels < 0         ? "of labels"
+                         : s->array != NULL ? s->array
+                                            : "of samples");
     }
     status = open_samples(d, s, samples, error);
     if (status == SPRY_OK) {
@@ -343,6 +402,28 @@ static void close_set(spry_dataset *d)
     npz_close(s->zipped);
     safetensors_close(s->safe);
     tensor_storage_drop(s->storage);
+}
+
+spry_status dataset_open_array(const spry_dataset *d, const char *array, spry_dataset **made,
+                               spry_error *error)
+{
+    const arrays_state *s = d->state;
+    text name;
+    spry_status status;
+
+    *made = NULL;
+    if (d->kind != &dataset_npz && d->kind != &dataset_safetensors) {
+        return spry_fail(error, SPRY_UNSUPPORTED, d->path, "use npz or safetensors",
+                         "samples of this kind hold no array '%s'", array);
+    }
+    text_init(&name, &d->allocator, MOST_DESCRIPTION);
+    text_append_format(&name, "%s:%s@%s", d->kind->name, s->file, array);
+    status = text_status(&name, "the name of a data set", error);
+    if (status == SPRY_OK) {
+        status = spry_dataset_open(&d->allocator, name.data, made, error);
+    }
+    text_fini(&name);
+    return status;
 }
 
 const dataset_kind dataset_npz = {"npz", open_set, read_sample, close_set};

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/progress.h"
+#include "train/inputs.h"
 
 enum { BATCH = 64, MOST_OUTPUTS = 64 };
 
@@ -10,30 +11,45 @@ typedef struct runner {
     spry_dataset *data;
     const spry_train_options *options;
     spry_session *session;
-    spry_port input;
+    input_arrays parts;
     int32_t output_count;
     int64_t *labels; /* of one batch */
     forward_visit visit;
     void *context;
 } runner;
 
+/* Samples of every input. */
+static spry_status load_batch(runner *r, int64_t first, int64_t count, const char **names,
+                              spry_value **inputs, spry_error *error)
+{
+    spry_status status = SPRY_OK;
+
+    for (int32_t i = 0; i < r->parts.count && status == SPRY_OK; i++) {
+        const spry_port *port = &r->parts.ports[i];
+        spry_tensor *samples = NULL;
+
+        names[i] = port->name;
+        status = spry_dataset_batch(
+            r->parts.data[i], first, count, input_arrays_recipe(&r->parts, i, r->options->recipe),
+            port->dtype, port->rank, port->shape, &samples, i == 0 ? r->labels : NULL, error);
+        if (status == SPRY_OK) {
+            status = spry_value_from_tensor(r->options->allocator, samples, &inputs[i], error);
+        }
+    }
+    return status;
+}
+
 static spry_status run_batch(runner *r, int64_t first, int64_t count, spry_error *error)
 {
-    const char *const names[] = {r->input.name};
+    const char *names[INPUTS_MOST];
+    spry_value *inputs[INPUTS_MOST] = {NULL};
     spry_value *outputs[MOST_OUTPUTS] = {NULL};
-    spry_tensor *samples = NULL;
-    spry_value *input = NULL;
-    spry_status status =
-        spry_dataset_batch(r->data, first, count, r->options->recipe, r->input.dtype, r->input.rank,
-                           r->input.shape, &samples, r->labels, error);
+    spry_status status = load_batch(r, first, count, names, inputs, error);
 
     if (status == SPRY_OK) {
-        status = spry_value_from_tensor(r->options->allocator, samples, &input, error);
-    }
-    if (status == SPRY_OK) {
-        const spry_value *const inputs[] = {input};
-
-        status = spry_session_run(r->session, 1, names, inputs, r->output_count, outputs, error);
+        status =
+            spry_session_run(r->session, r->parts.count, names, (const spry_value *const *)inputs,
+                             r->output_count, outputs, error);
     }
     if (status == SPRY_OK) {
         status = r->visit(r->context, outputs[0], r->labels, first, count, error);
@@ -41,15 +57,26 @@ static spry_status run_batch(runner *r, int64_t first, int64_t count, spry_error
     for (int32_t i = 0; i < r->output_count; i++) {
         spry_value_destroy(outputs[i]);
     }
-    spry_value_destroy(input);
+    for (int32_t i = 0; i < r->parts.count; i++) {
+        spry_value_destroy(inputs[i]);
+    }
     return status;
+}
+
+static int64_t batch_of(const runner *r)
+{
+    const spry_port *first = &r->parts.ports[0];
+
+    return r->options->whole                        ? spry_dataset_count(r->data)
+           : first->rank > 0 && first->shape[0] > 0 ? first->shape[0]
+                                                    : BATCH;
 }
 
 static spry_status run_all(runner *r, const char *task, spry_error *error)
 {
     const spry_allocator allocator = alloc_resolve(r->options->allocator);
     int64_t total = spry_dataset_count(r->data);
-    int64_t batch = r->input.rank > 0 && r->input.shape[0] > 0 ? r->input.shape[0] : BATCH;
+    int64_t batch = batch_of(r);
     spry_status status = SPRY_OK;
 
     r->labels = alloc_array(&allocator, (size_t)batch, sizeof *r->labels);
@@ -83,7 +110,7 @@ spry_status forward_all(const spry_model *m, spry_dataset *data, const spry_trai
         return spry_fail(error, SPRY_UNSUPPORTED, task, NULL, "the model has more than %d outputs",
                          MOST_OUTPUTS);
     }
-    status = spry_model_input(m, 0, &r.input, error);
+    status = input_arrays_open(m, data, &r.parts, error);
     if (status == SPRY_OK) {
         status = spry_session_create(m, &session, &r.session, error);
     }
@@ -91,5 +118,6 @@ spry_status forward_all(const spry_model *m, spry_dataset *data, const spry_trai
         status = run_all(&r, task, error);
     }
     spry_session_destroy(r.session);
+    input_arrays_close(&r.parts);
     return status;
 }

@@ -43,14 +43,15 @@ uint64_t trainer_seed(const trainer *t, int64_t number)
     return spry_random_u64(&r);
 }
 
+/* Labels below 0 do not count. */
 static void count_right(trainer *t, const int64_t *labels)
 {
     int64_t classes = t->p->classes;
 
     for (int64_t i = 0; i < t->p->batch; i++) {
         t->epoch_right += validate_best(t->p->scores + i * classes, classes) == labels[i];
+        t->epoch_seen += labels[i] >= 0;
     }
-    t->epoch_seen += t->p->batch;
     t->samples += t->p->batch;
 }
 
@@ -73,24 +74,52 @@ spry_status trainer_explain_odd(trainer *t, const tensor *const *inputs, const t
                      (long long)t->step);
 }
 
+/* The next batch of every input into `held`. All samples at once are read once. */
+static spry_status hold_batch(trainer *t, spry_error *error)
+{
+    size_t bytes = (size_t)t->p->batch * sizeof(int64_t);
+    spry_status status = SPRY_OK;
+
+    for (int32_t i = 0; i < t->parts.count && status == SPRY_OK; i++) {
+        if (!t->options.whole || t->held[i] == NULL) {
+            status = loader_next(i == 0 ? t->batches : t->further[i], &t->held[i], error);
+        }
+        if (status == SPRY_OK && memcmp(t->held[i]->indices, t->held[0]->indices, bytes) != 0) {
+            status = spry_fail(error, SPRY_BAD_INPUT, t->parts.ports[i].name, NULL,
+                               "samples of several inputs differ");
+        }
+    }
+    return status;
+}
+
+static const int64_t *labels_of(const trainer *t)
+{
+    for (int64_t i = 0; i < t->p->batch && t->mask_labels != NULL; i++) {
+        t->mask_labels[i] = t->mask[t->held[0]->indices[i]] != 0 ? t->held[0]->labels[i] : -1;
+    }
+    return t->mask_labels != NULL ? t->mask_labels : t->held[0]->labels;
+}
+
 /* One batch: its gradient lies in the program, scaled down to `limit` where `norm` was longer. */
 static spry_status learn_batch(trainer *t, int64_t number, double limit, double *loss, double *norm,
                                spry_error *error)
 {
-    const loader_batch *batch = NULL;
-    const tensor *inputs[1];
+    const tensor *inputs[INPUTS_MOST];
+    const int64_t *labels;
     tensor targets;
-    spry_status status = loader_next(t->batches, &batch, error);
+    spry_status status = hold_batch(t, error);
 
-    if (status == SPRY_OK) {
-        /* the program only reads its targets */
-        status =
-            tensor_init(&targets, SPRY_DTYPE_I64, 1, &t->p->batch, (void *)batch->labels, error);
-    }
     if (status != SPRY_OK) {
         return status;
     }
-    inputs[0] = batch->inputs;
+    labels = labels_of(t); /* the program only reads its targets */
+    status = tensor_init(&targets, SPRY_DTYPE_I64, 1, &t->p->batch, (void *)labels, error);
+    if (status != SPRY_OK) {
+        return status;
+    }
+    for (int32_t i = 0; i < t->parts.count; i++) {
+        inputs[i] = t->held[i]->inputs;
+    }
     status = program_run(t->p, inputs, &targets, trainer_seed(t, number), error);
     if (status != SPRY_OK) {
         return status;
@@ -100,7 +129,7 @@ static spry_status learn_batch(trainer *t, int64_t number, double limit, double 
     if (!isfinite(*loss) || !isfinite(*norm)) {
         return trainer_explain_odd(t, inputs, &targets, number, error);
     }
-    count_right(t, batch->labels);
+    count_right(t, labels);
     return SPRY_OK;
 }
 
@@ -350,6 +379,9 @@ static spry_status learn(trainer *t, spry_error *error)
     spry_status status = SPRY_OK;
 
     loader_seek(t->batches, t->step * t->options.accumulate);
+    for (int32_t i = 1; i < t->parts.count; i++) {
+        loader_seek(t->further[i], t->step * t->options.accumulate);
+    }
     t->started_ns = clock_ns();
     t->epoch_started_ns = t->started_ns;
     while (status == SPRY_OK && t->step < t->steps) {

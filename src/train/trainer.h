@@ -5,6 +5,7 @@
 #include "data/loader.h"
 #include "train/checkpoint.h"
 #include "train/features.h"
+#include "train/inputs.h"
 #include "train/optimizer.h"
 #include "train/program.h"
 #include "train/schedule.h"
@@ -48,7 +49,12 @@ typedef struct trainer {
     threads *team;
     features known;           /* what a frozen beginning makes of the data */
     const spry_model *learnt; /* the source, or the rest behind the features */
-    loader *batches;
+    input_arrays parts;
+    loader *batches;              /* of the first input, and the labels */
+    loader *further[INPUTS_MOST]; /* of the others; [0] is not used */
+    const loader_batch *held[INPUTS_MOST];
+    const uint8_t *mask;  /* options.mask */
+    int64_t *mask_labels; /* [batch]: those that count, else -1; NULL: without mask */
     program *p;
     optimizer rule;
     schedule rates;

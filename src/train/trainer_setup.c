@@ -128,6 +128,15 @@ static spry_status check_options(const spry_train_options *o, spry_error *error)
                          "cosine",
                          "gates do not cool by that schedule");
     }
+    if (o->whole && (o->balanced || o->accumulate != 1 || trainer_is_private(o))) {
+        return spry_fail(error, SPRY_USAGE, "whole",
+                         "leave balancing, accumulation and privacy out",
+                         "all samples are one batch");
+    }
+    if (!o->whole && (o->mask != NULL || o->validation_mask != NULL)) {
+        return spry_fail(error, SPRY_USAGE, "mask", "leave such samples out of the data",
+                         "masks go with all samples as one batch");
+    }
     if (o->resume && o->checkpoints == NULL) {
         return spry_fail(error, SPRY_USAGE, "resume", "name the folder of checkpoints",
                          "there is nothing to resume from");
@@ -152,20 +161,10 @@ static spry_status check_options(const spry_train_options *o, spry_error *error)
 
 /* ---- data ---- */
 
-static spry_status find_input(const trainer *t, spry_port *port, spry_error *error)
+static spry_status check_port(const trainer *t, const spry_port *port, spry_error *error)
 {
     const spry_train_options *o = &t->options;
-    spry_status status;
 
-    if (spry_model_input_count(t->learnt) != 1) {
-        return spry_fail(error, SPRY_UNSUPPORTED, t->source->path, NULL,
-                         "training takes models with one input; this one has %d",
-                         spry_model_input_count(t->learnt));
-    }
-    status = spry_model_input(t->learnt, 0, port, error);
-    if (status != SPRY_OK) {
-        return status;
-    }
     if (port->rank < 1) {
         return spry_fail(error, SPRY_UNSUPPORTED, port->name, NULL,
                          "the shape of the model's input is not known");
@@ -179,34 +178,64 @@ static spry_status find_input(const trainer *t, spry_port *port, spry_error *err
     return SPRY_OK;
 }
 
-static spry_status open_loader(trainer *t, spry_port *port, spry_error *error)
+/* All loaders draw alike. What several read must be readable, so that no stand-in parts them. */
+static spry_status open_loader(trainer *t, int32_t i, spry_error *error)
 {
     const spry_train_options *o = &t->options;
-    loader_options wanted = {.batch = o->batch,
-                             .order = trainer_is_private(o) ? SAMPLER_POISSON
-                                      : o->balanced         ? SAMPLER_BALANCED
-                                                            : SAMPLER_SHUFFLED,
-                             .rate = (double)o->batch / (double)spry_dataset_count(o->data),
-                             .seed = o->seed,
-                             .recipe = t->known.rows != NULL ? NULL : &t->recipe,
-                             .augment = &t->steps_of_augment,
-                             .threads = LOADER_THREADS,
-                             .ahead = LOADER_AHEAD,
-                             .strict = o->strict};
+    const spry_port *port = &t->parts.ports[i];
+    loader_options wanted = {
+        .batch = o->batch,
+        .order = trainer_is_private(o) ? SAMPLER_POISSON
+                 : o->balanced         ? SAMPLER_BALANCED
+                 : o->whole            ? SAMPLER_SEQUENTIAL
+                                       : SAMPLER_SHUFFLED,
+        .rate = (double)o->batch / (double)spry_dataset_count(o->data),
+        .seed = o->seed,
+        .recipe = t->known.rows != NULL ? NULL : input_arrays_recipe(&t->parts, i, &t->recipe),
+        .augment = &t->steps_of_augment,
+        .dtype = port->dtype,
+        .rank = port->rank,
+        .threads = o->whole ? 0 : LOADER_THREADS,
+        .ahead = o->whole ? 0 : LOADER_AHEAD,
+        .strict = o->strict || t->parts.count > 1};
+    spry_status status = check_port(t, port, error);
+
+    memcpy(wanted.shape, port->shape, sizeof wanted.shape);
+    return status == SPRY_OK ? loader_create(t->parts.data[i], &wanted, &t->allocator,
+                                             i == 0 ? &t->batches : &t->further[i], error)
+                             : status;
+}
+
+static spry_status open_data(trainer *t, spry_error *error)
+{
+    const spry_train_options *o = &t->options;
+    spry_dataset *data = t->known.rows != NULL ? t->known.rows : o->data;
     spry_status status =
         augment_parse(o->augment != NULL ? o->augment : "", &t->steps_of_augment, error);
 
     if (status == SPRY_OK) {
-        status = find_input(t, port, error);
+        status = input_arrays_open(t->learnt, data, &t->parts, error);
     }
-    if (status != SPRY_OK) {
-        return status;
+    if (status == SPRY_OK && t->steps_of_augment.count > 0 && (t->parts.count > 1 || o->whole)) {
+        return spry_fail(error, SPRY_USAGE, "augment", "leave it out",
+                         "samples change by themselves, not together with other inputs or samples");
     }
-    wanted.dtype = port->dtype;
-    wanted.rank = port->rank;
-    memcpy(wanted.shape, port->shape, sizeof wanted.shape);
-    return loader_create(t->known.rows != NULL ? t->known.rows : o->data, &wanted, &t->allocator,
-                         &t->batches, error);
+    if (status == SPRY_OK && t->parts.count > 1 && trainer_is_private(o)) {
+        return spry_fail(error, SPRY_UNSUPPORTED, t->source->path, NULL,
+                         "training with privacy takes models with one input; this one has %d",
+                         t->parts.count);
+    }
+    for (int32_t i = 0; i < t->parts.count && status == SPRY_OK; i++) {
+        status = open_loader(t, i, error);
+    }
+    if (status == SPRY_OK) {
+        status = input_mask(o->data, o->mask, &t->memory, &t->mask, error);
+    }
+    if (status == SPRY_OK && t->mask != NULL) {
+        t->mask_labels = arena_array(&t->memory, (size_t)o->batch, sizeof *t->mask_labels);
+        status = t->mask_labels != NULL ? SPRY_OK : alloc_failed(error, (size_t)o->batch);
+    }
+    return status;
 }
 
 /* Classes of the data must be scores of the model. */
@@ -247,10 +276,13 @@ static int64_t samples_per_run(const spry_train_options *o, const spry_port *por
     return part < o->batch ? part : o->batch;
 }
 
-static spry_status open_program(trainer *t, const spry_port *port, spry_error *error)
+static spry_status open_program(trainer *t, spry_error *error)
 {
     const spry_train_options *o = &t->options;
-    program_options wanted = {.loss = {.kind = LOSS_CROSS_ENTROPY, .smoothing = o->smoothing},
+    program_options wanted = {.loss = {.kind = LOSS_CROSS_ENTROPY,
+                                       .smoothing = o->smoothing,
+                                       .ignores = t->mask != NULL,
+                                       .ignored = -1},
                               .rules = t->known.rest != NULL ? t->known.rules : o->rules,
                               .rule_count =
                                   t->known.rest != NULL ? t->known.rule_count : o->rule_count,
@@ -259,25 +291,27 @@ static spry_status open_program(trainer *t, const spry_port *port, spry_error *e
                               .gates = o->gates,
                               .objective = o->objective,
                               .session = spry_session_options_default()};
-    int64_t shape[SPRY_TENSOR_MAX_RANK];
-    const tensor *inputs[1];
-    tensor input;
+    tensor tensors[INPUTS_MOST];
+    const tensor *inputs[INPUTS_MOST];
     tensor targets;
-    spry_status status;
+    int64_t samples = samples_per_run(o, &t->parts.ports[0]);
+    spry_status status = tensor_init(&targets, SPRY_DTYPE_I64, 1, &samples, NULL, error);
 
     wanted.session.precision = o->precision;
     wanted.session.allocator = &t->allocator;
-    memcpy(shape, loader_shape(t->batches), (size_t)port->rank * sizeof *shape);
-    shape[0] = samples_per_run(o, port);
-    status = tensor_init(&input, port->dtype, port->rank, shape, NULL, error);
-    if (status == SPRY_OK) {
-        status = tensor_init(&targets, SPRY_DTYPE_I64, 1, shape, NULL, error);
+    for (int32_t i = 0; i < t->parts.count && status == SPRY_OK; i++) {
+        const spry_port *port = &t->parts.ports[i];
+        int64_t shape[SPRY_TENSOR_MAX_RANK];
+
+        memcpy(shape, loader_shape(i == 0 ? t->batches : t->further[i]),
+               (size_t)port->rank * sizeof *shape);
+        shape[0] = samples;
+        status = tensor_init(&tensors[i], port->dtype, port->rank, shape, NULL, error);
+        inputs[i] = &tensors[i];
     }
-    if (status != SPRY_OK) {
-        return status;
-    }
-    inputs[0] = &input;
-    return program_create(t->learnt, &wanted, inputs, 1, &targets, t->team, &t->p, error);
+    return status == SPRY_OK ? program_create(t->learnt, &wanted, inputs, t->parts.count, &targets,
+                                              t->team, &t->p, error)
+                             : status;
 }
 
 static void note_unreached(const trainer *t)
@@ -454,7 +488,6 @@ static spry_status count_all(trainer *t, spry_error *error)
 spry_status trainer_open(trainer *t, const spry_model *source, const spry_train_options *options,
                          spry_error *error)
 {
-    spry_port port;
     spry_status status = check_options(options, error);
 
     *t = (trainer){.source = source, .options = *options, .saved_step = -1};
@@ -470,19 +503,22 @@ spry_status trainer_open(trainer *t, const spry_model *source, const spry_train_
         t->facts->allocator = t->allocator;
         status = threads_create(&t->allocator, options->threads, &t->team, error);
     }
+    if (status == SPRY_OK && options->whole) {
+        t->options.batch = spry_dataset_count(options->data);
+    }
     if (status == SPRY_OK && spry_model_input_count(source) == 1 && options->gates == NULL &&
         options->objective == NULL && source->function_count == 0) {
         status = features_open(source, &t->options, &t->memory, &t->known, error);
     }
     t->learnt = t->known.rest != NULL ? t->known.rest : source;
     if (status == SPRY_OK) {
-        status = open_loader(t, &port, error);
+        status = open_data(t, error);
     }
     if (status == SPRY_OK) {
         status = count_all(t, error);
     }
     if (status == SPRY_OK) {
-        status = open_program(t, &port, error);
+        status = open_program(t, error);
     }
     if (status == SPRY_OK) {
         status = check_classes(t, error);
@@ -512,6 +548,10 @@ spry_status trainer_open(trainer *t, const spry_model *source, const spry_train_
 void trainer_close(trainer *t)
 {
     loader_destroy(t->batches);
+    for (int32_t i = 1; i < INPUTS_MOST; i++) {
+        loader_destroy(t->further[i]);
+    }
+    input_arrays_close(&t->parts);
     program_destroy(t->p);
     features_close(&t->known);
     threads_destroy(t->team);

@@ -3,11 +3,15 @@
 
 #include <math.h>
 
+#include "base/alloc.h"
 #include "tensor/value.h"
 #include "train/forward.h"
+#include "train/inputs.h"
 
 typedef struct validator {
     int64_t classes;
+    const uint8_t *mask; /* NULL: all count */
+    int64_t counted;
     int64_t right;
     double loss;
 } validator;
@@ -40,7 +44,6 @@ static spry_status count_batch(void *context, const value *scores, const int64_t
     validator *v = context;
     const tensor *t = &scores->tensor;
 
-    (void)first;
     if (scores->kind != SPRY_VALUE_TENSOR || t->dtype != SPRY_DTYPE_F32 ||
         tensor_count(t) != count * v->classes) {
         return spry_fail(error, SPRY_USAGE, "validation", NULL,
@@ -53,6 +56,10 @@ static spry_status count_batch(void *context, const value *scores, const int64_t
                              "class %lld is not among the model's %lld", (long long)labels[i],
                              (long long)v->classes);
         }
+        if (v->mask != NULL && v->mask[first + i] == 0) {
+            continue;
+        }
+        v->counted++;
         v->loss +=
             validate_row((const float *)t->data + i * v->classes, v->classes, labels[i], &v->right);
     }
@@ -62,11 +69,17 @@ static spry_status count_batch(void *context, const value *scores, const int64_t
 spry_status validate(const spry_model *m, const spry_train_options *options, int64_t classes,
                      validation *result, spry_error *error)
 {
-    double total = (double)spry_dataset_count(options->validation);
+    const spry_allocator allocator = alloc_resolve(options->allocator);
     validator v = {.classes = classes};
-    spry_status status =
-        forward_all(m, options->validation, options, "validating", count_batch, &v, error);
+    arena memory;
+    spry_status status;
 
-    *result = (validation){(double)v.right / total, v.loss / total};
+    arena_init(&memory, &allocator, SIZE_MAX);
+    status = input_mask(options->validation, options->validation_mask, &memory, &v.mask, error);
+    if (status == SPRY_OK) {
+        status = forward_all(m, options->validation, options, "validating", count_batch, &v, error);
+    }
+    arena_fini(&memory);
+    *result = (validation){(double)v.right / (double)v.counted, v.loss / (double)v.counted};
     return status;
 }

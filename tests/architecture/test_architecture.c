@@ -42,14 +42,25 @@ static spry_model *make(const char *name, const spry_architecture_options *o)
 static const struct {
     const char *name;
     int64_t classes, parameters;
-} counts[] = {
-    {"vit-base", 100, 85875556},  {"vit-base", 45, 85833261},   {"vit-base", 2, 85800194},
-    {"vit-small", 100, 21704164}, {"vit-tiny", 100, 5543716},   {"vit-large", 100, 303404132},
-    {"vit-base", 1000, 86567656}, {"resnet20", 10, 269722},     {"resnet32", 10, 464154},
-    {"resnet44", 10, 658586},     {"resnet56", 10, 853018},     {"resnet18", 1000, 11689512},
-    {"resnet34", 1000, 21797672}, {"resnet50", 1000, 25557032}, {"resnet101", 1000, 44549160},
-    {"mlp", 10, 669706}, /* 784 x 512 + 512 + 512 x 512 + 512 + 512 x 10 + 10 */
-    {"lenet", 10, 431150}};
+} counts[] = {{"vit-base", 100, 85875556},
+              {"vit-base", 45, 85833261},
+              {"vit-base", 2, 85800194},
+              {"vit-small", 100, 21704164},
+              {"vit-tiny", 100, 5543716},
+              {"vit-large", 100, 303404132},
+              {"vit-base", 1000, 86567656},
+              {"resnet20", 10, 269722},
+              {"resnet32", 10, 464154},
+              {"resnet44", 10, 658586},
+              {"resnet56", 10, 853018},
+              {"resnet18", 1000, 11689512},
+              {"resnet34", 1000, 21797672},
+              {"resnet50", 1000, 25557032},
+              {"resnet101", 1000, 44549160},
+              {"mlp", 10, 669706}, /* 784 x 512 + 512 + 512 x 512 + 512 + 512 x 10 + 10 */
+              {"lenet", 10, 431150},
+              {"r2plus1d", 400, 31505325}, /* as torchvision's r2plus1d_18 */
+              {"gcn", 7, 23063}};          /* 1433 x 16 + 16 + 16 x 7 + 7 */
 
 static void test_counts(void **state)
 {
@@ -170,34 +181,54 @@ static spry_architecture_options small(const spry_architecture *a)
     o.classes = 7;
     o.units = a->defaults.heads != 0 ? 12 * a->defaults.heads : 4;
     o.depth = a->defaults.depth != 0 ? 2 : 0;
-    o.height = a->defaults.patch != 0 ? 2 * a->defaults.patch : 33;
-    o.width = a->defaults.patch != 0 ? 3 * a->defaults.patch : 28;
+    o.frames = a->defaults.frames != 0 ? 5 : 0;
+    o.features = a->defaults.features != 0 ? 6 : 0;
+    if (a->defaults.height != 0) {
+        o.height = a->defaults.patch != 0 ? 2 * a->defaults.patch : 33;
+        o.width = a->defaults.patch != 0 ? 3 * a->defaults.patch : 28;
+    }
     return o;
 }
 
-/* Runs a batch of random images: finite scores of the right shape. */
+/* Random numbers for input `i`, whose free sizes are all the batch. */
+static spry_value *random_input(const spry_model *m, int32_t i, int64_t batch, const char **name)
+{
+    spry_random random = spry_random_stream(7, (uint64_t)i);
+    spry_tensor *numbers = NULL;
+    spry_value *made = NULL;
+    spry_port port;
+
+    expect_ok(spry_model_input(m, i, &port, &error));
+    assert_string_equal(port.symbol[0], "N");
+    *name = port.name;
+    for (int k = 0; k < port.rank; k++) {
+        port.shape[k] = port.shape[k] < 0 ? batch : port.shape[k];
+    }
+    expect_ok(spry_tensor_create(NULL, SPRY_DTYPE_F32, port.rank, port.shape, &numbers, &error));
+    spry_random_fill_normal(&random, numbers->data, (size_t)tensor_count(numbers), 0.0f, 1.0f);
+    expect_ok(spry_value_from_tensor(NULL, numbers, &made, &error));
+    return made;
+}
+
+/* Runs a batch of random numbers: finite scores of the right shape. */
 static void expect_scores(const spry_model *m, int64_t batch)
 {
+    enum { MOST_INPUTS = 2 };
     const spry_session_options options = spry_session_options_default();
-    static const char *const names[] = {"image"};
+    const char *names[MOST_INPUTS];
+    spry_value *inputs[MOST_INPUTS] = {NULL};
+    int32_t count = spry_model_input_count(m);
     spry_session *session = NULL;
-    spry_value *image = NULL;
     spry_value *scores = NULL;
-    spry_tensor *pixels = NULL;
-    spry_random random = spry_random_stream(7, 0);
-    spry_port port;
     const tensor *t;
 
-    expect_ok(spry_model_input(m, 0, &port, &error));
-    assert_string_equal(port.name, "image");
-    assert_string_equal(port.symbol[0], "N");
-    port.shape[0] = batch;
-    expect_ok(spry_tensor_create(NULL, SPRY_DTYPE_F32, 4, port.shape, &pixels, &error));
-    spry_random_fill_normal(&random, pixels->data, (size_t)tensor_count(pixels), 0.0f, 1.0f);
-    expect_ok(spry_value_from_tensor(NULL, pixels, &image, &error));
+    assert_in_range(count, 1, MOST_INPUTS);
+    for (int32_t i = 0; i < count; i++) {
+        inputs[i] = random_input(m, i, batch, &names[i]);
+    }
     expect_ok(spry_session_create(m, &options, &session, &error));
-    expect_ok(
-        spry_session_run(session, 1, names, (const spry_value *const *)&image, 1, &scores, &error));
+    expect_ok(spry_session_run(session, count, names, (const spry_value *const *)inputs, 1, &scores,
+                               &error));
     t = spry_value_tensor(scores);
     assert_int_equal(t->shape[0], batch);
     assert_int_equal(t->shape[1], 7);
@@ -205,7 +236,9 @@ static void expect_scores(const spry_model *m, int64_t batch)
         assert_true(isfinite(((const float *)t->data)[i]));
     }
     spry_value_destroy(scores);
-    spry_value_destroy(image);
+    for (int32_t i = 0; i < count; i++) {
+        spry_value_destroy(inputs[i]);
+    }
     spry_session_destroy(session);
 }
 

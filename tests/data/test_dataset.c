@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
+#include "data/dataset.h"
 #include "spry/dataset.h"
 #include "spry/image.h"
 #include "spry/tensor_file.h"
@@ -384,6 +385,46 @@ static void npz_integers_are_scaled(void **state)
     spry_tensor_destroy(zero);
 }
 
+/* An array by its very name: its numbers as they are, of its own shape. */
+static void npz_arrays_have_names(void **state)
+{
+    const int64_t shape[] = {2, 4, 5};
+    const int64_t count[] = {2};
+    const char *path = data_join(folder, "arrays.npz");
+    char named[300];
+    spry_tensor *samples = make(SPRY_DTYPE_U8, 3, shape);
+    spry_tensor *labels = make(SPRY_DTYPE_U8, 1, count);
+    spry_tensor *scale = make(SPRY_DTYPE_F32, 1, count);
+    spry_tensor *zero = make(SPRY_DTYPE_I8, 0, NULL);
+    spry_tensor *t = NULL;
+    spry_dataset *part = NULL;
+    spry_dataset *d;
+
+    (void)state;
+    save_npz(path, samples, labels, scale, zero);
+    (void)snprintf(named, sizeof named, "%s@images_u8", path);
+    d = open_set("npz", named);
+    assert_int_equal(spry_dataset_sample(d, 1, &t, NULL), SPRY_OK);
+    assert_int_equal(t->rank, 2); /* a table of numbers, no picture */
+    assert_int_equal(((const uint8_t *)t->data)[2], 22);
+    spry_tensor_destroy(t);
+    assert_int_equal(dataset_open_array(d, "scale", &part, NULL), SPRY_OK);
+    assert_int_equal(spry_dataset_sample(part, 1, &t, NULL), SPRY_OK);
+    assert_int_equal(t->rank, 0);
+    assert_true(((const float *)t->data)[0] == 1.0f);
+    assert_int_equal(spry_dataset_label(part, 1), 1);
+    spry_tensor_destroy(t);
+    spry_dataset_close(part);
+    assert_int_equal(dataset_open_array(d, "images", &part, NULL), SPRY_BAD_INPUT);
+    assert_int_equal(dataset_open_array(d, "zero_point", &part, NULL), SPRY_UNSUPPORTED);
+    assert_null(part);
+    spry_dataset_close(d);
+    spry_tensor_destroy(samples);
+    spry_tensor_destroy(labels);
+    spry_tensor_destroy(scale);
+    spry_tensor_destroy(zero);
+}
+
 static void kinds_must_be_known(void **state)
 {
     spry_dataset *d = NULL;
@@ -528,6 +569,7 @@ int main(void)
         cmocka_unit_test(folders_are_classes),
         cmocka_unit_test(label_files_name_pictures),
         cmocka_unit_test(npz_pictures_may_be_planes),
+        cmocka_unit_test(npz_arrays_have_names),
         cmocka_unit_test(safetensors_are_read_like_npz),
         cmocka_unit_test(npz_integers_are_scaled),
         cmocka_unit_test(kinds_must_be_known),
