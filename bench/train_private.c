@@ -1,10 +1,10 @@
 /* Times the gradient of a private step on request: that of a batch, clipped example by example.
  *
- *     train_private MODE [--batch N] [--threads N] [--units N] [--image N] [--patch N]
+ *     train_private MODE [--batch N] [--part N] [--threads N] [--units N] [--image N] [--patch N]
  *                        [--heads N] [--depth N] [--explain yes]
  *
- * MODE is ghost (one run of the batch, clipped_gradient.h), loop (a run per example, whose gradient
- * is clipped and added) or plain (one run of the batch, not clipped). The network is a fresh vision
+ * MODE is ghost (runs of parts of the batch, 16 as in training, clipped_gradient.h), loop (a run
+ * per example, whose gradient is clipped and added) or plain (runs of parts, not clipped). The network is a fresh vision
  * transformer, vit-cifar of `spry new`, of two blocks unless told. `--explain yes` prints the time
  * of each operator instead. */
 #include <math.h>
@@ -28,14 +28,14 @@ typedef enum mode { GHOST, LOOP, PLAIN, MODES } mode;
 
 typedef struct subject {
     mode how;
-    long batch, threads, image, depth, explains;
+    long batch, part, threads, image, explains;
     spry_architecture_options shape;
     spry_model *m;
     threads *team;
     program *p;
     float *pixels;
     int64_t *labels;
-    float *sum; /* of gradients; LOOP */
+    float *sum; /* of gradients */
     spry_error error;
 } subject;
 
@@ -48,10 +48,10 @@ static bool set_option(subject *s, const char *option, const char *text)
         long *plain;
         int64_t *shape;
     } options[] = {
-        {"--batch", &s->batch, NULL},       {"--threads", &s->threads, NULL},
-        {"--image", &s->image, NULL},       {"--units", NULL, &s->shape.units},
-        {"--patch", NULL, &s->shape.patch}, {"--heads", NULL, &s->shape.heads},
-        {"--depth", NULL, &s->shape.depth},
+        {"--batch", &s->batch, NULL},       {"--part", &s->part, NULL},
+        {"--threads", &s->threads, NULL},   {"--image", &s->image, NULL},
+        {"--units", NULL, &s->shape.units}, {"--patch", NULL, &s->shape.patch},
+        {"--heads", NULL, &s->shape.heads}, {"--depth", NULL, &s->shape.depth},
     };
 
     if (strcmp(option, "--explain") == 0) {
@@ -136,12 +136,12 @@ static void add_piece(void *context, int64_t begin, int64_t end, int worker)
     }
 }
 
-static spry_status run_loop(subject *s)
+/* The sum over parts of `count` examples, each clipped where it is a single one. */
+static spry_status run_parts(subject *s, int64_t count)
 {
-    for (int64_t i = 0; i < s->batch; i++) {
-        spry_status status = run_part(s, i, 1);
-        double norm;
-        addition a;
+    for (int64_t i = 0; i < s->batch; i += count) {
+        spry_status status = run_part(s, i, count);
+        addition a = {.factor = 1.0f};
 
         if (status != SPRY_OK) {
             return status;
@@ -155,8 +155,13 @@ static spry_status run_loop(subject *s)
         if (i == 0) {
             memset(s->sum, 0, (size_t)s->p->weights.length * sizeof *s->sum);
         }
-        norm = optimizer_clip(s->team, INFINITY, s->p->weights.length, s->p->gradients);
-        a = (addition){s->sum, s->p->gradients, (float)(norm > limit ? limit / norm : 1.0)};
+        if (s->how == LOOP) {
+            double norm = optimizer_clip(s->team, INFINITY, s->p->weights.length, s->p->gradients);
+
+            a.factor = (float)(norm > limit ? limit / norm : 1.0);
+        }
+        a.sum = s->sum;
+        a.addend = s->p->gradients;
         threads_for(s->team, s->p->weights.length, GRAIN, add_piece, &a);
     }
     return SPRY_OK;
@@ -165,7 +170,7 @@ static spry_status run_loop(subject *s)
 static bool run(void *context, char *reason)
 {
     subject *s = context;
-    spry_status status = s->how == LOOP ? run_loop(s) : run_part(s, 0, s->batch);
+    spry_status status = run_parts(s, s->how == LOOP ? 1 : s->part);
 
     if (status != SPRY_OK) {
         (void)snprintf(reason, SERVE_REASON_SIZE, "%.90s: %.150s", s->error.where, s->error.what);
@@ -227,6 +232,7 @@ int main(int argc, char **argv)
 {
     subject s = {.how = argc > 1 ? parse_mode(argv[1]) : MODES,
                  .batch = 64,
+                 .part = 16,
                  .threads = 1,
                  .image = 32,
                  .shape = spry_architecture_options_default()};
@@ -238,10 +244,10 @@ int main(int argc, char **argv)
     for (int i = 2; understood && i < argc; i += 2) {
         understood = set_option(&s, argv[i], argv[i + 1]);
     }
-    if (!understood) {
-        (void)fprintf(stderr, "usage: train_private ghost|loop|plain [--batch N] [--threads N] "
-                              "[--units N] [--image N] [--patch N] [--heads N] [--depth N] "
-                              "[--explain yes]\n");
+    if (!understood || (s.how != LOOP && s.batch % s.part != 0)) {
+        (void)fprintf(stderr, "usage: train_private ghost|loop|plain [--batch N] [--part N] "
+                              "[--threads N] [--units N] [--image N] [--patch N] [--heads N] "
+                              "[--depth N] [--explain yes]\n");
         return EXIT_USAGE;
     }
     if (!open_subject(&s)) {

@@ -14,6 +14,7 @@ typedef struct builder {
     const clipped_request *r;
     emitter e;
     weight_readers readers;
+    int32_t *each;   /* per weight: its gradient by each example, where that is kept; GRAPH_NONE */
     int32_t squares; /* f32 [batch]: the sum so far */
     spry_error *error;
 } builder;
@@ -64,18 +65,30 @@ static int64_t count_of(const graph_type *type, int first)
     return count;
 }
 
-/* [batch, rows, n] -> [batch]: the squares of the sums over the rows, of `a` or of `a` times `by`.
- */
-static int32_t sum_squares(builder *b, int32_t a, int32_t by, int64_t rows, int64_t n)
+/* The weight, where `id` is the weight itself: its gradients may then be kept. */
+static int32_t weight_at(const builder *b, int32_t weight, int32_t id)
+{
+    return weight != GRAPH_NONE && b->r->of[weight] == id ? weight : GRAPH_NONE;
+}
+
+/* [batch, rows, n] -> [batch]: the squares of the sums over the rows, of `a` or of `a` times `by`,
+ * which are the gradients by `weight` (GRAPH_NONE: not kept). */
+static int32_t sum_squares(builder *b, int32_t a, int32_t by, int64_t rows, int64_t n,
+                           int32_t weight)
 {
     const int64_t shape[3] = {b->r->batch, rows, n};
+    bool is_plain = rows == 1 && by == GRAPH_NONE;
     int32_t inputs[2];
-    int32_t squares = GRAPH_NONE;
+    int32_t made[2] = {GRAPH_NONE, GRAPH_NONE};
 
     inputs[0] = emit_reshape(&b->e, a, 3, shape);
     inputs[1] = by != GRAPH_NONE ? emit_reshape(&b->e, by, 3, shape) : GRAPH_NONE;
-    (void)emit_own(&b->e, "SumSquares", by != GRAPH_NONE ? 2 : 1, inputs, 1, &squares);
-    return squares;
+    (void)emit_own(&b->e, "SumSquares", by != GRAPH_NONE ? 2 : 1, inputs,
+                   weight != GRAPH_NONE && !is_plain ? 2 : 1, made);
+    if (weight != GRAPH_NONE) {
+        b->each[weight] = is_plain ? inputs[0] : made[1];
+    }
+    return made[0];
 }
 
 static void add_squares(builder *b, int32_t squares)
@@ -87,7 +100,8 @@ static void add_squares(builder *b, int32_t squares)
 /* What lies over the axes of the weight `like` after broadcasting: the derivative by a weight that
  * was added, per example. Gives the norm of `a`, of the output's shape, times `by` (GRAPH_NONE:
  * ones), summed over the others. */
-static spry_status add_broadcast(builder *b, int32_t node, int32_t a, int32_t by, int32_t like)
+static spry_status add_broadcast(builder *b, int32_t node, int32_t a, int32_t by, int32_t like,
+                                 int32_t weight)
 {
     const graph_type *wide = type_of(b, b->g->nodes[node].outputs[0]);
     const graph_type *narrow = type_of(b, like);
@@ -109,25 +123,37 @@ static spry_status add_broadcast(builder *b, int32_t node, int32_t a, int32_t by
         }
     }
     if (is_in_front) {
-        add_squares(b, sum_squares(b, a, by, size > 0 ? each / size : 0, size));
+        add_squares(b, sum_squares(b, a, by, size > 0 ? each / size : 0, size, weight));
         return SPRY_OK;
     }
     a = by != GRAPH_NONE ? emit_binary(&b->e, "Mul", a, by) : a;
     a = emit_reduce(&b->e, "ReduceSum", a, count, axes, true);
-    add_squares(b, sum_squares(b, a, GRAPH_NONE, 1, size));
+    add_squares(b, sum_squares(b, a, GRAPH_NONE, 1, size, weight));
     return SPRY_OK;
 }
 
+/* Are the gradients of `count` numbers no more than the numbers that they are made of? They are
+ * then kept, which is faster than to make their sum anew. */
+static bool is_worth_keeping(int64_t count, int64_t made_of)
+{
+    return count <= made_of;
+}
+
 /* X [batch, rows, in], D [batch, rows, out]. */
-static void add_product(builder *b, int32_t x, int32_t dy, int64_t rows, int64_t in, int64_t out)
+static void add_product(builder *b, int32_t x, int32_t dy, int64_t rows, int64_t in, int64_t out,
+                        int32_t weight)
 {
     int32_t inputs[2];
-    int32_t squares = GRAPH_NONE;
+    int32_t made[2] = {GRAPH_NONE, GRAPH_NONE};
+    bool keeps = weight != GRAPH_NONE && is_worth_keeping(in * out, rows * (in + out));
 
     inputs[0] = emit_reshape(&b->e, x, 3, (const int64_t[]){b->r->batch, rows, in});
     inputs[1] = emit_reshape(&b->e, dy, 3, (const int64_t[]){b->r->batch, rows, out});
-    (void)emit_own(&b->e, "ProductSquares", 2, inputs, 1, &squares);
-    add_squares(b, squares);
+    (void)emit_own(&b->e, "ProductSquares", 2, inputs, keeps ? 2 : 1, made);
+    add_squares(b, made[0]);
+    if (keeps) {
+        b->each[weight] = made[1];
+    }
 }
 
 /* Columns [first, first + count) of the last axis, which has `all`. */
@@ -159,14 +185,15 @@ static spry_status matmul_norms(builder *b, const weight_reader *r)
     }
     rows = count_of(&x, 1) / x.dims[x.rank - 1].size;
     if (r->parts == GRAPH_NONE) {
-        add_product(b, from, r->dy, rows, w.dims[0].size, w.dims[1].size);
+        add_product(b, from, r->dy, rows, w.dims[0].size, w.dims[1].size,
+                    weight_at(b, r->weight[1], n->inputs[1]));
     }
     for (int32_t i = r->parts; i != GRAPH_NONE; i = b->readers.windows[i].next) {
         const weight_window *p = &b->readers.windows[i];
 
         add_product(b, take_columns(b, from, p->row, p->rows, w.dims[0].size),
                     take_columns(b, r->dy, p->column, p->columns, w.dims[1].size), rows, p->rows,
-                    p->columns);
+                    p->columns, weight_at(b, p->weight, p->value));
     }
     return SPRY_OK;
 }
@@ -183,9 +210,11 @@ static spry_status gemm_norms(builder *b, const weight_reader *r)
         return refuse(b, r->node, "it scales, or its examples do not lie along the first axis");
     }
     if (r->weight[1] != GRAPH_NONE) {
-        add_product(b, n.inputs[0], r->dy, 1, x.dims[1].size, count_of(type_of(b, r->dy), 1));
+        add_product(b, n.inputs[0], r->dy, 1, x.dims[1].size, count_of(type_of(b, r->dy), 1),
+                    GRAPH_NONE);
     }
-    return r->weight[2] != GRAPH_NONE ? add_broadcast(b, r->node, r->dy, GRAPH_NONE, n.inputs[2])
+    return r->weight[2] != GRAPH_NONE ? add_broadcast(b, r->node, r->dy, GRAPH_NONE, n.inputs[2],
+                                                      weight_at(b, r->weight[2], n.inputs[2]))
                                       : SPRY_OK;
 }
 
@@ -223,13 +252,13 @@ static int32_t conv_weights(builder *b, const graph_node *n, int32_t dy)
 }
 
 /* The norm of the sums over everything but examples and channels (axis 1) of `a`. */
-static void add_channels(builder *b, int32_t a, int64_t channels)
+static void add_channels(builder *b, int32_t a, int64_t channels, int32_t weight)
 {
     emitter *e = &b->e;
     int32_t rows = emit_reshape(e, a, 3, (const int64_t[]){b->r->batch, channels, -1});
 
     add_squares(b, sum_squares(b, emit_reduce(e, "ReduceSum", rows, 1, &(int64_t){2}, false),
-                               GRAPH_NONE, 1, channels));
+                               GRAPH_NONE, 1, channels, weight));
 }
 
 static spry_status conv_norms(builder *b, const weight_reader *r)
@@ -237,6 +266,7 @@ static spry_status conv_norms(builder *b, const weight_reader *r)
     const graph_node n = b->g->nodes[r->node];
     const graph_type w = *type_of(b, n.inputs[1]);
     int64_t kernel[SPRY_TENSOR_MAX_RANK];
+    bool keeps;
 
     if (type_of(b, n.inputs[0])->dims[0].size != b->r->batch) {
         return refuse(b, r->node, "its examples do not lie along the first axis");
@@ -248,10 +278,14 @@ static spry_status conv_norms(builder *b, const weight_reader *r)
             kernel[i - 2] = w.dims[i].size;
         }
         emit_set_ints(&b->e, share, "kernel_shape", w.rank - 2, kernel);
-        add_squares(b, sum_squares(b, share, GRAPH_NONE, 1, count_of(&w, 0)));
+        keeps = is_worth_keeping(count_of(&w, 0), count_of(type_of(b, n.inputs[0]), 1) +
+                                                      count_of(type_of(b, r->dy), 1));
+        add_squares(b, sum_squares(b, share, GRAPH_NONE, 1, count_of(&w, 0),
+                                   keeps ? weight_at(b, r->weight[1], n.inputs[1]) : GRAPH_NONE));
     }
     if (r->weight[2] != GRAPH_NONE) {
-        add_channels(b, r->dy, type_of(b, r->dy)->dims[1].size);
+        add_channels(b, r->dy, type_of(b, r->dy)->dims[1].size,
+                     weight_at(b, r->weight[2], n.inputs[2]));
     }
     return SPRY_OK;
 }
@@ -278,10 +312,11 @@ static spry_status batch_norm_norms(builder *b, const weight_reader *r)
         inputs[2] = emit_binary(&b->e, "Expand", emit_number(&b->e, x.dtype, 0.0), sizes);
         normal = emit_node(&b->e, "BatchNormalization", 5, inputs);
         emit_set_like(&b->e, normal, &n);
-        add_channels(b, emit_binary(&b->e, "Mul", r->dy, normal), channels);
+        add_channels(b, emit_binary(&b->e, "Mul", r->dy, normal), channels,
+                     weight_at(b, r->weight[1], n.inputs[1]));
     }
     if (r->weight[2] != GRAPH_NONE) {
-        add_channels(b, r->dy, channels);
+        add_channels(b, r->dy, channels, weight_at(b, r->weight[2], n.inputs[2]));
     }
     return SPRY_OK;
 }
@@ -293,7 +328,10 @@ static spry_status add_norms(builder *b, const weight_reader *r)
 
     for (int k = 0; k < 2 && status == SPRY_OK; k++) {
         if (r->weight[k] != GRAPH_NONE) { /* the sign of Sub is lost in squares */
-            status = add_broadcast(b, r->node, r->dy, GRAPH_NONE, n.inputs[k]);
+            bool turns = k == 1 && graph_node_is(&n, "Sub");
+
+            status = add_broadcast(b, r->node, r->dy, GRAPH_NONE, n.inputs[k],
+                                   turns ? GRAPH_NONE : weight_at(b, r->weight[k], n.inputs[k]));
         }
     }
     return status;
@@ -311,7 +349,8 @@ static spry_status mul_norms(builder *b, const weight_reader *r)
             if (count_of(type_of(b, by), 0) != count_of(type_of(b, r->output), 0)) {
                 by = emit_expand_like(&b->e, by, r->output);
             }
-            status = add_broadcast(b, r->node, r->dy, by, n.inputs[k]);
+            status = add_broadcast(b, r->node, r->dy, by, n.inputs[k],
+                                   weight_at(b, r->weight[k], n.inputs[k]));
         }
     }
     return status;
@@ -338,16 +377,20 @@ static spry_status layer_norm_norms(builder *b, const weight_reader *r)
         ones = emit_binary(&b->e, "Expand", ones, emit_ints(&b->e, scale.rank, shape));
         normal = emit_binary(&b->e, "LayerNormalization", n.inputs[0], ones);
         emit_set_like(&b->e, normal, &n);
-        status = add_broadcast(b, r->node, r->dy, normal, n.inputs[1]);
+        status = add_broadcast(b, r->node, r->dy, normal, n.inputs[1],
+                               weight_at(b, r->weight[1], n.inputs[1]));
     }
     return status == SPRY_OK && r->weight[2] != GRAPH_NONE
-               ? add_broadcast(b, r->node, r->dy, GRAPH_NONE, n.inputs[2])
+               ? add_broadcast(b, r->node, r->dy, GRAPH_NONE, n.inputs[2],
+                               weight_at(b, r->weight[2], n.inputs[2]))
                : status;
 }
 
 static spry_status expand_norms(builder *b, const weight_reader *r)
 {
-    return add_broadcast(b, r->node, r->dy, GRAPH_NONE, b->g->nodes[r->node].inputs[0]);
+    int32_t id = b->g->nodes[r->node].inputs[0];
+
+    return add_broadcast(b, r->node, r->dy, GRAPH_NONE, id, weight_at(b, r->weight[0], id));
 }
 
 static spry_status emit_norms(builder *b)
@@ -416,44 +459,77 @@ static int32_t scaled(builder *b, int32_t dy, int32_t factors)
     return emit_binary(&b->e, "Mul", dy, emit_reshape(&b->e, factors, rank, shape));
 }
 
+/* Sums of the gradients that were kept. */
+static void sum_kept(builder *b, int32_t factors, int32_t *gradients)
+{
+    for (int32_t i = 0; i < b->r->count; i++) {
+        const graph_type *type = type_of(b, b->r->of[i]);
+        int64_t shape[SPRY_TENSOR_MAX_RANK];
+        int32_t inputs[2];
+        int32_t sum = GRAPH_NONE;
+
+        if (b->each[i] == GRAPH_NONE) {
+            continue;
+        }
+        for (int k = 0; k < type->rank; k++) {
+            shape[k] = type->dims[k].size;
+        }
+        inputs[0] =
+            emit_reshape(&b->e, b->each[i], 2, (const int64_t[]){b->r->batch, count_of(type, 0)});
+        inputs[1] = factors;
+        (void)emit_own(&b->e, "WeightedSum", 2, inputs, 1, &sum);
+        gradients[i] = emit_reshape(&b->e, sum, type->rank, shape);
+    }
+}
+
+/* The other weights of a reader: the gradient with c D in place of D. */
+static spry_status sum_reader(builder *b, weight_reader *r, int32_t factors, int32_t *list,
+                              int32_t *gradients)
+{
+    int32_t all = weight_readers_list(&b->readers, r, list);
+    int32_t *of = list + b->r->count;
+    int32_t *found = of + b->r->count;
+    int32_t count = 0;
+    spry_status status;
+
+    for (int32_t k = 0; k < all; k++) {
+        if (b->each[list[k]] == GRAPH_NONE) {
+            of[count] = b->r->of[list[k]];
+            list[count++] = list[k];
+        }
+    }
+    if (r->dy == GRAPH_NONE || count == 0) {
+        return SPRY_OK;
+    }
+    r->dy = scaled(b, r->dy, factors);
+    status = b->e.status == SPRY_OK ? infer_graph(b->g, b->error) : b->e.status;
+    if (status == SPRY_OK) {
+        gradient_request request = {.value = r->output, .seed = r->dy, .of = of, .count = count};
+
+        status = gradient_build(b->g, &request, found, b->error);
+    }
+    for (int32_t k = 0; k < count && status == SPRY_OK; k++) {
+        gradients[list[k]] = found[k];
+    }
+    return status;
+}
+
 static spry_status emit_sums(builder *b, int32_t *gradients)
 {
     int32_t factors = emit_factors(b);
-    size_t most = (size_t)b->r->count + 1;
-    int32_t *list = arena_array(b->g->memory, 3 * most, sizeof *list);
-    int32_t *of = list != NULL ? list + most : NULL;
-    int32_t *found = list != NULL ? of + most : NULL;
+    size_t most = 3 * ((size_t)b->r->count + 1);
+    int32_t *list = arena_array(b->g->memory, most, sizeof *list);
     spry_status status;
 
     if (list == NULL) {
-        return alloc_failed(b->error, 3 * most * sizeof *list);
+        return alloc_failed(b->error, most * sizeof *list);
     }
-    for (int32_t i = 0; i < b->readers.count; i++) {
-        if (b->readers.items[i].dy != GRAPH_NONE) {
-            b->readers.items[i].dy = scaled(b, b->readers.items[i].dy, factors);
-        }
-    }
-    status = b->e.status == SPRY_OK ? infer_graph(b->g, b->error) : b->e.status;
+    sum_kept(b, factors, gradients);
+    status = b->e.status;
     for (int32_t i = 0; i < b->readers.count && status == SPRY_OK; i++) {
-        const weight_reader *r = &b->readers.items[i];
-        int32_t count = weight_readers_list(&b->readers, r, list);
-
-        if (r->dy == GRAPH_NONE) {
-            continue;
-        }
-        for (int32_t k = 0; k < count; k++) {
-            of[k] = b->r->of[list[k]];
-        }
-        gradient_request request = {.value = r->output, .seed = r->dy, .of = of, .count = count};
-        status = gradient_build(b->g, &request, found, b->error);
-        for (int32_t k = 0; k < count && status == SPRY_OK; k++) {
-            gradients[list[k]] = found[k];
-        }
-        if (status == SPRY_OK) {
-            status = infer_graph(b->g, b->error);
-        }
+        status = sum_reader(b, &b->readers.items[i], factors, list, gradients);
     }
-    return status;
+    return status == SPRY_OK ? infer_graph(b->g, b->error) : status;
 }
 
 spry_status clipped_gradient_build(graph *g, const clipped_request *r, int32_t *gradients,
@@ -466,8 +542,13 @@ spry_status clipped_gradient_build(graph *g, const clipped_request *r, int32_t *
                  .error = error};
     spry_status status = weight_readers_find(g, r->of, r->count, &b.readers, error);
 
+    b.each = arena_array(g->memory, (size_t)r->count + 1, sizeof *b.each);
+    if (b.each == NULL) {
+        return alloc_failed(error, (size_t)r->count * sizeof *b.each);
+    }
     for (int32_t i = 0; i < r->count; i++) {
         gradients[i] = GRAPH_NONE;
+        b.each[i] = GRAPH_NONE;
     }
     if (status == SPRY_OK) {
         status = find_derivatives(&b);

@@ -125,6 +125,7 @@ static spry_status move_windows(finder *b, int32_t from, int32_t to, int64_t row
     if (b->source[from] != GRAPH_NONE) {
         return add_window(b, to,
                           (weight_window){.weight = b->source[from],
+                                          .value = from,
                                           .row = row,
                                           .column = column,
                                           .rows = type->dims[0].size,

@@ -11,6 +11,7 @@ enum { WEIGHT_PORTS = 3 };
  * (row, column) on. */
 typedef struct weight_window {
     int32_t weight; /* index into `of` */
+    int32_t value;  /* the weight, or what moved its numbers */
     int64_t row, column, rows, columns;
     int32_t next; /* of the same matrix; GRAPH_NONE */
 } weight_window;
