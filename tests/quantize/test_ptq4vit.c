@@ -2,6 +2,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -418,7 +419,7 @@ static void test_check(void **state)
     float steps[2][8] = {{0.0f}};
 
     (void)state;
-    for (int bits = 3; bits <= 8; bits++) {
+    for (int bits = 4; bits <= 8; bits += 4) {
         for (int run = 0; run < 2; run++) {
             proto g = attention(true, 0.5f);
             const spry_quantize_layer *rows;
@@ -447,6 +448,78 @@ static void test_check(void **state)
             assert_string_equal(found[0][i], found[1][i]);
             assert_true(steps[0][i] == steps[1][i]);
         }
+    }
+}
+
+/* Bytes in use, and the most there were. Threads of a team share it. */
+typedef struct meter {
+    _Atomic size_t now, most;
+} meter;
+
+static void *take(void *context, size_t size, size_t alignment)
+{
+    meter *at = context;
+    const spry_allocator *system = spry_allocator_system();
+    void *memory = system->allocate(system->context, size, alignment);
+    size_t now = atomic_fetch_add(&at->now, size) + size;
+
+    if (now > at->most) {
+        at->most = now;
+    }
+    return memory;
+}
+
+static void give(void *context, void *memory, size_t size)
+{
+    meter *at = context;
+    const spry_allocator *system = spry_allocator_system();
+
+    atomic_fetch_sub(&at->now, size);
+    system->release(system->context, memory, size);
+}
+
+/* The most memory that quantizing the model takes at any time. */
+static size_t most_memory(quantizing *q, const char *name, int64_t count)
+{
+    meter at = {0};
+    const spry_allocator metered = {take, give, &at};
+    spry_model *source = NULL;
+    spry_model *quantized = NULL;
+    spry_quantization *facts = NULL;
+
+    q->options.method = name;
+    q->options.samples = count;
+    q->options.threads = 1;
+    assert_int_equal(spry_model_parse(&metered, q->file.data, q->file.size, NULL, &source, &error),
+                     SPRY_OK);
+    if (spry_quantize(source, &q->options, &quantized, &facts, &error) != SPRY_OK) {
+        fail_msg("%s: %s", error.where, error.what);
+    }
+    spry_quantization_destroy(facts);
+    spry_model_destroy(quantized);
+    spry_model_destroy(source);
+    assert_int_equal(at.now, 0);
+    return at.most;
+}
+
+/* Memory does not grow with the number of samples. */
+static void test_memory(void **state)
+{
+    static const char *const methods[] = {"squant", "ptq4vit"};
+    static const int64_t many_shape[] = {1024, 2, TOKENS, TOKENS};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        proto g = attention(true, 0.5f);
+        quantizing q;
+        size_t few;
+        size_t many;
+
+        quantizing_init(&q, &g, 4, many_shape, 8);
+        few = most_memory(&q, methods[i], 64);
+        many = most_memory(&q, methods[i], 1024);
+        assert_true(many < few + 16384); /* all samples are 512 KB */
+        quantizing_fini(&q);
     }
 }
 
@@ -480,6 +553,7 @@ int main(void)
         cmocka_unit_test(test_without_scores),  cmocka_unit_test(test_without_gradients),
         cmocka_unit_test(test_metrics),         cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_is_better),       cmocka_unit_test(test_check),
+        cmocka_unit_test(test_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
