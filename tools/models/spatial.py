@@ -36,11 +36,12 @@ class Builder:
         self.random = np.random.default_rng(seed)
         self.masks = np.random.default_rng(seed + 1)  # so that masks change no other weight
         self.nodes, self.constants, self.count = [], [], 0
+        self.part = "stem"  # what names of nodes start with
 
     def add(self, kind, inputs, outputs=1, **attributes):
         self.count += 1
         names = [f"{kind.lower()}_{self.count}_{i}" for i in range(outputs)]
-        self.nodes.append(helper.make_node(kind, inputs, names, f"{kind}_{self.count}",
+        self.nodes.append(helper.make_node(kind, inputs, names, f"{self.part}.{kind}_{self.count}",
                                            **attributes))
         return names[0] if outputs == 1 else names
 
@@ -67,6 +68,7 @@ class Builder:
 
     def mask(self, x, channels, side, stride, patch, density):
         """M of a block whose result has `side` x `side` pixels."""
+        self.part = "masker"
         cells = -(-side // patch)
         window = patch * stride
         if window > 1:
@@ -86,6 +88,7 @@ class Builder:
 
     def block(self, x, channels, width, side, stride=1, patch=0, density=1.0):
         """A bottleneck of `side` x `side` results; patch 0: without a mask."""
+        self.part = "block"
         out = 4 * width
         shortcut = x
         if stride > 1 or channels != out:
@@ -94,7 +97,9 @@ class Builder:
         y = self.add("Relu", [self.conv(y, width, width, 3, stride)])
         y = self.conv(y, out, width, gain=0.2)
         if patch > 0:
-            y = self.add("Mul", [y, self.mask(x, channels, side, stride, patch, density)])
+            mask = self.mask(x, channels, side, stride, patch, density)
+            self.part = "block"
+            y = self.add("Mul", [y, mask])
         return self.add("Relu", [self.add("Add", [y, shortcut])])
 
     def write(self, path, shape, result, result_shape):
@@ -112,6 +117,7 @@ def write_block(path, patch=0, density=1.0):
     builder = Builder(1)
     x = builder.add("Relu", [builder.conv("x", 256, 4)])
     y = builder.block(x, 256, 64, SIDE, 1, patch, density)
+    builder.part = "head"
     y = builder.add("GlobalAveragePool", [y])
     builder.write(path, [1, 4, SIDE, SIDE], y, [1, 256, 1, 1])
 
@@ -127,6 +133,7 @@ def write_network(path, patches=(0, 0, 0, 0), density=1.0):
             x = builder.block(x, channels, width, side, 2 if stage > 0 and i == 0 else 1,
                               patches[stage], density)
             channels = 4 * width
+    builder.part = "head"
     x = builder.add("Flatten", [builder.add("GlobalAveragePool", [x])])
     weights = 0.03 * builder.random.standard_normal((channels, 1000), dtype=np.float32)
     y = builder.add("MatMul", [x, builder.constant(weights)])

@@ -69,12 +69,15 @@ void conv_listed_plan(const conv_nhwc_problem *problem, const brgemm_kernel *ker
     set_blocks(c);
 }
 
-bool conv_listed_copies(const conv_listed *c, bool is_wide, bool is_tight)
+/* Must all pixels be copied? */
+static bool conv_listed_copies(const conv_listed_call *call)
 {
-    const conv_f32_shape *s = &c->dense.problem.shape;
+    enum { WAYS = 8 }; /* of the first-level cache */
+    const conv_listed *c = call->c;
+    int64_t pitch = c->pixel_bytes * c->dense.problem.shape.stride_w;
 
-    return is_wide || (is_tight && c->dense.k % c->dense.kernel->group != 0) ||
-           (c->pixel_bytes * s->stride_w % ALIAS == 0 && c->tiling.mr > 8);
+    return call->is_wide || (call->is_tight && c->dense.k % c->dense.kernel->group != 0) ||
+           (pitch % ALIAS == 0 && c->tiling.mr > WAYS);
 }
 
 /* ---- pieces ---- */
@@ -110,8 +113,10 @@ typedef struct piece {
     int64_t *copied;
     char *results; /* a tile of them, */
     float *residuals;
-    char *panel; /* copied pixels */
-    brgemm_tile tile;
+    char *panel;             /* copied pixels */
+    bool copies;             /* all pixels, not only single ones */
+    brgemm_tile tile;        /* of neighbours where they lie, */
+    brgemm_tile copied_tile; /* and of copied pixels */
     brgemm_finish finish;
 } piece;
 
@@ -144,15 +149,34 @@ static const float *residual_of(const piece *p, pixel_spot at)
     return p->call->finish.residual + (at.line * p->call->width + at.column) * p->call->c->columns;
 }
 
-static void set_offsets(piece *p)
+/* Taps whose elements follow each other, in the image and among the weights, are one. */
+static void set_taps(piece *p)
 {
     const conv_listed *c = p->call->c;
-    const conv_f32_shape *s = &c->dense.problem.shape;
+    const conv_nhwc *d = &c->dense;
+    const conv_f32_shape *s = &d->problem.shape;
+    bool is_whole = d->problem.groups == 1 && d->k % d->kernel->group == 0;
+    int64_t steps = conv_nhwc_pieces(d->k, d->kernel->group);
 
     for (int64_t i = 0; i < positions_of(s); i++) {
         p->in_place[i] = i / s->kernel_w * s->dilation_h * p->call->x.row +
                          i % s->kernel_w * s->dilation_w * p->call->x.pixel;
         p->copied[i] = i * c->pixel_bytes;
+    }
+    p->tile.taps = p->copied_tile.taps = d->taps;
+    p->tile.steps = p->copied_tile.steps = steps;
+    p->tile.tap_offsets = p->in_place;
+    p->copied_tile.tap_offsets = p->copied;
+    if (is_whole) {
+        p->copied_tile.taps = 1;
+        p->copied_tile.steps = positions_of(s) * steps;
+    }
+    if (is_whole && s->dilation_w == 1 && p->call->x.pixel == c->pixel_bytes) {
+        p->tile.taps = (int)s->kernel_h;
+        p->tile.steps = s->kernel_w * steps;
+        for (int64_t i = 0; i < s->kernel_h; i++) {
+            p->in_place[i] = p->in_place[i * s->kernel_w];
+        }
     }
 }
 
@@ -170,11 +194,9 @@ static void start(const conv_listed_call *call, int worker, piece *p)
     p->results = own + conv_nhwc_round_up(2 * d->taps * (int64_t)sizeof(int64_t), CONV_NHWC_ALIGN);
     p->residuals = (float *)(void *)(p->results + rows);
     p->panel = p->results + 2 * rows;
-    p->tile = (brgemm_tile){.taps = d->taps,
-                            .steps = conv_nhwc_pieces(d->k, d->kernel->group),
-                            .flip = call->flip,
-                            .finish = &p->finish};
-    set_offsets(p);
+    p->copies = conv_listed_copies(call);
+    p->tile = p->copied_tile = (brgemm_tile){.flip = call->flip, .finish = &p->finish};
+    set_taps(p);
 }
 
 /* ---- copying pixels together ---- */
@@ -192,7 +214,8 @@ static void copy_patch(const piece *p, pixel_spot at, char *to)
 
     for (int64_t r = 0; r < s->kernel_h; r++) {
         for (int64_t q = 0; q < runs; q++, to += bytes) {
-            const char *pixel = from + p->in_place[r * s->kernel_w + q];
+            const char *pixel =
+                from + r * s->dilation_h * p->call->x.row + q * s->dilation_w * p->call->x.pixel;
 
             if (p->call->is_wide) {
                 c->dense.narrow((uint16_t *)(void *)to, (const float *)(const void *)pixel,
@@ -234,7 +257,7 @@ static panel_range range_of(const conv_listed *c, int64_t first, int64_t end)
 }
 
 /* The tile by one panel. `c` and its pitches are set for channel range->channel. */
-static void run_panel(piece *p, const panel_range *range, int64_t panel)
+static void run_panel(piece *p, const brgemm_tile *tile, const panel_range *range, int64_t panel)
 {
     const conv_listed *c = p->call->c;
     const brgemm_finish *f = &p->call->finish;
@@ -243,7 +266,7 @@ static void run_panel(piece *p, const panel_range *range, int64_t panel)
     int64_t group = panel / per_group;
     int64_t filter = panel % per_group * d->kernel->nr;
     int64_t channel = group * d->problem.filters + filter;
-    brgemm_tile t = p->tile;
+    brgemm_tile t = *tile;
 
     t.a = (const char *)t.a + group * d->problem.shape.channels * brgemm_size(d->problem.type);
     t.b = (const char *)p->call->packed + panel * d->panel_bytes;
@@ -261,10 +284,10 @@ static void run_panel(piece *p, const panel_range *range, int64_t panel)
     }
 }
 
-static void run_panels(piece *p, const panel_range *range)
+static void run_panels(piece *p, const brgemm_tile *tile, const panel_range *range)
 {
     for (int64_t panel = range->first; panel < range->end; panel++) {
-        run_panel(p, range, panel);
+        run_panel(p, tile, range, panel);
     }
 }
 
@@ -278,21 +301,20 @@ static void set_source(piece *p, const pixel_tile *t)
     p->tile.a_second = t->kind == PIXEL_TILE_PAIR
                            ? source_of(p, t->second) - (const char *)p->tile.a
                            : half * p->tile.a_pitch;
-    p->tile.tap_offsets = p->in_place;
     p->tile.rows = t->count;
 }
 
 /* Neighbours whose results go where they belong. */
-static void run_direct(piece *p, const pixel_tile *t, const panel_range *range)
+static void run_direct(piece *p, const pixel_tile *t, brgemm_tile *tile, const panel_range *range)
 {
     const conv_listed *c = p->call->c;
     int64_t half = c->dense.kernel->mr / 2;
     bool is_pair = t->kind == PIXEL_TILE_PAIR;
     char *y = target_of(p, t->first);
 
-    p->tile.c = y + range->channel * (int64_t)c->dense.problem.result_size;
-    p->tile.c_pitch = p->call->y.pixel;
-    p->tile.c_second = is_pair ? target_of(p, t->second) - y : half * p->call->y.pixel;
+    tile->c = y + range->channel * (int64_t)c->dense.problem.result_size;
+    tile->c_pitch = p->call->y.pixel;
+    tile->c_second = is_pair ? target_of(p, t->second) - y : half * p->call->y.pixel;
     if (p->call->finish.residual != NULL) {
         const float *residual = residual_of(p, t->first);
 
@@ -301,7 +323,7 @@ static void run_direct(piece *p, const pixel_tile *t, const panel_range *range)
         p->finish.residual_second =
             is_pair ? residual_of(p, t->second) - residual : half * c->columns;
     }
-    run_panels(p, range);
+    run_panels(p, tile, range);
 }
 
 /* Pixel i of a tile. */
@@ -329,16 +351,16 @@ static int64_t run_length(const piece *p, const pixel_tile *t, int64_t i)
 }
 
 /* Results by way of a tile of their own. */
-static void run_spread(piece *p, const pixel_tile *t, const panel_range *range)
+static void run_spread(piece *p, const pixel_tile *t, brgemm_tile *tile, const panel_range *range)
 {
     const conv_listed *c = p->call->c;
     int64_t half = c->dense.kernel->mr / 2;
     int64_t size = (int64_t)c->dense.problem.result_size;
     int64_t bytes = range->columns * size;
 
-    p->tile.c = p->results;
-    p->tile.c_pitch = bytes;
-    p->tile.c_second = half * bytes;
+    tile->c = p->results;
+    tile->c_pitch = bytes;
+    tile->c_second = half * bytes;
     if (p->call->finish.residual != NULL) {
         for (int64_t i = 0; i < t->count; i++) {
             memcpy(p->residuals + i * range->columns,
@@ -349,7 +371,7 @@ static void run_spread(piece *p, const pixel_tile *t, const panel_range *range)
         p->finish.residual_pitch = range->columns;
         p->finish.residual_second = half * range->columns;
     }
-    run_panels(p, range);
+    run_panels(p, tile, range);
     for (int64_t i = 0; i < t->count;) {
         pixel_spot at = pixel_of(p, t, i);
         int64_t count = run_length(p, t, i);
@@ -367,31 +389,58 @@ static void run_spread(piece *p, const pixel_tile *t, const panel_range *range)
     }
 }
 
+static bool is_copied(const piece *p, const pixel_tile *t)
+{
+    return p->copies || t->kind == PIXEL_TILE_SINGLES;
+}
+
 /* Panels of a tile, whose copied pixels are at `panel`. */
 static void run_tile(piece *p, const pixel_tile *t, const char *panel, const panel_range *range)
 {
     const conv_listed *c = p->call->c;
+    brgemm_tile *tile = is_copied(p, t) ? &p->copied_tile : &p->tile;
 
-    if (t->kind == PIXEL_TILE_SINGLES) {
-        p->tile.a = panel;
-        p->tile.a_pitch = c->patch_bytes;
-        p->tile.a_second = c->dense.kernel->mr / 2 * c->patch_bytes;
-        p->tile.tap_offsets = p->copied;
-        p->tile.rows = t->count;
+    if (is_copied(p, t)) {
+        tile->a = panel;
+        tile->a_pitch = c->patch_bytes;
+        tile->a_second = c->dense.kernel->mr / 2 * c->patch_bytes;
+        tile->rows = t->count;
     } else {
         set_source(p, t);
     }
     if (t->kind == PIXEL_TILE_SINGLES || p->call->put != NULL) {
-        run_spread(p, t, range);
+        run_spread(p, t, tile, range);
     } else {
-        run_direct(p, t, range);
+        run_direct(p, t, tile, range);
     }
 }
 
+/* Copies what a tile reads, if it must be; a run of whole pixels at one time. */
 static void copy_tile(const piece *p, const pixel_tile *t, char *to)
 {
-    for (int64_t i = 0; t->kind == PIXEL_TILE_SINGLES && i < t->count; i++) {
-        copy_patch(p, spot_of(p, t, i), to + i * p->call->c->patch_bytes);
+    const conv_listed *c = p->call->c;
+    const conv_f32_shape *s = &c->dense.problem.shape;
+    int64_t channels = c->dense.problem.groups * s->channels;
+
+    if (!is_copied(p, t)) {
+        return;
+    }
+    if (t->kind == PIXEL_TILE_RUN && p->call->is_wide && positions_of(s) == 1 && s->stride_w == 1 &&
+        p->call->x.pixel == channels * (int64_t)sizeof(float) && c->patch_bytes == c->pixel_bytes) {
+        c->dense.narrow((uint16_t *)(void *)to, (const float *)(const void *)source_of(p, t->first),
+                        t->count * channels);
+        return;
+    }
+    for (int64_t i = 0; i < t->count; i++) {
+        copy_patch(p, pixel_of(p, t, i), to + i * c->patch_bytes);
+    }
+}
+
+/* Asks for the pixels of a tile that comes soon: those of the layers before lie far away. */
+static void ask_for(const piece *p, const pixel_tile *t)
+{
+    if (p->call->is_tight && t->kind == PIXEL_TILE_RUN) {
+        brgemm_prefetch(source_of(p, t->first), t->count * p->call->x.pixel);
     }
 }
 
@@ -407,6 +456,9 @@ static void run_block(piece *p, int64_t begin, int64_t end, int64_t first, int64
         panel_range range = range_of(c, first, last);
 
         for (int64_t i = begin; i < end; i++) {
+            if (i + 1 < end) {
+                ask_for(p, &tiles[i + 1]);
+            }
             copy_tile(p, &tiles[i], p->panel);
             run_tile(p, &tiles[i], p->panel, &range);
         }

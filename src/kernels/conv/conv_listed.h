@@ -17,7 +17,7 @@ typedef struct conv_listed {
     int64_t panels;       /* of all groups */
     int64_t pixel_bytes;  /* of A: channels of all groups */
     int64_t patch_bytes;  /* of A: from copied pixel to copied pixel */
-    pixel_tiling tiling;  /* what lists must be made with */
+    pixel_tiling tiling;  /* what lists are made with */
     bool panels_outer;    /* weights are larger than what a cache keeps beside pixels */
     int64_t block;        /* tiles whose pixels are held together */
     int64_t worker_bytes; /* workspace per worker, 64-byte aligned */
@@ -48,7 +48,7 @@ struct conv_listed_call {
     const pixel_list *list;
     conv_listed_image x; /* padding included */
     bool is_wide;        /* BRGEMM_BF16: x holds floats */
-    bool is_tight;       /* x may not be read beyond its last byte */
+    bool is_tight;       /* x is not ours: it may not be read beyond its last byte */
     uint8_t flip;        /* as in brgemm_tile */
     const void *packed;  /* by conv_nhwc_pack of `dense` */
     conv_listed_image y;
@@ -63,9 +63,6 @@ struct conv_listed_call {
 
 /* Where results of the pixel go: channel 0. */
 char *conv_listed_target(const conv_listed_call *call, pixel_spot at);
-
-/* True when every tile must be of single pixels: tiling.least_run is to be above mr. */
-bool conv_listed_copies(const conv_listed *c, bool is_wide, bool is_tight);
 
 /* Pieces of work of a run, which is what conv_listed_run counts in. */
 int64_t conv_listed_pieces(const conv_listed_call *call);

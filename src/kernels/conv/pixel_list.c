@@ -101,7 +101,7 @@ void pixel_list_build(const uint8_t *mask, int64_t lines, int64_t width, const p
         int64_t end = 0;
 
         while (next_run(mask + line * width, width, end, &begin, &end)) {
-            if (end - begin < tiling->least_run || tiling->least_run > tiling->mr) {
+            if (end - begin < tiling->least_run) {
                 add_singles(&b, line, begin, end);
             } else {
                 add_run(&b, line, begin, end);

@@ -42,7 +42,7 @@ typedef struct pixel_list {
 /* What tiles are to be like. */
 typedef struct pixel_tiling {
     int mr;        /* pixels of a tile at most: even */
-    int least_run; /* at least 1: shorter runs become single pixels; above mr: all of them do */
+    int least_run; /* at least 1: shorter runs become single pixels */
 } pixel_tiling;
 
 /* Tiles that a list of `pixels` may have at most. */
