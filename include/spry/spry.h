@@ -4,6 +4,7 @@
 
 #include "spry/adapt.h"
 #include "spry/allocator.h"
+#include "spry/answer.h"
 #include "spry/architecture.h"
 #include "spry/bench.h"
 #include "spry/compare.h"
@@ -14,7 +15,12 @@
 #include "spry/inspect.h"
 #include "spry/mixed.h"
 #include "spry/model.h"
+<<<<<<< HEAD
 #include "spry/predict.h"
+    == == ==
+    =
+#include "spry/perplexity.h"
+        >>>>>>> w - tokens
 #include "spry/preprocess.h"
 #include "spry/progress.h"
 #include "spry/quantize.h"

@@ -1,7 +1,9 @@
-/* spry evaluate: how often a classifier is right on labelled data. */
+/* spry evaluate: how often a classifier is right on labelled data; text is told in
+ * evaluate_text.c. */
 #include <inttypes.h>
 
 #include "cli/commands.h"
+#include "cli/evaluate_text.h"
 #include "cli/labels.h"
 #include "cli/mask_report.h"
 #include "cli/output.h"
@@ -22,7 +24,10 @@ static const cli_option options[] = {
      .lowest = 0,
      .highest = 1048576,
      .help = "samples per run, 0 for 32 or what the model fixes"},
-    {.name = "output", .kind = CLI_TEXT, .value = "NAME", .help = "the output with the scores"},
+    {.name = "output",
+     .kind = CLI_TEXT,
+     .value = "NAME",
+     .help = "the output with the scores or logits"},
     {.name = "labels",
      .kind = CLI_PATH,
      .value = "FILE",
@@ -39,14 +44,15 @@ static const cli_option options[] = {
     {.name = "predictions",
      .kind = CLI_PATH,
      .value = "FILE",
-     .help = "write logits, classes and labels of all samples (.npz or .safetensors)"},
+     .help = "write logits, classes and labels of all samples (.npz or .safetensors), answers to "
+             "squad (.json)"},
     {.name = "force", .kind = CLI_FLAG, .help = "replace an existing FILE"},
     {.name = "at-least",
      .kind = CLI_NUMBER,
      .value = "X",
      .lowest = 0,
      .highest = 1,
-     .help = "exit with 1 when top-1 is below this fraction"},
+     .help = "exit with 1 when top-1, or F1, is below this fraction"},
     {.name = "seed",
      .kind = CLI_INTEGER,
      .value = "N",
@@ -54,6 +60,7 @@ static const cli_option options[] = {
      .lowest = 0,
      .highest = 9007199254740992.0,
      .help = "seed of random operators"},
+    EVALUATE_TEXT_OPTIONS,
     SUBJECT_SESSION_OPTIONS,
     {0},
 };
@@ -273,6 +280,10 @@ static spry_status reveal_masks(evaluate_state *e, spry_error *error)
 static spry_status run(const cli_call *call, spry_error *error)
 {
     evaluate_state e = {.call = call};
+
+    if (evaluate_text_is(cli_text(call, "data"))) {
+        return evaluate_text(call, error);
+    }
     spry_status status = prepare(&e, error);
 
     if (status == SPRY_OK) {
@@ -320,6 +331,10 @@ const cli_command cmd_evaluate = {
         "per class), labels (a text file with picture and class per line), npz and safetensors "
         "(arrays of samples and labels), csv (columns of numbers and a class; FILE@COLUMN says "
         "which is the class, the last otherwise).\n\n"
+        "Two kinds are text and need --vocab. squad:FILE asks a model for question answering every "
+        "question of a file in SQuAD's format and prints exact matches and F1 as its official "
+        "scripts do; --predictions then writes {id: answer}. text:FILE has a language model "
+        "predict every token of a file and prints its perplexity.\n\n"
         "Memory does not grow with the number of samples unless --predictions keeps their scores.",
     .options = options,
     .run = run,

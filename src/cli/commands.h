@@ -5,6 +5,7 @@
 #include "cli/command.h"
 
 extern const cli_command cmd_adapt;
+extern const cli_command cmd_ask;
 extern const cli_command cmd_bench;
 extern const cli_command cmd_compare;
 extern const cli_command cmd_doctor;

@@ -24,12 +24,12 @@ static inline size_t utf8_encode(uint32_t code_point, char to[UTF8_MAX_BYTES])
     return length;
 }
 
-/* Bytes of the code point at the start of `text`, which is stored to *code_point; 0 when the bytes
+/* Bytes of the code point at the start of `bytes`, which is stored to *code_point; 0 when they
  * are not UTF-8 (overlong forms and surrogates included) or `size` is 0. */
-static inline size_t utf8_decode(const char *text, size_t size, uint32_t *code_point)
+static inline size_t utf8_decode(const char *bytes, size_t size, uint32_t *code_point)
 {
     static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-    uint8_t first = size > 0 ? (uint8_t)text[0] : 0x80;
+    uint8_t first = size > 0 ? (uint8_t)bytes[0] : 0x80;
     size_t length = first < 0x80             ? 1
                     : (first & 0xe0) == 0xc0 ? 2
                     : (first & 0xf0) == 0xe0 ? 3
@@ -41,10 +41,10 @@ static inline size_t utf8_decode(const char *text, size_t size, uint32_t *code_p
         return 0;
     }
     for (size_t i = 1; i < length; i++) {
-        if (((uint8_t)text[i] & 0xc0) != 0x80) {
+        if (((uint8_t)bytes[i] & 0xc0) != 0x80) {
             return 0;
         }
-        value = value << 6 | ((uint8_t)text[i] & 0x3fu);
+        value = value << 6 | ((uint8_t)bytes[i] & 0x3fu);
     }
     if (value < smallest[length] || value > 0x10ffff || (value >= 0xd800 && value < 0xe000)) {
         return 0;

@@ -102,7 +102,8 @@ size_t unicode_lower(uint32_t code, uint32_t lower[2])
 size_t unicode_decompose(uint32_t code, bool compatible, uint32_t parts[UNICODE_MOST_PARTS])
 {
     utf8proc_int32_t found[UNICODE_MOST_PARTS];
-    int options = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | (compatible ? UTF8PROC_COMPAT : 0);
+    utf8proc_option_t options = (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE |
+                                                    (compatible ? (unsigned)UTF8PROC_COMPAT : 0));
     utf8proc_ssize_t count =
         utf8proc_decompose_char((utf8proc_int32_t)code, found, UNICODE_MOST_PARTS, options, NULL);
 
@@ -125,7 +126,8 @@ uint32_t unicode_compose(uint32_t first, uint32_t second)
 {
     utf8proc_int32_t pair[2] = {(utf8proc_int32_t)first, (utf8proc_int32_t)second};
 
-    return utf8proc_normalize_utf32(pair, 2, UTF8PROC_STABLE | UTF8PROC_COMPOSE) == 1
+    return utf8proc_normalize_utf32(pair, 2,
+                                    (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE)) == 1
                ? (uint32_t)pair[0]
                : 0;
 }
