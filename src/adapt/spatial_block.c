@@ -85,6 +85,18 @@ static bool is_used_once(const finder *f, int32_t id)
     return count == 1 && !f->g->values[id].is_output;
 }
 
+/* Along both axes; 0 where these differ. */
+static int64_t stride_of(const graph_node *conv)
+{
+    int64_t count;
+    const int64_t *strides = graph_attribute_ints(conv, "strides", &count);
+
+    if (strides == NULL || count != 2) {
+        return 1;
+    }
+    return strides[0] == strides[1] ? strides[0] : 0;
+}
+
 /* The convolutions from `id` back to the block's input, the last first; true where there are as
  * many as a block has. */
 static bool read_branch(const finder *f, int32_t id, spatial_block *b)
@@ -101,6 +113,7 @@ static bool read_branch(const finder *f, int32_t id, spatial_block *b)
             return false;
         }
         backwards[count++] = id;
+        b->stride *= stride_of(conv);
         b->is_grouped = b->is_grouped || graph_attribute_int(conv, "group", 1) > 1;
         b->x = conv->inputs[0];
         relu = match_producer(f->g, b->x, "Relu");
@@ -131,8 +144,7 @@ static bool read_sizes(const graph *g, spatial_block *b)
     b->width = y[3].size;
     b->from_height = x[2].size;
     b->from_width = x[3].size;
-    b->stride = (b->from_height + b->height - 1) / b->height;
-    return divides_up(b->from_height, b->stride, b->height) &&
+    return b->stride > 0 && divides_up(b->from_height, b->stride, b->height) &&
            divides_up(b->from_width, b->stride, b->width) &&
            graph_type_same(&g->values[b->shortcut].type, &g->values[b->sum].type) &&
            spatial_comes_from(g, b->shortcut, b->x, &macs);
@@ -165,8 +177,10 @@ static bool read_block(const finder *f, const graph_node *relu, spatial_block *b
         return false;
     }
     for (int side = 0; side < 2; side++) {
-        *b = (spatial_block){
-            .sum = relu->inputs[0], .y = relu->outputs[0], .shortcut = sum->inputs[!side]};
+        *b = (spatial_block){.sum = relu->inputs[0],
+                             .y = relu->outputs[0],
+                             .stride = 1,
+                             .shortcut = sum->inputs[!side]};
         if (read_branch(f, strip_mask(f, sum->inputs[side], b), b) && read_sizes(g, b)) {
             return true;
         }

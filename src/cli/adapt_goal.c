@@ -52,6 +52,7 @@ spry_status adapt_goal_open(adapt_goal *goal, const spry_model *adapted, const s
 
     *goal = (adapt_goal){.teacher = NULL};
     wanted.weight = cli_number(call, "sparsity-weight");
+    wanted.opening = cli_number(call, "opening");
     wanted.teacher_weight = cli_number(call, "distill");
     wanted.teacher_temperature = cli_number(call, "distill-temperature");
     wanted.ignore_labels = cli_given(call, "distill-only");
