@@ -69,8 +69,8 @@ static void test_lone_packets(void **state)
     }
 }
 
-/* Within a packet a buffer's place is free again 6 cycles after it was filled, so a channel of fewer
- * flits carries that much less. */
+/* Within a packet a buffer's place is free again 6 cycles after it was filled, so a channel of
+ * fewer flits carries that much less. */
 static void test_credit_loop(void **state)
 {
     static const int depths[] = {1, 2, 3, 5, 6, 8};
