@@ -75,8 +75,8 @@ SPRY_MUST_USE spry_status simulation_add_clock(simulation *s, const char *name, 
                                                uint64_t phase, int *clock, spry_error *error);
 
 /* A component; `path` names it in results ("npu.core3.dma"), and ties are decided by the order of
- * paths. It is called in cycle 0 first. `type` and `self` must outlive the simulation.
- * Fails with SPRY_USAGE (no such clock, a path that is taken or after the first run), SPRY_LIMIT. */
+ * paths. It is called in cycle 0 first. `type` and `self` must outlive the simulation. Fails with
+ * SPRY_USAGE (no such clock, a path that is taken or after the first run), SPRY_LIMIT. */
 SPRY_MUST_USE spry_status simulation_add(simulation *s, const char *path,
                                          const component_type *type, void *self, int clock,
                                          component **made, spry_error *error);
