@@ -15,12 +15,8 @@
 #include "spry/inspect.h"
 #include "spry/mixed.h"
 #include "spry/model.h"
-<<<<<<< HEAD
-#include "spry/predict.h"
-    == == ==
-    =
 #include "spry/perplexity.h"
-        >>>>>>> w - tokens
+#include "spry/predict.h"
 #include "spry/preprocess.h"
 #include "spry/progress.h"
 #include "spry/quantize.h"

@@ -6,22 +6,9 @@
 
 /* clang-format off: one line each, so that a new one touches no other. */
 const cli_command *const cli_commands[] = {
-    &cmd_run,
-    &cmd_inspect,
-    &cmd_evaluate,
-    &cmd_compare,
-    &cmd_bench,
-    &cmd_quantize,
-    &cmd_adapt,
-    &cmd_new,
-    &cmd_train,
-    &cmd_predict,
-    &cmd_ask,
-    &cmd_tokenize,
-    &cmd_doctor,
-    &cmd_help,
-    &cmd_version,
-    NULL,
+    &cmd_run,    &cmd_inspect, &cmd_evaluate, &cmd_compare, &cmd_bench, &cmd_quantize,
+    &cmd_adapt,  &cmd_new,     &cmd_train,    &cmd_predict, &cmd_ask,   &cmd_tokenize,
+    &cmd_doctor, &cmd_help,    &cmd_version,  NULL,
 };
 /* clang-format on */
 
