@@ -4,9 +4,9 @@
  *                        [--heads N] [--depth N] [--explain yes]
  *
  * MODE is ghost (runs of parts of the batch, 16 as in training, clipped_gradient.h), loop (a run
- * per example, whose gradient is clipped and added) or plain (runs of parts, not clipped). The network is a fresh vision
- * transformer, vit-cifar of `spry new`, of two blocks unless told. `--explain yes` prints the time
- * of each operator instead. */
+ * per example, whose gradient is clipped and added) or plain (runs of parts, not clipped). The
+ * network is a fresh vision transformer, vit-cifar of `spry new`, of two blocks unless told.
+ * `--explain yes` prints the time of each operator instead. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

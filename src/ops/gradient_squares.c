@@ -1,10 +1,10 @@
-/* Gradients of single examples along axis 0 and their squared lengths, in the domain "ai.spry": what
- * clipping them one by one is made of (train/clipped_gradient.c).
+/* Gradients of single examples along axis 0 and their squared lengths, in the domain "ai.spry":
+ * what clipping them one by one is made of (train/clipped_gradient.c).
  *
- *     ProductSquares(x [N, rows, in], dy [N, rows, out])    |x_i^T dy_i|^2, Frobenius; and x_i^T dy_i
- *     SumSquares(x [N, rows, C], y)    |s_i|^2 with s_i the sum over rows of x_i y_i; and s_i; y of
- *                                      the shape of x, or omitted: ones
- *     WeightedSum(x [N, ...], c [N])   the sum of c_i x_i
+ *     ProductSquares(x [N, rows, in], dy [N, rows, out])    |x_i^T dy_i|^2, Frobenius; x_i^T dy_i
+ *     SumSquares(x [N, rows, C], y)     |s_i|^2 with s_i the sum over rows of x_i y_i; s_i; y of
+ *                                       the shape of x, or omitted: ones
+ *     WeightedSum(x [N, ...], c [N])    the sum of c_i x_i
  *
  * Where the gradients are not wanted, they are not stored, and |X^T D|^2 may also be made as
  * <X X^T, D D^T>, when that takes fewer multiplications ("ghost" norms: Li, Tramer, Liang,

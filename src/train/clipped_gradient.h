@@ -1,14 +1,17 @@
-/* Gradients clipped per example, without ever holding one gradient per example.
+/* Gradients clipped per example, by one forward and one backward pass over the batch.
  *
  *     loss -> D_k, the derivative by the output of each node k that reads a weight
  *     |g_i|^2 = sum over k of a norm that follows from the node's input and D_k alone
  *     c_i = counts_i min(1, limit / |g_i|)
- *     sum over i of c_i g_i = ordinary gradient with c_i D_k in place of D_k
+ *     sum over i of c_i g_i
  *
- * For a product X W the squared norm of one example's X_i^T D_i is that of its numbers, or, for few
- * rows, <X_i X_i^T, D_i D_i^T>: "ghost" norms (Li, Tramer, Liang, Hashimoto, arXiv 2110.05679,
- * after Goodfellow, arXiv 1510.01799). Convolutions see their examples as groups. One backward pass
- * serves both. */
+ * The gradient of one example by a weight of k is small or large. Where it has no more numbers than
+ * the example's input and D_k together (biases, norms, narrow products over many rows, most
+ * convolutions), it is kept until the c_i are known, and the sum is that of kept gradients. Else it
+ * is never held: for a product X W the squared norm is that of X_i^T D_i, made tile by tile, or
+ * <X_i X_i^T, D_i D_i^T>: "ghost" norms (Li, Tramer, Liang, Hashimoto, arXiv 2110.05679, after
+ * Goodfellow, arXiv 1510.01799), and the sum is the ordinary gradient with c_i D_k in place of D_k.
+ * Convolutions see their examples as groups. */
 #ifndef TRAIN_CLIPPED_GRADIENT_H
 #define TRAIN_CLIPPED_GRADIENT_H
 

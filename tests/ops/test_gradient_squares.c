@@ -11,6 +11,8 @@
 #include "support/op_harness.h"
 #include "tensor/convert.h"
 
+enum { MOST_EACH = 1 << 16 };
+
 static tensor *normal_input(op_harness *h, spry_random *random, spry_dtype dtype,
                             const int64_t *shape)
 {
@@ -41,7 +43,8 @@ static void assert_squares(op_harness *h, spry_dtype dtype, const double *expect
     }
 }
 
-static double square_product(const tensor *x, const tensor *dy, int64_t n)
+/* The squares' sum; the gradient itself is put into `each`. */
+static double square_product(const tensor *x, const tensor *dy, int64_t n, double *each)
 {
     int64_t rows = x->shape[1];
     int64_t in = x->shape[2];
@@ -56,10 +59,23 @@ static double square_product(const tensor *x, const tensor *dy, int64_t n)
                 sum += convert_get_f64(x, (n * rows + r) * in + i) *
                        convert_get_f64(dy, (n * rows + r) * out + j);
             }
+            each[(n * in + i) * out + j] = sum;
             total += sum * sum;
         }
     }
     return total;
+}
+
+/* All elements of output 1. */
+static void assert_each(const op_harness *h, spry_dtype dtype, const double *expected)
+{
+    const tensor *found = &h->outputs[1].tensor;
+
+    for (int64_t i = 0; i < tensor_count(found); i++) {
+        double tolerance = dtype == SPRY_DTYPE_F32 ? 1e-4 : 1e-11;
+
+        assert_true(fabs(convert_get_f64(found, i) - expected[i]) < tolerance);
+    }
 }
 
 /* By the gradient itself (many rows), and by products of rows (few rows); hardly any of either. */
@@ -72,8 +88,9 @@ static void test_products(void **state)
     spry_random random = spry_random_stream(6, 0);
 
     (void)state;
-    for (size_t k = 0; k < 2 * sizeof shapes / sizeof *shapes; k++) {
-        const int64_t *s = shapes[k / 2];
+    for (size_t k = 0; k < 4 * sizeof shapes / sizeof *shapes; k++) {
+        static double each[MOST_EACH];
+        const int64_t *s = shapes[k / 4];
         spry_dtype dtype = k % 2 == 0 ? SPRY_DTYPE_F32 : SPRY_DTYPE_F64;
         double expected[8];
         op_harness h;
@@ -84,15 +101,18 @@ static void test_products(void **state)
         x = normal_input(&h, &random, dtype, (int64_t[]){s[0], s[1], s[2]});
         dy = normal_input(&h, &random, dtype, (int64_t[]){s[0], s[1], s[3]});
         for (int64_t n = 0; n < s[0]; n++) {
-            expected[n] = square_product(x, dy, n);
+            expected[n] = square_product(x, dy, n, each);
         }
-        op_harness_run(&h, 1);
+        op_harness_run(&h, k % 4 < 2 ? 1 : 2);
         assert_squares(&h, dtype, expected, s[0]);
+        if (k % 4 >= 2) {
+            assert_each(&h, dtype, each);
+        }
         op_harness_fini(&h);
     }
 }
 
-static double square_sum(const tensor *x, const tensor *y, int64_t n)
+static double square_sum(const tensor *x, const tensor *y, int64_t n, double *each)
 {
     int64_t rows = x->shape[1];
     int64_t columns = x->shape[2];
@@ -106,6 +126,7 @@ static double square_sum(const tensor *x, const tensor *y, int64_t n)
 
             sum += convert_get_f64(x, at) * (y != NULL ? convert_get_f64(y, at) : 1.0);
         }
+        each[n * columns + c] = sum;
         total += sum * sum;
     }
     return total;
@@ -118,9 +139,10 @@ static void test_sums(void **state)
     spry_random random = spry_random_stream(7, 0);
 
     (void)state;
-    for (size_t k = 0; k < 4 * sizeof shapes / sizeof *shapes; k++) {
+    for (size_t k = 0; k < 8 * sizeof shapes / sizeof *shapes; k++) {
+        static double each[MOST_EACH];
         spry_dtype dtype = k % 2 == 0 ? SPRY_DTYPE_F32 : SPRY_DTYPE_F64;
-        const int64_t *s = shapes[k / 4];
+        const int64_t *s = shapes[k / 8];
         double expected[8];
         op_harness h;
         tensor *x;
@@ -132,10 +154,43 @@ static void test_sums(void **state)
             y = normal_input(&h, &random, dtype, s);
         }
         for (int64_t n = 0; n < s[0]; n++) {
-            expected[n] = square_sum(x, y, n);
+            expected[n] = square_sum(x, y, n, each);
         }
-        op_harness_run(&h, 1);
+        op_harness_run(&h, k % 8 < 4 ? 1 : 2);
         assert_squares(&h, dtype, expected, s[0]);
+        if (k % 8 >= 4) {
+            assert_each(&h, dtype, each);
+        }
+        op_harness_fini(&h);
+    }
+}
+
+static void test_weighted(void **state)
+{
+    static const int64_t shapes[][3] = {{1, 1, 1}, {5, 3, 7}, {3, 100, 97}, {0, 2, 3}, {2, 0, 3}};
+    spry_random random = spry_random_stream(8, 0);
+
+    (void)state;
+    for (size_t k = 0; k < 2 * sizeof shapes / sizeof *shapes; k++) {
+        spry_dtype dtype = k % 2 == 0 ? SPRY_DTYPE_F32 : SPRY_DTYPE_F64;
+        const int64_t *s = shapes[k / 2];
+        const double weights[] = {0.5, -2, 0, 1, 3};
+        op_harness h;
+        tensor *x;
+
+        op_harness_init(&h, "ai.spry", "WeightedSum", 1);
+        x = normal_input(&h, &random, dtype, s);
+        op_harness_f64s(&h, dtype, 1, s, weights);
+        op_harness_run(&h, 1);
+        assert_int_equal(h.outputs[0].tensor.rank, 2);
+        for (int64_t i = 0; i < s[1] * s[2]; i++) {
+            double sum = 0;
+
+            for (int64_t n = 0; n < s[0]; n++) {
+                sum += weights[n] * convert_get_f64(x, n * s[1] * s[2] + i);
+            }
+            assert_true(fabs(convert_get_f64(&h.outputs[0].tensor, i) - sum) < 1e-5);
+        }
         op_harness_fini(&h);
     }
 }
@@ -163,6 +218,7 @@ static void test_by_hand(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_products), cmocka_unit_test(test_sums),
+                                       cmocka_unit_test(test_weighted),
                                        cmocka_unit_test(test_by_hand)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
