@@ -287,6 +287,21 @@ static void test_many_blocks(void **state)
     }
 }
 
+/* Packed queries of several strips lie between each other's rows, and serve more than one block. */
+static void test_many_strips(void **state)
+{
+    const int64_t widths[] = {3, 64, 130, ATTENTION_MOST_SIZE};
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        trial t;
+
+        make_trial(&t, 8, 1, 2, 2, 131, ATTENTION_BLOCK + 5, widths[i], 16, i % 2 == 0);
+        check_all(&t);
+        free_trial(&t);
+    }
+}
+
 /* Neighbouring heads that share keys: alone, with masks, and as single queries. */
 static void test_groups(void **state)
 {
@@ -537,12 +552,12 @@ static void test_workspace(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),     cmocka_unit_test(test_many_blocks),
-        cmocka_unit_test(test_groups),    cmocka_unit_test(test_causal),
-        cmocka_unit_test(test_masks),     cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_huge),      cmocka_unit_test(test_nan),
-        cmocka_unit_test(test_threads),   cmocka_unit_test(test_observer),
-        cmocka_unit_test(test_workspace),
+        cmocka_unit_test(test_sizes),       cmocka_unit_test(test_many_blocks),
+        cmocka_unit_test(test_many_strips), cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_causal),      cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_lengths),     cmocka_unit_test(test_huge),
+        cmocka_unit_test(test_nan),         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_observer),    cmocka_unit_test(test_workspace),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,10 +30,12 @@ static inline __m512i narrow(const float *row, int64_t at, int64_t n, __m512 fac
     return (__m512i)_mm512_cvtne2ps_pbh(_mm512_mul_ps(high, factor), _mm512_mul_ps(low, factor));
 }
 
-static void pack_query(const float *q, int64_t size, float scale, float *to)
+static void pack_queries(const float *const *q, int rows, int64_t size, float factor, float *to)
 {
-    for (int64_t i = 0; i < size; i += 2 * LANES) {
-        _mm512_storeu_si512(to + i / 2, narrow(q, i, size, _mm512_set1_ps(scale)));
+    for (int r = 0; r < rows; r++, to += ATTENTION_PITCH) {
+        for (int64_t i = 0; i < size; i += 2 * LANES) {
+            _mm512_storeu_si512(to + i / 2, narrow(q[r], i, size, _mm512_set1_ps(factor)));
+        }
     }
 }
 
@@ -183,7 +185,7 @@ const attention_kernel attention_bf16_14x32__avx512bf16 = {.name =
                                                                "attention_bf16_14x32__avx512bf16",
                                                            .mr = TILE_ROWS,
                                                            .nr = NR,
-                                                           .pack_query = pack_query,
+                                                           .pack_queries = pack_queries,
                                                            .pack_keys = pack_keys,
                                                            .pack_values = pack_values,
                                                            .scores = scores,

@@ -85,7 +85,8 @@ typedef struct piece {
     int64_t first, end; /* queries of the group */
     int64_t keys;       /* that count for this image */
     float *k, *v;       /* a packed block */
-    float *q, *s;       /* a strip */
+    float *q;           /* packed queries of the slice: see query_place */
+    float *s;           /* a strip */
     float *o;           /* [slice][pitch] results so far */
     int64_t pitch;
     attention_rows *states; /* per strip */
@@ -96,6 +97,28 @@ static int64_t keys_in_block(const attention_problem *p)
     return least(p->keys, ATTENTION_BLOCK);
 }
 
+/* Packed queries of strips lie side by side, as many as fit into the space between rows: they stay
+ * for all blocks, because the rows they are from lie far apart and would drive keys and values out
+ * of the cache. */
+static int64_t query_floats(const attention_problem *p)
+{
+    return rounded(p->size, ALIGNED);
+}
+
+static int64_t strips_side_by_side(const attention_problem *p)
+{
+    return ATTENTION_PITCH / query_floats(p);
+}
+
+static float *query_place(const piece *w, int64_t query)
+{
+    int64_t strip = (query - w->first) / w->kernel->mr;
+    int64_t side_by_side = strips_side_by_side(w->p);
+
+    return w->q + strip / side_by_side * w->kernel->mr * ATTENTION_PITCH +
+           strip % side_by_side * query_floats(w->p);
+}
+
 /* Lays the piece's memory out from `workspace` on; returns the floats it takes. */
 static int64_t lay_out(piece *w, float *workspace)
 {
@@ -103,6 +126,8 @@ static int64_t lay_out(piece *w, float *workspace)
     int64_t block = keys_in_block(p);
     int64_t strip = (int64_t)w->kernel->mr * ATTENTION_PITCH;
     int64_t rows = rounded(p->slice, w->kernel->mr);
+    int64_t strips = rows / w->kernel->mr;
+    int64_t across = strips_side_by_side(p);
     /* One more of an odd number of elements or keys: bf16 goes by pairs. */
     int64_t k_floats = rounded(block, w->kernel->nr) * (p->size + 1);
     int64_t v_floats = (block + 1) * rounded(p->value_size, w->kernel->nr);
@@ -110,7 +135,7 @@ static int64_t lay_out(piece *w, float *workspace)
 
     w->pitch = rounded(p->value_size, w->kernel->nr);
     w->q = workspace;
-    at += rounded(strip, ALIGNED);
+    at += (strips + across - 1) / across * rounded(strip, ALIGNED);
     w->s = workspace + at;
     at += rounded(strip, ALIGNED);
     w->k = workspace + at;
@@ -120,7 +145,7 @@ static int64_t lay_out(piece *w, float *workspace)
     w->o = workspace + at;
     at += rounded(rows * w->pitch, ALIGNED);
     w->states = (attention_rows *)(void *)(workspace + at);
-    return at + rows / w->kernel->mr * (int64_t)(sizeof *w->states / sizeof *workspace);
+    return at + strips * (int64_t)(sizeof *w->states / sizeof *workspace);
 }
 
 int64_t attention_workspace(const attention_kernel *kernel, const attention_problem *p)
@@ -204,27 +229,44 @@ static void ask_for(const float *from, int64_t size)
     }
 }
 
-/* Scores of the strip against the n keys from `key` on, whose packed block is in place. */
-static void score_strip(const piece *w, place first, int rows, int64_t key, int64_t n)
+/* Asks for a row of queries; rows beyond the last one are the next head's. */
+static void ask_for_query(const piece *w, place at)
+{
+    const attention_problem *p = w->p;
+
+    if (at.row >= p->rows) {
+        at = (place){at.head + 1, at.row - p->rows};
+    }
+    if (at.head < p->heads && at.row < p->rows) {
+        ask_for(p->q.data + w->image * p->q.batch + at.head * p->q.head + at.row * p->q.token,
+                p->size);
+    }
+}
+
+static void pack_strip(const piece *w, place at, int rows, float *to)
 {
     const attention_problem *p = w->p;
     const float *q = p->q.data + w->image * p->q.batch;
-    float factor = p->scale * ATTENTION_LOG2E;
-    place at = first;
+    const float *rows_of_q[ATTENTION_MOST_MR] = {NULL};
 
     for (int r = 0; r < rows; r++, step(w, &at)) {
-        const float *row = q + at.head * p->q.head + at.row * p->q.token;
-
-        w->kernel->pack_query(row, p->size, factor, w->q + (int64_t)r * ATTENTION_PITCH);
-        if (at.row + w->kernel->mr < p->rows) { /* the next strip's */
-            ask_for(row + w->kernel->mr * p->q.token, p->size);
-        }
+        rows_of_q[r] = q + at.head * p->q.head + at.row * p->q.token;
+        ask_for_query(w, (place){at.head, at.row + w->kernel->mr}); /* the next strip's */
     }
-    w->kernel->scores(w->q, w->k, rows, n, p->size, w->s);
+    w->kernel->pack_queries(rows_of_q, rows, p->size, p->scale * ATTENTION_LOG2E, to);
+}
+
+/* Scores of the strip of queries from `query` on against the n keys from `key` on, whose packed
+ * block is in place. */
+static void score_strip(const piece *w, int64_t query, int rows, int64_t key, int64_t n)
+{
+    const attention_problem *p = w->p;
+    place at = place_of(w, query);
+
+    w->kernel->scores(query_place(w, query), w->k, rows, n, p->size, w->s);
     if (p->mask.kind == ATTENTION_NO_MASK && !p->is_causal) {
         return;
     }
-    at = first;
     for (int r = 0; r < rows; r++, step(w, &at)) {
         mask_row(w, &at, key, n, w->s + (int64_t)r * ATTENTION_PITCH);
     }
@@ -274,10 +316,43 @@ static void ask_for_next(const piece *w, int64_t query, int64_t end)
     }
 }
 
+/* Where the results of a strip go: memory that is asked for before it is written. */
+static void find_results(const piece *w, place at, int rows, float **to)
+{
+    const attention_problem *p = w->p;
+
+    for (int r = 0; r < rows; r++, step(w, &at)) {
+        to[r] = p->out + w->image * p->out_batch + at.head * p->out_head + at.row * p->out_token;
+        for (int64_t e = 0; e < p->value_size; e += ALIGNED) {
+            __builtin_prefetch(to[r] + e, 1);
+        }
+    }
+}
+
+static void finish_strip(const piece *w, int64_t query, int rows, float *const *to)
+{
+    const attention_problem *p = w->p;
+    const attention_rows *state = state_of(w, query);
+    float factors[ATTENTION_MOST_MR];
+
+    for (int r = 0; r < rows; r++) {
+        factors[r] = state->sum[r] == 0.0f ? 0.0f : 1.0f / state->sum[r];
+    }
+    w->kernel->finish(w->o + (query - w->first) * w->pitch, w->pitch, rows, p->value_size, factors,
+                      to);
+    for (int r = 0; r < rows; r++) {
+        for (int64_t i = 0; state->sum[r] == 0.0f && i < p->value_size; i++) {
+            to[r][i] = p->blind;
+        }
+    }
+}
+
+/* All strips against keys [key, key + n), the last ones of this piece or not. */
 static void run_block(const piece *w, int64_t key, int64_t n)
 {
     const attention_problem *p = w->p;
     const attention_operand *v = &p->v;
+    bool is_last = key + n >= w->keys;
 
     pack_keys_of(w, key, n);
     w->kernel->pack_values(v->data + w->image * v->batch + w->group * v->head + key * v->token,
@@ -287,36 +362,23 @@ static void run_block(const piece *w, int64_t key, int64_t n)
         place at = place_of(w, query);
         int64_t seen = least(strip_end(w, at, rows) - key, n);
         attention_rows *state = state_of(w, query);
+        float *to[ATTENTION_MOST_MR] = {NULL};
 
-        if (seen <= 0) {
-            continue;
+        if (key == 0) {
+            pack_strip(w, at, rows, query_place(w, query));
         }
-        ask_for_next(w, query, key + n);
-        score_strip(w, at, rows, key, seen);
-        w->kernel->weigh(w->s, rows, seen, state);
-        w->kernel->combine(w->s, w->v, rows, seen, n, p->value_size, key > 0 ? state : NULL,
-                           w->o + (query - w->first) * w->pitch, w->pitch);
-    }
-}
-
-static void finish_strip(const piece *w, int64_t query)
-{
-    const attention_problem *p = w->p;
-    const attention_rows *state = state_of(w, query);
-    const float *o = w->o + (query - w->first) * w->pitch;
-    place at = place_of(w, query);
-    int rows = strip_rows(w, query);
-
-    for (int r = 0; r < rows; r++, step(w, &at)) {
-        float *to =
-            p->out + w->image * p->out_batch + at.head * p->out_head + at.row * p->out_token;
-
-        if (state->sum[r] == 0.0f) {
-            for (int64_t i = 0; i < p->value_size; i++) {
-                to[i] = p->blind;
-            }
-        } else {
-            w->kernel->finish(o + r * w->pitch, p->value_size, 1.0f / state->sum[r], to);
+        if (is_last) {
+            find_results(w, at, rows, to);
+        }
+        if (seen > 0) {
+            ask_for_next(w, query, key + n);
+            score_strip(w, query, rows, key, seen);
+            w->kernel->weigh(w->s, rows, seen, state);
+            w->kernel->combine(w->s, w->v, rows, seen, n, p->value_size, key > 0 ? state : NULL,
+                               w->o + (query - w->first) * w->pitch, w->pitch);
+        }
+        if (is_last) {
+            finish_strip(w, query, rows, to);
         }
     }
 }
@@ -377,7 +439,7 @@ static void observe(const piece *w)
             int64_t n = least(end - key, ATTENTION_BLOCK);
 
             pack_keys_of(w, key, n);
-            score_strip(w, at, rows, key, n);
+            score_strip(w, query, rows, key, n);
             for (int r = 0; r < rows && w->keys < w->p->keys; r++) {
                 float *s = w->s + (int64_t)r * ATTENTION_PITCH;
 
@@ -411,11 +473,8 @@ void attention_run(const attention_kernel *kernel, const attention_problem *p, i
             state->sum[r] = 0.0f;
         }
     }
-    for (int64_t key = 0; key < w.keys; key += ATTENTION_BLOCK) {
+    for (int64_t key = 0; key == 0 || key < w.keys; key += ATTENTION_BLOCK) {
         run_block(&w, key, least(w.keys - key, ATTENTION_BLOCK));
-    }
-    for (int64_t query = w.first; query < w.end; query += kernel->mr) {
-        finish_strip(&w, query);
     }
     if (p->observer != NULL) {
         observe(&w);

@@ -5,8 +5,8 @@
  * strip against a block stay in the first-level cache while they become weights and are multiplied
  * by the values. A row keeps its largest score and its sum of exponentials from block to block;
  * what it has gathered so far is rescaled when the largest score grows (arXiv 1805.02867,
- * 2112.05682, 2205.14135). Memory beyond the operands is a constant plus one slice of results per
- * worker.
+ * 2112.05682, 2205.14135). Memory beyond the operands is a constant plus one slice of queries and
+ * of results per worker.
  *
  * What a query's result is depends on its own row and the order of the keys alone, so any split of
  * queries among workers gives the same bits. */
@@ -97,8 +97,8 @@ typedef struct attention_kernel {
     const char *name;
     int mr;
     int nr; /* columns of a packed panel */
-    /* to[0..size) = q[0..size) * factor: the scale in units of log 2 */
-    void (*pack_query)(const float *q, int64_t size, float factor, float *to);
+    /* The strip's rows q[r][0..size) * factor: the scale in units of log 2. */
+    void (*pack_queries)(const float *const *q, int rows, int64_t size, float factor, float *to);
     /* Panels of nr keys, element by element; panels of nr elements, key by key. */
     void (*pack_keys)(const float *k, int64_t token, int64_t n, int64_t size, float *to);
     void (*pack_values)(const float *v, int64_t token, int64_t n, int64_t size, float *to);
@@ -111,7 +111,9 @@ typedef struct attention_kernel {
      * keys; rows of o lie `pitch` floats apart. */
     void (*combine)(const float *weights, const float *v, int rows, int64_t n, int64_t packed,
                     int64_t size, const attention_rows *state, float *o, int64_t pitch);
-    void (*finish)(const float *o, int64_t size, float factor, float *to); /* to = o * factor */
+    /* to[r][0..size) = row r of o * factors[r]; rows of o lie `pitch` floats apart. */
+    void (*finish)(const float *o, int64_t pitch, int rows, int64_t size, const float *factors,
+                   float *const *to);
     /* Scores to 2^(score - most) / sum as floats, for observers. */
     void (*normalise)(float *s, int rows, int64_t n, const attention_rows *state);
 } attention_kernel;

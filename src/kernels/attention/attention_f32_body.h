@@ -12,9 +12,11 @@
 
 /* ---- packing ---- */
 
-static void pack_query(const float *q, int64_t size, float scale, float *to)
+static void pack_queries(const float *const *q, int rows, int64_t size, float factor, float *to)
 {
-    attention_finish(q, size, scale, to);
+    for (int r = 0; r < rows; r++) {
+        attention_scale(q[r], size, factor, to + (int64_t)r * ATTENTION_PITCH);
+    }
 }
 
 #if defined(__AVX512F__)
@@ -161,7 +163,7 @@ static void weigh(float *s, int rows, int64_t n, attention_rows *state)
 /* The variant of this instruction set, as an initialiser. */
 #define ATTENTION_F32(NAME)                                                                   \
     {                                                                                         \
-        .name = (NAME), .mr = TILE_ROWS, .nr = TILE_COLUMNS, .pack_query = pack_query,        \
+        .name = (NAME), .mr = TILE_ROWS, .nr = TILE_COLUMNS, .pack_queries = pack_queries,    \
         .pack_keys = pack_keys, .pack_values = pack_values, .scores = scores,                 \
         .add = attention_add, .weigh = weigh, .combine = combine, .finish = attention_finish, \
         .normalise = attention_normalise                                                      \

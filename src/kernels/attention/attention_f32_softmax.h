@@ -18,17 +18,18 @@ enum { TILE_VECTORS = 2, TILE_COLUMNS = TILE_VECTORS * VEC_LANES };
 VEC_INLINE vec_f32 attention_exp2(vec_f32 x)
 {
 #if defined(__AVX512F__)
-    /* Sixteenths from a table, and what is left in [-1/32, 1/32] by a short polynomial. */
-    vec_f32 sum = x + VEC_SIXTEENTHS;
-    __mmask16 normal = _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-126.0f), _CMP_NLE_UQ);
-    vec_f32 f = (vec_f32)_mm512_maskz_sub_ps(normal, (__m512)x, (__m512)(sum - VEC_SIXTEENTHS));
-    __m512i shift = _mm512_slli_epi32((__m512i)sum, 19);
-    __m512i entry = (__m512i)vec_power_entry(sum);
-    vec_f32 power = (vec_f32)_mm512_maskz_add_epi32(normal, entry, shift);
-    vec_f32 p = vec_fma(f, vec_set(0.055503346f), vec_set(0.240234271f));
+    /* x = floor(x) + f. Both instructions know -infinity, and fewer of others are left than with a
+     * table: on AMD's processors, whose vectors of 512 bits take two turns, that is what counts. */
+    static const float c[] = {0.693151295f, 0.240164593f, 0.0557995141f, 0.00901748147f,
+                              0.00186695158f};
+    vec_f32 f = (vec_f32)_mm512_reduce_ps((__m512)x, _MM_FROUND_TO_NEG_INF);
+    vec_f32 p = vec_set(c[4]);
 
-    p = vec_fma(p, f, vec_set(0.693147182f));
-    return vec_fma(f * power, p, power);
+#pragma GCC unroll 4
+    for (int i = 3; i >= 0; i--) {
+        p = vec_fma(p, f, vec_set(c[i]));
+    }
+    return (vec_f32)_mm512_scalef_ps((__m512)vec_fma(p, f, vec_set(1.0f)), (__m512)x);
 #else
     static const float c[] = {0.693147182f,   0.240226477f,   0.0555035993f,
                               0.00961850584f, 0.00133908063f, 0.000153264627f};
@@ -46,41 +47,64 @@ VEC_INLINE vec_f32 attention_exp2(vec_f32 x)
 #endif
 }
 
+/* ---- across the lanes of a vector per row ---- */
+
 #if defined(__AVX512F__)
 
-VEC_INLINE float attention_largest_lane(vec_f32 x)
+VEC_INLINE vec_f32 attention_fold(__m512i one, __m512i other, bool is_sum)
 {
-    return _mm512_reduce_max_ps((__m512)x);
+    return is_sum ? (vec_f32)one + (vec_f32)other
+                  : (vec_f32)_mm512_max_ps((__m512)one, (__m512)other);
 }
 
-VEC_INLINE float attention_sum_lanes(vec_f32 x)
+/* Lane r of the result: the sum of rows[r], or the largest of its lanes. */
+VEC_INLINE vec_f32 attention_across(const vec_f32 rows[VEC_LANES], bool is_sum)
 {
-    return _mm512_reduce_add_ps((__m512)x);
+    vec_f32 x[8];
+
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        __m512i a = (__m512i)rows[2 * i];
+        __m512i b = (__m512i)rows[2 * i + 1];
+
+        x[i] = attention_fold(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b), is_sum);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        __m512i a = (__m512i)x[2 * i];
+        __m512i b = (__m512i)x[2 * i + 1];
+
+        x[i] = attention_fold(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b), is_sum);
+    }
+#pragma GCC unroll 3
+    for (int i = 4; i > 1; i /= 2) {
+#pragma GCC unroll 2
+        for (int j = 0; j < i / 2; j++) {
+            __m512i a = (__m512i)x[2 * j];
+            __m512i b = (__m512i)x[2 * j + 1];
+
+            x[j] = attention_fold(_mm512_shuffle_i32x4(a, b, 0x88),
+                                  _mm512_shuffle_i32x4(a, b, 0xDD), is_sum);
+        }
+    }
+    return x[0];
 }
 
 #else
 
-VEC_INLINE float attention_largest_lane(vec_f32 x)
+VEC_INLINE vec_f32 attention_across(const vec_f32 rows[VEC_LANES], bool is_sum)
 {
-    float most = x[0];
+    vec_f32 result;
 
-    for (int i = 1; i < VEC_LANES; i++) {
-        most = x[i] > most ? x[i] : most;
-    }
-    return most;
-}
+    for (int r = 0; r < VEC_LANES; r++) {
+        float x = rows[r][0];
 
-VEC_INLINE float attention_sum_lanes(vec_f32 x)
-{
-    float lanes[VEC_LANES];
-
-    vec_store(lanes, x);
-    for (int half = VEC_LANES / 2; half > 0; half /= 2) {
-        for (int i = 0; i < half; i++) {
-            lanes[i] += lanes[i + half];
+        for (int i = 1; i < VEC_LANES; i++) {
+            x = is_sum ? x + rows[r][i] : (rows[r][i] > x ? rows[r][i] : x);
         }
+        result[r] = x;
     }
-    return lanes[0];
+    return result;
 }
 
 #endif
@@ -98,10 +122,10 @@ VEC_INLINE void attention_close_row(float *row, int64_t n)
     }
 }
 
-/* The largest that is no NaN, at least `least`. */
-VEC_INLINE float attention_most(const float *row, int64_t n, float least)
+/* The largest of every lane's scores that is no NaN. */
+VEC_INLINE vec_f32 attention_most(const float *row, int64_t n)
 {
-    vec_f32 most[2] = {vec_set(least), vec_set(least)};
+    vec_f32 most[2] = {vec_set(-INFINITY), vec_set(-INFINITY)};
     int64_t i = 0;
 
     /* vec_max drops a NaN in its second operand. */
@@ -112,20 +136,20 @@ VEC_INLINE float attention_most(const float *row, int64_t n, float least)
     for (; i < n; i += VEC_LANES) {
         most[0] = vec_max(most[0], vec_load(row + i));
     }
-    return attention_largest_lane(vec_max(most[0], most[1]));
+    return vec_max(most[0], most[1]);
 }
 
 /* What scores are compared with: a row that has seen nothing yet must not become NaN. */
-VEC_INLINE float attention_base(float most)
+VEC_INLINE vec_f32 attention_base(vec_f32 most)
 {
-    return most == -INFINITY ? 0.0f : most;
+    return vec_select(most == -INFINITY, vec_set(0.0f), most);
 }
 
 /* Stores the weights of the keys from `at` on of a row whose scores these were. */
 typedef void attention_store(float *row, int64_t at, vec_f32 weights);
 
-/* The sum of what is stored. */
-VEC_INLINE float attention_weigh_row(float *row, int64_t n, float base, attention_store *store)
+/* The sum of what is stored, by lanes. */
+VEC_INLINE vec_f32 attention_weigh_row(float *row, int64_t n, float base, attention_store *store)
 {
     vec_f32 sums[2] = {{0}};
     int64_t i = 0;
@@ -145,42 +169,41 @@ VEC_INLINE float attention_weigh_row(float *row, int64_t n, float base, attentio
         store(row, i, weights);
         sums[0] += weights;
     }
-    return attention_sum_lanes(sums[0] + sums[1]);
+    return sums[0] + sums[1];
 }
 
 VEC_INLINE void attention_weigh(float *s, int rows, int64_t n, attention_rows *state,
                                 attention_store *store)
 {
-    float before[ATTENTION_MOST_MR];
-    float decay[ATTENTION_MOST_MR];
+    vec_f32 lanes[VEC_LANES]; /* of each row */
+    float base[VEC_LANES];
+    vec_f32 before = vec_load(state->most);
+    vec_f32 most;
+    vec_f32 decay;
 
     for (int r = 0; r < rows; r++) {
-        float *row = s + r * ATTENTION_PITCH;
-
-        attention_close_row(row, n);
-        before[r] = state->most[r];
-        state->most[r] = attention_most(row, n, before[r]);
-        decay[r] = before[r] - attention_base(state->most[r]);
+        attention_close_row(s + r * ATTENTION_PITCH, n);
+        lanes[r] = attention_most(s + r * ATTENTION_PITCH, n);
     }
-    for (int r = rows; r < ATTENTION_MOST_MR; r++) {
-        decay[r] = 0.0f;
+    for (int r = rows; r < VEC_LANES; r++) {
+        lanes[r] = vec_set(-INFINITY);
     }
-    for (int r = 0; r < ATTENTION_MOST_MR; r += VEC_LANES) {
-        vec_store(state->decay + r, attention_exp2(vec_load(decay + r)));
-    }
+    most = vec_max(before, attention_across(lanes, false));
+    vec_store(base, attention_base(most));
+    decay = attention_exp2(before - vec_load(base));
     for (int r = 0; r < rows; r++) {
-        float sum =
-            attention_weigh_row(s + r * ATTENTION_PITCH, n, attention_base(state->most[r]), store);
-
-        state->sum[r] = state->sum[r] * state->decay[r] + sum;
+        lanes[r] = attention_weigh_row(s + r * ATTENTION_PITCH, n, base[r], store);
     }
+    vec_store(state->most, most);
+    vec_store(state->decay, decay);
+    vec_store(state->sum, vec_load(state->sum) * decay + attention_across(lanes, true));
 }
 
 static void attention_normalise(float *s, int rows, int64_t n, const attention_rows *state)
 {
     for (int r = 0; r < rows; r++) {
         float *row = s + r * ATTENTION_PITCH;
-        float base = attention_base(state->most[r]);
+        vec_f32 base = attention_base(vec_set(state->most[r]));
         float factor = state->sum[r] == 0.0f ? 0.0f : 1.0f / state->sum[r];
 
         attention_close_row(row, n);
@@ -213,15 +236,24 @@ static void attention_add(float *s, const float *mask, int64_t n)
     }
 }
 
-static void attention_finish(const float *o, int64_t size, float factor, float *to)
+/* to = from * factor */
+VEC_INLINE void attention_scale(const float *from, int64_t size, float factor, float *to)
 {
     int64_t i = 0;
 
     for (; i + VEC_LANES <= size; i += VEC_LANES) {
-        vec_store(to + i, vec_load(o + i) * factor);
+        vec_store(to + i, vec_load(from + i) * factor);
     }
     if (i < size) {
-        vec_store_part(to + i, vec_load_part(o + i, size - i) * factor, size - i);
+        vec_store_part(to + i, vec_load_part(from + i, size - i) * factor, size - i);
+    }
+}
+
+static void attention_finish(const float *o, int64_t pitch, int rows, int64_t size,
+                             const float *factors, float *const *to)
+{
+    for (int r = 0; r < rows; r++) {
+        attention_scale(o + r * pitch, size, factors[r], to[r]);
     }
 }
 
