@@ -280,6 +280,19 @@ static void drop_inputs(const graph *g, graph_node *n)
     }
 }
 
+void compact_defaults(graph *g)
+{
+    for (int32_t i = 0; i < g->node_count; i++) {
+        graph_node *n = &g->nodes[i];
+
+        drop_inputs(g, n);
+        if (graph_node_is(n, "Conv") || graph_node_is(n, "QLinearConv") ||
+            graph_node_is(n, "ConvInteger")) {
+            drop_attributes(g, n);
+        }
+    }
+}
+
 /* A bias in integers, which also needs its steps, becomes the f32 numbers that it stands for:
  * runtimes make it integers again as they load it. */
 static spry_status settle_bias(graph *g, const graph_node *n, spry_error *error)
@@ -378,15 +391,8 @@ static spry_status drop_nodes(graph *g, spry_error *error)
 static void drop_words(graph *g)
 {
     for (int32_t i = 0; i < g->node_count; i++) {
-        graph_node *n = &g->nodes[i];
-
-        n->name = "";
-        n->doc = "";
-        drop_inputs(g, n);
-        if (graph_node_is(n, "Conv") || graph_node_is(n, "QLinearConv") ||
-            graph_node_is(n, "ConvInteger")) {
-            drop_attributes(g, n);
-        }
+        g->nodes[i].name = "";
+        g->nodes[i].doc = "";
     }
     for (int32_t i = 0; i < g->value_count; i++) {
         graph_value *v = &g->values[i];
@@ -449,6 +455,7 @@ spry_status spry_model_compact(spry_model *m, spry_error *error)
     spry_status status = compact_constants(g, error);
 
     if (status == SPRY_OK) {
+        compact_defaults(g);
         drop_words(g);
         status = drop_nodes(g, error);
     }

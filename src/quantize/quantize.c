@@ -110,6 +110,7 @@ static spry_status finish(quantize_job *job, int32_t first, spry_error *error)
     graph *g = job->m->main;
     spry_status status = compact_constants(g, error);
 
+    compact_defaults(g);
     if (status == SPRY_OK) {
         status = graph_sort(g, error);
     }
