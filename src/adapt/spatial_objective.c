@@ -67,6 +67,31 @@ static spry_status bind_inputs(graph *s, const model *m, const tensor *const *in
     return status;
 }
 
+/* The convolution of the masker, from the mask back; GRAPH_NONE where it is none. */
+static int32_t logits_of(const graph *s, const spatial_block *b)
+{
+    enum { STEPS = 8 };
+    int32_t id = b->map;
+
+    for (int i = 0; i < STEPS && id != GRAPH_NONE && spatial_conv(s, id) == NULL; i++) {
+        int32_t producer = s->values[id].producer;
+
+        id = producer != GRAPH_NONE && s->nodes[producer].input_count > 0
+                 ? s->nodes[producer].inputs[0]
+                 : GRAPH_NONE;
+    }
+    return id;
+}
+
+/* Of a projection. */
+static double shortcut_work(const graph *s, const spatial_block *b)
+{
+    double macs = 0;
+
+    (void)spatial_comes_from(s, b->shortcut, b->x, &macs);
+    return macs;
+}
+
 /* Work of all products with constant weights that no masked block holds. */
 static double work_of_rest(const sight *x, const structure *all)
 {
@@ -82,10 +107,16 @@ static double work_of_rest(const sight *x, const structure *all)
     }
     for (int32_t i = 0; i < x->blocks.count; i++) {
         const spatial_block *b = &x->blocks.items[i];
+        int32_t logits = b->map != GRAPH_NONE ? logits_of(x->s, b) : GRAPH_NONE;
 
-        for (int k = 0; b->map != GRAPH_NONE && k < b->conv_count; k++) {
+        if (b->map == GRAPH_NONE) {
+            continue;
+        }
+        for (int k = 0; k < b->conv_count; k++) {
             total -= spatial_conv_macs(x->s, b->convs[k]);
         }
+        total -=
+            shortcut_work(x->s, b) + (logits != GRAPH_NONE ? spatial_conv_macs(x->s, logits) : 0.0);
     }
     return total / x->batch;
 }
@@ -205,7 +236,7 @@ static double masker_work(const sight *x, const spatial_block *b)
 
 static block_work emit_block(emitter *e, const sight *x, const spatial_block *b)
 {
-    double fixed = masker_work(x, b);
+    double fixed = masker_work(x, b) + shortcut_work(x->s, b) / x->batch;
     double work[SPATIAL_CONVS];
     int32_t map = b->map;
     int32_t density = emit_density(e, map);

@@ -18,6 +18,7 @@
 #include "support/data.h"
 #include "support/proto.h"
 #include "support/sample.h"
+#include "train/program.h"
 
 enum { BATCH = 2, MOST = 1 << 16 };
 
@@ -378,6 +379,100 @@ static void test_blocks(void **state)
     }
 }
 
+/* ---- the work of a block ---- */
+
+/* A masker that keeps cells whose mean is above 1/2, noise or not. */
+static void set_masker(block *b)
+{
+    int64_t count;
+    float *w = adapting_tensor(b->masked, "sum_masker_weight", &count);
+    float *bias = adapting_tensor(b->masked, "sum_masker_bias", &count);
+
+    w[0] = 1000.0f;
+    w[1] = 0.0f;
+    bias[0] = -500.0f;
+    bias[1] = 0.0f;
+}
+
+/* One training step of a block of one channel on 4x4 images: the share of the work that is left,
+ * and the loss, which is the term alone since a softmax over one channel teaches nothing. */
+static void run_step(const block *b, float *samples, double target, double up, double *work,
+                     double *loss)
+{
+    spry_adapt_goal goal = spry_adapt_goal_default();
+    program_options options = {.gates = SPRY_ADAPT_GATES,
+                               .session = spry_session_options_default()};
+    spry_train_objective *objective = NULL;
+    int64_t labels[BATCH] = {0, 0};
+    tensor x;
+    tensor y;
+    const tensor *inputs[] = {&x};
+    threads *team = NULL;
+    program *p = NULL;
+
+    goal.target = target;
+    goal.teacher = b->base;
+    goal.ignore_labels = true;
+    expect(spry_adapt_objective(b->masked, &goal, &objective, &error));
+    options.objective = objective;
+    expect(tensor_init(&x, SPRY_DTYPE_F32, 4, (int64_t[]){BATCH, 1, 4, 4}, samples, &error));
+    expect(tensor_init(&y, SPRY_DTYPE_I64, 1, (int64_t[]){BATCH}, labels, &error));
+    expect(threads_create(NULL, 2, &team, &error));
+    expect(program_create(b->masked, &options, inputs, 1, &y, team, &p, &error));
+    p->settings[0] = (float)up;
+    p->settings[1] = 0.0f;
+    expect(program_run(p, inputs, &y, 3, &error));
+    *work = (double)p->watched[0];
+    *loss = (double)p->loss;
+    program_destroy(p);
+    threads_destroy(team);
+    spry_train_objective_destroy(objective);
+}
+
+/* A kept pixel at (1, 1) needs nine of the first convolution; with stride 2 the kept (0, 1) of a
+ * map of 2x2 needs rows 0 to 1 and columns 1 to 3. */
+static void test_work(void **state)
+{
+    static const struct {
+        int64_t stride;
+        double kept, read, first, second, fixed; /* pixels; work of both convolutions, the rest */
+    } cases[] = {{1, 1, 9, 144, 144, 64}, {2, 1, 6, 144, 36, 28 + 4}};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        const sizes s = {.channels = 1,
+                         .height = 4,
+                         .width = 4,
+                         .inner = 1,
+                         .outputs = 1,
+                         .stride = cases[i].stride,
+                         .side = 1,
+                         .opset = 13};
+        double map = 16.0 / (double)(s.stride * s.stride);
+        double dense = cases[i].first + cases[i].second + cases[i].fixed;
+        double share = (cases[i].fixed + cases[i].first * cases[i].read / 16 / BATCH +
+                        cases[i].second * cases[i].kept / map / BATCH) /
+                       dense;
+        float x[BATCH * 16] = {0};
+        double work;
+        double loss;
+        block b;
+
+        for (int k = 0; k < s.stride * s.stride; k++) {
+            int at = s.stride == 1 ? 5 : k / 2 * 4 + 2 + k % 2;
+
+            x[at] = 1.0f;
+        }
+        make_block(&b, &s, 4);
+        expect(mask_block(&b));
+        set_masker(&b);
+        run_step(&b, x, 0.9, 0.2, &work, &loss);
+        assert_true(fabs(work - share) < 1e-6);
+        assert_true(fabs(loss - 10 * (pow(share - 0.9, 2) + pow(fmax(share - 0.2, 0), 2))) < 1e-5);
+        free_block(&b);
+    }
+}
+
 /* ---- whole networks ---- */
 
 static spry_model *make_network(const char *name, int64_t side)
@@ -522,9 +617,10 @@ static void test_odd_logits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bounds),  cmocka_unit_test(test_granularity),
-        cmocka_unit_test(test_blocks),  cmocka_unit_test(test_starts_as_base),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_odd_logits),
+        cmocka_unit_test(test_bounds),         cmocka_unit_test(test_granularity),
+        cmocka_unit_test(test_blocks),         cmocka_unit_test(test_work),
+        cmocka_unit_test(test_starts_as_base), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_odd_logits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
