@@ -83,6 +83,24 @@ def texts():
     write("encode", valid, hostile)
 
 
+def questions():
+    def file(context, *asked):
+        return json.dumps({"version": "1.1", "data": [{"title": "T", "paragraphs": [
+            {"context": context, "qas": list(asked)}]}]}).encode()
+
+    def ask(text, start, **more):
+        return {"id": "1", "question": "the who is it?",
+                "answers": [{"text": text, "answer_start": start}], **more}
+
+    valid = [file("Rollo was here.", ask("Rollo", 0)), file("é Rollo", ask("Rollo", 2)),
+             file("a", ask("a", 0), ask("a", 0, is_impossible=True)),
+             file("a", {"id": "2", "question": "a an the", "answers": []})]
+    hostile = [b"{}", b'{"data": 1}', file("a", ask("ab", 0)), file("a", ask("a", 1)),
+               file("a", ask("a", -1)), file("a", ask("a", 2**40)), file("", ask("", 0))]
+    write("squad", valid, hostile)
+
+
 if __name__ == "__main__":
     tokenizers()
     texts()
+    questions()

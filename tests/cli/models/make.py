@@ -24,7 +24,109 @@ def write(name, nodes, inputs, outputs, constants=(), domains=(("", 13),),
     save_model(model, os.path.join(HERE, name + ".onnx"))
 
 
+READER_WORDS = """[PAD] [UNK] [CLS] [SEP] [MASK] the a an of in was is on and to by it who when where what
+did ? . , ' - king charles rollo normandy normans france bridge built opened river city stone 1066
+911 1204 1875 may june old new ##s ##ed year""".split()
+
+
+def readers():
+    """Toys that answer questions: reader marks dates, whatever is asked, and no date as no answer;
+    reader_joint says the same in one output, of 24 tokens; reader_bert is a BERT of one layer with
+    random weights."""
+    with open(os.path.join(HERE, "reader_vocab.txt"), "w", encoding="utf-8") as file:
+        file.write("\n".join(READER_WORDS) + "\n")
+    start = np.array([{"may": 4, "june": 4, "1204": 3, "1875": 3.5, "1066": 2, "911": 2,
+                       "[CLS]": 0.5}.get(word, -2) for word in READER_WORDS], np.float32)
+    end = np.array([4 if word.isdigit() else 0.5 if word == "[CLS]" else -3
+                    for word in READER_WORDS], np.float32)
+    write("reader", [helper.make_node("Gather", ["start", "input_ids"], ["start_all"]),
+                     helper.make_node("Gather", ["end", "input_ids"], ["end_all"]),
+                     helper.make_node("Cast", ["attention_mask"], ["mask"], to=F32),
+                     helper.make_node("Mul", ["start_all", "mask"], ["start_logits"]),
+                     helper.make_node("Mul", ["end_all", "mask"], ["end_logits"])],
+          [("input_ids", I64, ["batch", "tokens"]), ("attention_mask", I64, ["batch", "tokens"])],
+          [("start_logits", F32, ["batch", "tokens"]), ("end_logits", F32, ["batch", "tokens"])],
+          [("start", start), ("end", end)])
+    write("reader_joint", [helper.make_node("Gather", ["both", "input_ids"], ["logits"])],
+          [("input_ids", TensorProto.INT32, [1, 24])], [("logits", F32, [1, 24, 2])],
+          [("both", np.stack([start, end], 1))])
+    reader_bert()
+
+
+def reader_bert(hidden=8, heads=2, positions=48):
+    """Embeddings, attention, GELU and a span head, as exporters write them."""
+    random = np.random.RandomState(7)
+    words, size = len(READER_WORDS), hidden // heads
+    constants, nodes = [], []
+
+    def weight(name, *shape):
+        constants.append((name, random.standard_normal(shape).astype(np.float32)))
+        return name
+
+    def node(kind, inputs, output, **attributes):
+        nodes.append(helper.make_node(kind, inputs, [output], **attributes))
+        return output
+
+    def linear(x, name, rows, columns):
+        node("MatMul", [x, weight(name + ".w", rows, columns)], name + ".product")
+        return node("Add", [name + ".product", weight(name + ".b", columns)], name)
+
+    def norm(x, name):
+        return node("LayerNormalization", [x, weight(name + ".g", hidden), weight(name + ".b", hidden)],
+                    name, axis=-1)
+
+    def split(x):
+        node("Reshape", [x, "split"], x + ".split")
+        return node("Transpose", [x + ".split"], x + ".heads", perm=[0, 2, 1, 3])
+
+    constants += [("split", np.array([0, 0, heads, size])), ("join", np.array([0, 0, hidden])),
+                  ("zero", np.array([0])), ("axes", np.array([1, 2])), ("one", np.float32(1)),
+                  ("low", np.float32(-10000)), ("root", np.float32(size ** -0.5)),
+                  ("half", np.float32(0.5)), ("sqrt2", np.float32(2 ** 0.5)),
+                  ("first", np.array([1])), ("second", np.array([2]))]
+    node("Gather", [weight("word", words, hidden), "input_ids"], "word_part")
+    node("Gather", [weight("segment", 2, hidden), "token_type_ids"], "segment_part")
+    node("Shape", ["input_ids"], "shape")
+    node("Slice", ["shape", "first", "second"], "length")
+    node("Slice", [weight("position", positions, hidden), "zero", "length"], "position_part")
+    node("Add", ["word_part", "segment_part"], "two_parts")
+    node("Add", ["two_parts", "position_part"], "three_parts")
+    x = norm("three_parts", "embedding")
+    query, key, value = (split(linear(x, name, hidden, hidden)) for name in ("q", "k", "v"))
+    node("Transpose", [key], "turned", perm=[0, 1, 3, 2])
+    node("MatMul", [query, "turned"], "scores")
+    node("Mul", ["scores", "root"], "scaled")
+    node("Cast", ["attention_mask"], "mask", to=F32)
+    node("Unsqueeze", ["mask", "axes"], "mask4")
+    node("Sub", ["one", "mask4"], "hidden_part")
+    node("Mul", ["hidden_part", "low"], "bias")
+    node("Add", ["scaled", "bias"], "biased")
+    node("Softmax", ["biased"], "attention", axis=-1)
+    node("MatMul", ["attention", value], "mixed")
+    node("Transpose", ["mixed"], "mixed_turned", perm=[0, 2, 1, 3])
+    node("Reshape", ["mixed_turned", "join"], "joined")
+    node("Add", [linear("joined", "o", hidden, hidden), x], "attended")
+    x = norm("attended", "middle")
+    inner = linear(x, "inner", hidden, 2 * hidden)
+    node("Div", [inner, "sqrt2"], "erf_in")
+    node("Erf", ["erf_in"], "erf")
+    node("Add", ["erf", "one"], "erf_one")
+    node("Mul", [inner, "erf_one"], "gelu2")
+    node("Mul", ["gelu2", "half"], "gelu")
+    node("Add", [linear("gelu", "outer", 2 * hidden, hidden), x], "fed")
+    linear(norm("fed", "last"), "span", hidden, 2)
+    nodes.append(helper.make_node("Split", ["span"], ["start3", "end3"], axis=-1))
+    node("Squeeze", ["start3", "second"], "start_logits")
+    node("Squeeze", ["end3", "second"], "end_logits")
+    ports = [(name, I64, [1, "tokens"])
+             for name in ("input_ids", "attention_mask", "token_type_ids")]
+    write("reader_bert", nodes, ports,
+          [("start_logits", F32, [1, "tokens"]), ("end_logits", F32, [1, "tokens"])], constants,
+          domains=(("", 17),))
+
+
 def main():
+    readers()
     write("sum", [helper.make_node("Add", ["a", "b"], ["a/sum"], "add"),
                   helper.make_node("Relu", ["a/sum"], ["positive"], "relu")],
           [("a", F32, ["batch", 2]), ("b", F32, ["batch", 2])],
