@@ -333,7 +333,7 @@ static spry_status set_mask(const provider_site *site, region_state *s, spry_err
 {
     const graph_type *mask = provider_input_type(site, REGION_MASK);
     const conv_f32_shape *y = region_result(s);
-    int axis = mask->dims[3].size == 1 ? 1 : 2;
+    int axis = (int)graph_attribute_int(site->node, REGION_MASK_ROWS, 1);
 
     s->mask_images = mask->dims[0].size;
     s->mask_rows = mask->dims[axis].size;

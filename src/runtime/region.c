@@ -89,6 +89,7 @@ typedef struct region_match {
     int32_t removed[4]; /* nodes after Mul */
     int removed_count;
     int32_t ports[REGION_PORTS];
+    int mask_row_axis;
     chain_end end;
 } region_match;
 
@@ -122,63 +123,82 @@ static bool is_passing(const graph_node *n)
            graph_node_is(n, "Squeeze") || graph_node_is(n, "Unsqueeze");
 }
 
-/* Axis of rows of a mask of one channel, planar or channels-last; 0 when it is none. */
-static int row_axis(const graph_type *t)
+/* The axis of rows in the value before, where rows are axis `axis` of `after` and both hold the
+ * same images, rows and columns in the same order; 0 when they do not. A column of one pixel does
+ * not show by its type alone whether it is planar (rows 2) or channels-last (rows 1). */
+static int row_axis_before(const graph_type *before, const graph_type *after, int axis)
 {
-    if (!graph_type_is_static(t) || t->rank != 4) {
+    const int tried[] = {axis, 3 - axis};
+
+    if (!graph_type_is_static(before) || before->rank != 4 || !graph_type_is_static(after) ||
+        after->rank != 4 || before->dims[0].size != after->dims[0].size) {
         return 0;
     }
-    return t->dims[3].size == 1 ? 1 : t->dims[1].size == 1 ? 2 : 0;
+    for (int i = 0; i < 2; i++) {
+        int k = tried[i];
+
+        if (before->dims[k].size == after->dims[axis].size &&
+            before->dims[k + 1].size == after->dims[axis + 1].size &&
+            before->dims[k == 1 ? 3 : 1].size == 1) {
+            return k;
+        }
+    }
+    return 0;
 }
 
-/* Have both the same images, rows and columns? */
-static bool same_rows(const graph_type *a, const graph_type *b)
+/* Is it a mask of one channel whose rows are that axis? */
+static bool has_one_channel(const graph_type *t, int axis)
 {
-    int i = row_axis(a);
-    int k = row_axis(b);
-
-    return i > 0 && k > 0 && a->dims[0].size == b->dims[0].size &&
-           a->dims[i].size == b->dims[k].size && a->dims[i + 1].size == b->dims[k + 1].size;
+    return graph_type_is_static(t) && t->rank == 4 && t->dims[axis == 1 ? 3 : 1].size == 1;
 }
 
-/* What a step back from `n` to the value before it does to a mask. */
+/* What a step back from `n` to the value before it does to a mask; `*axis` is that of its rows. */
 typedef enum mask_step { MASK_LOST, MASK_KEPT, MASK_REPEATED, MASK_CHANGED } mask_step;
 
-static mask_step step_of(const graph *g, const graph_node *n)
+static mask_step step_of(const graph *g, const graph_node *n, int *axis)
 {
     bool is_nearest = graph_node_is(n, "Resize") && has_text(n, "mode", "nearest") &&
                       !has_text(n, "coordinate_transformation_mode", "tf_crop_and_resize");
 
     if (graph_node_is(n, "Cast") || is_passing(n)) {
-        return same_rows(&g->values[n->inputs[0]].type, &g->values[n->outputs[0]].type)
-                   ? MASK_KEPT
-                   : MASK_CHANGED;
+        int before =
+            row_axis_before(&g->values[n->inputs[0]].type, &g->values[n->outputs[0]].type, *axis);
+
+        *axis = before > 0 ? before : *axis;
+        return before > 0 ? MASK_KEPT : MASK_CHANGED;
     }
     if (is_repetition(g, n)) {
-        return row_axis(&g->values[n->inputs[0]].type) > 0 ? MASK_REPEATED : MASK_CHANGED;
+        return has_one_channel(&g->values[n->inputs[0]].type, *axis) ? MASK_REPEATED : MASK_CHANGED;
     }
     return is_nearest || graph_node_is(n, "Expand") ? MASK_CHANGED : MASK_LOST;
 }
 
-/* The value that holds zeros and ones alone and that `id` is, or repeats once, or GRAPH_NONE. */
-static int32_t find_mask(const graph *g, int32_t id)
+/* The value that holds zeros and ones alone and that `id`, which is channels-last, is, or repeats
+ * once, or GRAPH_NONE; and the axis of its rows. */
+static int32_t find_mask(const graph *g, int32_t id, int *row_axis)
 {
     enum { MOST_STEPS = 16 };
     int32_t source = id;
+    int axis = 1;
     int repetitions = 0;
     bool is_same = true; /* `source` may move back */
+
+    *row_axis = axis;
 
     for (int i = 0; i < MOST_STEPS; i++) {
         const graph_node *n = producer_of(g, id);
         int32_t before = n != NULL ? chain_input(n, 0) : GRAPH_NONE;
-        mask_step step = before != GRAPH_NONE ? step_of(g, n) : MASK_LOST;
+        mask_step step = before != GRAPH_NONE ? step_of(g, n, &axis) : MASK_LOST;
 
         if (step == MASK_LOST) {
             return GRAPH_NONE;
         }
         repetitions += step == MASK_REPEATED;
         is_same = is_same && step != MASK_CHANGED && repetitions <= 1;
-        source = is_same ? before : source;
+        if (is_same) {
+            source = before;
+            *row_axis = axis;
+        }
         if (g->values[before].type.dtype == SPRY_DTYPE_BOOL) {
             return source;
         }
@@ -337,7 +357,7 @@ static bool match_at(region_match *m, int32_t node)
         int32_t mask = n->inputs[1 - i];
 
         if (fits_mask(g, mask, &g->values[n->inputs[i]].type)) {
-            m->ports[REGION_MASK] = find_mask(g, mask);
+            m->ports[REGION_MASK] = find_mask(g, mask, &m->mask_row_axis);
         }
         if (m->ports[REGION_MASK] != GRAPH_NONE) {
             find_layers(m, n->inputs[i], node);
@@ -438,6 +458,9 @@ static spry_status set_attributes(const region_match *m, int32_t node, const int
     spry_status status =
         graph_set_ints(g, node, REGION_LAYERS, m->layer_count * REGION_RECORD, records, error);
 
+    if (status == SPRY_OK) {
+        status = graph_set_int(g, node, REGION_MASK_ROWS, m->mask_row_axis, error);
+    }
     if (status == SPRY_OK && m->end.lower > -INFINITY) {
         status = graph_set_float(g, node, REGION_LOWER, m->end.lower, error);
     }

@@ -19,8 +19,9 @@
 
 #define REGION_DOMAIN "ai.spry.region"
 #define REGION_TYPE "Region"
-#define REGION_LAYERS "spry_layers"      /* ints: a region_record for each */
-#define REGION_LOWER "spry_region_lower" /* float: the clamp of the sum; absent: none */
+#define REGION_LAYERS "spry_layers"              /* ints: a region_record for each */
+#define REGION_MASK_ROWS "spry_region_mask_rows" /* int: which axis of REGION_MASK, 1 or 2 */
+#define REGION_LOWER "spry_region_lower"         /* float: the clamp of the sum; absent: none */
 #define REGION_UPPER "spry_region_upper"
 /* int 1: the shortcut lies within the clamp, so that where nothing is added it is the result. */
 #define REGION_KEEPS "spry_region_keeps"
