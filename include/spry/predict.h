@@ -48,9 +48,9 @@ typedef struct spry_predict_options {
      * predictor choose the fastest. Sides larger than the map mean the map. */
     int64_t granularity[SPRY_PREDICT_STAGES];
     int32_t granularity_count; /* 0: chosen for all stages */
-    bool
-        ignore_halo; /* take the first convolution to need just the squares, as the published figures
-                          do, instead of the border that random masks need */
+    /* Take the first convolution to need just the squares, as the published figures do, instead of
+     * the border that random masks need. */
+    bool ignore_halo;
     bool as_published; /* count as the published program does, also where it errs */
 } spry_predict_options;
 
