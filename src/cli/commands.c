@@ -5,8 +5,8 @@
 #include "cli/commands.h"
 
 const cli_command *const cli_commands[] = {
-    &cmd_run, &cmd_inspect, &cmd_evaluate, &cmd_compare, &cmd_bench,   &cmd_quantize, &cmd_adapt,
-    &cmd_new, &cmd_train,   &cmd_doctor,   &cmd_help,    &cmd_version, NULL,
+    &cmd_run, &cmd_inspect, &cmd_evaluate, &cmd_compare, &cmd_bench, &cmd_quantize, &cmd_adapt,
+    &cmd_new, &cmd_train,   &cmd_dp,       &cmd_doctor,  &cmd_help,  &cmd_version,  NULL,
 };
 
 static const char *const color_choices[] = {"auto", "always", "never", NULL};
