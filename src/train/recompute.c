@@ -5,6 +5,8 @@
 
 #include "base/alloc.h"
 
+enum { MOST_BEFORE = 2 }; /* nodes in a row that are repeated for one */
+
 typedef struct repeater {
     graph *g;
     graph_uses uses;
@@ -16,9 +18,21 @@ typedef struct repeater {
 
 static bool is_cheap(const graph_node *n)
 {
-    static const char *const types[] = {
-        "Relu", "LeakyRelu", "Clip",        "Elu",      "Selu",  "Gelu",      "Sigmoid",
-        "Tanh", "HardSwish", "HardSigmoid", "Softplus", "Swish", "QuickGelu", "LayerNormalization"};
+    static const char *const types[] = {"Relu",
+                                        "LeakyRelu",
+                                        "Clip",
+                                        "Elu",
+                                        "Selu",
+                                        "Gelu",
+                                        "Sigmoid",
+                                        "Tanh",
+                                        "HardSwish",
+                                        "HardSigmoid",
+                                        "Softplus",
+                                        "Swish",
+                                        "QuickGelu",
+                                        "LayerNormalization",
+                                        "BatchNormalization"};
 
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         if (strcmp(n->type, types[i]) == 0) {
@@ -53,32 +67,44 @@ static int32_t lives_until(const repeater *r, int32_t value)
     return last;
 }
 
-/* Is the result of `n` wanted behind the border, where all that it needs still is? */
-static bool is_worth(const repeater *r, const graph_node *n)
+/* The forward node that computes the value as its first output, if it is a cheap one. */
+static int32_t cheap_producer(const repeater *r, int32_t value)
 {
-    int32_t first;
+    int32_t node = r->g->values[value].producer;
 
-    if (n->removed || !is_cheap(n) || n->output_count < 1 || n->outputs[0] == GRAPH_NONE ||
-        r->g->values[n->outputs[0]].is_output) {
-        return false;
-    }
-    first = first_behind(r, n->outputs[0]);
+    return node >= 0 && node < r->border && is_cheap(&r->g->nodes[node]) &&
+                   r->g->nodes[node].outputs[0] == value
+               ? node
+               : GRAPH_NONE;
+}
+
+/* Can all inputs of the node be had at `time`, by at most `depth` cheap nodes before it? */
+static bool has_inputs(const repeater *r, int32_t node, int32_t time, int depth)
+{
+    const graph_node *n = &r->g->nodes[node];
+
     for (int32_t i = 0; i < n->input_count; i++) {
-        if (n->inputs[i] != GRAPH_NONE && lives_until(r, n->inputs[i]) < first) {
+        int32_t producer;
+
+        if (n->inputs[i] == GRAPH_NONE || lives_until(r, n->inputs[i]) >= time) {
+            continue;
+        }
+        producer = cheap_producer(r, n->inputs[i]);
+        if (depth == 0 || producer == GRAPH_NONE || !has_inputs(r, producer, time, depth - 1)) {
             return false;
         }
     }
-    return first < r->nodes;
+    return true;
 }
 
-static spry_status repeat(repeater *r, int32_t node)
+static spry_status add_copy(repeater *r, int32_t node)
 {
     graph *g = r->g;
-    graph_node *copy;
     int32_t from = g->nodes[node].outputs[0];
     int32_t inputs = g->nodes[node].input_count;
     int32_t to = GRAPH_NONE;
     int32_t id = GRAPH_NONE;
+    graph_node *copy;
     spry_status status = graph_add_value(g, g->values[from].name, &to, r->error);
 
     if (status == SPRY_OK) {
@@ -102,6 +128,38 @@ static spry_status repeat(repeater *r, int32_t node)
     g->values[to].type = g->values[from].type;
     r->instead[from] = to;
     return SPRY_OK;
+}
+
+/* The node again, to be read from `time` on, behind those that its inputs need. */
+static spry_status repeat(repeater *r, int32_t node, int32_t time, int32_t *repeated)
+{
+    spry_status status = SPRY_OK;
+
+    for (int32_t i = 0; i < r->g->nodes[node].input_count && status == SPRY_OK; i++) {
+        int32_t input = r->g->nodes[node].inputs[i];
+
+        if (input != GRAPH_NONE && r->instead[input] == input && lives_until(r, input) < time) {
+            status = repeat(r, cheap_producer(r, input), time, repeated);
+        }
+    }
+    *repeated += 1;
+    return status == SPRY_OK ? add_copy(r, node) : status;
+}
+
+/* From when on the backward pass reads the result of the node; `nodes` where it does not, or where
+ * it is better kept. */
+static int32_t wanted_from(const repeater *r, int32_t node)
+{
+    const graph_node *n = &r->g->nodes[node];
+    int32_t value = n->output_count > 0 ? n->outputs[0] : GRAPH_NONE;
+    int32_t time;
+
+    if (n->removed || value == GRAPH_NONE || cheap_producer(r, value) != node ||
+        r->g->values[value].is_output || r->instead[value] != value) {
+        return r->nodes;
+    }
+    time = first_behind(r, value);
+    return has_inputs(r, node, time, MOST_BEFORE) ? time : r->nodes;
 }
 
 /* What the backward pass reads. */
@@ -135,9 +193,10 @@ spry_status recompute_activations(graph *g, int32_t loss, int32_t *repeated, spr
         r.instead[i] = i;
     }
     for (int32_t i = 0; i < r.border && status == SPRY_OK; i++) {
-        if (is_worth(&r, &g->nodes[i])) {
-            status = repeat(&r, i);
-            *repeated += 1;
+        int32_t time = wanted_from(&r, i);
+
+        if (time < r.nodes) {
+            status = repeat(&r, i, time, repeated);
         }
     }
     if (status == SPRY_OK) {
