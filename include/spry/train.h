@@ -169,6 +169,9 @@ typedef struct spry_train_options {
     double temperature, temperature_end; /* at the first and behind the last step; above 0 */
     spry_schedule temperature_schedule;  /* CONSTANT, EXPONENTIAL, LINEAR or COSINE between both */
 
+    bool recompute; /* cheap activations are computed again when gradients need them: less memory,
+                       more time, the same bits */
+
     bool whole;       /* all samples in their order are the batch, for models that relate samples to
                          each other, such as graph networks */
     const char *mask; /* with whole: only samples where this array of the data (npz, safetensors) is

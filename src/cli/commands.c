@@ -4,11 +4,26 @@
 #include "cli/command.h"
 #include "cli/commands.h"
 
-/* clang-format off: one line each, so that a new one touches no other. */
+/* One line each, so that a new one touches no other. */
+/* clang-format off */
 const cli_command *const cli_commands[] = {
-    &cmd_run,    &cmd_inspect, &cmd_evaluate, &cmd_compare, &cmd_bench, &cmd_quantize,
-    &cmd_adapt,  &cmd_new,     &cmd_train,    &cmd_predict, &cmd_ask,   &cmd_tokenize,
-    &cmd_doctor, &cmd_help,    &cmd_version,  NULL,
+    &cmd_run,
+    &cmd_inspect,
+    &cmd_evaluate,
+    &cmd_compare,
+    &cmd_bench,
+    &cmd_quantize,
+    &cmd_adapt,
+    &cmd_new,
+    &cmd_train,
+    &cmd_dp,
+    &cmd_predict,
+    &cmd_ask,
+    &cmd_tokenize,
+    &cmd_doctor,
+    &cmd_help,
+    &cmd_version,
+    NULL,
 };
 /* clang-format on */
 

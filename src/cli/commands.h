@@ -9,6 +9,7 @@ extern const cli_command cmd_ask;
 extern const cli_command cmd_bench;
 extern const cli_command cmd_compare;
 extern const cli_command cmd_doctor;
+extern const cli_command cmd_dp;
 extern const cli_command cmd_evaluate;
 extern const cli_command cmd_help;
 extern const cli_command cmd_inspect;

@@ -258,6 +258,9 @@ const cli_option train_option_table[] = {
      .fallback = "f32",
      .choices = train_precisions,
      .help = "of products; weights and sums are f32"},
+    {.name = "recompute",
+     .kind = CLI_FLAG,
+     .help = "compute cheap activations again for gradients: less memory, the same result"},
     {.name = "checkpoints",
      .kind = CLI_PATH,
      .value = "DIR",
@@ -462,6 +465,7 @@ static void read_numbers(train_setup *s)
     spry_train_options *o = &s->options;
 
     o->augment = cli_text(call, "augment");
+    o->recompute = cli_given(call, "recompute");
     o->whole = cli_given(call, "whole");
     o->mask = cli_text(call, "mask");
     o->validation_mask = cli_text(call, "validate-mask");

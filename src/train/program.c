@@ -14,6 +14,7 @@
 #include "train/clipped_gradient.h"
 #include "train/gradient.h"
 #include "train/gumbel.h"
+#include "train/recompute.h"
 #include "train/training_form.h"
 
 typedef struct program_inside {
@@ -368,6 +369,7 @@ static spry_status build_graph(builder *b)
     program_inside *in = b->in;
     pass_context context = {.team = in->team};
     graph *prepared = NULL;
+    int32_t repeated = 0;
     spry_status status =
         prepare_graph(in->m, &in->options.session, in->team, &in->memory, &prepared, b->error);
 
@@ -385,7 +387,13 @@ static spry_status build_graph(builder *b)
         status = spry_fail(b->error, SPRY_USAGE, in->m->path, NULL,
                            "no gradient reaches any weight of the model");
     }
-    return status == SPRY_OK ? prepare_for_speed(in->g, &in->options.session, b->error) : status;
+    if (status == SPRY_OK) {
+        status = prepare_for_speed(in->g, &in->options.session, b->error);
+    }
+    if (status == SPRY_OK && in->options.recompute) {
+        status = recompute_activations(in->g, in->g->outputs[0], &repeated, b->error);
+    }
+    return status;
 }
 
 /* ---- arrays ---- */

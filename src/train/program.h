@@ -25,6 +25,7 @@ typedef struct program_options {
     double clip;            /* above 0: the gradient is the sum over the examples of their
                                      own, each scaled down to this length (clipped_gradient.h);
                                      otherwise that of the mean loss */
+    bool recompute;         /* cheap activations again in the backward pass (recompute.h) */
     const char *gates;      /* names of comparisons that learn (gumbel.h); NULL: none */
     const spry_train_objective *objective; /* what else counts; NULL: nothing */
     spry_session_options session;          /* precision, allocator */

@@ -290,6 +290,7 @@ static spry_status open_program(trainer *t, spry_error *error)
                               .clip = trainer_is_private(o) ? o->private_clip : 0,
                               .gates = o->gates,
                               .objective = o->objective,
+                              .recompute = o->recompute,
                               .session = spry_session_options_default()};
     tensor tensors[INPUTS_MOST];
     const tensor *inputs[INPUTS_MOST];

@@ -309,6 +309,33 @@ static void test_memory(void **state)
     }
 }
 
+/* ---- recomputing ---- */
+
+static void test_recompute(void **state)
+{
+    static const char *const architectures[] = {"lenet", "vit-cifar"};
+
+    (void)state;
+    for (int a = 0; a < 2; a++) {
+        program_options options = {.session = spry_session_options_default()};
+        subject kept;
+        subject again;
+
+        open_subject(&kept, architectures[a], BATCH, &options);
+        options.recompute = true;
+        open_subject(&again, architectures[a], BATCH, &options);
+        (void)run(&kept);
+        (void)run(&again);
+        assert_true(kept.p->loss == again.p->loss);
+        assert_memory_equal(kept.p->gradients, again.p->gradients,
+                            (size_t)kept.p->weights.length * sizeof(float));
+        assert_true(again.p->arena_bytes <= kept.p->arena_bytes);
+        assert_true(a == 0 || again.p->arena_bytes < kept.p->arena_bytes * 9 / 10);
+        close_subject(&kept);
+        close_subject(&again);
+    }
+}
+
 /* ---- clipped per example ---- */
 
 /* Sum over the examples of their gradients, each clipped, by one run per example; the last one does
@@ -412,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_gradient),      cmocka_unit_test(test_statistics),
         cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_clipped),
         cmocka_unit_test(test_frozen),        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_frozen),        cmocka_unit_test(test_recompute),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
