@@ -106,7 +106,9 @@ static spry_status add_window(finder *b, int32_t to, weight_window w)
         if (grown == NULL) {
             return alloc_failed(b->error, (size_t)capacity * sizeof *grown);
         }
-        memcpy(grown, b->windows, (size_t)b->window_count * sizeof *grown);
+        for (int32_t i = 0; i < b->window_count; i++) {
+            grown[i] = b->windows[i];
+        }
         b->windows = grown;
         b->window_capacity = capacity;
     }
