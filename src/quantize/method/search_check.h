@@ -17,8 +17,8 @@ SPRY_MUST_USE spry_status search_write(quantize_job *job, const layers *found,
 enum { SEARCH_CHECK_SAMPLES = 256, SEARCH_CHECK_MODELS = 4 };
 
 /* Is what has the errors better[count] >= 0 better than what has worse[count], sample by sample, by
- * more than chance? The mean logarithm of their ratio must be so far below 0 that nine in ten normal
- * numbers of its standard error are nearer. */
+ * more than chance? The mean logarithm of their ratio must be so far below 0 that nine in ten
+ * normal numbers of its standard error are nearer. */
 bool search_is_better(const double *better, const double *worse, int64_t count);
 
 /* affine[i] is the grid of layer i that a model without a search for grids would have. Runs whole
