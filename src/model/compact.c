@@ -267,16 +267,13 @@ static bool is_plain_zero(const graph *g, const graph_node *n, int32_t id)
            (t->dtype == SPRY_DTYPE_U8 || (t->dtype == SPRY_DTYPE_I8 && !is_made)) && is_all_zero(t);
 }
 
-static void drop_inputs(const graph *g, graph_node *n)
+static void drop_zero(const graph *g, graph_node *n)
 {
     enum { ZERO_PORT = 2 };
     bool is_linear = graph_node_is(n, "QuantizeLinear") || graph_node_is(n, "DequantizeLinear");
 
     if (is_linear && n->input_count == ZERO_PORT + 1 && is_plain_zero(g, n, n->inputs[ZERO_PORT])) {
         n->inputs[ZERO_PORT] = GRAPH_NONE;
-    }
-    while (n->input_count > 1 && n->inputs[n->input_count - 1] == GRAPH_NONE) {
-        n->input_count--;
     }
 }
 
@@ -285,7 +282,9 @@ void compact_defaults(graph *g)
     for (int32_t i = 0; i < g->node_count; i++) {
         graph_node *n = &g->nodes[i];
 
-        drop_inputs(g, n);
+        while (n->input_count > 1 && n->inputs[n->input_count - 1] == GRAPH_NONE) {
+            n->input_count--;
+        }
         if (graph_node_is(n, "Conv") || graph_node_is(n, "QLinearConv") ||
             graph_node_is(n, "ConvInteger")) {
             drop_attributes(g, n);
@@ -393,6 +392,7 @@ static void drop_words(graph *g)
     for (int32_t i = 0; i < g->node_count; i++) {
         g->nodes[i].name = "";
         g->nodes[i].doc = "";
+        drop_zero(g, &g->nodes[i]);
     }
     for (int32_t i = 0; i < g->value_count; i++) {
         graph_value *v = &g->values[i];
@@ -455,8 +455,8 @@ spry_status spry_model_compact(spry_model *m, spry_error *error)
     spry_status status = compact_constants(g, error);
 
     if (status == SPRY_OK) {
-        compact_defaults(g);
         drop_words(g);
+        compact_defaults(g);
         status = drop_nodes(g, error);
     }
     if (status == SPRY_OK) {

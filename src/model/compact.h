@@ -9,8 +9,8 @@
 enum { COMPACT_BYTES = 4096 };
 SPRY_MUST_USE spry_status compact_constants(graph *g, spry_error *error);
 
-/* Leaves out what holds without being said: attributes of convolutions, zero points of 0 where the
- * type of codes is known without them, and inputs that are left out behind the last one. */
+/* Leaves out what holds without being said: attributes of convolutions, and inputs that are left
+ * out behind the last one. */
 void compact_defaults(graph *g);
 
 /* Gives short names ("a", "b", ...) to the values from `first` on that only quantization knows:

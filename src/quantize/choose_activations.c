@@ -27,12 +27,26 @@ static bool is_one_of(const graph_node *n, const char *const *types)
     return false;
 }
 
-static bool only_moves(const graph_node *n)
+/* Zero is a number of every grid. */
+static bool pads_with_zero(const graph *g, const graph_node *n)
+{
+    enum { VALUE_PORT = 2 };
+    bool is_given = n->input_count > VALUE_PORT && n->inputs[VALUE_PORT] != GRAPH_NONE;
+    const tensor *value = is_given ? graph_constant(g, n->inputs[VALUE_PORT]) : NULL;
+
+    return graph_node_is(n, "Pad") &&
+           strcmp(graph_attribute_string(n, "mode", "constant"), "constant") == 0 &&
+           graph_attribute_float(n, "value", 0.0f) == 0.0f &&
+           (!is_given || (value != NULL && value->dtype == SPRY_DTYPE_F32 &&
+                          tensor_count(value) == 1 && *(const float *)value->data == 0.0f));
+}
+
+static bool only_moves(const graph *g, const graph_node *n)
 {
     static const char *const types[] = {"MaxPool",   "Reshape", "Flatten", "Transpose", "Squeeze",
                                         "Unsqueeze", "Slice",   "Split",   NULL};
 
-    return is_one_of(n, types);
+    return is_one_of(n, types) || pads_with_zero(g, n);
 }
 
 /* An f32 value that is computed or given. */
@@ -159,7 +173,8 @@ static void want(chooser *c, int32_t id, int bits)
 static void ask(chooser *c, int32_t node)
 {
     const graph_node *n = &c->g->nodes[node];
-    int passed_on = only_moves(n) && n->outputs[0] != GRAPH_NONE ? c->wanted[n->outputs[0]] : 0;
+    int passed_on =
+        only_moves(c->g, n) && n->outputs[0] != GRAPH_NONE ? c->wanted[n->outputs[0]] : 0;
 
     if (passed_on != 0 || c->is_integer[node]) {
         want(c, n->inputs[0], passed_on != 0 ? passed_on : c->reads[node]);
@@ -190,7 +205,7 @@ static void add(quantize_job *job, int32_t *place, int32_t id, int bits)
     activation_record *a = &job->activations[job->activation_count];
 
     *a = (activation_record){.value = id, .like = job->activation_count, .bits = bits};
-    if (n != NULL && only_moves(n) && place[n->inputs[0]] >= 0) {
+    if (n != NULL && only_moves(g, n) && place[n->inputs[0]] >= 0) {
         a->like = job->activations[place[n->inputs[0]]].like;
     }
     place[id] = job->activation_count++;

@@ -22,6 +22,39 @@ static bool is_move(const graph_node *n)
     return false;
 }
 
+enum { PAD_VALUE_PORT = 2, PAD_INPUT_OPSET = 11 };
+
+/* Surrounds its input with 0, which is the zero point among bytes. */
+static bool is_zero_pad(const graph *g, const graph_node *n)
+{
+    bool is_given = n->input_count > PAD_VALUE_PORT && n->inputs[PAD_VALUE_PORT] != GRAPH_NONE;
+    const tensor *filler = is_given ? integer_constant(g, n, PAD_VALUE_PORT) : NULL;
+
+    return graph_node_is(n, "Pad") && n->opset >= PAD_INPUT_OPSET &&
+           strcmp(graph_attribute_string(n, "mode", "constant"), "constant") == 0 &&
+           (!is_given || (filler != NULL && filler->dtype == SPRY_DTYPE_F32 &&
+                          tensor_count(filler) == 1 && *(const float *)filler->data == 0.0f));
+}
+
+static spry_status pad_with(graph *g, int32_t node, int32_t zero, spry_error *error)
+{
+    graph_node *n = &g->nodes[node];
+
+    if (n->input_count <= PAD_VALUE_PORT) {
+        int32_t *inputs = arena_array(g->memory, PAD_VALUE_PORT + 1, sizeof *inputs);
+
+        if (inputs == NULL) {
+            return alloc_failed(error, (PAD_VALUE_PORT + 1) * sizeof *inputs);
+        }
+        memcpy(inputs, n->inputs, (size_t)n->input_count * sizeof *inputs);
+        inputs[PAD_VALUE_PORT] = GRAPH_NONE;
+        n->inputs = inputs;
+        n->input_count = PAD_VALUE_PORT + 1;
+    }
+    graph_set_input(g, node, PAD_VALUE_PORT, zero);
+    return SPRY_OK;
+}
+
 /* Every result is read inside the graph, and its type known. */
 static bool can_move(const graph *g, const graph_node *n)
 {
@@ -61,13 +94,18 @@ spry_status integer_move_at(integer_pass *p, int32_t node, bool *moved)
     quantised q;
     int32_t before;
 
-    *moved =
-        is_move(n) && can_move(p->g, n) && integer_read_activation(p->g, chain_input(n, 0), &q);
+    bool is_pad = is_zero_pad(p->g, n);
+
+    *moved = (is_move(n) || is_pad) && can_move(p->g, n) &&
+             integer_read_activation(p->g, chain_input(n, 0), &q);
     if (!*moved) {
         return SPRY_OK;
     }
     before = p->g->values[n->inputs[0]].producer;
     graph_set_input(p->g, node, 0, q.data);
+    if (is_pad) {
+        status = pad_with(p->g, node, q.zero, p->error);
+    }
     for (int32_t i = 0; status == SPRY_OK && i < p->g->nodes[node].output_count; i++) {
         status = move_result(p, node, i, &q, before);
     }

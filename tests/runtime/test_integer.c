@@ -132,6 +132,43 @@ static void test_moves_before_dequantising(void **state)
     net_fini(&n);
 }
 
+/* Zeros around numbers are zero points around bytes; other fillers stay f32. */
+static void test_pads_before_dequantising(void **state)
+{
+    static const int64_t x_shape[] = {4, 2};
+    static const int64_t padded_shape[] = {4, 8};
+    static const int64_t pads_shape[] = {4};
+    static const int64_t pads[] = {0, 3, 0, 3};
+    static const float fillers[] = {0.0f, 1.0f};
+    static const int64_t w_shape[] = {8, 4};
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        const char *inputs = i < 2 ? "x pads filler" : "x pads";
+        bool is_moved = i != 1;
+        const graph_node *pad;
+        net n;
+
+        start(&n, 2, x_shape, w_shape, 0);
+        (void)net_constant(&n, "pads", SPRY_DTYPE_I64, 1, pads_shape, pads);
+        (void)net_constant(&n, "filler", SPRY_DTYPE_F32, 0, none, &fillers[i == 1]);
+        (void)net_node(&n, "Pad", inputs, "padded");
+        (void)net_node(&n, "MatMul", "padded w", "product");
+        (void)net_node(&n, "QuantizeLinear", "product half zero", "y");
+        net_output(&n, "y");
+        rewrite(&n);
+        pad = net_find(&n, "Pad");
+        assert_int_equal(pad->inputs[0] == net_value(&n, "xq"), is_moved);
+        if (is_moved) {
+            assert_int_equal(pad->inputs[2], net_value(&n, "zero"));
+            assert_int_equal(n.g->values[pad->outputs[0]].type.dtype, SPRY_DTYPE_U8);
+            assert_int_equal(n.g->values[pad->outputs[0]].type.dims[1].size, padded_shape[1]);
+        }
+        assert_int_equal(net_count(&n, "QLinearMatMul"), is_moved);
+        net_fini(&n);
+    }
+}
+
 /* A result that somebody else reads stays f32. */
 static void test_left_alone(void **state)
 {
@@ -281,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_convolution_without_result_scale),
         cmocka_unit_test(test_sum),
         cmocka_unit_test(test_moves_before_dequantising),
+        cmocka_unit_test(test_pads_before_dequantising),
         cmocka_unit_test(test_left_alone),
         cmocka_unit_test(test_product_of_activations),
         cmocka_unit_test(test_functions_become_tables),
