@@ -44,14 +44,14 @@ typedef struct spry_predict_options {
     int32_t set_count;
     spry_predict_skip skip;
     double density; /* share of squares, channels or blocks that is computed: 0 to 1 */
-    /* Pixels along the side of a square, per stage (blocks with outputs of one size): larger than the
-     * map means the map. Recommended is the smallest that is at most 3 % slower than the fastest, for
-     * small squares follow objects better. */
+    /* Pixels along the side of a square, per stage (blocks with outputs of one size): larger than
+     * the map means the map. Recommended is the smallest that is at most 3 % slower than the
+     * fastest, for small squares follow objects better. */
     int64_t granularity[SPRY_PREDICT_STAGES];
     int32_t granularity_count; /* 0: as recommended */
-    bool
-        ignore_halo; /* take the first convolution to need just the squares, as the published figures
-                          do, instead of the border that random masks need */
+    /* Take the first convolution to need just the squares, as the published figures do, instead of
+     * the border that random masks need. */
+    bool ignore_halo;
     bool as_published; /* count as the published program does, also where it errs */
 } spry_predict_options;
 

@@ -392,8 +392,8 @@ const cli_command cmd_predict = {
         "Predicts the time of the residual blocks of a convolutional network on a machine that is "
         "described by data, and what it would be if only a share of each block's output were "
         "computed: squares of pixels chosen by a mask, channels, or whole blocks. Recommends a "
-        "size of square for "
-        "each stage, and up to which density it pays.\n\n"
+        "size "
+        "of square for each stage, and says up to which density it pays.\n\n"
         "Blocks are found by their structure. resnet50, resnet101, regnety-400m and regnety-800m "
         "are known as tables; other architectures are those of spry new.",
     .options = options,

@@ -102,8 +102,8 @@ typedef struct probe {
 
 enum { PROBE_CHANNELS = 64, PROBE_SIDE = 56, MOST_PROBES = 64 };
 
-/* The first one reads the image as it came, as planes, and is not counted. A filter per channel does
- * not follow a kernel of 1x1: the two would run as one. */
+/* The first one reads the image as it came, as planes, and is not counted. A filter per channel
+ * does not follow a kernel of 1x1: the two would run as one. */
 static const probe probes[] = {
     {64, 3, 1},  {0, 3, 1},   {64, 1, 1},  {64, 3, 1},  {256, 1, 1},  {64, 1, 1},  {96, 1, 1},
     {96, 3, 1},  {160, 1, 1}, {80, 1, 1},  {80, 3, 2},  {0, 3, 1},    {128, 3, 1}, {512, 1, 1},
