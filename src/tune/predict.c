@@ -9,7 +9,7 @@
 #include "spry/architecture.h"
 #include "tune/latency_machine.h"
 
-enum { ARENA_CEILING = 64 << 20, TEXT_CEILING = 1 << 20, HALVINGS = 14 };
+enum { ARENA_CEILING = 64 << 20, TEXT_CEILING = 1 << 20, HALVINGS = 10 };
 
 _Static_assert((int)SPRY_PREDICT_STAGES == (int)LATENCY_STAGES, "the public list holds all stages");
 
