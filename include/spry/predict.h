@@ -44,17 +44,18 @@ typedef struct spry_predict_options {
     int32_t set_count;
     spry_predict_skip skip;
     double density; /* share of squares, channels or blocks that is computed: 0 to 1 */
-    /* Pixels along the side of a square, per stage (blocks with outputs of one size); 0 lets the
-     * predictor choose the fastest. Sides larger than the map mean the map. */
+    /* Pixels along the side of a square, per stage (blocks with outputs of one size): larger than
+     * the map means the map. Recommended is the smallest that is at most 3 % slower than the
+     * fastest, for small squares follow objects better. */
     int64_t granularity[SPRY_PREDICT_STAGES];
-    int32_t granularity_count; /* 0: chosen for all stages */
+    int32_t granularity_count; /* 0: as recommended */
     /* Take the first convolution to need just the squares, as the published figures do, instead of
      * the border that random masks need. */
     bool ignore_halo;
     bool as_published; /* count as the published program does, also where it errs */
 } spry_predict_options;
 
-/* The target "v100", squares, a density of 0.5, the fastest granularity. */
+/* The target "v100", squares, a density of 0.5, the recommended granularity. */
 SPRY_API spry_predict_options spry_predict_options_default(void);
 
 /* Milliseconds per image. */
@@ -71,8 +72,8 @@ typedef struct spry_predict_block {
 typedef struct spry_predict_stage {
     int32_t blocks;
     int64_t height, width;
-    int64_t granularity; /* as asked for, or the fastest */
-    int64_t fastest;     /* the best granularity at this density */
+    int64_t granularity; /* as asked for, or the recommended */
+    int64_t recommended;
     double dense_ms;
     double sparse_ms;
     double break_even; /* the density up to which it is not slower than dense; 0: it always is */

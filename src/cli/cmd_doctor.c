@@ -18,7 +18,9 @@
 #include "base/topology.h"
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/progress_bar.h"
 #include "kernels/isa.h"
+#include "measure/calibrate.h"
 
 enum { WORD_SIZE = 64, FINDINGS_MOST = 16, FINDING_SIZE = 256 };
 
@@ -386,10 +388,75 @@ static spry_status print_json(const doctor_report *d, spry_error *error)
     return output_end(&document, d->call, error);
 }
 
+/* ---- calibration ---- */
+
+static const cli_option options[] = {
+    {.name = "calibrate",
+     .kind = CLI_FLAG,
+     .help = "measure this machine for `spry predict`, which then knows it as cpu"},
+    {0},
+};
+
+static spry_status print_calibration(const cli_call *call, const calibration *c, const char *path,
+                                     spry_error *error)
+{
+    output_document document;
+
+    if (!cli_given(call, "json")) {
+        (void)fprintf(call->out, "%d convolutions timed on one thread, f32 peak %.1f GFLOP/s\n",
+                      c->probes, c->peak.gigaflops[PEAK_F32]);
+        for (int i = 0; i < LATENCY_CPU_KINDS; i++) {
+            (void)fprintf(call->out,
+                          "  %-10s %.2f of what planning foretells, at most %.0f %% off\n",
+                          latency_cpu_kind_names[i], c->cpu.scale[i], 100 * c->deviation[i]);
+        }
+        (void)fprintf(
+            call->out,
+            "checked with %d other layers: %.1f %% off on average, rank correlation %.3f\n"
+            "kept in %s\n",
+            c->checked, 100 * c->error, c->rank_correlation, path);
+        return SPRY_OK;
+    }
+    output_begin(&document, call);
+    json_write_string(&document.json, "calibration", path);
+    json_write_i64(&document.json, "probes", c->probes);
+    json_write_i64(&document.json, "checked", c->checked);
+    json_write_f64(&document.json, "mean_error", c->error);
+    json_write_f64(&document.json, "rank_correlation", c->rank_correlation);
+    json_write_object(&document.json, "deviation");
+    for (int i = 0; i < LATENCY_CPU_KINDS; i++) {
+        json_write_f64(&document.json, latency_cpu_kind_names[i], c->deviation[i]);
+    }
+    json_write_end(&document.json);
+    return output_end(&document, call, error);
+}
+
+static spry_status calibrate_here(const cli_call *call, spry_error *error)
+{
+    char path[4096];
+    calibration c;
+    progress_bar bar;
+    spry_status status = target_host_path(path, sizeof path, error);
+
+    if (status != SPRY_OK) {
+        return status;
+    }
+    progress_bar_begin(&bar, call);
+    status = calibrate(&bar.hook, &c, error);
+    progress_bar_end(&bar);
+    if (status == SPRY_OK) {
+        status = calibration_save(&c, cpu_brand(), path, error);
+    }
+    return status == SPRY_OK ? print_calibration(call, &c, path, error) : status;
+}
+
 static spry_status run(const cli_call *call, spry_error *error)
 {
     doctor_report d = {.call = call};
 
+    if (cli_given(call, "calibrate")) {
+        return calibrate_here(call, error);
+    }
     examine(&d);
     judge(&d);
     if (cli_given(call, "json")) {
@@ -407,6 +474,11 @@ const cli_command cmd_doctor = {
     .description =
         "Prints processor, caches, limits, instruction sets and the level that kernels "
         "are chosen from, versions of libraries, and in sentences what keeps models from "
-        "running as fast as they could.",
+        "running as fast as they could.\n\n"
+        "With --calibrate it measures the machine instead, in some 10 seconds on one thread, and "
+        "keeps "
+        "the result for spry predict --target cpu below $XDG_CACHE_HOME or ~/.cache. Nothing else "
+        "should run meanwhile.",
+    .options = options,
     .run = run,
 };

@@ -39,7 +39,7 @@ static const cli_option options[] = {
      .kind = CLI_TEXT,
      .value = "S-S-S-S",
      .fallback = "auto",
-     .help = "pixels along the side of a square, per stage; auto is the fastest"},
+     .help = "pixels along the side of a square, per stage; auto takes what is recommended"},
     {.name = "skip",
      .kind = CLI_CHOICE,
      .value = "WHAT",
@@ -175,7 +175,7 @@ static spry_status print_stages(const cli_call *call, const spry_prediction *p, 
 {
     static const table_column columns[] = {
         {"stage", true},      {"blocks", true},   {"map", true},       {"square", true},
-        {"fastest", true},    {"dense ms", true}, {"sparse ms", true}, {"speed", true},
+        {"advice", true},     {"dense ms", true}, {"sparse ms", true}, {"speed", true},
         {"break-even", true}, {NULL, false}};
     const spry_predict_stage *rows = NULL;
     const spry_predict_totals *all = spry_prediction_totals(p);
@@ -189,7 +189,7 @@ static spry_status print_stages(const cli_call *call, const spry_prediction *p, 
         table_cell(&t, "%d", (int)rows[i].blocks);
         table_cell(&t, "%" PRId64 "x%" PRId64, rows[i].height, rows[i].width);
         table_cell(&t, "%" PRId64, rows[i].granularity);
-        table_cell(&t, "%" PRId64, rows[i].fastest);
+        table_cell(&t, "%" PRId64, rows[i].recommended);
         table_cell(&t, "%.4f", rows[i].dense_ms);
         table_cell(&t, "%.4f", rows[i].sparse_ms);
         table_cell(&t, "%.2fx", ratio(rows[i].dense_ms, rows[i].sparse_ms));
@@ -287,7 +287,7 @@ static void write_stage(json_writer *json, const spry_predict_stage *s)
     json_write_i64(json, "height", s->height);
     json_write_i64(json, "width", s->width);
     json_write_i64(json, "granularity", s->granularity);
-    json_write_i64(json, "fastest", s->fastest);
+    json_write_i64(json, "recommended", s->recommended);
     json_write_f64(json, "dense_ms", s->dense_ms);
     json_write_f64(json, "sparse_ms", s->sparse_ms);
     json_write_f64(json, "break_even", s->break_even);
@@ -391,8 +391,9 @@ const cli_command cmd_predict = {
     .description =
         "Predicts the time of the residual blocks of a convolutional network on a machine that is "
         "described by data, and what it would be if only a share of each block's output were "
-        "computed: squares of pixels chosen by a mask, channels, or whole blocks. Says which size "
-        "of square is the fastest in each stage, and up to which density it pays.\n\n"
+        "computed: squares of pixels chosen by a mask, channels, or whole blocks. Recommends a "
+        "size "
+        "of square for each stage, and says up to which density it pays.\n\n"
         "Blocks are found by their structure. resnet50, resnet101, regnety-400m and regnety-800m "
         "are known as tables; other architectures are those of spry new.",
     .options = options,

@@ -8,7 +8,7 @@
 
 enum { IMAGE_RANK = 4, MOST_STEPS = 64 };
 
-/* A way back from a sum, through convolutions and what is computed element by element. */
+/* A way back from a sum, through convolutions and what costs little beside them. */
 typedef struct way {
     int32_t values[MOST_STEPS];   /* passed, from the sum on */
     int convs_before[MOST_STEPS]; /* convolutions between the sum and the value */
@@ -45,9 +45,14 @@ static bool same_image(const graph *g, int32_t a, int32_t b)
     return true;
 }
 
-static bool is_elementwise(const graph_node *n)
+/* Element by element, or, on shortcuts that step, by dropping pixels and adding channels. */
+static bool is_cheap(const graph_node *n)
 {
-    static const char *const types[] = {"BatchNormalization",
+    static const char *const types[] = {"AveragePool",
+                                        "MaxPool",
+                                        "Slice",
+                                        "Pad",
+                                        "BatchNormalization",
                                         "Relu",
                                         "Clip",
                                         "LeakyRelu",
@@ -118,7 +123,7 @@ static void walk(const graph *g, int32_t id, way *w)
         } else if (graph_node_is(n, "Mul")) {
             id = through_product(g, n, w);
         } else {
-            id = is_elementwise(n) ? structure_input(n, 0) : GRAPH_NONE;
+            id = is_cheap(n) ? structure_input(n, 0) : GRAPH_NONE;
         }
     }
 }

@@ -3,9 +3,11 @@
 #ifndef TUNE_LATENCY_MACHINE_H
 #define TUNE_LATENCY_MACHINE_H
 
-#include "tune/latency_network.h"
+#include "tune/latency_cpu.h"
 
 typedef struct latency_machine {
+    bool is_cpu;
+    latency_cpu cpu;
     latency_device device;
     int64_t batch;
 } latency_machine;

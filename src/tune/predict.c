@@ -9,7 +9,7 @@
 #include "spry/architecture.h"
 #include "tune/latency_machine.h"
 
-enum { ARENA_CEILING = 64 << 20, TEXT_CEILING = 1 << 20, HALVINGS = 14 };
+enum { ARENA_CEILING = 64 << 20, TEXT_CEILING = 1 << 20, HALVINGS = 10 };
 
 _Static_assert((int)SPRY_PREDICT_STAGES == (int)LATENCY_STAGES, "the public list holds all stages");
 
@@ -219,26 +219,34 @@ static void describe_blocks(spry_prediction *p)
     }
 }
 
+/* The smallest square whose time is nearly that of the fastest one. */
+static int64_t recommend(const spry_prediction *p, int stage, int64_t longest, double density)
+{
+    static const double nearly = 1.03;
+    double ms[sizeof sides / sizeof *sides];
+    double best = 0;
+    size_t count = 0;
+
+    for (; count < sizeof sides / sizeof *sides && sides[count] <= longest; count++) {
+        ms[count] = sum(p, stage, sides[count], density);
+        best = count == 0 || ms[count] < best ? ms[count] : best;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (ms[i] <= nearly * best) {
+            return sides[i];
+        }
+    }
+    return 1;
+}
+
 static void choose_granularity(spry_prediction *p, const spry_predict_options *o)
 {
     for (int s = 0; s < p->network.stage_count; s++) {
         spry_predict_stage *stage = &p->stages[s];
         int64_t longest = stage->height > stage->width ? stage->height : stage->width;
-        double best = 0;
 
-        for (size_t i = 0; i < sizeof sides / sizeof *sides; i++) {
-            double ms;
-
-            if (sides[i] > longest) {
-                break;
-            }
-            ms = sum(p, s, sides[i], o->density);
-            if (stage->fastest == 0 || ms < best) {
-                best = ms;
-                stage->fastest = sides[i];
-            }
-        }
-        stage->granularity = s < o->granularity_count ? o->granularity[s] : stage->fastest;
+        stage->recommended = recommend(p, s, longest, o->density);
+        stage->granularity = s < o->granularity_count ? o->granularity[s] : stage->recommended;
         stage->granularity = stage->granularity < longest ? stage->granularity : longest;
     }
 }

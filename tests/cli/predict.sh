@@ -73,3 +73,20 @@ expect 6 predict resnet50 --target missing.json
 expect 6 predict missing.onnx --target v100
 expect 4 predict "$models/sum.onnx" --target v100
 contains err "no convolution"
+
+# This machine, once it was measured: quickly, whatever else runs, so nothing is said of how well.
+expect 0 doctor --calibrate --json
+json out 'd["probes"] >= 20 and d["checked"] >= 30 and d["mean_error"] > 0' \
+    '-1 <= d["rank_correlation"] <= 1'
+[ -s cache/spry/cpu.json ] || fail "no description in the cache"
+expect 0 predict resnet50 --json
+json out 'd["target"] == "cpu" and d["batch"] == 1 and d["sparse_ms"] < d["dense_ms"]'
+cp out here
+expect 0 predict resnet50 --target cache/spry/cpu.json --set cpu.threads=2 --json
+json out 'd["dense_ms"] < json.load(open("here"))["dense_ms"]'
+sed 's/winograd/winogrand/' cache/spry/cpu.json >typo.json
+expect 3 predict resnet50 --target typo.json
+contains err "cpu.scale.winograd is missing"
+XDG_CACHE_HOME=/dev/null expect 6 doctor --calibrate
+unset XDG_CACHE_HOME
+HOME='' expect 6 predict resnet50 --target cpu
