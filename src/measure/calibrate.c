@@ -17,6 +17,7 @@
 
 enum {
     TURNS = 40,
+    LEAST_TURNS = 3, /* where TURNS would take longer than MOST_NS */
     SMALL_TURNS = 200,
     SHORT_CHAIN = 8,
     LONG_CHAIN = 40,
@@ -27,6 +28,7 @@ enum {
     KIBIBYTE = 1024
 };
 
+static const int64_t MOST_NS = 12000000000;
 static const double guessed_sizes[] = {32768, 1048576, 16777216}; /* where caches are not told */
 
 static bool tell(const spry_progress *progress, const char *task, int done)
@@ -198,12 +200,15 @@ static spry_status time_probes(const model *m, int count, double *seconds, spry_
 {
     runner r;
     spry_status status = runner_open(&r, m, true, error);
+    int64_t start = clock_ns();
     double ignored;
 
     for (int i = 0; i < count; i++) {
         seconds[i] = HUGE_VAL;
     }
-    for (int turn = 0; status == SPRY_OK && turn < TURNS; turn++) {
+    for (int turn = 0;
+         status == SPRY_OK && turn < TURNS && (turn < LEAST_TURNS || clock_ns() - start < MOST_NS);
+         turn++) {
         const spry_profile_row *rows = NULL;
         int32_t row_count;
 

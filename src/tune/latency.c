@@ -216,6 +216,45 @@ static double reach(const latency_device *d, double rows, int64_t kernel, int64_
                            : (rows - 1) * (double)stride + (double)kernel;
 }
 
+bool latency_conv_equal(const latency_conv *a, const latency_conv *b)
+{
+    return a->inputs == b->inputs && a->outputs == b->outputs && a->height == b->height &&
+           a->width == b->width && a->kernel_height == b->kernel_height &&
+           a->kernel_width == b->kernel_width && a->stride == b->stride && a->groups == b->groups;
+}
+
+/* What a memo tells operators apart by, beside the convolution. */
+typedef enum memo_way { MEMO_DENSE, MEMO_INDEXED, MEMO_GATHERED, MEMO_ADDED } memo_way;
+
+/* The tile that was found for the operator before; NULL: none. */
+static const int *remembered(const latency_device *d, const latency_conv *c, int64_t height,
+                             int64_t width, memo_way way)
+{
+    for (int i = 0; d->memo != NULL && i < d->memo->count; i++) {
+        if (d->memo->entries[i].way == (int)way && d->memo->entries[i].height == height &&
+            d->memo->entries[i].width == width &&
+            latency_conv_equal(&d->memo->entries[i].conv, c)) {
+            return d->memo->entries[i].tile;
+        }
+    }
+    return NULL;
+}
+
+static void remember(const latency_device *d, const latency_conv *c, int64_t height, int64_t width,
+                     memo_way way, const int tile[LATENCY_TILE])
+{
+    latency_memo *m = d->memo;
+
+    if (m != NULL && m->count < LATENCY_MEMO) {
+        m->entries[m->count].conv = *c;
+        m->entries[m->count].height = height;
+        m->entries[m->count].width = width;
+        m->entries[m->count].way = (int)way;
+        memcpy(m->entries[m->count].tile, tile, sizeof m->entries[0].tile);
+        m->count++;
+    }
+}
+
 /* Tiles of c x h x w elements in a map. */
 static double tiles_of(double channels, double height, double width,
                        const double tile[LATENCY_TILE])
@@ -298,10 +337,17 @@ static latency conv_dense_tiled(const void *operator, const double tile[LATENCY_
 latency latency_conv_dense(const latency_device *d, const latency_conv *c)
 {
     conv_facts f = conv_facts_of(d, c);
+    const int *known = remembered(d, c, 0, 0, MEMO_DENSE);
     tilings all;
+    latency best;
 
+    if (known != NULL) {
+        return at_tile(known, conv_dense_tiled, &f);
+    }
     list_tilings(&all, c->outputs, c->height, c->width, 0);
-    return search(&all, conv_dense_tiled, &f);
+    best = search(&all, conv_dense_tiled, &f);
+    remember(d, c, 0, 0, MEMO_DENSE, best.tile);
+    return best;
 }
 
 /* For f->at.count squares. */
@@ -331,16 +377,23 @@ latency latency_conv_squares(const latency_device *d, const latency_conv *c, lat
                              bool gathered)
 {
     conv_facts f = conv_facts_of(d, c);
+    memo_way way = gathered ? MEMO_GATHERED : MEMO_INDEXED;
+    const int *known;
     double count;
     tilings all;
     latency best;
 
     f.gathered = gathered;
     f.at = squares_of(c->height, c->width, q);
+    known = remembered(d, c, f.at.height, f.at.width, way);
+    if (known != NULL) {
+        return at_tile(known, conv_squares_tiled, &f);
+    }
     count = f.at.count;
     f.at.count = f.at.mean;
     list_tilings(&all, c->outputs, f.at.height, f.at.width, SIDE_BY_SIDE);
     best = search(&all, conv_squares_tiled, &f);
+    remember(d, c, f.at.height, f.at.width, way, best.tile);
     f.at.count = count;
     return at_tile(best.tile, conv_squares_tiled, &f);
 }
@@ -396,6 +449,8 @@ latency latency_scatter_add(const latency_device *d, int64_t channels, int64_t h
                             int64_t width, latency_squares q)
 {
     map_facts f = {.d = d, .channels = (double)channels, .at = squares_of(height, width, q)};
+    const latency_conv key = {.outputs = channels, .height = height, .width = width};
+    const int *known = remembered(d, &key, f.at.height, f.at.width, MEMO_ADDED);
     double count = f.at.count;
     double images = (double)(channels * d->batch);
     double moved = images * count * f.at.rows * f.at.columns;
@@ -406,9 +461,13 @@ latency latency_scatter_add(const latency_device *d, int64_t channels, int64_t h
     /* Squares lie one after the other: two are read, one is written. */
     f.traffic = (2 * map + moved) / d->dram +
                 3 * moved / d->cache / latency_run_share(f.at.columns, 0, d->sector);
+    if (known != NULL) {
+        return at_tile(known, squares_added_tiled, &f);
+    }
     f.at.count = f.at.mean;
     list_tilings(&all, channels, f.at.height, f.at.width, SIDE_BY_SIDE);
     best = search(&all, squares_added_tiled, &f);
+    remember(d, &key, f.at.height, f.at.width, MEMO_ADDED, best.tile);
     f.at.count = count;
     return at_tile(best.tile, squares_added_tiled, &f);
 }

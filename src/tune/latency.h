@@ -16,6 +16,10 @@
 
 #include "tune/target.h"
 
+/* Tilings that were found before, so that the same operator at another density needs no search.
+ * Empty when zeroed; for one device, and one thread at a time. */
+typedef struct latency_memo latency_memo;
+
 /* A machine; units, multiply-adds and numbers as double, for they are only multiplied. */
 typedef struct latency_device {
     double units;    /* engines */
@@ -31,6 +35,7 @@ typedef struct latency_device {
     /* Err as the published program does: in the border of a tile with a stride, tiles of fully
      * connected layers, shortcuts that keep the size, and averages in the masker. */
     bool as_published;
+    latency_memo *memo; /* NULL: every search is made */
 } latency_device;
 
 /* Takes the keys of targets/README.md. Fails as target_quantity. */
@@ -61,6 +66,20 @@ typedef struct latency_squares {
     int64_t side;   /* pixels; larger than the map: one square */
     double density; /* share of squares, 0 to 1 */
 } latency_squares;
+
+enum { LATENCY_MEMO = 512 };
+
+struct latency_memo {
+    int count; /* full: later ones are not kept */
+    struct {
+        latency_conv conv;
+        int64_t height, width; /* of a square; 0: dense */
+        int way;
+        int tile[LATENCY_TILE];
+    } entries[LATENCY_MEMO];
+};
+
+bool latency_conv_equal(const latency_conv *a, const latency_conv *b);
 
 /* ---- helpers, as the paper's program has them ---- */
 

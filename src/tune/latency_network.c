@@ -39,13 +39,6 @@ spry_status latency_network_add_other(latency_network *n, const latency_conv *co
     return status;
 }
 
-static bool conv_equal(const latency_conv *a, const latency_conv *b)
-{
-    return a->inputs == b->inputs && a->outputs == b->outputs && a->height == b->height &&
-           a->width == b->width && a->kernel_height == b->kernel_height &&
-           a->kernel_width == b->kernel_width && a->stride == b->stride && a->groups == b->groups;
-}
-
 bool latency_block_equal(const latency_block *a, const latency_block *b)
 {
     bool equal = a->stage == b->stage && a->inputs == b->inputs && a->in_height == b->in_height &&
@@ -54,9 +47,9 @@ bool latency_block_equal(const latency_block *a, const latency_block *b)
                  a->squeeze_after == b->squeeze_after;
 
     for (int i = 0; equal && i < a->conv_count; i++) {
-        equal = conv_equal(&a->convs[i], &b->convs[i]);
+        equal = latency_conv_equal(&a->convs[i], &b->convs[i]);
     }
-    return equal && (!a->has_shortcut || conv_equal(&a->shortcut, &b->shortcut));
+    return equal && (!a->has_shortcut || latency_conv_equal(&a->shortcut, &b->shortcut));
 }
 
 const latency_conv *latency_block_last(const latency_block *b)

@@ -26,6 +26,7 @@ struct spry_prediction {
     spry_predict_stage *stages;
     spry_predict_totals totals;
     text target;
+    latency_memo memo;
 };
 
 spry_predict_options spry_predict_options_default(void)
@@ -89,6 +90,7 @@ static spry_status read_target(spry_prediction *p, const spry_predict_options *o
     }
     if (status == SPRY_OK) {
         p->machine.device.as_published = o->as_published;
+        p->machine.device.memo = &p->memo;
         json_writer_init(&json, &p->target, 0);
         target_write_resolved(t, &json, NULL);
         status = text_status(&p->target, "the target", error);

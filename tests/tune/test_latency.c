@@ -407,6 +407,28 @@ static void layers_and_channels(void **state)
     assert_true(latency_channel_load(64, 8, 0.5) == latency_channel_load(64, 8, 0.5));
 }
 
+/* Remembered tilings change nothing but the time of finding them. */
+static void memory_changes_nothing(void **state)
+{
+    static latency_memo memo;
+    latency_device plain = device("v100");
+    latency_device d = plain;
+    latency_block b = first_block("regnety-400m", 1);
+
+    (void)state;
+    d.memo = &memo;
+    for (int64_t side = 1; side <= 16; side *= 4) {
+        for (double r = 0.25; r <= 1; r += 0.25) {
+            const latency_plan plan = {LATENCY_SKIP_SQUARES, {side, r}, LATENCY_HALO_RANDOM};
+
+            assert_true(latency_block_sparse(&d, &b, &plan, NULL).total ==
+                        latency_block_sparse(&plain, &b, &plan, NULL).total);
+            assert_true(latency_block_dense(&d, &b).total == latency_block_dense(&plain, &b).total);
+        }
+    }
+    assert_in_range(memo.count, 8, 40);
+}
+
 /* What the published program gets wrong is right by default. */
 static void corrected(void **state)
 {
@@ -438,6 +460,7 @@ int main(void)
         cmocka_unit_test(halo_is_that_of_random_masks),
         cmocka_unit_test(more_density_costs_more),
         cmocka_unit_test(layers_and_channels),
+        cmocka_unit_test(memory_changes_nothing),
         cmocka_unit_test(corrected),
     };
 
