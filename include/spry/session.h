@@ -90,6 +90,8 @@ typedef struct spry_profile_row {
     const char *plan;        /* how, where the kernel has several ways, e.g. "winograd"; else "" */
     int32_t threads;         /* that the work was cut for; 0 when unknown */
     double predicted_cycles; /* per call, foretold when planning; 0 when unknown */
+    double
+        density; /* mean share of the results that were computed, where a mask decides; else -1 */
 } spry_profile_row;
 
 /* Rows in order of first execution; *rows lives until the next run or reset. Empty unless

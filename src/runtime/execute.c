@@ -168,7 +168,8 @@ static void record_step(executor *x, const plan *p, const plan_step *step, int64
     char label[256];
 
     if (x->times != NULL && step->profile_row >= 0) {
-        profile_add(x->times, step->profile_row, end - start);
+        profile_add(x->times, step->profile_row, end - start,
+                    step->provider != NULL ? step->provided.density : NULL);
     }
     if (x->spans != NULL) {
         (void)graph_node_label(p->g, step->node, label, sizeof label);

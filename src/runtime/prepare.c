@@ -12,6 +12,7 @@
 #include "runtime/nbits.h"
 #include "runtime/pair.h"
 #include "runtime/precision.h"
+#include "runtime/region.h"
 
 spry_status prepare_graph(const model *m, const spry_session_options *options, threads *team,
                           arena *memory, graph **prepared, spry_error *error)
@@ -101,6 +102,9 @@ spry_status prepare_for_speed(graph *g, const spry_session_options *options, spr
     }
     if (status == SPRY_OK) {
         status = fuse_activations(g, options, error);
+    }
+    if (status == SPRY_OK) {
+        status = region_graph(g, options, error);
     }
     return status == SPRY_OK ? pair_graph(g, options, error) : status;
 }

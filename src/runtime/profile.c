@@ -26,13 +26,19 @@ void profile_reset(profile *p)
     for (int32_t i = 0; i < p->count; i++) {
         p->rows[i].calls = 0;
         p->rows[i].milliseconds = 0;
+        p->rows[i].density = p->rows[i].density < 0 ? -1 : 0;
     }
 }
 
-void profile_add(profile *p, int32_t row, int64_t nanoseconds)
+void profile_add(profile *p, int32_t row, int64_t nanoseconds, const double *density)
 {
-    p->rows[row].calls++;
-    p->rows[row].milliseconds += (double)nanoseconds * 1e-6;
+    spry_profile_row *r = &p->rows[row];
+
+    r->calls++;
+    r->milliseconds += (double)nanoseconds * 1e-6;
+    if (density != NULL) {
+        r->density += (*density - r->density) / (double)r->calls;
+    }
 }
 
 static int64_t bytes_of(const graph_type *type)
@@ -105,7 +111,8 @@ static spry_status find_row(profile *p, const plan *of, const plan_step *step, i
         .kernel = step->provider != NULL ? step->provided.kernel : "reference",
         .plan = step->provided.plan != NULL ? step->provided.plan : "",
         .threads = step->provided.threads,
-        .predicted_cycles = step->provided.predicted_cycles};
+        .predicted_cycles = step->provided.predicted_cycles,
+        .density = step->provided.density != NULL ? 0 : -1};
     if (made->node == NULL || made->type == NULL) {
         return alloc_failed(error, sizeof label);
     }

@@ -25,6 +25,7 @@ void profile_reset(profile *p);
  * Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status profile_attach(profile *p, plan *of, spry_error *error);
 
-void profile_add(profile *p, int32_t row, int64_t nanoseconds);
+/* One call; `density` as in provider_step. */
+void profile_add(profile *p, int32_t row, int64_t nanoseconds, const double *density);
 
 #endif

@@ -36,6 +36,8 @@ typedef struct provider_step {
     const char *plan;        /* the way chosen among several, e.g. "winograd": a constant string */
     int threads;             /* that have work */
     double predicted_cycles; /* from start to end, as the provider's model foretells */
+    const double *density;   /* in the state: share of the results that the last run computed; NULL:
+                                all of them */
 } provider_step;
 
 /* What a provider's nodes may have after them (fuse.h). */

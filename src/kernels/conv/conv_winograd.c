@@ -64,12 +64,18 @@ static void gather_tile(const conv_winograd_call *call, int64_t tile, const floa
     (c->size == 2 ? c->transforms->window2 : c->transforms->window4)(&w);
 }
 
+/* Number of the tile that comes as number i. */
+static int64_t tile_at(const conv_winograd_call *call, int64_t i)
+{
+    return call->listed != NULL ? call->listed[i] : i;
+}
+
 /* Tiles [first, end) into rows from `to` on. */
 static void gather_tiles(const conv_winograd_call *call, int64_t first, int64_t end,
                          const float *zeros, float *to)
 {
-    for (int64_t tile = first; tile < end; tile++, to += call->c->image_pitch) {
-        gather_tile(call, tile, zeros, to);
+    for (int64_t i = first; i < end; i++, to += call->c->image_pitch) {
+        gather_tile(call, tile_at(call, i), zeros, to);
     }
 }
 
@@ -121,6 +127,48 @@ static void activate_tile(const conv_winograd_call *call, const winograd_tile *t
     }
 }
 
+static void store_tile(const conv_winograd_call *call, const winograd_tile *t)
+{
+    (call->c->size == 2 ? call->c->transforms->tile2 : call->c->transforms->tile4)(t);
+    if (call->finish.activate != NULL) {
+        activate_tile(call, t);
+    }
+}
+
+static bool is_all_wanted(const uint8_t *wanted, int64_t width, const winograd_tile *t)
+{
+    for (int i = 0; i < t->rows; i++) {
+        if (memchr(wanted + i * width, 0, (size_t)t->columns) != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A tile of which some pixels are not to be written, by way of one of its own. */
+static void store_wanted(const conv_winograd_call *call, const uint8_t *wanted,
+                         const winograd_tile *t)
+{
+    enum { MOST_PIXELS = 16 };
+    float pixels[MOST_PIXELS * 2 * BRGEMM_MOST_NR];
+    int64_t width = call->c->problem.shape.out_w;
+    winograd_tile own = *t;
+
+    own.y = pixels;
+    own.pixel_pitch = t->channels;
+    own.row_pitch = t->columns * t->channels;
+    store_tile(call, &own);
+    for (int i = 0; i < t->rows; i++) {
+        for (int j = 0; j < t->columns; j++) {
+            if (wanted[i * width + j] != 0) {
+                memcpy(t->y + i * t->row_pitch + j * t->pixel_pitch,
+                       pixels + i * own.row_pitch + j * own.pixel_pitch,
+                       (size_t)t->channels * sizeof *pixels);
+            }
+        }
+    }
+}
+
 /* The pixels of tile number `tile` and filters [first, first + filters) from their products. */
 static void scatter_tile(const conv_winograd_call *call, int64_t tile, int64_t first,
                          int64_t filters, const float *products)
@@ -131,14 +179,17 @@ static void scatter_tile(const conv_winograd_call *call, int64_t tile, int64_t f
     tile_place at = place_of(c, tile);
     int64_t pixel = (at.image * s->out_h + at.row) * s->out_w + at.column;
     int64_t y_pitch = call->y_pitch / (int64_t)sizeof(float);
+    int64_t y_row = call->y_row != 0 ? call->y_row / (int64_t)sizeof(float) : s->out_w * y_pitch;
+    int64_t y_image =
+        call->y_image != 0 ? call->y_image / (int64_t)sizeof(float) : s->out_h * y_row;
     winograd_tile t = {
         .from = products,
         .step = c->product_step,
         .channels = filters,
         .rows = (int)least(c->size, s->out_h - at.row),
         .columns = (int)least(c->size, s->out_w - at.column),
-        .y = call->y + pixel * y_pitch + first,
-        .row_pitch = s->out_w * y_pitch,
+        .y = call->y + at.image * y_image + at.row * y_row + at.column * y_pitch + first,
+        .row_pitch = y_row,
         .pixel_pitch = y_pitch,
         .bias = f->bias != NULL ? f->bias + first : NULL,
         .residual = f->residual != NULL ? f->residual + pixel * c->problem.filters + first : NULL,
@@ -147,10 +198,11 @@ static void scatter_tile(const conv_winograd_call *call, int64_t tile, int64_t f
         .lower = f->activate != NULL ? -INFINITY : f->lower,
         .upper = f->activate != NULL ? INFINITY : f->upper};
 
-    (c->size == 2 ? c->transforms->tile2 : c->transforms->tile4)(&t);
-    if (f->activate != NULL) {
-        activate_tile(call, &t);
+    if (call->wanted != NULL && !is_all_wanted(call->wanted + pixel, s->out_w, &t)) {
+        store_wanted(call, call->wanted + pixel, &t);
+        return;
     }
+    store_tile(call, &t);
 }
 
 /* Tiles [first_tile, end_tile), whose windows are at `images`, and one block of filters. */
@@ -161,8 +213,8 @@ static void run_block(const conv_winograd_call *call, int64_t first_tile, int64_
     int64_t filters = least(c->filter_block, c->problem.filters - filter);
 
     multiply(call, images, end_tile - first_tile, filter, filters, products);
-    for (int64_t tile = first_tile; tile < end_tile; tile++, products += c->product_pitch) {
-        scatter_tile(call, tile, filter, filters, products);
+    for (int64_t i = first_tile; i < end_tile; i++, products += c->product_pitch) {
+        scatter_tile(call, tile_at(call, i), filter, filters, products);
     }
 }
 
@@ -200,11 +252,12 @@ void conv_winograd_run(void *context, int64_t begin, int64_t end, int worker)
     const conv_winograd_call *call = context;
     const conv_winograd *c = call->c;
     worker_memory memory = memory_of(call, worker);
-    int64_t blocks = (c->tiles + c->tile_block - 1) / c->tile_block;
+    int64_t tiles = call->listed != NULL ? call->listed_count : c->tiles;
+    int64_t blocks = (tiles + c->tile_block - 1) / c->tile_block;
 
     for (int64_t piece = begin; piece < end; piece++) {
         int64_t tile = piece % blocks * c->tile_block;
-        int64_t end_tile = least(tile + c->tile_block, c->tiles);
+        int64_t end_tile = least(tile + c->tile_block, tiles);
 
         if (c->shared) {
             run_block(call, tile, end_tile, (float *)call->workspace + tile * c->image_pitch,
@@ -216,4 +269,34 @@ void conv_winograd_run(void *context, int64_t begin, int64_t end, int worker)
             run_block(call, tile, end_tile, memory.images, f, memory.products);
         }
     }
+}
+
+int64_t conv_winograd_list(const conv_winograd *c, const uint8_t *wanted, int32_t *tiles,
+                           uint8_t *covered)
+{
+    const conv_f32_shape *s = &c->problem.shape;
+    int64_t count = 0;
+
+    if (covered != NULL) {
+        memset(covered, 0, (size_t)(c->problem.batch * s->out_h * s->out_w));
+    }
+    for (int64_t tile = 0; tile < c->tiles; tile++) {
+        tile_place at = place_of(c, tile);
+        int64_t pixel = (at.image * s->out_h + at.row) * s->out_w + at.column;
+        int64_t rows = least(c->size, s->out_h - at.row);
+        int64_t columns = least(c->size, s->out_w - at.column);
+        bool is_wanted = false;
+
+        for (int64_t i = 0; i < rows && !is_wanted; i++) {
+            is_wanted = memchr(wanted + pixel + i * s->out_w, 1, (size_t)columns) != NULL;
+        }
+        if (!is_wanted) {
+            continue;
+        }
+        tiles[count++] = (int32_t)tile;
+        for (int64_t i = 0; i < rows && covered != NULL; i++) {
+            memset(covered + pixel + i * s->out_w, 1, (size_t)columns);
+        }
+    }
+    return count;
 }

@@ -91,7 +91,23 @@ typedef struct conv_winograd_call {
      * is dense: its pitches are not read. It must not overlap y unless it is y. */
     brgemm_finish finish;
     void *workspace; /* shared_bytes, then worker_bytes per worker */
+    /* Tiles to compute instead of all, or NULL: for plans that share nothing. Pieces are then
+     * conv_winograd_listed_pieces. */
+    const int32_t *listed;
+    int64_t listed_count;
+    const uint8_t *wanted;  /* [batch][out_h][out_w]: others are not written; NULL: all are */
+    int64_t y_row, y_image; /* bytes; 0: rows and images of y follow each other */
 } conv_winograd_call;
+
+static inline int64_t conv_winograd_listed_pieces(const conv_winograd_call *call)
+{
+    return (call->listed_count + call->c->tile_block - 1) / call->c->tile_block;
+}
+
+/* Lists, in `tiles`, those that hold a one of [batch][out_h][out_w]; `covered` (or NULL) gets ones
+ * at all their pixels and zeros elsewhere. Returns how many. */
+int64_t conv_winograd_list(const conv_winograd *c, const uint8_t *wanted, int32_t *tiles,
+                           uint8_t *covered);
 
 /* Shared plans only. Transforms the windows of pieces [begin, end) of [0, gathers): a threads_body,
  * with the conv_winograd_call as context. All are done before any piece of conv_winograd_run

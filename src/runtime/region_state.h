@@ -1,0 +1,82 @@
+/* What the files of the provider of regions share: layers as they are planned, and one run. */
+#ifndef RUNTIME_REGION_STATE_H
+#define RUNTIME_REGION_STATE_H
+
+#include "kernels/conv/conv_listed.h"
+#include "kernels/conv/conv_winograd.h"
+#include "kernels/elementwise/linear_s8.h"
+#include "runtime/packed.h"
+#include "runtime/provider_integer.h"
+#include "runtime/region.h"
+
+/* An image between layers, with the padding that the layer after it reads. */
+typedef struct region_image {
+    int64_t rows, columns;
+    int64_t top, left; /* padding before the image */
+    int64_t channels;
+    int64_t offset; /* in the workspace */
+    int64_t bytes;  /* 0: there is none */
+} region_image;
+
+typedef struct region_layer {
+    region_layer_node view;
+    conv_f32_shape shape; /* of the image without its padding, one group */
+    bool is_integer;
+    bool is_flat;    /* pixels of all images are one line */
+    region_image in; /* what it reads; without bytes it reads the region's input itself */
+    conv_listed listed;
+    packed_memory packed;
+    bool has_winograd;
+    conv_winograd winograd; /* of `shape` */
+    packed_memory winograd_packed;
+    brgemm_finish finish; /* of f32 */
+    integer_node integer;
+    integer_channels channels;
+    int64_t room;       /* offset of the integers' offsets and factors */
+    int64_t first_port; /* of the layer among the region's */
+    int64_t mask;       /* offset of the mask of its results that are computed */
+    pixel_tiling tiling;
+} region_layer;
+
+typedef struct region_state {
+    spry_allocator allocator;
+    int layer_count;
+    region_layer layers[REGION_MOST_LAYERS];
+    int64_t batch;
+    int64_t channels; /* of the result */
+    bool has_shortcut;
+    bool keeps; /* REGION_KEEPS */
+    bool is_bytes;
+    float lower, upper;
+    int64_t mask_images, mask_rows, mask_columns; /* of REGION_MASK */
+    int32_t *from; /* row of the mask for each row of the result, then columns */
+    size_t from_bytes;
+    /* Workspace: offsets of masks, lists, and what kernels want. */
+    int64_t x_mask, covered, reached, tiles, spots, winograd_tiles, own;
+    int64_t workspace_bytes;
+    double density; /* of the last run: share of the result's pixels that were computed */
+} region_state;
+
+/* What turns sums into bytes at the end of the last layer (is_bytes). */
+typedef struct region_bytes {
+    const region_state *s;
+    const linear_s8_kernel *kernel;
+    float scale; /* of the region's numbers, before the sum */
+    quantize_target target;
+    linear_s8_grid grid, other_grid;
+    float y_scale;
+    quantize_target y_target;
+    const uint8_t *other; /* shortcut, or NULL */
+    uint8_t *y;
+    uint8_t table[256]; /* of shortcut bytes where nothing is added */
+} region_bytes;
+
+static inline const conv_f32_shape *region_result(const region_state *s)
+{
+    return &s->layers[s->layer_count - 1].shape;
+}
+
+/* Computes what the mask wants: the provider's run. */
+SPRY_MUST_USE spry_status region_run(region_state *s, op_call *call, void *workspace);
+
+#endif
