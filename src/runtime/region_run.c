@@ -395,6 +395,7 @@ static void run_direct(region_pass *p, int i)
     const conv_f32_shape *shape = &l->shape;
     bool is_last = i + 1 == s->layer_count;
     int64_t lines = s->batch * shape->out_h;
+    pixel_tiling tiling = l->listed.tiling;
     pixel_list list = {.tiles = (pixel_tile *)(void *)(p->room + s->tiles),
                        .spots = (pixel_spot *)(void *)(p->room + s->spots)};
     conv_listed_call c = {.c = &l->listed,
@@ -418,7 +419,11 @@ static void run_direct(region_pass *p, int i)
         c.put = put_narrow;
         c.context = &s->layers[i + 1];
     }
-    pixel_list_build(p->masks[i], l->is_flat ? 1 : lines, c.width, &l->listed.tiling, &list);
+    if (c.put != NULL && shape->kernel_h * shape->kernel_w == 1) {
+        /* Results are copied anyway, and pixels are small beside them: only full tiles. */
+        tiling.least_run = INT32_MAX;
+    }
+    pixel_list_build(p->masks[i], l->is_flat ? 1 : lines, c.width, &tiling, &list);
     threads_for(p->call->team, conv_listed_pieces(&c), 1, conv_listed_run, &c);
 }
 

@@ -344,10 +344,21 @@ static pixel_spot pixel_of(const piece *p, const pixel_tile *t, int64_t i)
 static int64_t run_length(const piece *p, const pixel_tile *t, int64_t i)
 {
     int64_t half = p->call->c->dense.kernel->mr / 2;
+    int64_t count = 1;
 
-    return t->kind == PIXEL_TILE_SINGLES            ? 1
-           : t->kind == PIXEL_TILE_PAIR && i < half ? half - i
-                                                    : t->count - i;
+    if (t->kind != PIXEL_TILE_SINGLES) {
+        return t->kind == PIXEL_TILE_PAIR && i < half ? half - i : t->count - i;
+    }
+    while (i + count < t->count) {
+        pixel_spot before = spot_of(p, t, i + count - 1);
+        pixel_spot next = spot_of(p, t, i + count);
+
+        if (next.line != before.line || next.column != before.column + 1) {
+            break;
+        }
+        count++;
+    }
+    return count;
 }
 
 /* Results by way of a tile of their own. */
