@@ -122,10 +122,14 @@ static bool is_passing(const graph_node *n)
            graph_node_is(n, "Squeeze") || graph_node_is(n, "Unsqueeze");
 }
 
-/* Axis of rows of a mask of one channel, planar or channels-last; 0 when it is none. */
+/* Axis of rows of a mask of one channel, planar or channels-last; 0 when it is none, or when a
+ * single line of pixels could be either. */
 static int row_axis(const graph_type *t)
 {
     if (!graph_type_is_static(t) || t->rank != 4) {
+        return 0;
+    }
+    if (t->dims[1].size == 1 && t->dims[3].size == 1 && t->dims[2].size != 1) {
         return 0;
     }
     return t->dims[3].size == 1 ? 1 : t->dims[1].size == 1 ? 2 : 0;
