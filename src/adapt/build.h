@@ -32,7 +32,8 @@ int32_t build_slice(build *b, const char *suffix, int32_t x, int64_t axis, int64
 /* x Phi(x), exactly. */
 int32_t build_gelu(build *b, const char *suffix, int32_t x);
 
-/* Trained initializers: a copy of f32 `data`; uniform in [-bound, bound), normal with a deviation, or zeros. */
+/* Trained initializers: a copy of f32 `data`; uniform in [-bound, bound), normal with a deviation,
+ * or zeros. */
 int32_t build_parameter(build *b, const char *suffix, int rank, const int64_t *shape,
                         const float *data);
 int32_t build_uniform(build *b, const char *suffix, int rank, const int64_t *shape, double bound);
