@@ -15,9 +15,10 @@
  * them, of i64, i32 or f32; N is free or 1, T free or fixed. It gives start_logits and end_logits
  * [N,T], or two outputs of that shape in this order, or one [N,T,2].
  *
- * A context that does not fit behind the question is read in windows that overlap. In each, the best
- * beginnings and ends are combined; a beginning counts only in the window where it has most context
- * around it, min(left, right) + 0.01 x tokens of context in the window (as BERT's run_squad). */
+ * A context that does not fit behind the question is read in windows that overlap. In each, the
+ * best beginnings and ends are combined; a beginning counts only in the window where it has most
+ * context around it, min(left, right) + 0.01 x tokens of context in the window (as BERT's
+ * run_squad). */
 #ifndef SPRY_ANSWER_H
 #define SPRY_ANSWER_H
 
@@ -103,9 +104,8 @@ typedef struct spry_squad_question {
     const spry_squad_answer *answers;
 } spry_squad_question;
 
-/* Reads a file in the format of SQuAD 1.1 or 2.0.
- * Fails with SPRY_IO, SPRY_BAD_INPUT (not of that format, an answer beyond its context), SPRY_LIMIT.
- */
+/* Reads a file in the format of SQuAD 1.1 or 2.0. Fails with SPRY_IO, SPRY_BAD_INPUT (not of that
+ * format, an answer beyond its context), SPRY_LIMIT. */
 SPRY_API SPRY_MUST_USE spry_status spry_squad_open(const spry_allocator *allocator,
                                                    const char *path, spry_squad **squad,
                                                    spry_error *error);

@@ -6,9 +6,9 @@
  *                                                  &result, &error);
  *     printf("%.3f\n", result.perplexity);
  *
- * The model takes input_ids [N,T] (see spry/answer.h for further inputs) and gives logits [N,T,V]: of
- * token t + 1 at place t. The text becomes tokens as a whole; windows of it are run one by one, and
- * every token but the first is predicted exactly once. */
+ * The model takes input_ids [N,T] (see spry/answer.h for further inputs) and gives logits [N,T,V]:
+ * of token t + 1 at place t. The text becomes tokens as a whole; windows of it are run one by one,
+ * and every token but the first is predicted exactly once. */
 #ifndef SPRY_PERPLEXITY_H
 #define SPRY_PERPLEXITY_H
 
@@ -44,9 +44,9 @@ typedef struct spry_perplexity {
     double seconds, run_seconds;
 } spry_perplexity;
 
-/* Predicts `size` bytes of UTF-8.
- * Fails with SPRY_USAGE (options; fewer than two tokens; a model that is no language model, or has
- * fewer logits than the tokenizer has tokens), and as spry_tokenizer_encode and spry_session_run. */
+/* Predicts `size` bytes of UTF-8. Fails with SPRY_USAGE (options; fewer than two tokens; a model
+ * that is no language model, or has fewer logits than the tokenizer has tokens), and as
+ * spry_tokenizer_encode and spry_session_run. */
 SPRY_API SPRY_MUST_USE spry_status spry_perplexity_measure(
     const spry_model *model, spry_session *session, const spry_tokenizer *tokenizer,
     const char *text, size_t size, const spry_perplexity_options *options, spry_perplexity *result,

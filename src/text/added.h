@@ -31,7 +31,8 @@ void added_sort(added_tokens *tokens);
 added_match added_find(const added_tokens *tokens, bool normalized, const char_at *c, size_t count,
                        size_t from);
 
-/* Code points of UTF-8 in arena memory; `at` NULL when the bytes are not UTF-8 or memory ran out. */
+/* Code points of UTF-8 in arena memory; `at` NULL when the bytes are not UTF-8 or memory ran
+ * out. */
 code_points code_points_read(arena *memory, const char *bytes, size_t length);
 
 #endif

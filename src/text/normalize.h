@@ -36,7 +36,8 @@ typedef struct normalize_step {
     bool left, right; /* STRIP */
 } normalize_step;
 
-/* Applies the steps in order to `c`; `scratch` is used meanwhile. Failures are remembered in `c`. */
+/* Applies the steps in order to `c`; `scratch` is used meanwhile. Failures are remembered in
+ * `c`. */
 void normalize(const normalize_step *steps, size_t count, chars *c, chars *scratch);
 
 /* normalize_form.c: one of the four forms of UAX #15, from `in` into the empty `out`. */

@@ -23,7 +23,7 @@ SPRY_MUST_USE spry_status token_list_status(const token_list *t, spry_error *err
 typedef enum token_model_kind {
     TOKEN_MODEL_WORDPIECE,
     TOKEN_MODEL_BPE,   /* merges have ranks */
-    TOKEN_MODEL_SCORE, /* two tokens merge where the vocabulary has both together: best score first */
+    TOKEN_MODEL_SCORE, /* two tokens merge where the vocabulary has both as one: best score first */
     TOKEN_MODEL_WORD
 } token_model_kind;
 

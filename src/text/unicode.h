@@ -1,4 +1,5 @@
-/* What tokenizers ask about characters (over utf8proc, whose tables follow the Unicode standard). */
+/* What tokenizers ask about characters (over utf8proc, whose tables follow the Unicode
+ * standard). */
 #ifndef TEXT_UNICODE_H
 #define TEXT_UNICODE_H
 
