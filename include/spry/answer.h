@@ -105,8 +105,7 @@ typedef struct spry_squad_question {
 } spry_squad_question;
 
 /* Reads a file in the format of SQuAD 1.1 or 2.0. Fails with SPRY_IO, SPRY_BAD_INPUT (not of that
- * format, an answer beyond its context), SPRY_LIMIT.
- * */
+ * format, an answer beyond its context), SPRY_LIMIT. */
 SPRY_API SPRY_MUST_USE spry_status spry_squad_open(const spry_allocator *allocator,
                                                    const char *path, spry_squad **squad,
                                                    spry_error *error);

@@ -13,8 +13,8 @@
  * Three kinds of files are read, and told apart by what they hold:
  *
  *     vocab.txt        WordPiece (BERT and its relatives): a token per line, ids from 0
- *     tokenizer.json   WordPiece, byte-pair encoding (GPT-2, Llama, others) and whole words, with
- *                      normalisation, cutting into words and special tokens as the file says
+ *     tokenizer.json   WordPiece, byte-pair encoding (GPT-2, Llama and others) and whole words,
+ *                      with normalisation, cutting into words and special tokens as it says
  *     tokenizer.bin    byte pairs with scores, as llama2.c writes them
  *
  * A tokenizer does not change once it is loaded: several threads may use it at once. */

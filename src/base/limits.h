@@ -37,7 +37,7 @@ enum {
     LIMIT_JPEG_SCANS = 100,        /* progressive bombs repeat scans */
     LIMIT_JSON_BYTES = 64 << 20,   /* SQuAD is 42 MB, tokenizers of large languages 35 MB */
     LIMIT_JSON_DEPTH = 32,
-    LIMIT_TEXT_BYTES = 256 << 20, /* of a tokenizer's text: it takes 24 times as much memory */
+    LIMIT_TEXT_BYTES = 256 << 20, /* one text for a tokenizer, which takes 24 times as much */
     LIMIT_VOCABULARY = 1 << 21    /* eight times the largest vocabulary seen */
 };
 

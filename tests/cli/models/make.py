@@ -32,7 +32,7 @@ did ? . , ' - king charles rollo normandy normans france bridge built opened riv
 def readers():
     """Toys that answer questions: reader marks dates, whatever is asked, and no date as no answer;
     reader_joint says the same in one output, of 24 tokens; reader_bert is a BERT of one layer with
-    random weights."""
+    random weights. bigram and bigram_fixed predict a token from the one before."""
     with open(os.path.join(HERE, "reader_vocab.txt"), "w", encoding="utf-8") as file:
         file.write("\n".join(READER_WORDS) + "\n")
     start = np.array([{"may": 4, "june": 4, "1204": 3, "1875": 3.5, "1066": 2, "911": 2,
@@ -50,6 +50,11 @@ def readers():
     write("reader_joint", [helper.make_node("Gather", ["both", "input_ids"], ["logits"])],
           [("input_ids", TensorProto.INT32, [1, 24])], [("logits", F32, [1, 24, 2])],
           [("both", np.stack([start, end], 1))])
+    random = np.random.RandomState(9)
+    for name, tokens in (("bigram", "tokens"), ("bigram_fixed", 12)):
+        write(name, [helper.make_node("Gather", ["table", "input_ids"], ["logits"])],
+              [("input_ids", I64, [1, tokens])], [("logits", F32, [1, tokens, len(READER_WORDS)])],
+              [("table", (random.standard_normal((len(READER_WORDS),) * 2)).astype(np.float32))])
     reader_bert()
 
 
