@@ -442,7 +442,7 @@ static spry_status calibrate_here(const cli_call *call, spry_error *error)
         return status;
     }
     progress_bar_begin(&bar, call);
-    status = calibrate(&bar.hook, &c, error);
+    status = calibrate_machine(&bar.hook, &c, error);
     progress_bar_end(&bar);
     if (status == SPRY_OK) {
         status = calibration_save(&c, cpu_brand(), path, error);

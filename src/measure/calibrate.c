@@ -376,7 +376,7 @@ static spry_status measure_operator(calibration *c, spry_error *error)
     return status;
 }
 
-spry_status calibrate(const spry_progress *progress, calibration *c, spry_error *error)
+spry_status calibrate_machine(const spry_progress *progress, calibration *c, spry_error *error)
 {
     static const struct {
         const char *task;
