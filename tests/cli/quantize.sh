@@ -81,7 +81,7 @@ if [ -d "${SPRY_DATA:-}/cifar10" ]; then # trained on pixels, and on normalised 
     contains out "ranges from: noise"
     expect 0 quantize "$SPRY_DATA/cifar10-resnet/resnet20_bn.onnx" -o r20.onnx -a 8 --no-bench \
         --data "$test" --limit 1000 --preprocess imagenet --max-drop 1
-    contains out "ranges from: batch-norm statistics (31), noise (1)"
+    contains out "ranges from: batch-norm statistics (29), noise (1)"
 fi
 
 # Bits per operator, one by one or from a file; the later wins.
