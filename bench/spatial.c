@@ -3,10 +3,10 @@
  *     spatial [--precision f32|bf16] [--threads N] [--rounds N] MODEL ...
  *
  * A node belongs to the part that its name starts with: 'block.Conv_7' to block. One without a name
- * belongs to the part of the node before it, but DequantizeLinear to that after it. Prints a line of JSON per model: the least milliseconds
- * of every node, summed by part, and of whole runs, over all rounds, and the mean share of pixels
- * that regions computed (1 without regions). The least, because whatever disturbs a run makes it
- * longer; turns, so that it falls on all models. */
+ * belongs to the part of the node before it, but DequantizeLinear to that after it. Prints a line
+ * of JSON per model: the least milliseconds of every node, summed by part, and of whole runs, over
+ * all rounds, and the mean share of pixels that regions computed (1 without regions). The least,
+ * because whatever disturbs a run makes it longer; turns, so that it falls on all models. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -21,6 +21,7 @@ from typing import Callable
 
 import inputs
 import interleave
+import spatial
 import train
 import versus_explicit
 import versus_onednn
@@ -499,6 +500,44 @@ def train_torch_line(name, what, precision, demand):
     return measure
 
 
+# ---- masks over pixels ----
+
+SPATIAL = {100: Demand(mean=0.97), 50: Demand(mean=1.8), 30: Demand(mean=3), 10: Demand(mean=6)}
+DEMANDED_PATCH = 8
+
+
+def needs_spatial():
+    if not os.path.exists(spatial.PROGRAM):
+        raise Skip("bench/spatial was not built (cmake -DSPRY_BUILD_BENCH=ON)")
+
+
+def spatial_line(name, precision):
+    """A residual block that computes a part of its pixels, against all of them."""
+    def measure(bench):
+        needs_spatial()
+        if precision == "bf16":
+            needs_type(bench, precision)
+        rows = spatial.block_rows(precision, 15 if bench.quick else 40)
+        for percent, demand in SPATIAL.items():
+            these = [row for row in rows if row["name"].endswith(f"_r{percent}")]
+            main = [row for row in these if f"_s{DEMANDED_PATCH}_" in row["name"]]
+            what = f"block {precision}, {percent} % of the pixels, patches of"
+            yield bench.summarise(name, f"{what} {DEMANDED_PATCH}", main, demand)
+            for row in these:
+                if row not in main:
+                    patch = row["name"].split("_")[1][1:]
+                    yield bench.summarise(name, f"{what} {patch}", [row], None)
+    return measure
+
+
+def spatial_network(bench):
+    """ResNet-50 in shape at half of the pixels, maskers included."""
+    needs_spatial()
+    rows = spatial.network_rows("f32", 15 if bench.quick else 40)
+    yield bench.summarise("spatial-network", "ResNet-50 in shape, patches 4-4-2-1, half of the "
+                          "pixels, with maskers", rows, Demand(mean=1.5))
+
+
 # ---- the table ----
 
 IS_GEMM = ("--kind", "gemm", "--pointwise")
@@ -537,6 +576,10 @@ ROWS = {
                                     Demand(mean=1.3)),
     "train-torch-bf16": train_torch_line("train-torch-bf16", "a step in bf16, PyTorch in f32",
                                          "bf16", Demand(mean=3, needs="AVX-512 BF16")),
+    "spatial-f32": spatial_line("spatial-f32", "f32"),
+    "spatial-bf16": spatial_line("spatial-bf16", "bf16"),
+    "spatial-int8": spatial_line("spatial-int8", "int8"),
+    "spatial-network": spatial_network,
     "squant": squant,
     "gemv": few_bits,
     "peak-f32": peak_line("peak-f32", "share of the peak, 40 products f32", "f32", IS_GEMM,

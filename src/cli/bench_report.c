@@ -63,6 +63,16 @@ static void optional_cell(table *t, const char *format, double number)
     }
 }
 
+/* The way, and the share of the results that was computed where a mask decides. */
+static void way_cell(table *t, const spry_profile_row *row)
+{
+    if (row->density >= 0.0) {
+        table_cell(t, "%s %.0f %%", row->plan, 100.0 * row->density);
+    } else {
+        table_cell(t, "%s", row->plan);
+    }
+}
+
 static table_style style_of(const cli_call *call)
 {
     if (cli_given(call, "csv")) {
@@ -174,7 +184,7 @@ static spry_status print_nodes(const bench_report *b, const spry_profile_row *ro
         table_cell(&t, "%s", row->node);
         table_cell(&t, "%s", row->type);
         table_cell(&t, "%s", row->kernel);
-        table_cell(&t, "%s", row->plan);
+        way_cell(&t, row);
         optional_cell(&t, "%.0f", row->threads);
         table_cell(&t, "%.4f", node_ms(row));
         optional_cell(&t, "%.4f", node_foretold_ms(b, row));
@@ -287,6 +297,9 @@ static void write_node(const bench_report *b, const spry_profile_row *row, json_
     json_write_f64(json, "gflops", node_gflops(row));
     json_write_f64(json, "percent_of_peak", node_share(b, row));
     json_write_i64(json, "bytes", row->bytes);
+    if (row->density >= 0.0) {
+        json_write_f64(json, "density", row->density);
+    }
     json_write_end(json);
 }
 

@@ -191,14 +191,17 @@ static int32_t find_mask(const graph *g, int32_t id)
     return GRAPH_NONE;
 }
 
-/* A mask of the result's pixels. */
+/* A mask of the result's pixels, or of whole images. */
 static bool fits_mask(const graph *g, int32_t mask, const graph_type *y)
 {
     const graph_type *t = &g->values[mask].type;
+    bool is_static = graph_type_is_static(t) && graph_type_is_static(y) && t->rank == 4 &&
+                     y->rank == 4 && t->dtype == SPRY_DTYPE_F32 && t->dims[3].size == 1;
+    bool is_whole = is_static && t->dims[1].size == 1 && t->dims[2].size == 1;
 
-    return graph_type_is_static(t) && graph_type_is_static(y) && t->rank == 4 && y->rank == 4 &&
-           t->dtype == SPRY_DTYPE_F32 && t->dims[3].size == 1 &&
-           t->dims[1].size == y->dims[1].size && t->dims[2].size == y->dims[2].size &&
+    return is_static &&
+           (is_whole ||
+            (t->dims[1].size == y->dims[1].size && t->dims[2].size == y->dims[2].size)) &&
            (t->dims[0].size == 1 || t->dims[0].size == y->dims[0].size);
 }
 

@@ -22,7 +22,8 @@ typedef struct block {
     bool is_basic;     /* two kernels of 3 x 3 instead of 1 x 1, k x k, 1 x 1 */
     bool has_shortcut; /* only where sizes agree */
     bool is_quantised;
-    bool shows_inside; /* what the mask multiplies is an output too: no region */
+    bool has_whole_images; /* the mask is not repeated: one cell for all pixels */
+    bool shows_inside;     /* what the mask multiplies is an output too: no region */
 } block;
 
 enum { NAME = 32 };
@@ -185,7 +186,7 @@ static void add_mask(builder *m)
     int64_t rows = out_size(b->height, b->stride);
     int64_t columns = out_size(b->width, b->stride);
     int64_t sizes[] = {b->batch, 1, rows, columns};
-    bool is_repeated = b->patch > 1;
+    bool is_repeated = b->patch > 1 && !b->has_whole_images;
     proto cast = {0};
     proto resize = {0};
 
@@ -430,6 +431,10 @@ static void check_geometry(block b, spry_precision precision, double tolerance)
     other.patch = 1;
     other.inner = 33;
     check(other, 0.9f, precision, tolerance);
+    other = b;
+    other.patch = 28;
+    other.has_whole_images = true;
+    check(other, 0.5f, precision, tolerance);
 }
 
 static void floats_equal_all_pixels_times_the_mask(void **state)

@@ -9,8 +9,9 @@ enum {
     ALIAS = 4096,  /* rows of a tile at such a pitch share a set of the first-level cache */
     LEAST_RUN = 4, /* shorter runs leave a tile waiting for its own sums */
     WEIGHT_BYTES = 400 << 10, /* that stay in a second-level cache beside the pixels */
-    BLOCK_BYTES = 192 << 10,  /* of pixels that are read again for each panel */
+    BLOCK_BYTES = 480 << 10,  /* of pixels that are read again for each panel */
     COPY_BYTES = 1 << 20,     /* of copied ones */
+    EARLY_BYTES = 256 << 10,  /* of a panel that is asked for while the one before is in use */
     BLOCK_TILES = 16,
     PIECES_PER_WORKER = 4
 };
@@ -118,6 +119,7 @@ typedef struct piece {
     brgemm_tile tile;        /* of neighbours where they lie, */
     brgemm_tile copied_tile; /* and of copied pixels */
     brgemm_finish finish;
+    const char *next; /* of the weights, read soon; or NULL */
 } piece;
 
 static char *address(const conv_listed_image *m, const conv_f32_shape *s, bool is_input,
@@ -272,6 +274,7 @@ static void run_panel(piece *p, const brgemm_tile *tile, const panel_range *rang
     t.b = (const char *)p->call->packed + panel * d->panel_bytes;
     t.c = (char *)t.c + (channel - range->channel) * (int64_t)d->problem.result_size;
     t.columns = (int)conv_nhwc_least(d->problem.filters - filter, d->kernel->nr);
+    t.next = p->next;
     if (p->finish.residual != NULL) {
         p->finish.residual += channel - range->channel;
     }
@@ -480,8 +483,13 @@ static void run_block(piece *p, int64_t begin, int64_t end, int64_t first, int64
     }
     for (int64_t panel = first; panel < last; panel++) {
         panel_range range = range_of(c, panel, panel + 1);
+        int64_t bytes = c->dense.panel_bytes;
+        bool asks = panel + 1 < last && bytes <= EARLY_BYTES;
 
-        for (int64_t i = begin; i < end; i++) {
+        for (int64_t i = begin; i < end; i++) { /* half of the next panel during each of two */
+            p->next = asks && i - begin < 2 ? (const char *)p->call->packed + (panel + 1) * bytes +
+                                                  (i - begin) * bytes / 2
+                                            : NULL;
             run_tile(p, &tiles[i], p->panel + (i - begin) * tile_bytes, &range);
         }
     }
