@@ -11,7 +11,7 @@
 #include "model/weights.h"
 #include "spry/random.h"
 #include "train/emit.h"
-#include "train/gradient.h"
+#include "train/gradient/gradient.h"
 
 enum { MOST_PORTS = 1024, IR_VERSION = 8, CLASSES = 10 };
 

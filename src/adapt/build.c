@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "quantize/format/insert.h"
+#include "model/insert.h"
 #include "spry/random.h"
 
 build build_beside(rewrite *job, int32_t id, spry_error *error)

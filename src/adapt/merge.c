@@ -3,7 +3,7 @@
 
 #include "adapt/record.h"
 #include "base/alloc.h"
-#include "quantize/format/insert.h"
+#include "model/insert.h"
 
 /* What is needed of one product: a[inputs][rank], b[rank][count]; those of convolutions are
  * [rank][inputs] and [count][rank]. */

@@ -3,8 +3,8 @@
 #include "adapt/method.h"
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "model/insert.h"
 #include "model/match.h"
-#include "quantize/format/insert.h"
 #include "tensor/convert.h"
 
 static const double HEAD_DEVIATION = 0.01;

@@ -8,8 +8,8 @@
 #include "base/limits.h"
 #include "model/graph_walk.h"
 #include "model/infer.h"
+#include "model/insert.h"
 #include "model/pass.h"
-#include "quantize/format/insert.h"
 
 /* ---- the copy to look at ---- */
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "quantize/format/insert.h"
+#include "model/insert.h"
 
 enum { MOST_INPUTS = 4 + 2 * SPATIAL_CONVS, NAME_SIZE = 64, MOST_FUNCTIONS = 1000 };
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "quantize/format/insert.h"
+#include "model/insert.h"
 #include "tensor/convert.h"
 
 typedef struct tracker {

@@ -5,8 +5,8 @@
  *     GateGradient(x, dy)                  dy where `low` < x < `high` (with both, where `closed`)
  *     NormalizationGradient(x, g)          dx and n(x), where g is the derivative by n(x)
  *
- * Graphs that hold them are made by train/gradient.c and are run, not written. Sums run in the
- * order of the elements, whatever the number of threads. */
+ * Graphs that hold them are made by train/gradient/gradient.c and are run, not written. Sums run in
+ * the order of the elements, whatever the number of threads. */
 #include <math.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* Gradients of single examples along axis 0 and their squared lengths, in the domain "ai.spry":
- * what clipping them one by one is made of (train/clipped_gradient.c).
+ * what clipping them one by one is made of (train/gradient/clipped_gradient.c).
  *
  *     ProductSquares(x [N, rows, in], dy [N, rows, out])    |x_i^T dy_i|^2, Frobenius; x_i^T dy_i
  *     SumSquares(x [N, rows, C], y)     |s_i|^2 with s_i the sum over rows of x_i y_i; s_i; y of

@@ -11,10 +11,10 @@
 #include "runtime/prepare.h"
 #include "runtime/profile.h"
 #include "tensor/convert.h"
-#include "train/clipped_gradient.h"
-#include "train/gradient.h"
+#include "train/gradient/clipped_gradient.h"
+#include "train/gradient/gradient.h"
+#include "train/gradient/recompute.h"
 #include "train/gumbel.h"
-#include "train/recompute.h"
 #include "train/training_form.h"
 
 typedef struct program_inside {

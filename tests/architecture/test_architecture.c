@@ -15,7 +15,7 @@
 #include "spry/architecture.h"
 #include "spry/random.h"
 #include "spry/session.h"
-#include "train/gradient.h"
+#include "train/gradient/gradient.h"
 
 static spry_error error;
 

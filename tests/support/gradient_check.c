@@ -17,7 +17,7 @@
 #include "support/gradient_check.h"
 #include "tensor/convert.h"
 #include "tensor/value.h"
-#include "train/gradient.h"
+#include "train/gradient/gradient.h"
 
 enum { MOST_THREADS = 3 };
 

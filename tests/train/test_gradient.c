@@ -14,7 +14,7 @@
 #include "support/gradient_check.h"
 #include "tensor/convert.h"
 #include "tensor/value.h"
-#include "train/gradient.h"
+#include "train/gradient/gradient.h"
 
 static const int64_t four[] = {4};
 

@@ -20,7 +20,7 @@
 #include "support/data.h"
 #include "tensor/convert.h"
 #include "tensor/value.h"
-#include "train/gradient.h"
+#include "train/gradient/gradient.h"
 
 enum { MOST_OF = 160, MOST_INPUTS = 4, BATCH = 2 };
 

@@ -6,10 +6,10 @@
 
 #include "base/alloc.h"
 #include "model/infer.h"
+#include "model/insert.h"
 #include "quantize/choice.h"
-#include "quantize/format/insert.h"
 #include "spry/random.h"
-#include "train/gradient.h"
+#include "train/gradient/gradient.h"
 
 enum { SEED = 4, OPSET = 13 };
 

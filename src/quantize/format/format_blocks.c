@@ -2,7 +2,7 @@
 #include "quantize/format/format_blocks.h"
 
 #include "base/alloc.h"
-#include "quantize/format/insert.h"
+#include "model/insert.h"
 #include "quantize/format/qdq.h"
 #include "quantize/method/blocks.h"
 

@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "model/insert.h"
 #include "ops/nbits.h"
 #include "quantize/format/format.h"
 #include "quantize/format/format_qdq.h"
-#include "quantize/format/insert.h"
 #include "quantize/format/qdq.h"
 
 enum { BYTE = 8, LEAST_BLOCK = 16, MOST_BLOCK = 128, MICROSOFT_OPSET = 1 };

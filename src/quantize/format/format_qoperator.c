@@ -8,9 +8,9 @@
 #include <math.h>
 
 #include "base/alloc.h"
+#include "model/insert.h"
 #include "quantize/format/format.h"
 #include "quantize/format/format_qdq.h"
-#include "quantize/format/insert.h"
 #include "quantize/format/qdq.h"
 #include "runtime/chain.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "quantize/format/insert.h"
+#include "model/insert.h"
 
 /* The grid's constants into ports 1 and 2. */
 static spry_status add_grid(graph *g, const char *name, const qdq_codes *codes, int32_t inputs[3],

@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "model/insert.h"
 #include "ops/twin.h"
-#include "quantize/format/insert.h"
 #include "quantize/format/qdq.h"
 
 /* The reader of a value: what stands between it and its users. */

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "model/insert.h"
 #include "quantize/calibrate/channel_summary.h"
-#include "quantize/format/insert.h"
 #include "quantize/prepare/bias.h"
 
 static bool is_standard(const graph_node *n, const char *type)

@@ -6,8 +6,8 @@
 
 #include "base/alloc.h"
 #include "model/graph_walk.h"
+#include "model/insert.h"
 #include "ops/op.h"
-#include "quantize/format/insert.h"
 
 enum {
     OLDEST = 7, /* before, operators did not broadcast by themselves */

@@ -2,8 +2,8 @@
 #include "quantize/prepare/requantize.h"
 
 #include "base/alloc.h"
+#include "model/insert.h"
 #include "model/pass.h"
-#include "quantize/format/insert.h"
 #include "tensor/convert.h"
 
 enum { CLIP_OPSET = 11 }; /* the first Clip with bounds as inputs */

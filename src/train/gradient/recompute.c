@@ -1,5 +1,5 @@
 /* Copies of cheap nodes in front of what reads them in the backward pass. */
-#include "train/recompute.h"
+#include "train/gradient/recompute.h"
 
 #include <string.h>
 

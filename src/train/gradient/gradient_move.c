@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "train/gradient_step.h"
+#include "train/gradient/gradient_step.h"
 
 /* ---- positions along an axis ---- */
 

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "tensor/convert.h"
-#include "train/gradient_step.h"
+#include "train/gradient/gradient_step.h"
 
 static const double root_two = 1.41421356237309504880;
 static const double root_pi = 1.77245385090551602730;

@@ -6,7 +6,7 @@
  * The operators differ in what is normalised together. */
 #include <string.h>
 
-#include "train/gradient_step.h"
+#include "train/gradient/gradient_step.h"
 
 typedef struct normal {
     int32_t dx, n;

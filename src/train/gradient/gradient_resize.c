@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "tensor/convert.h"
-#include "train/gradient_step.h"
+#include "train/gradient/gradient_step.h"
 
 /* How one axis is resized: by `scale`, or to `size` where that is not negative. */
 typedef struct stretch {

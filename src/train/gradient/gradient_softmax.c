@@ -1,5 +1,5 @@
 /* Softmax and LogSoftmax. Below operator set 13 all axes from the given one on are one line. */
-#include "train/gradient_step.h"
+#include "train/gradient/gradient_step.h"
 
 /* The axes of a line. */
 static int line_axes(gradient_step *s, int64_t *axes)

@@ -1,5 +1,5 @@
 /* Pooling: operators of the library's own spread the derivative over the windows. */
-#include "train/gradient_step.h"
+#include "train/gradient/gradient_step.h"
 
 /* The operator reads the node's attributes; without a window it means the whole image. */
 static void give_pool(gradient_step *s)

@@ -1,7 +1,7 @@
 /* Adding constants and nodes to a graph that becomes a file. Names are made of what they belong to:
  * BASE_SUFFIX, or something like it. Each fails with SPRY_LIMIT (memory). */
-#ifndef QUANTIZE_INSERT_H
-#define QUANTIZE_INSERT_H
+#ifndef MODEL_INSERT_H
+#define MODEL_INSERT_H
 
 #include "model/graph.h"
 

@@ -1,7 +1,7 @@
 /* Recurrent layers, by operators of their own (ops/rnn_gradient.c). */
 #include <string.h>
 
-#include "train/gradient_step.h"
+#include "train/gradient/gradient_step.h"
 
 enum { PORTS = 8, RESULTS = 3, SHARES = 7 };
 

@@ -1,7 +1,7 @@
 /* Reductions: the derivative is spread over what was reduced. */
 #include <string.h>
 
-#include "train/gradient_step.h"
+#include "train/gradient/gradient_step.h"
 
 typedef struct reduced {
     int32_t x;

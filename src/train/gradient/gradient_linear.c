@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "ops/sliding_window.h"
-#include "train/gradient_step.h"
+#include "train/gradient/gradient_step.h"
 
 /* ---- MatMul ---- */
 

@@ -1,13 +1,13 @@
 /* Norms per example from what a node reads and the derivative by what it gives. */
-#include "train/clipped_gradient.h"
+#include "train/gradient/clipped_gradient.h"
 
 #include <string.h>
 
 #include "base/alloc.h"
 #include "model/infer.h"
 #include "train/emit.h"
-#include "train/gradient.h"
-#include "train/weight_readers.h"
+#include "train/gradient/gradient.h"
+#include "train/gradient/weight_readers.h"
 
 typedef struct builder {
     graph *g;

@@ -1,5 +1,5 @@
 /* Walks the graph backwards from what is differentiated, asking each node's rule. */
-#include "train/gradient.h"
+#include "train/gradient/gradient.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include "base/alloc.h"
 #include "ops/op.h"
 #include "tensor/convert.h"
-#include "train/gradient_step.h"
+#include "train/gradient/gradient_step.h"
 
 typedef struct builder {
     graph *g;

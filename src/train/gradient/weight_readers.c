@@ -1,5 +1,5 @@
 /* Follows weights forward through the graph. */
-#include "train/weight_readers.h"
+#include "train/gradient/weight_readers.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
  * and the mean is a weighted one: it divides by the sum of the weights that count. */
 #include <string.h>
 
-#include "train/gradient_step.h"
+#include "train/gradient/gradient_step.h"
 
 /* What the places of the targets weigh in the loss, and the targets with ignored ones made 0. */
 typedef struct places {

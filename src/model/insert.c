@@ -1,5 +1,5 @@
 /* Constants and nodes, named after what they belong to. */
-#include "quantize/format/insert.h"
+#include "model/insert.h"
 
 #include <stdio.h>
 #include <string.h>

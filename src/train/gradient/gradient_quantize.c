@@ -5,7 +5,7 @@
  * A gate of 0 or 1 has that of the soft gate behind it (ops/gumbel.c). */
 #include <string.h>
 
-#include "train/gradient_step.h"
+#include "train/gradient/gradient_step.h"
 
 /* Do both nodes mean the same scale or zero point? */
 static bool same_operand(const gradient_step *s, const graph_node *quantize, int port)
