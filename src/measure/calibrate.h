@@ -6,6 +6,15 @@
 #include "spry/progress.h"
 #include "tune/latency_cpu.h"
 
+enum { CALIBRATION_LAYER_POINTS = 11, CALIBRATION_POINTS = 128 };
+
+/* A layer at squares of its output. */
+typedef struct calibration_point {
+    latency_conv conv;
+    latency_squares squares;    /* the density is that of the pixels that were drawn */
+    double measured, predicted; /* seconds */
+} calibration_point;
+
 typedef struct calibration {
     peak peak;
     latency_cpu cpu;                     /* of one thread */
@@ -15,12 +24,17 @@ typedef struct calibration {
     int checked;
     double error; /* mean of |predicted / measured - 1| */
     double rank_correlation;
+    /* The same for squares of layers, which were not among the probes either. */
+    int point_count;
+    calibration_point points[CALIBRATION_POINTS];
+    double listed_error;
+    double listed_rank_correlation;
 } calibration;
 
 /* Takes some 10 seconds, on one thread. The shortest of several turns counts. Fails as
  * spry_session_create, and with SPRY_CANCELLED. `progress` may be NULL. */
 SPRY_MUST_USE spry_status calibrate_machine(const spry_progress *progress, calibration *c,
-                                    spry_error *error);
+                                            spry_error *error);
 
 /* Writes it as the description of a machine (targets/README.md) called `name`, replacing the file
  * and making its folder. Fails with SPRY_IO, SPRY_LIMIT. */
