@@ -48,18 +48,19 @@ static expected expect(double width, double side, double d, const pixel_tiling *
     return e;
 }
 
-/* Mean number of cells of `side` that a window of Winograd's output overlaps. */
-static double touched(int64_t extent, int64_t side, double *share, int most)
+/* Along an axis: how many windows of Winograd's output overlap i cells of `side`, as counts[i] for
+ * i <= most; returns how many there are. */
+static double touched(int64_t extent, int64_t side, double *counts, int most)
 {
     double windows = 0;
 
     for (int i = 0; i <= most; i++) {
-        share[i] = 0;
+        counts[i] = 0;
     }
     for (int64_t at = 0; at < extent; at += WINOGRAD_SIDE, windows++) {
         int64_t end = at + WINOGRAD_SIDE < extent ? at + WINOGRAD_SIDE : extent;
 
-        share[(end - 1) / side - at / side + 1]++;
+        counts[(end - 1) / side - at / side + 1]++;
     }
     return windows;
 }
