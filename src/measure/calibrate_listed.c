@@ -7,6 +7,7 @@
 
 enum { REPEATS = 12, SWEEPS = 300 };
 
+static const double TICK = 1e-9; /* of the clock, in seconds */
 static const int64_t sides[] = {1, 2, 4, 8, 14};
 static const double densities[] = {0.1, 0.25, 0.5, 0.75};
 
@@ -56,7 +57,7 @@ static spry_status time_point(int seed, calibration_point *p, spry_error *error)
 
     if (status == SPRY_OK) {
         p->squares.density = (double)cost.pixels / (double)(p->conv.height * p->conv.width);
-        p->measured = 1e-3 * cost.milliseconds;
+        p->measured = fmax(1e-3 * cost.milliseconds, TICK);
     }
     return status;
 }
