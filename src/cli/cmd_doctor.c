@@ -397,6 +397,32 @@ static const cli_option options[] = {
     {0},
 };
 
+static void print_points(json_writer *json, const calibration *c)
+{
+    json_write_object(json, "squares");
+    json_write_f64(json, "mean_error", c->listed_error);
+    json_write_f64(json, "rank_correlation", c->listed_rank_correlation);
+    json_write_array(json, "points");
+    for (int i = 0; i < c->point_count; i++) {
+        const calibration_point *p = &c->points[i];
+
+        json_write_object(json, NULL);
+        json_write_i64(json, "inputs", p->conv.inputs);
+        json_write_i64(json, "outputs", p->conv.outputs);
+        json_write_i64(json, "height", p->conv.height);
+        json_write_i64(json, "width", p->conv.width);
+        json_write_i64(json, "kernel", p->conv.kernel_height);
+        json_write_i64(json, "stride", p->conv.stride);
+        json_write_i64(json, "side", p->squares.side);
+        json_write_f64(json, "density", p->squares.density);
+        json_write_f64(json, "measured_ms", 1e3 * p->measured);
+        json_write_f64(json, "predicted_ms", 1e3 * p->predicted);
+        json_write_end(json);
+    }
+    json_write_end(json);
+    json_write_end(json);
+}
+
 static spry_status print_calibration(const cli_call *call, const calibration *c, const char *path,
                                      spry_error *error)
 {
@@ -413,8 +439,10 @@ static spry_status print_calibration(const cli_call *call, const calibration *c,
         (void)fprintf(
             call->out,
             "checked with %d other layers: %.1f %% off on average, rank correlation %.3f\n"
+            "with squares of layers, %d times: %.1f %% off on average, rank correlation %.3f\n"
             "kept in %s\n",
-            c->checked, 100 * c->error, c->rank_correlation, path);
+            c->checked, 100 * c->error, c->rank_correlation, c->point_count, 100 * c->listed_error,
+            c->listed_rank_correlation, path);
         return SPRY_OK;
     }
     output_begin(&document, call);
@@ -423,6 +451,7 @@ static spry_status print_calibration(const cli_call *call, const calibration *c,
     json_write_i64(&document.json, "checked", c->checked);
     json_write_f64(&document.json, "mean_error", c->error);
     json_write_f64(&document.json, "rank_correlation", c->rank_correlation);
+    print_points(&document.json, c);
     json_write_object(&document.json, "deviation");
     for (int i = 0; i < LATENCY_CPU_KINDS; i++) {
         json_write_f64(&document.json, latency_cpu_kind_names[i], c->deviation[i]);

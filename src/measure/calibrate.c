@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/topology.h"
+#include "measure/calibrate_listed.h"
 #include "spry/feed.h"
 #include "spry/session.h"
 
@@ -21,7 +22,7 @@ enum {
     SMALL_TURNS = 200,
     SHORT_CHAIN = 8,
     LONG_CHAIN = 40,
-    STEPS = 5,
+    STEPS = 7,
     ARRAYS = 3,
     BYTES = 4,
     TRIAD_TURNS = 6,
@@ -279,31 +280,6 @@ static spry_status measure_convolutions(calibration *c, spry_error *error)
 
 /* ---- the check ---- */
 
-/* Ranks from 0 of `count` different numbers. */
-static void rank(const double *numbers, int count, double *ranks)
-{
-    for (int i = 0; i < count; i++) {
-        ranks[i] = 0;
-        for (int k = 0; k < count; k++) {
-            ranks[i] += numbers[k] < numbers[i] || (numbers[k] == numbers[i] && k < i);
-        }
-    }
-}
-
-/* Spearman's. */
-static double rank_correlation(const double *a, const double *b, int count)
-{
-    double ranks[2][MOST_PROBES];
-    double sum = 0;
-
-    rank(a, count, ranks[0]);
-    rank(b, count, ranks[1]);
-    for (int i = 0; i < count; i++) {
-        sum += (ranks[0][i] - ranks[1][i]) * (ranks[0][i] - ranks[1][i]);
-    }
-    return count > 1 ? 1 - 6 * sum / ((double)count * ((double)count * count - 1)) : 0;
-}
-
 static spry_status check(calibration *c, spry_error *error)
 {
     latency_conv shapes[MOST_PROBES];
@@ -326,7 +302,7 @@ static spry_status check(calibration *c, spry_error *error)
     }
     if (c->checked > 0) {
         c->error /= c->checked;
-        c->rank_correlation = rank_correlation(measured, predicted, c->checked);
+        c->rank_correlation = calibrate_rank_correlation(measured, predicted, c->checked);
     }
     spry_model_destroy(m);
     return status;
@@ -384,7 +360,9 @@ spry_status calibrate_machine(const spry_progress *progress, calibration *c, spr
     } steps[] = {{"measuring bandwidth", measure_bandwidth},
                  {"timing small operators", measure_operator},
                  {"timing convolutions", measure_convolutions},
-                 {"checking with others", check}};
+                 {"timing squares", calibrate_listed},
+                 {"checking with other layers", check},
+                 {"checking with squares of others", calibrate_listed_check}};
     spry_status status = SPRY_OK;
     bool go_on = tell(progress, "measuring peaks", 0);
 
@@ -434,8 +412,17 @@ static void write_cpu(json_writer *json, const calibration *c)
         json_write_end(json);
     }
     write_quantity(json, "per_operator", c->cpu.per_operator, UNIT_SECONDS);
-    write_quantity(json, "per_pixel", c->cpu.per_pixel, UNIT_SECONDS);
-    write_quantity(json, "per_square", c->cpu.per_square, UNIT_SECONDS);
+    json_write_object(json, "listed");
+    for (int i = 0; i < LATENCY_CPU_TERMS; i++) {
+        const char *name = latency_cpu_term_names[i];
+
+        if (latency_cpu_term_is_time((latency_cpu_term)i)) {
+            write_quantity(json, name, c->cpu.listed[i], UNIT_SECONDS);
+        } else {
+            json_write_f64(json, name, c->cpu.listed[i]);
+        }
+    }
+    json_write_end(json);
     json_write_object(json, "scale");
     for (int i = 0; i < LATENCY_CPU_KINDS; i++) {
         json_write_f64(json, latency_cpu_kind_names[i], c->cpu.scale[i]);

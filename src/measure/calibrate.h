@@ -6,6 +6,15 @@
 #include "spry/progress.h"
 #include "tune/latency_cpu.h"
 
+enum { CALIBRATION_LAYER_POINTS = 11, CALIBRATION_POINTS = 128 };
+
+/* A layer at squares of its output. */
+typedef struct calibration_point {
+    latency_conv conv;
+    latency_squares squares;    /* the density is that of the pixels that were drawn */
+    double measured, predicted; /* seconds */
+} calibration_point;
+
 typedef struct calibration {
     peak peak;
     latency_cpu cpu;                     /* of one thread */
@@ -15,6 +24,11 @@ typedef struct calibration {
     int checked;
     double error; /* mean of |predicted / measured - 1| */
     double rank_correlation;
+    /* The same for squares of layers, which were not among the probes either. */
+    int point_count;
+    calibration_point points[CALIBRATION_POINTS];
+    double listed_error;
+    double listed_rank_correlation;
 } calibration;
 
 /* Takes some 10 seconds, on one thread. The shortest of several turns counts. Fails as

@@ -13,6 +13,9 @@
 /* Memory of a layer: all of it in one arena. */
 typedef struct layer {
     conv_listed plan;
+    conv_winograd winograd;
+    bool has_winograd;
+    int32_t *winograd_tiles;
     arena memory;
     char *x, *packed, *y, *workspace;
     uint8_t *mask;
@@ -80,30 +83,57 @@ static spry_status make(const conv_nhwc_problem *p, layer *l, spry_random *r, sp
     size_t size = p->type == BRGEMM_S8 ? 1 : sizeof(float);
     size_t inputs =
         (size_t)(p->batch * s->in_h * s->in_w * p->groups * s->channels) + 64 / sizeof(float);
+    int64_t packed = l->has_winograd ? l->winograd.packed_bytes : l->plan.dense.packed_bytes;
+    int64_t own = l->has_winograd ? l->winograd.shared_bytes + l->winograd.worker_bytes
+                                  : l->plan.worker_bytes;
     size_t weights = (size_t)(p->groups * p->filters * s->channels * s->kernel_h * s->kernel_w);
     int64_t tiles = pixel_list_most_tiles(pixels_of(p), &l->plan.tiling);
     void *plain = arena_array(&l->memory, weights, size);
 
     l->x = arena_array(&l->memory, inputs, size);
-    l->packed = arena_array(&l->memory, (size_t)l->plan.dense.packed_bytes + 64, 1);
+    l->packed = arena_array(&l->memory, (size_t)packed + 64, 1);
     l->y = arena_array(&l->memory, (size_t)(pixels_of(p) * l->plan.columns), sizeof(float));
-    l->workspace = arena_array(&l->memory, (size_t)l->plan.worker_bytes + 64, 1);
+    l->workspace = arena_array(&l->memory, (size_t)own + 64, 1);
     l->mask = arena_array(&l->memory, (size_t)pixels_of(p), 1);
     l->list.tiles = arena_array(&l->memory, (size_t)tiles, sizeof *l->list.tiles);
     l->list.spots = arena_array(&l->memory, (size_t)pixels_of(p), sizeof *l->list.spots);
-    if (plain == NULL || l->x == NULL || l->packed == NULL || l->y == NULL ||
-        l->workspace == NULL || l->mask == NULL || l->list.tiles == NULL || l->list.spots == NULL) {
+    l->winograd_tiles = arena_array(&l->memory, (size_t)pixels_of(p), sizeof *l->winograd_tiles);
+    if (plain == NULL || l->winograd_tiles == NULL || l->x == NULL || l->packed == NULL ||
+        l->y == NULL || l->workspace == NULL || l->mask == NULL || l->list.tiles == NULL ||
+        l->list.spots == NULL) {
         return alloc_failed(error, inputs * size);
     }
     l->packed += 63 - ((uintptr_t)l->packed + 63) % 64;
     l->workspace += 63 - ((uintptr_t)l->workspace + 63) % 64;
     fill(r, plain, weights, p->type);
     fill(r, l->x, inputs, p->type);
-    conv_nhwc_pack(&l->plan.dense, plain, 0, l->packed);
+    if (l->has_winograd) {
+        conv_winograd_pack(&l->winograd, plain, 0, conv_winograd_panels(&l->winograd), l->packed);
+    } else {
+        conv_nhwc_pack(&l->plan.dense, plain, 0, l->packed);
+    }
     return SPRY_OK;
 }
 
-static void run(layer *l)
+static void run_winograd(layer *l)
+{
+    const conv_nhwc_problem *p = &l->plan.dense.problem;
+    conv_winograd plan = l->winograd;
+    conv_winograd_call call = {.c = &plan,
+                               .x = (const float *)(const void *)l->x,
+                               .packed = l->packed,
+                               .y = (float *)(void *)l->y,
+                               .y_pitch = l->plan.columns * (int64_t)sizeof(float),
+                               .finish = {.lower = -INFINITY, .upper = INFINITY},
+                               .workspace = l->workspace,
+                               .listed = l->winograd_tiles};
+
+    call.listed_count = conv_winograd_list(&plan, l->mask, l->winograd_tiles, NULL);
+    plan.problem.shape = p->shape; /* the image with its padding */
+    conv_winograd_run(&call, 0, conv_winograd_listed_pieces(&call), 0);
+}
+
+static void run_direct(layer *l)
 {
     const conv_nhwc_problem *p = &l->plan.dense.problem;
     const conv_f32_shape *s = &p->shape;
@@ -126,6 +156,15 @@ static void run(layer *l)
 
     pixel_list_build(l->mask, pixels_of(p) / call.width, call.width, &l->plan.tiling, &l->list);
     conv_listed_run(&call, 0, conv_listed_pieces(&call), 0);
+}
+
+static void run(layer *l)
+{
+    if (l->has_winograd) {
+        run_winograd(l);
+    } else {
+        run_direct(l);
+    }
 }
 
 static void measure(layer *l, int repeats, listed_cost *cost)
@@ -157,6 +196,13 @@ spry_status listed_measure(const spry_allocator *allocator, const conv_nhwc_prob
     }
     arena_init(&l.memory, allocator, SIZE_MAX);
     conv_listed_plan(&p, brgemm_select(p.type), &l.plan);
+    if (p.type == BRGEMM_F32 && p.groups == 1 && conv_winograd_can(&p.shape)) {
+        const conv_winograd_problem whole = {problem->shape, p.batch, p.filters};
+
+        conv_winograd_plan(&whole, brgemm_select(BRGEMM_F32), conv_winograd_select(), 4, 1,
+                           &l.winograd);
+        l.has_winograd = conv_listed_prefers(&l.plan, &l.winograd);
+    }
     status = make(&p, &l, &r, error);
     if (status == SPRY_OK) {
         fill_mask(&r, &p, patch, density, l.mask);

@@ -14,9 +14,9 @@ typedef struct listed_cost {
 
 /* Times a layer, `problem` without a planar input, on one thread: patches of `patch` x `patch`
  * results, about `density` of them, chosen at random from `seed`; the mask is turned into tiles in
- * the time that is taken. The least of `repeats` >= 1 runs counts: others were disturbed. Weights
- * and images are random; bytes become sums.
- * Fails with SPRY_USAGE (patch < 1, a density outside [0, 1]), SPRY_LIMIT (memory). */
+ * the time that is taken, and the kernel is the one that masked blocks would run it by. The least
+ * of `repeats` >= 1 runs counts: others were disturbed. Weights and images are random; bytes become
+ * sums. Fails with SPRY_USAGE (patch < 1, a density outside [0, 1]), SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status listed_measure(const spry_allocator *allocator,
                                          const conv_nhwc_problem *problem, int64_t patch,
                                          double density, uint64_t seed, int repeats,

@@ -180,8 +180,7 @@ static void plan_winograd(const provider_site *site, const conv_nhwc_problem *p,
     (void)site;
     conv_winograd_plan(&problem, brgemm_select(BRGEMM_F32), conv_winograd_select(), 4, 1,
                        &l->winograd);
-    l->has_winograd = l->winograd.predicted_cost < l->listed.pixel_cost * (double)p->batch *
-                                                       (double)(l->shape.out_h * l->shape.out_w);
+    l->has_winograd = conv_listed_prefers(&l->listed, &l->winograd);
 }
 
 static void plan_layer(const provider_site *site, region_state *s, int i)

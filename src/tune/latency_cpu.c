@@ -63,16 +63,19 @@ spry_status latency_cpu_read(latency_cpu *cpu, target *t, spry_error *error)
         (status = target_quantity_or(t, "cpu.peak.s8", UNIT_OPERATIONS_PER_SECOND, 1, 1e18, &narrow,
                                      error)) != SPRY_OK ||
         (status = target_quantity(t, "cpu.per_operator", UNIT_SECONDS, 0, 1, &cpu->per_operator,
-                                  error)) != SPRY_OK ||
-        (status = target_quantity(t, "cpu.per_pixel", UNIT_SECONDS, 0, 1, &cpu->per_pixel,
-                                  error)) != SPRY_OK ||
-        (status = target_quantity(t, "cpu.per_square", UNIT_SECONDS, 0, 1, &cpu->per_square,
                                   error)) != SPRY_OK) {
         return status;
     }
     for (int i = 0; status == SPRY_OK && i < LATENCY_CPU_KINDS; i++) {
         (void)snprintf(key, sizeof key, "cpu.scale.%s", latency_cpu_kind_names[i]);
         status = target_quantity(t, key, UNIT_ONE, 1e-3, 1e6, &cpu->scale[i], error);
+    }
+    for (int i = 0; status == SPRY_OK && i < LATENCY_CPU_TERMS; i++) {
+        bool is_time = latency_cpu_term_is_time((latency_cpu_term)i);
+
+        (void)snprintf(key, sizeof key, "cpu.listed.%s", latency_cpu_term_names[i]);
+        status = target_quantity(t, key, is_time ? UNIT_SECONDS : UNIT_ONE, 0, is_time ? 1 : 1e6,
+                                 &cpu->listed[i], error);
     }
     return status == SPRY_OK ? read_levels(cpu, t, error) : status;
 }
@@ -85,7 +88,7 @@ static double macs_of(const latency_conv *c)
            (double)(c->kernel_height * c->kernel_width);
 }
 
-static bool is_depthwise(const latency_conv *c)
+bool latency_cpu_is_depthwise(const latency_conv *c)
 {
     return c->groups > 1 && c->groups == c->inputs;
 }
@@ -107,15 +110,20 @@ static conv_f32_shape shape_of(const latency_conv *c)
                             .pad_w = c->kernel_width / 2};
 }
 
+conv_nhwc_problem latency_cpu_problem(const latency_conv *c)
+{
+    return (conv_nhwc_problem){.shape = shape_of(c),
+                               .batch = 1,
+                               .groups = c->groups,
+                               .filters = c->outputs / c->groups,
+                               .type = BRGEMM_F32,
+                               .result_size = BYTES};
+}
+
 /* Seconds, unscaled, of the direct sum. */
 static double direct(const latency_cpu *cpu, const latency_conv *c, int threads)
 {
-    const conv_nhwc_problem problem = {.shape = shape_of(c),
-                                       .batch = 1,
-                                       .groups = c->groups,
-                                       .filters = c->outputs / c->groups,
-                                       .type = BRGEMM_F32,
-                                       .result_size = BYTES};
+    const conv_nhwc_problem problem = latency_cpu_problem(c);
     conv_nhwc plan;
 
     conv_nhwc_plan(&problem, brgemm_select(BRGEMM_F32), CONV_NHWC_AUTO, threads, &plan);
@@ -134,7 +142,7 @@ double latency_cpu_foretold(const latency_cpu *cpu, const latency_conv *c, laten
     double alone;
     double best;
 
-    if (is_depthwise(c)) {
+    if (latency_cpu_is_depthwise(c)) {
         /* Reading and writing a pixel take as long as some more taps. */
         double taps = (double)(c->kernel_height * c->kernel_width);
 
@@ -170,18 +178,6 @@ double latency_cpu_conv(const latency_cpu *cpu, const latency_conv *c)
     double foretold = latency_cpu_foretold(cpu, c, &kind);
 
     return cpu->per_operator + cpu->scale[kind] * foretold;
-}
-
-double latency_cpu_listed(const latency_cpu *cpu, const latency_conv *c, double pixels,
-                          double squares)
-{
-    double count = pixels * (double)(c->height * c->width);
-    latency_cpu_kind kind = is_depthwise(c) ? LATENCY_CPU_DEPTHWISE : direct_kind(c);
-    double whole =
-        is_depthwise(c) ? latency_cpu_foretold(cpu, c, &kind) : direct(cpu, c, cpu->threads);
-
-    return cpu->per_operator + cpu->scale[kind] * whole * pixels +
-           (count * cpu->per_pixel + squares * cpu->per_square) / cpu->threads;
 }
 
 /* ---- blocks ---- */
@@ -240,23 +236,26 @@ static double masker(const latency_cpu *cpu, const latency_block *b)
 static double squares_on_cpu(const latency_cpu *cpu, const latency_block *b,
                              const latency_plan *plan, bool *fused)
 {
-    const latency_conv *last = latency_block_last(b);
-    double squares = latency_square_count(last->height, last->width, plan->squares);
-    double read = plan->halo == LATENCY_HALO_RANDOM && b->conv_count > 1
-                      ? latency_dilated(&b->convs[1], plan->squares)
-                      : plan->squares.density;
+    latency_squares read = plan->squares;
     latency_conv wider = b->convs[0];
-    double apart = masker(cpu, b) + latency_cpu_listed(cpu, &b->convs[0], read, squares);
+    double apart;
     double together;
     double sum =
         around(cpu, b) + plan->squares.density * traffic(cpu, numbers_of(latency_block_last(b)));
 
+    if (plan->halo == LATENCY_HALO_RANDOM && b->conv_count > 1) {
+        read.density = latency_dilated(&b->convs[1], plan->squares);
+    }
+    for (int i = 1; i < b->conv_count; i++) { /* the map is larger where others have strides */
+        read.side *= b->convs[i].stride;
+    }
+    apart = masker(cpu, b) + latency_cpu_listed(cpu, &b->convs[0], read);
     wider.outputs++;
     together = latency_cpu_conv(cpu, &wider);
     *fused = wider.groups == 1 && direct_kind(&wider) == LATENCY_CPU_POINTWISE && together < apart;
     sum += *fused ? together : apart;
     for (int i = 1; i < b->conv_count; i++) {
-        sum += latency_cpu_listed(cpu, &b->convs[i], plan->squares.density, squares);
+        sum += latency_cpu_listed(cpu, &b->convs[i], plan->squares);
     }
     return sum;
 }

@@ -77,7 +77,8 @@ contains err "no convolution"
 # This machine, once it was measured: quickly, whatever else runs, so nothing is said of how well.
 expect 0 doctor --calibrate --json
 json out 'd["probes"] >= 20 and d["checked"] >= 30 and d["mean_error"] > 0' \
-    '-1 <= d["rank_correlation"] <= 1'
+    '-1 <= d["rank_correlation"] <= 1' 'len(d["squares"]["points"]) >= 30' \
+    '-1 <= d["squares"]["rank_correlation"] <= 1' 'd["squares"]["mean_error"] > 0'
 [ -s cache/spry/cpu.json ] || fail "no description in the cache"
 expect 0 predict resnet50 --json
 json out 'd["target"] == "cpu" and d["batch"] == 1 and d["sparse_ms"] < d["dense_ms"]'

@@ -23,8 +23,7 @@ static int64_t positions_of(const conv_f32_shape *s)
     return s->kernel_h * s->kernel_w;
 }
 
-/* Cycles of a pixel: multiply-adds, and what a tile costs beside them. */
-static double pixel_cost(const conv_listed *c)
+static void set_costs(conv_listed *c)
 {
     enum { LANES = 16, PER_TAP = 12, PER_TILE = 90 };
     const conv_nhwc *d = &c->dense;
@@ -32,10 +31,18 @@ static double pixel_cost(const conv_listed *c)
     double vectors = (double)conv_nhwc_round_up(d->problem.filters, half) / LANES;
     double steps = (double)(d->taps * conv_nhwc_pieces(d->k, d->kernel->group));
 
-    return (double)d->problem.groups *
-           (steps * vectors + (double)(d->taps * PER_TAP + PER_TILE) *
-                                  (double)conv_nhwc_pieces(d->problem.filters, d->kernel->nr) /
-                                  (double)d->kernel->mr);
+    c->sum_cost = (double)d->problem.groups * steps * vectors;
+    c->tile_cost = (double)(d->problem.groups * (d->taps * PER_TAP + PER_TILE) *
+                            conv_nhwc_pieces(d->problem.filters, d->kernel->nr));
+    c->pixel_cost = c->sum_cost + c->tile_cost / (double)d->kernel->mr;
+}
+
+bool conv_listed_prefers(const conv_listed *c, const conv_winograd *winograd)
+{
+    const conv_nhwc_problem *p = &c->dense.problem;
+
+    return winograd->predicted_cost <
+           c->pixel_cost * (double)(p->batch * p->shape.out_h * p->shape.out_w);
 }
 
 static void set_blocks(conv_listed *c)
@@ -66,7 +73,7 @@ void conv_listed_plan(const conv_nhwc_problem *problem, const brgemm_kernel *ker
     c->patch_bytes += c->patch_bytes % ALIAS == 0 ? CONV_NHWC_ALIGN : 0;
     c->tiling = (pixel_tiling){kernel->mr, (int)conv_nhwc_least(LEAST_RUN, kernel->mr / 2)};
     c->panels_outer = c->dense.packed_bytes > WEIGHT_BYTES;
-    c->pixel_cost = pixel_cost(c);
+    set_costs(c);
     set_blocks(c);
 }
 

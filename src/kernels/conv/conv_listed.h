@@ -8,6 +8,7 @@
 #define KERNELS_CONV_CONV_LISTED_H
 
 #include "kernels/conv/conv_nhwc.h"
+#include "kernels/conv/conv_winograd.h"
 #include "kernels/conv/pixel_list.h"
 
 /* How: immutable, holds no memory. */
@@ -21,13 +22,18 @@ typedef struct conv_listed {
     bool panels_outer;    /* weights are larger than what a cache keeps beside pixels */
     int64_t block;        /* tiles whose pixels are held together */
     int64_t worker_bytes; /* workspace per worker, 64-byte aligned */
-    double pixel_cost;    /* of a pixel, in cycles of one core */
+    double sum_cost;      /* multiply-adds of a pixel, in cycles of one core */
+    double tile_cost;     /* and what a tile costs beside them */
+    double pixel_cost;    /* of a pixel in full tiles: both */
 } conv_listed;
 
 /* Plans; the problem's pads are 0 and its image is the padded one. Not for BRGEMM_BF16 with an odd
  * number of channels. */
 void conv_listed_plan(const conv_nhwc_problem *problem, const brgemm_kernel *kernel,
                       conv_listed *c);
+
+/* Do Winograd's tiles, which may compute more than what is listed, take less time? */
+bool conv_listed_prefers(const conv_listed *c, const conv_winograd *winograd);
 
 /* Pixels of images in memory: all in bytes. */
 typedef struct conv_listed_image {
