@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "simulate/metro/schedule.h"
+#include "simulate/metro/replay.h"
 #include "spry/random.h"
 
 enum { FLITS = 8, MANY = 64 };
@@ -33,6 +33,8 @@ static metro_schedule checked(const metro_flows *f, const metro_options *o, cons
 {
     metro_route routes[MANY];
     metro_schedule s;
+    metro_program p;
+    metro_replayed replayed;
     spry_error error = {0};
 
     for (int i = 0; i < f->count; i++) {
@@ -49,6 +51,13 @@ static metro_schedule checked(const metro_flows *f, const metro_options *o, cons
         }
     }
     assert_true(s.makespan >= s.bound);
+    assert_int_equal(metro_program_make(&s, &p, &error), SPRY_OK);
+    if (metro_replay(&s, &p, &replayed, &error) != SPRY_OK) {
+        fail_msg("%s", error.what);
+    }
+    assert_int_equal(replayed.finish, s.makespan);
+    assert_int_equal(replayed.flit_links, s.flit_links);
+    metro_program_fini(&p);
     return s;
 }
 
@@ -147,12 +156,75 @@ static void test_hot_spot(void **state)
     metro_flows_fini(&f);
 }
 
+/* Flows, meshes, routes and orders at random: replay finds what was foretold. */
+static void test_random_schedules(void **state)
+{
+    spry_random random = spry_random_stream(5, 0);
+
+    (void)state;
+    for (int round = 0; round < 200; round++) {
+        int width = 1 + (int)spry_random_below(&random, 7);
+        int height = 1 + (int)spry_random_below(&random, 7);
+        uint64_t nodes = (uint64_t)(width * height);
+        metro_options o = {.flit_bits = 16, .chunk_flits = 1 + (int)spry_random_below(&random, 9)};
+        metro_flows f;
+        metro_schedule s;
+        int choice[MANY];
+        int64_t order[MANY];
+
+        metro_flows_init(&f, width, height);
+        for (int i = 0; i < 12; i++) {
+            int many[5];
+            int count = 1 + (int)spry_random_below(&random, 5);
+
+            for (int k = 0; k < count; k++) {
+                many[k] = (int)spry_random_below(&random, nodes);
+            }
+            put(&f, spry_random_below(&random, 3) == 0, (int)spry_random_below(&random, nodes),
+                many, count, 1 + (int64_t)spry_random_below(&random, 40));
+            choice[i] = (int)spry_random_below(&random, METRO_ROUTES_MOST);
+            order[i] = (int64_t)spry_random_below(&random, 12);
+        }
+        s = checked(&f, &o, round % 2 == 0 ? order : NULL, choice);
+        metro_schedule_fini(&s);
+        metro_flows_fini(&f);
+    }
+}
+
+/* A start that is one cycle early is found, whichever of the two notices. */
+static void test_replay_finds_a_wrong_start(void **state)
+{
+    metro_flows f;
+    metro_schedule s;
+    metro_program p;
+    metro_replayed replayed;
+
+    (void)state;
+    metro_flows_init(&f, 4, 4);
+    put(&f, false, 0, (int[]){3}, 1, FLITS);
+    put(&f, false, 1, (int[]){3}, 1, FLITS);
+    s = checked(&f, &plain, NULL, NULL);
+    assert_int_equal(metro_program_make(&s, &p, NULL), SPRY_OK);
+    s.items[1].start--;
+    assert_int_equal(metro_replay(&s, &p, &replayed, NULL), SPRY_INTERNAL);
+    metro_program_fini(&p);
+    assert_int_equal(metro_program_make(&s, &p, NULL), SPRY_OK);
+    assert_int_equal(metro_replay(&s, &p, &replayed, NULL), SPRY_INTERNAL);
+    metro_program_fini(&p);
+    metro_schedule_fini(&s);
+    metro_flows_fini(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_row_multicast),      cmocka_unit_test(test_shared_link),
-        cmocka_unit_test(test_reduction_in_a_row), cmocka_unit_test(test_opposite_directions),
+        cmocka_unit_test(test_row_multicast),
+        cmocka_unit_test(test_shared_link),
+        cmocka_unit_test(test_reduction_in_a_row),
+        cmocka_unit_test(test_opposite_directions),
         cmocka_unit_test(test_hot_spot),
+        cmocka_unit_test(test_random_schedules),
+        cmocka_unit_test(test_replay_finds_a_wrong_start),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
