@@ -4,7 +4,8 @@
 #include "cli/commands.h"
 #include "cli/simulate_models.h"
 
-static const simulate_model *const models[] = {&simulate_noc, &simulate_dram, NULL};
+static const simulate_model *const models[] = {&simulate_noc, &simulate_dram, &simulate_metro,
+                                               NULL};
 
 static const char *const patterns[] = {"uniform", "transpose", "sequential",
                                        "random",  "mixed",     NULL};
@@ -68,6 +69,20 @@ static const cli_option options[] = {
      .lowest = 1,
      .highest = 16777216,
      .help = "dram: of --traffic"},
+    {.name = "flit",
+     .kind = CLI_INTEGER,
+     .value = "BITS",
+     .fallback = "256",
+     .lowest = 8,
+     .highest = 65536,
+     .help = "metro: width of a link"},
+    {.name = "chunk",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "64",
+     .lowest = 1,
+     .highest = 1e9,
+     .help = "metro: flits that are scheduled together"},
     {.name = "seed",
      .kind = CLI_INTEGER,
      .value = "N",
@@ -133,18 +148,21 @@ static spry_status run(const cli_call *call, spry_error *error)
 const cli_command cmd_simulate = {
     .name = "simulate",
     .summary = "networks on a chip and memories, cycle by cycle",
-    .arguments = "noc|dram",
+    .arguments = "noc|dram|metro [FLOWS]",
     .least_arguments = 1,
-    .most_arguments = 1,
-    .examples = {"spry simulate noc --set interconnect.width=4 --rate 0.3",
-                 "spry simulate noc --sweep 0.02:0.4:0.02 --csv latency.csv",
-                 "spry simulate dram --target hbm2 --traffic random", NULL},
+    .most_arguments = 2,
+    .examples = {"spry simulate noc --sweep 0.02:0.4:0.02 --csv latency.csv",
+                 "spry simulate dram --target hbm2 --traffic random",
+                 "spry simulate metro flows.csv", NULL},
     .description =
         "Simulates a part of a machine that is described by data.\n\n"
         "noc is a mesh of routers with virtual channels under synthetic traffic: latency from a "
         "packet's making, and from its leaving, flits that arrive, routers on the way.\n\n"
         "dram is a memory at the level of commands, under a trace or a pattern of requests of 64 "
-        "bytes, offered as fast as the queues take them but at most one a cycle.",
+        "bytes, offered as fast as the queues take them but at most one a cycle.\n\n"
+        "metro schedules known traffic over a mesh so that no two flits want one link, lets a "
+        "replay confirm it, and says how far it is from the bound of its routes. FLOWS is a CSV "
+        "of id,type,src,dst list,bytes,release,due,group.",
     .options = options,
     .run = run,
 };

@@ -65,3 +65,20 @@ expect 2 simulate dram --trace one.trace --traffic random
 expect 2 simulate dram --traffic uniform
 expect 2 simulate dram --rate 0.5
 expect 3 simulate dram --target mesh-8x8
+
+# A row: 2 x 4 + 8 cycles; a gather of three: the least way, then 24 flits.
+head='id,type,src,dst list,bytes,release,due,group'
+printf '%s\n1,multicast,0,1 2 3,256,0,,\n' "$head" >flows.csv
+expect 0 simulate metro flows.csv "${four[@]}" --json
+json out 'd["makespan"] == 16 and d["bound"] == 16 and d["gap"] == 0'
+printf '1,gather,1 2 3,0,8,0,20,7\n' >flows.csv
+expect 0 simulate metro flows.csv "${four[@]}" --flit 8
+contains out "bound     28"
+for line in '1,unicast,0,16,8,0,,' '1,unicast,0,1 2,8,0,,' '1,cast,0,1,8,0,,' '1,unicast,0,1,-8,0,,' \
+    '1,unicast,0,1,8,0,' '1,unicast,0,,8,0,,'; do
+    printf '%s\n%s\n' "$head" "$line" >bad.csv
+    expect 3 simulate metro bad.csv "${four[@]}"
+    contains err "bad.csv:2"
+done
+expect 2 simulate metro
+expect 2 simulate noc flows.csv
