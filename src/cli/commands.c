@@ -18,6 +18,7 @@ const cli_command *const cli_commands[] = {
     &cmd_train,
     &cmd_dp,
     &cmd_predict,
+    &cmd_simulate,
     &cmd_ask,
     &cmd_tokenize,
     &cmd_doctor,

@@ -1,0 +1,168 @@
+/* spry simulate: machines that do not stand on the desk. */
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/simulate_models.h"
+
+static const simulate_model *const models[] = {&simulate_noc, &simulate_dram, &simulate_metro,
+                                               NULL};
+
+static const char *const patterns[] = {"uniform", "transpose", "sequential",
+                                       "random",  "mixed",     NULL};
+
+static const cli_option options[] = {
+    {.name = "target",
+     .kind = CLI_PATH,
+     .value = "NAME|FILE",
+     .help = "the machine: mesh-8x8 for noc, ddr4-2400, ddr4-3200 or hbm2 for dram, or a "
+             "description of one"},
+    {.name = "set",
+     .kind = CLI_TEXT,
+     .value = "KEY=VALUE",
+     .repeats = true,
+     .help = "change the machine: interconnect.width=4"},
+    {.name = "routing",
+     .kind = CLI_TEXT,
+     .value = "NAME",
+     .help = "noc: dor, xy_yx, romm, valiant, min_adapt or adaptive, in place of the target's"},
+    {.name = "traffic",
+     .kind = CLI_CHOICE,
+     .value = "WHICH",
+     .choices = patterns,
+     .help = "noc: uniform (unless given) or transpose; dram: sequential (unless given), random, "
+             "or mixed (random, a quarter of them writes)"},
+    {.name = "rate",
+     .kind = CLI_NUMBER,
+     .value = "R",
+     .fallback = "0.1",
+     .lowest = 1e-6,
+     .highest = 1,
+     .help = "noc: flits per node and cycle"},
+    {.name = "packet",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "1",
+     .lowest = 1,
+     .highest = 65535,
+     .help = "noc: flits of a packet"},
+    {.name = "cycles",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "20000",
+     .lowest = 1,
+     .highest = 1e9,
+     .help = "noc: cycles that are measured, after half as many"},
+    {.name = "sweep", .kind = CLI_TEXT, .value = "FROM:TO:STEP", .help = "noc: one row per rate"},
+    {.name = "csv",
+     .kind = CLI_PATH,
+     .value = "FILE",
+     .help = "noc: where --sweep writes its rows"},
+    {.name = "force", .letter = 'f', .kind = CLI_FLAG, .help = "replace the file of --csv"},
+    {.name = "trace",
+     .kind = CLI_PATH,
+     .value = "FILE",
+     .help = "dram: requests, one \"0xADDRESS READ|WRITE CYCLE\" per line"},
+    {.name = "requests",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "10000",
+     .lowest = 1,
+     .highest = 16777216,
+     .help = "dram: of --traffic"},
+    {.name = "flit",
+     .kind = CLI_INTEGER,
+     .value = "BITS",
+     .fallback = "256",
+     .lowest = 8,
+     .highest = 65536,
+     .help = "metro: width of a link"},
+    {.name = "chunk",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "64",
+     .lowest = 1,
+     .highest = 1e9,
+     .help = "metro: flits that are scheduled together"},
+    {.name = "seed",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "1",
+     .lowest = 0,
+     .highest = 4294967295,
+     .help = "of what is drawn"},
+    {0},
+};
+
+spry_status simulate_target(const cli_call *call, const char *fallback, target **t,
+                            spry_error *error)
+{
+    const char *name = cli_text(call, "target");
+    const char *word;
+    spry_status status = target_load(NULL, name != NULL ? name : fallback, t, error);
+
+    for (int i = 0; status == SPRY_OK && (word = cli_value(call, "set", i)) != NULL; i++) {
+        status = target_set(*t, word, error);
+    }
+    return status;
+}
+
+static bool is_taken(const simulate_model *model, const char *option)
+{
+    for (const char *const *o = model->options; *o != NULL; o++) {
+        if (strcmp(*o, option) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An option that the model would ignore is a mistake. */
+static spry_status check_options(const cli_call *call, const simulate_model *model,
+                                 spry_error *error)
+{
+    for (const cli_option *o = options; o->name != NULL; o++) {
+        if (cli_given(call, o->name) && !is_taken(model, o->name)) {
+            return spry_fail(error, SPRY_USAGE, o->name, "see spry help simulate",
+                             "spry simulate %s does not take --%s", model->name, o->name);
+        }
+    }
+    return call->argument_count == 1 + model->arguments
+               ? SPRY_OK
+               : spry_fail(error, SPRY_USAGE, model->name, "see spry help simulate",
+                           "it takes %d arguments", model->arguments);
+}
+
+static spry_status run(const cli_call *call, spry_error *error)
+{
+    for (const simulate_model *const *m = models; *m != NULL; m++) {
+        if (strcmp((*m)->name, call->arguments[0]) == 0) {
+            spry_status status = check_options(call, *m, error);
+
+            return status == SPRY_OK ? (*m)->run(call, error) : status;
+        }
+    }
+    return spry_fail(error, SPRY_USAGE, "simulate", "see spry help simulate",
+                     "'%.40s' is nothing that can be simulated", call->arguments[0]);
+}
+
+const cli_command cmd_simulate = {
+    .name = "simulate",
+    .summary = "networks on a chip and memories, cycle by cycle",
+    .arguments = "noc|dram|metro [FLOWS]",
+    .least_arguments = 1,
+    .most_arguments = 2,
+    .examples = {"spry simulate noc --sweep 0.02:0.4:0.02 --csv latency.csv",
+                 "spry simulate dram --target hbm2 --traffic random",
+                 "spry simulate metro flows.csv", NULL},
+    .description =
+        "Simulates a part of a machine that is described by data.\n\n"
+        "noc is a mesh of routers with virtual channels under synthetic traffic: latency from a "
+        "packet's making, and from its leaving, flits that arrive, routers on the way.\n\n"
+        "dram is a memory at the level of commands, under a trace or a pattern of requests of 64 "
+        "bytes, offered as fast as the queues take them but at most one a cycle.\n\n"
+        "metro schedules known traffic over a mesh so that no two flits want one link, lets a "
+        "replay confirm it, and says how far it is from the bound of its routes. FLOWS is a CSV "
+        "of id,type,src,dst list,bytes,release,due,group.",
+    .options = options,
+    .run = run,
+};

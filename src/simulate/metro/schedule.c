@@ -1,0 +1,236 @@
+#include "simulate/metro/schedule.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define MEMORY_MOST ((size_t)1 << 30)
+
+typedef struct progress {
+    int64_t left; /* flits */
+    int64_t from; /* the next chunk's earliest start */
+    int64_t slack;
+} progress;
+
+int64_t metro_flits(const metro_options *options, const metro_flow *flow)
+{
+    return (flow->bytes * 8 + options->flit_bits - 1) / options->flit_bits;
+}
+
+/* The first interval that ends after `cycle`. */
+static size_t find_after(const metro_reservations *r, int64_t cycle)
+{
+    size_t low = 0;
+    size_t high = r->count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (r->items[middle].end > cycle) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low;
+}
+
+/* The earliest start from `t` on at which every link of the tree is free for `flits` cycles. */
+static int64_t earliest(const metro_schedule *s, const metro_tree *tree, int64_t t, int64_t flits)
+{
+    bool moved = true;
+
+    while (moved) {
+        moved = false;
+        for (int i = 0; i < tree->count; i++) {
+            const metro_reservations *r = &s->links[tree->steps[i].link];
+            int64_t lag = (int64_t)METRO_HOP * tree->steps[i].depth;
+            size_t at = find_after(r, t + lag);
+
+            if (at < r->count && r->items[at].start < t + lag + flits) {
+                t = r->items[at].end - lag;
+                moved = true;
+            }
+        }
+    }
+    return t;
+}
+
+/* Reserves [start, end), which is free. */
+static spry_status reserve(metro_reservations *r, int64_t start, int64_t end, spry_error *error)
+{
+    spry_allocator own = alloc_resolve(NULL);
+    size_t at = find_after(r, start);
+    bool joins_left = at > 0 && r->items[at - 1].end == start;
+    bool joins_right = at < r->count && r->items[at].start == end;
+    spry_status status;
+
+    if (joins_left) {
+        r->items[at - 1].end = joins_right ? r->items[at].end : end;
+        if (joins_right) {
+            r->count--;
+            memmove(&r->items[at], &r->items[at + 1], (r->count - at) * sizeof *r->items);
+        }
+        return SPRY_OK;
+    }
+    if (joins_right) {
+        r->items[at].start = start;
+        return SPRY_OK;
+    }
+    status = alloc_grow(&own, (void **)&r->items, &r->capacity, r->count + 1, sizeof *r->items,
+                        METRO_CHUNKS_MOST, error);
+    if (status == SPRY_OK) {
+        memmove(&r->items[at + 1], &r->items[at], (r->count - at) * sizeof *r->items);
+        r->items[at] = (metro_interval){start, end};
+        r->count++;
+    }
+    return status;
+}
+
+static spry_status place(metro_schedule *s, int flow, progress *p, spry_error *error)
+{
+    spry_allocator own = alloc_resolve(NULL);
+    const metro_tree *tree = &s->trees[flow];
+    int64_t flits = p->left < s->options.chunk_flits ? p->left : s->options.chunk_flits;
+    int64_t start = earliest(s, tree, p->from, flits);
+    int64_t finish = start + (int64_t)METRO_HOP * tree->depth + flits;
+    spry_status status = alloc_grow(&own, (void **)&s->items, &s->capacity, s->count + 1,
+                                    sizeof *s->items, METRO_CHUNKS_MOST, error);
+
+    for (int i = 0; i < tree->count && status == SPRY_OK; i++) {
+        int64_t begin = start + (int64_t)METRO_HOP * tree->steps[i].depth;
+
+        status = reserve(&s->links[tree->steps[i].link], begin, begin + flits, error);
+    }
+    if (status != SPRY_OK) {
+        return status;
+    }
+    s->items[s->count++] = (metro_injection){flow, start, flits};
+    s->flit_links += flits * tree->count;
+    p->left -= flits;
+    p->from = start + flits;
+    p->slack = s->flows->items[flow].due - finish - p->left;
+    if (p->left == 0 && finish > s->flows->items[flow].due) {
+        s->tardiness += finish - s->flows->items[flow].due;
+    }
+    s->makespan = finish > s->makespan ? finish : s->makespan;
+    return SPRY_OK;
+}
+
+/* Is `a` more urgent than `b`? Numbers of flows decide at last. */
+static bool is_before(const progress *p, const int64_t *order, int a, int b)
+{
+    if (order != NULL) {
+        return order[a] != order[b] ? order[a] < order[b] : a < b;
+    }
+    if (p[a].slack != p[b].slack) {
+        return p[a].slack < p[b].slack;
+    }
+    return p[a].left != p[b].left ? p[a].left > p[b].left : a < b;
+}
+
+/* Per link: its flits, after the least way to it and before the least way on. */
+static spry_status bound_below(metro_schedule *s, spry_error *error)
+{
+    size_t links = (size_t)s->link_count;
+    int64_t *loads = arena_array(&s->memory, links, sizeof *loads);
+    int64_t *before = arena_array(&s->memory, links, sizeof *before);
+    int64_t *behind = arena_array(&s->memory, links, sizeof *behind);
+
+    if (loads == NULL || before == NULL || behind == NULL) {
+        return alloc_failed(error, links * sizeof *loads);
+    }
+    for (int i = 0; i < s->flows->count; i++) {
+        const metro_flow *flow = &s->flows->items[i];
+        const metro_tree *tree = &s->trees[i];
+        int64_t flits = metro_flits(&s->options, flow);
+
+        for (int k = 0; k < tree->count && flits > 0; k++) {
+            int link = tree->steps[k].link;
+            int64_t head = flow->release + (int64_t)METRO_HOP * tree->steps[k].depth;
+            int64_t tail = (int64_t)METRO_HOP * (tree->depth - tree->steps[k].depth);
+
+            before[link] = loads[link] == 0 || head < before[link] ? head : before[link];
+            behind[link] = loads[link] == 0 || tail < behind[link] ? tail : behind[link];
+            loads[link] += flits;
+        }
+        s->bound = flow->release > s->bound ? flow->release : s->bound;
+    }
+    for (size_t i = 0; i < links; i++) {
+        int64_t bound = loads[i] > 0 ? before[i] + loads[i] + behind[i] : 0;
+
+        s->bound = bound > s->bound ? bound : s->bound;
+    }
+    return SPRY_OK;
+}
+
+static spry_status prepare(metro_schedule *s, const metro_route *routes, progress *p,
+                           spry_error *error)
+{
+    spry_status status = SPRY_OK;
+
+    for (int i = 0; i < s->flows->count && status == SPRY_OK; i++) {
+        const metro_flow *flow = &s->flows->items[i];
+
+        status = metro_tree_make(s->flows, flow, &routes[i], &s->memory, &s->trees[i], error);
+        p[i].from = flow->release;
+        p[i].left = s->trees[i].count > 0 ? metro_flits(&s->options, flow) : 0;
+        p[i].slack = flow->due - flow->release - (int64_t)METRO_HOP * s->trees[i].depth - p[i].left;
+        if (p[i].left == 0) {
+            s->makespan = flow->release > s->makespan ? flow->release : s->makespan;
+            s->tardiness += flow->release > flow->due ? flow->release - flow->due : 0;
+        }
+    }
+    return status == SPRY_OK ? bound_below(s, error) : status;
+}
+
+spry_status metro_schedule_make(const metro_flows *flows, const metro_options *options,
+                                const metro_route *routes, const int64_t *order, metro_schedule *s,
+                                spry_error *error)
+{
+    size_t count = (size_t)flows->count;
+    progress *p;
+    spry_status status;
+
+    *s = (metro_schedule){.flows = flows, .options = *options};
+    arena_init(&s->memory, NULL, MEMORY_MOST);
+    if (options->flit_bits < 8 || options->flit_bits > 65536 || options->chunk_flits < 1) {
+        return spry_fail(error, SPRY_USAGE, "metro", NULL,
+                         "flits of %d bits in chunks of %d cannot be", options->flit_bits,
+                         options->chunk_flits);
+    }
+    s->link_count = flows->width * flows->height * METRO_LINKS;
+    s->trees = arena_array(&s->memory, count, sizeof *s->trees);
+    s->links = arena_array(&s->memory, (size_t)s->link_count, sizeof *s->links);
+    p = arena_array(&s->memory, count, sizeof *p);
+    if (s->trees == NULL || s->links == NULL || p == NULL) {
+        return alloc_failed(error, count * sizeof *p);
+    }
+    status = prepare(s, routes, p, error);
+    while (status == SPRY_OK) {
+        int best = -1;
+
+        for (int i = 0; i < flows->count; i++) {
+            if (p[i].left > 0 && (best < 0 || is_before(p, order, i, best))) {
+                best = i;
+            }
+        }
+        if (best < 0) {
+            break;
+        }
+        status = place(s, best, &p[best], error);
+    }
+    return status;
+}
+
+void metro_schedule_fini(metro_schedule *s)
+{
+    spry_allocator own = alloc_resolve(NULL);
+
+    for (int i = 0; s->links != NULL && i < s->link_count; i++) {
+        alloc_release(&own, s->links[i].items, s->links[i].capacity * sizeof *s->links[i].items);
+    }
+    alloc_release(&own, s->items, s->capacity * sizeof *s->items);
+    arena_fini(&s->memory);
+    *s = (metro_schedule){0};
+}

@@ -1,0 +1,62 @@
+/* When what leaves, so that no two flits ever want one link: the network needs no arbitration. */
+#ifndef SIMULATE_METRO_SCHEDULE_H
+#define SIMULATE_METRO_SCHEDULE_H
+
+#include "simulate/metro/tree.h"
+
+enum { METRO_CHUNKS_MOST = 1 << 20 };
+
+typedef struct metro_options {
+    int flit_bits;   /* 8 to 65536 */
+    int chunk_flits; /* scheduled together; at least 1 */
+} metro_options;
+
+/* A chunk of a flow enters its tree at `start`. */
+typedef struct metro_injection {
+    int flow;
+    int64_t start;
+    int64_t flits;
+} metro_injection;
+
+/* Cycles [start, end) of a link. */
+typedef struct metro_interval {
+    int64_t start;
+    int64_t end;
+} metro_interval;
+
+typedef struct metro_reservations {
+    metro_interval *items; /* sorted, apart */
+    size_t count;
+    size_t capacity;
+} metro_reservations;
+
+typedef struct metro_schedule {
+    const metro_flows *flows;
+    metro_options options;
+    arena memory;
+    metro_tree *trees;      /* by flow */
+    metro_injection *items; /* in the order of scheduling; a flow's chunks in theirs */
+    size_t count;
+    size_t capacity;
+    metro_reservations *links; /* by link */
+    int link_count;
+    int64_t makespan;
+    int64_t bound;     /* that no schedule with these trees can beat */
+    int64_t tardiness; /* cycles after `due`, over all flows */
+    int64_t flit_links;
+} metro_schedule;
+
+/* Flits of a flow. */
+int64_t metro_flits(const metro_options *options, const metro_flow *flow);
+
+/* Schedules chunk by chunk, least slack first, each as early as its links allow. `routes` by flow.
+ * With `order` (a rank by flow) flows go one after the other in that order instead. On success and
+ * failure alike to be given to metro_schedule_fini. Fails with SPRY_USAGE (an option), SPRY_LIMIT.
+ */
+SPRY_MUST_USE spry_status metro_schedule_make(const metro_flows *flows,
+                                              const metro_options *options,
+                                              const metro_route *routes, const int64_t *order,
+                                              metro_schedule *s, spry_error *error);
+void metro_schedule_fini(metro_schedule *s);
+
+#endif

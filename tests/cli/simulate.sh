@@ -1,0 +1,84 @@
+#!/bin/bash
+# spry simulate: figures, files, and what it refuses.
+# shellcheck source=tests/cli/_common.sh
+. "$SPRY_SOURCE_DIR/tests/cli/_common.sh"
+
+four=(--set interconnect.width=4 --set interconnect.height=4)
+# BookSim 2: 20.40 cycles at 0.3, 3.5 routers on the way.
+expect 0 simulate noc "${four[@]}" --rate 0.3 --json
+json out 'd["command"] == "simulate" and d["model"] == "noc" and d["target"]["interconnect.width"] == 4' \
+    'abs(d["points"][0]["latency"] / 20.40 - 1) < 0.015' 'abs(d["points"][0]["hops"] - 3.5) < 0.05' \
+    'abs(d["points"][0]["accepted"] - 0.3) < 0.006' 'd["points"][0]["drained"]'
+expect 0 simulate noc --traffic transpose --rate 0.05 --packet 4 --routing romm --json
+json out 'd["routing"] == "romm" and abs(d["points"][0]["latency"] / 36.70 - 1) < 0.015'
+expect 0 simulate noc "${four[@]}" --cycles 2000 --sweep 0.1:0.3:0.1 --csv rows.csv
+contains out "M flit-hops/s"
+[ "$(wc -l <rows.csv)" -eq 4 ] || fail "three rates and a title"
+cp rows.csv first.csv
+expect 2 simulate noc "${four[@]}" --cycles 2000 --sweep 0.1:0.3:0.1 --csv rows.csv
+expect 0 simulate noc "${four[@]}" --cycles 2000 --sweep 0.1:0.3:0.1 --csv rows.csv --force
+cmp rows.csv first.csv || fail "equal options, other rows"
+for sweep in 0.1 0.1:0.2 0.2:0.1:0.1 0.1:0.2:0 a:b:c 0.1:0.2:0.1:1 0.1:2:0.1; do
+    expect 2 simulate noc --sweep $sweep
+done
+expect 2 simulate noc --routing best
+expect 2 simulate noc --traffic random
+expect 2 simulate noc --requests 5
+expect 2 simulate noc --csv rows.csv --force
+expect 2 simulate noc --traffic transpose --set interconnect.width=4
+expect 3 simulate noc --set interconnect.width=65
+expect 3 simulate noc --set interconnect.with=6
+expect 3 simulate noc --set interconnect.routing=best
+contains err "interconnect.routing"
+expect 3 simulate noc --target ddr4-2400
+expect 2 simulate
+expect 2 simulate cache
+
+expect 0 simulate dram --json
+json out 'd["reads"] == 10000 and d["writes"] == 0 and abs(d["bytes_per_second"] / 15.01e9 - 1) < 0.05' \
+    'd["commands"]["read"] == 10000 and "joules" not in d'
+expect 0 simulate dram --target hbm2 --traffic mixed --requests 48000 --json
+json out '11500 < d["writes"] < 12500 and abs(d["bytes_per_second"] / 61.57e9 - 1) < 0.05'
+# One read of a closed page: a queue's cycle, tRCD + CL + burst.
+printf '# one\n0x1000 READ 100\n\n' >one.trace
+expect 0 simulate dram --trace one.trace --json
+json out 'd["reads"] == 1 and 38 <= d["read_latency"] <= 40 and d["cycles"] >= 138'
+python3 - "$SPRY_SOURCE_DIR/targets/ddr4-2400.json" <<'PY'
+import json, sys
+d = json.load(open(sys.argv[1]))
+d["energy"] = {"dram": {"activate": "2 nJ", "read": "3 nJ", "write": "4 nJ", "refresh": "100 nJ"}}
+json.dump(d, open("priced.json", "w"))
+PY
+expect 0 simulate dram --target priced.json --trace one.trace --json
+json out 'abs(d["joules"] - 5e-9) < 1e-15'
+expect 0 simulate dram --target priced.json --trace one.trace
+contains out "energy"
+for line in '1000 READ 5' '0x10 LOAD 5' '0x10 READ' '0x10 READ -1' '0x10 READ 1 2' '0x10 READ 1'; do
+    printf '0x40 W 3\n%s\n' "$line" >bad.trace
+    expect 3 simulate dram --trace bad.trace
+    contains err "bad.trace:2"
+done
+: >empty.trace
+expect 3 simulate dram --trace empty.trace
+expect 6 simulate dram --trace missing.trace
+expect 2 simulate dram --trace one.trace --traffic random
+expect 2 simulate dram --traffic uniform
+expect 2 simulate dram --rate 0.5
+expect 3 simulate dram --target mesh-8x8
+
+# A row: 2 x 4 + 8 cycles; a gather of three: the least way, then 24 flits.
+head='id,type,src,dst list,bytes,release,due,group'
+printf '%s\n1,multicast,0,1 2 3,256,0,,\n' "$head" >flows.csv
+expect 0 simulate metro flows.csv "${four[@]}" --json
+json out 'd["makespan"] == 16 and d["bound"] == 16 and d["gap"] == 0'
+printf '1,gather,1 2 3,0,8,0,20,7\n' >flows.csv
+expect 0 simulate metro flows.csv "${four[@]}" --flit 8
+contains out "bound     28"
+for line in '1,unicast,0,16,8,0,,' '1,unicast,0,1 2,8,0,,' '1,cast,0,1,8,0,,' '1,unicast,0,1,-8,0,,' \
+    '1,unicast,0,1,8,0,' '1,unicast,0,,8,0,,'; do
+    printf '%s\n%s\n' "$head" "$line" >bad.csv
+    expect 3 simulate metro bad.csv "${four[@]}"
+    contains err "bad.csv:2"
+done
+expect 2 simulate metro
+expect 2 simulate noc flows.csv
