@@ -20,7 +20,7 @@ typedef struct calibration {
 /* Takes some 10 seconds, on one thread. The shortest of several turns counts. Fails as
  * spry_session_create, and with SPRY_CANCELLED. `progress` may be NULL. */
 SPRY_MUST_USE spry_status calibrate_machine(const spry_progress *progress, calibration *c,
-                                    spry_error *error);
+                                            spry_error *error);
 
 /* Writes it as the description of a machine (targets/README.md) called `name`, replacing the file
  * and making its folder. Fails with SPRY_IO, SPRY_LIMIT. */
