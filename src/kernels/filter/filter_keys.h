@@ -47,8 +47,9 @@ int16_t filter_code(float x, float scale);
  * weigh keys by the sum of their elements, while that of keys is the same for all. [-8, 7]. */
 int8_t filter_query_code(int16_t code);
 
-/* Puts `n` keys and values behind those that are held, as far as there is room: rows `k_token` and
- * `v_token` floats apart. Codes beyond the range of the scale saturate. Returns how many it took. */
+/* Puts `n` keys and values behind those that are held, as far as there is room: rows `k_token`
+ * and `v_token` floats apart. Codes beyond the range of the scale saturate. Returns how many it
+ * took. */
 int64_t filter_append(filter_keys *keys, const float *k, int64_t k_token, const float *v,
                       int64_t v_token, int64_t n);
 
