@@ -1,0 +1,99 @@
+/* Codes, bit planes and rows. */
+#include "kernels/filter/filter_keys.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "kernels/brgemm/bf16.h"
+
+static const int CODE_LIMIT = 32767;
+
+int64_t filter_row_bytes(int64_t size)
+{
+    int64_t unit = (int64_t)FILTER_ROW_BYTES * 4;
+
+    return (size + unit - 1) / unit * FILTER_ROW_BYTES;
+}
+
+int64_t filter_pitch(int64_t size)
+{
+    return (size + FILTER_ROW - 1) / FILTER_ROW * FILTER_ROW;
+}
+
+float filter_scale(const float *x, int64_t n)
+{
+    float most = 0.0f;
+
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(x[i])) {
+            return NAN;
+        }
+        most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
+    }
+    return most / (float)CODE_LIMIT;
+}
+
+int16_t filter_code(float x, float scale)
+{
+    float code = scale > 0.0f ? x / scale : 0.0f;
+
+    if (!(fabsf(code) < (float)CODE_LIMIT)) {
+        return (int16_t)(code > 0.0f ? CODE_LIMIT : (code < 0.0f ? -CODE_LIMIT : 0));
+    }
+    return (int16_t)lrintf(code);
+}
+
+int8_t filter_query_code(int16_t code)
+{
+    int rounded = (code + 2048) >> 12;
+
+    return (int8_t)(rounded > 7 ? 7 : rounded);
+}
+
+static void append_codes(filter_keys *keys, int64_t at, const float *k)
+{
+    int64_t bytes = filter_row_bytes(keys->size);
+
+    for (int p = 0; p < keys->plane_count; p++) {
+        uint8_t *row = keys->planes[p] + at * bytes;
+
+        memset(row, p == 0 ? 0xAA : 0, (size_t)bytes);
+        for (int64_t t = 0; t < keys->size; t++) {
+            unsigned code = (unsigned)filter_code(k[t], keys->scale) & 0xFFFFU;
+            /* Flipping the sign bit adds 2 to the code of plane 0. */
+            unsigned bits = (code ^ 0x8000U) >> (14 - 2 * p) & 3U;
+            int shift = 2 * (int)(t / bytes);
+
+            row[t % bytes] = (uint8_t)((row[t % bytes] & ~(3U << shift)) | bits << shift);
+        }
+    }
+}
+
+static void append_row(const filter_keys *keys, void *rows, int64_t at, const float *from)
+{
+    int64_t pitch = filter_pitch(keys->size);
+    size_t element = keys->is_bf16 ? sizeof(uint16_t) : sizeof(float);
+    char *row = (char *)rows + (size_t)(at * pitch) * element;
+
+    memset(row, 0, (size_t)pitch * element);
+    if (keys->is_bf16) {
+        bf16_select()->narrow((uint16_t *)(void *)row, from, keys->size);
+    } else {
+        memcpy(row, from, (size_t)keys->size * element);
+    }
+}
+
+int64_t filter_append(filter_keys *keys, const float *k, int64_t k_token, const float *v,
+                      int64_t v_token, int64_t n)
+{
+    int64_t room = keys->capacity - keys->count;
+
+    n = n < room ? n : room;
+    for (int64_t i = 0; i < n; i++) {
+        append_codes(keys, keys->count, k + i * k_token);
+        append_row(keys, keys->k, keys->count, k + i * k_token);
+        append_row(keys, keys->v, keys->count, v + i * v_token);
+        keys->count++;
+    }
+    return n;
+}
