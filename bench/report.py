@@ -12,9 +12,8 @@ Written by `make bench MARKDOWN=docs/performance.md`; nothing here was typed in.
 of times above 1 where Spry is faster, unless the line says otherwise: a share of the peer's time or
 memory, a share of the measured peak, points of accuracy. How it is measured: `bench/README.md`.
 
-To repeat: `make bench` (about 25 minutes), `make bench QUICK=1` (8 minutes), one line by
+To repeat: `make bench QUICK=1` (25 minutes) or, with more turns, `make bench`; one line by
 `make bench ROWS="f32 gemm"`.
-"""
 
 
 def cells(line):
