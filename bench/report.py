@@ -14,6 +14,7 @@ memory, a share of the measured peak, points of accuracy. How it is measured: `b
 
 To repeat: `make bench QUICK=1` (25 minutes) or, with more turns, `make bench`; one line by
 `make bench ROWS="f32 gemm"`.
+"""
 
 
 def cells(line):
