@@ -1,0 +1,82 @@
+/* Rows of f32 with AVX-512: lists by comparison to a mask and compression. */
+#include <immintrin.h>
+#include <math.h>
+
+#include "kernels/sparse/sparse_variants.h"
+
+enum { LANES = 16 };
+
+SPARSE_INLINE __mmask16 lanes_of(int64_t left)
+{
+    return (__mmask16)(left >= LANES ? 0xFFFF : (1u << left) - 1);
+}
+
+static int64_t list(const float *x, int64_t n, const uint16_t *keep, uint32_t step, uint32_t *at,
+                    float *value)
+{
+    const __m512i stride = _mm512_set1_epi32((int32_t)(step * LANES));
+    __m512i here =
+        _mm512_mullo_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+                           _mm512_set1_epi32((int32_t)step));
+    int64_t count = 0;
+
+    for (int64_t k = 0; k < n; k += LANES) {
+        __m512 numbers = _mm512_maskz_loadu_ps(lanes_of(n - k), x + k);
+        __mmask16 kept = _mm512_cmp_ps_mask(numbers, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+
+        kept = keep != NULL ? (__mmask16)(kept & keep[k / LANES]) : kept;
+        /* To a register and then whole: compressing to memory is slow on some processors. */
+        _mm512_storeu_ps(value + count, _mm512_maskz_compress_ps(kept, numbers));
+        _mm512_storeu_si512(at + count, _mm512_maskz_compress_epi32(kept, here));
+        count += __builtin_popcount(kept);
+        here = _mm512_add_epi32(here, stride);
+    }
+    return count;
+}
+
+static int64_t count(const float *x, int64_t n)
+{
+    int64_t kept = 0;
+
+    for (int64_t k = 0; k < n; k += LANES) {
+        __m512 numbers = _mm512_maskz_loadu_ps(lanes_of(n - k), x + k);
+
+        kept += __builtin_popcount(_mm512_cmp_ps_mask(numbers, _mm512_setzero_ps(), _CMP_NEQ_UQ));
+    }
+    return kept;
+}
+
+static void finish(const float *from, int64_t from_pitch, float *to, int64_t to_pitch, int64_t rows,
+                   int64_t columns, const brgemm_finish *f)
+{
+    bool clamps = f->activate == NULL;
+    __m512 lower = _mm512_set1_ps(clamps ? f->lower : -INFINITY);
+    __m512 upper = _mm512_set1_ps(clamps ? f->upper : INFINITY);
+
+    for (int64_t i = 0; i < rows; i++) {
+        const float *sums = from + i * from_pitch;
+        float *row = to + i * to_pitch;
+
+        for (int64_t j = 0; j < columns; j += LANES) {
+            __mmask16 lanes = lanes_of(columns - j);
+            __m512 sum = _mm512_maskz_loadu_ps(lanes, sums + j);
+
+            if (f->bias != NULL) {
+                sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(lanes, f->bias + j));
+            }
+            if (f->residual != NULL) {
+                const float *residual = f->residual + i * f->residual_pitch + j;
+
+                sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(lanes, residual));
+            }
+            /* The second operand comes back when one is NaN. */
+            sum = _mm512_min_ps(upper, _mm512_max_ps(lower, sum));
+            _mm512_mask_storeu_ps(row + j, lanes, sum);
+        }
+        if (!clamps) {
+            f->activate(row, row, columns);
+        }
+    }
+}
+
+const sparse_rows_kernel sparse_rows_f32__avx512 = {"sparse_rows_f32__avx512", list, count, finish};
