@@ -167,19 +167,16 @@ static void test_tiles(void **state)
 
 /* ---- rows ---- */
 
+enum { MOST = 100 };
+
 static void check_list(spry_random *r, const sparse_rows_kernel *kernel)
 {
-    enum { MOST = 100 };
     int64_t n = sample_size(r, MOST);
     guarded x = guarded_make((size_t)n * 4 + 4, true);
     float *numbers = (float *)(void *)(x.data + 4);
-    uint16_t keep[MOST / 16 + 1];
-    bool joins = sample_integer(r, 0, 1) != 0;
     uint32_t at[MOST + SPARSE_LIST_SLACK];
     float value[MOST + SPARSE_LIST_SLACK];
     int64_t count = 0;
-    int64_t all = 0;
-    int64_t got;
 
     sample_f32(r, numbers, (size_t)n);
     for (int64_t i = 0; i < n; i++) {
@@ -187,21 +184,70 @@ static void check_list(spry_random *r, const sparse_rows_kernel *kernel)
 
         numbers[i] = sample_integer(r, 0, 2) == 0 ? odd[sample_integer(r, 0, 3)] : numbers[i];
     }
-    sample_bytes(r, keep, sizeof keep);
-    got = kernel->list(numbers, n, joins ? keep : NULL, 12, at, value);
+    assert_int_equal(kernel->list(numbers, n, 12, at, value), kernel->count(numbers, n));
     for (int64_t i = 0; i < n; i++) {
-        bool is_kept = !joins || (keep[i / 16] >> i % 16 & 1) != 0;
-
-        all += numbers[i] != 0.0f;
-        if (numbers[i] != 0.0f && is_kept) {
+        if (numbers[i] != 0.0f) {
             assert_int_equal(at[count], i * 12);
             assert_memory_equal(&value[count], &numbers[i], 4);
             count++;
         }
     }
-    assert_int_equal(got, count);
-    assert_int_equal(kernel->count(numbers, n), all);
+    assert_int_equal(kernel->count(numbers, n), count);
     guarded_free(&x);
+}
+
+static void check_join(spry_random *r, const sparse_rows_kernel *kernel)
+{
+    enum { ROWS = 7, MOST_IN_ROW = 50 };
+    sparse_row rows[ROWS];
+    uint32_t at[ROWS * MOST_IN_ROW];
+    float value[ROWS * MOST_IN_ROW];
+    sparse_row joined_rows[ROWS];
+    uint32_t joined_at[ROWS * MOST_IN_ROW + SPARSE_LIST_SLACK];
+    float joined_value[ROWS * MOST_IN_ROW + SPARSE_LIST_SLACK];
+    uint16_t keep[SPARSE_KEEP_WORDS];
+    sparse_block block = {rows, sample_integer(r, 0, ROWS), at, value};
+    sparse_joined to = {keep,
+                        (int)sample_integer(r, 2, 7),
+                        sample_integer(r, 0, 1) != 0,
+                        joined_rows,
+                        joined_at,
+                        joined_value};
+    int64_t entry = 0;
+    int64_t kept = 0;
+    int64_t row = 0;
+    int64_t got;
+
+    sample_bytes(r, keep, sizeof keep);
+    sample_f32(r, value, ROWS * MOST_IN_ROW);
+    for (int64_t i = 0; i < block.row_count; i++) {
+        rows[i] = (sparse_row){(uint32_t)(2 * i + 1), (uint32_t)sample_integer(r, 0, MOST_IN_ROW)};
+    }
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        at[i] = (uint32_t)sample_integer(r, 0, SPARSE_KEEP_BITS - 1) << to.shift;
+    }
+    got = kernel->join(&block, &to);
+    for (int64_t i = 0; i < block.row_count; i++) {
+        uint32_t count = 0;
+
+        for (uint32_t j = 0; j < rows[i].count; j++, entry++) {
+            uint32_t k = at[entry] >> to.shift;
+
+            if ((keep[k / 16] >> k % 16 & 1) != 0) {
+                assert_int_equal(joined_at[kept], at[entry]);
+                assert_memory_equal(&joined_value[kept], &value[entry], 4);
+                kept++;
+                count++;
+            }
+        }
+        if (count > 0 || !to.drops) {
+            assert_true(row < got);
+            assert_int_equal(joined_rows[row].row, rows[i].row);
+            assert_int_equal(joined_rows[row].count, count);
+            row++;
+        }
+    }
+    assert_int_equal(got, row);
 }
 
 static void twice(float *to, const float *from, int64_t n)
@@ -257,6 +303,7 @@ static void test_rows(void **state)
 
         for (int i = 0; i < CASES && isa_usable(sparse_rows_variants[v].level); i++) {
             check_list(&r, sparse_rows_variants[v].table);
+            check_join(&r, sparse_rows_variants[v].table);
             check_finish(&r, sparse_rows_variants[v].table);
         }
     }

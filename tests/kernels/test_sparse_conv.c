@@ -265,6 +265,7 @@ static void check_both(spry_random *r, const sparse_kernel *kernel)
                               .packed = pack_panels(&o, kernel),
                               .masks = sample_integer(r, 0, 2) > 0 ? masks : NULL,
                               .density = densities[sample_integer(r, 0, 4)],
+                              .kept = 1.0,
                               .y = y,
                               .finish = o.finish,
                               .entries = &entries};
@@ -340,6 +341,7 @@ static void test_counts(void **state)
                               .packed = pack_panels(&o, kernel),
                               .masks = masks,
                               .density = 0.4,
+                              .kept = 0.5,
                               .y = y,
                               .finish = {.lower = -INFINITY, .upper = INFINITY},
                               .entries = &entries};

@@ -72,14 +72,36 @@ bool sparse_usable(const isa_variant *variant);
 /* The best variant that may run now. */
 const sparse_kernel *sparse_select(brgemm_type type);
 
+/* Rows of the sparse operand and their entries. */
+typedef struct sparse_block {
+    const sparse_row *rows;
+    int64_t row_count;
+    const uint32_t *at;
+    const void *value;
+} sparse_block;
+
+enum { SPARSE_KEEP_WORDS = 16, SPARSE_KEEP_BITS = 16 * SPARSE_KEEP_WORDS };
+
+/* What a join keeps, and where it writes: rows, and as many entries as it was given and
+ * SPARSE_LIST_SLACK more. */
+typedef struct sparse_joined {
+    const uint16_t *keep; /* SPARSE_KEEP_WORDS words: bit k % 16 of word k / 16 */
+    int shift;            /* k = at >> shift */
+    bool drops;           /* rows without entries */
+    sparse_row *rows;
+    uint32_t *at;
+    float *value;
+} sparse_joined;
+
 /* Help for f32 rows at run time. */
 typedef struct sparse_rows_kernel {
     const char *name; /* "sparse_rows_f32__avx512" */
-    /* Lists the numbers of x[n] that are not zero: value and k * step. Bit k % 16 of keep[k / 16]
-     * says whether number k is wanted; NULL: all are. Returns how many entries were written;
-     * SPARSE_LIST_SLACK more may have been. */
-    int64_t (*list)(const float *x, int64_t n, const uint16_t *keep, uint32_t step, uint32_t *at,
-                    float *value);
+    /* Lists the numbers of x[n] that are not zero: value and k * step. Returns how many entries
+     * were written; SPARSE_LIST_SLACK more may have been. */
+    int64_t (*list)(const float *x, int64_t n, uint32_t step, uint32_t *at, float *value);
+    /* The entries of a block whose k is kept; every k is below SPARSE_KEEP_BITS. Returns how many
+     * rows were written. */
+    int64_t (*join)(const sparse_block *block, const sparse_joined *to);
     /* How many numbers of x[n] are not zero. */
     int64_t (*count)(const float *x, int64_t n);
     /* Finishes plain sums: `rows` rows of `columns` floats, `pitch` floats apart. The residual lies

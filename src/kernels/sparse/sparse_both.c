@@ -19,6 +19,8 @@ static const double entry_start = 0.75; /* its place and its broadcast */
 static const double row_cost = 2.5;     /* per vector: sums loaded and stored */
 static const double row_start = 14.0;   /* of a row: its length is not known before */
 static const double list_cost = 0.6;    /* per number looked at */
+static const double join_cost = 1.2;    /* per entry */
+static const double join_start = 8.0;   /* of a row */
 static const double finish_cost = 4.0;  /* per vector */
 
 static int64_t least(int64_t a, int64_t b)
@@ -52,13 +54,13 @@ bool sparse_both_can(const sparse_both_problem *problem, const sparse_kernel *ke
            s->dilation_w == 1 && s->pad_h < s->kernel_h && s->pad_w < s->kernel_w;
 }
 
-enum { LEAST_BLOCK = 64, MOST_BLOCK = 256 };
+enum { LEAST_BLOCK = 64, MOST_BLOCK = SPARSE_KEEP_BITS };
 
 /* Channels of a block of weights that stays in the first-level cache, unless rows have few
  * entries. */
 static int64_t block_of(double density)
 {
-    return density > 0.2 ? LEAST_BLOCK : density > 0.06 ? 2 * LEAST_BLOCK : MOST_BLOCK;
+    return density > 0.09 ? LEAST_BLOCK : density > 0.045 ? 2 * LEAST_BLOCK : MOST_BLOCK;
 }
 
 /* A product has lines of its own, of as many pixels as a piece. */
@@ -92,7 +94,8 @@ void sparse_both_plan(const sparse_both_problem *problem, const sparse_kernel *k
                        .tiles = parts_of(problem->filters, kernel->columns),
                        .mask_words = parts_of(problem->shape.channels, MASK_BITS),
                        .shape = problem->shape};
-    b->mask_bytes = b->tiles * b->taps * b->mask_words * (int64_t)sizeof(uint16_t);
+    b->mask_bytes = (b->tiles * b->taps * b->mask_words + SPARSE_KEEP_WORDS) *
+                    (int64_t)sizeof(uint16_t); /* joins read words behind */
     plan_shape(b);
     b->slice = parts_of(b->tiles, parts_of(workers, b->batch * b->bands));
     b->slices = parts_of(b->tiles, b->slice);
@@ -154,7 +157,7 @@ double sparse_both_cost(const sparse_both *b, double density, double kept)
     double lists = list_cost * (double)b->shape.channels;
 
     if (kept < 1.0) { /* joined for each tile */
-        lists += list_cost * k * tiles;
+        lists += tiles * (join_cost * k * density + blocks * join_start);
     }
     return pixels * (entries + rows + lists + finish_cost * vectors);
 }
@@ -168,6 +171,7 @@ typedef struct both_piece {
     int64_t out_row, out_rows;
     int64_t in_row, in_rows; /* that exist */
     int64_t block;           /* channels of a block */
+    int shift;               /* places of entries are channels shifted by so many bits */
     char *sums;
     uint32_t *at;
     float *value;
@@ -210,7 +214,7 @@ static void list_lines(both_piece *p)
 
             *start++ = entry;
             for (int64_t ix = 0; ix < pixels; ix++, x += s->channels) {
-                int64_t kept = b->rows->list(x, count, NULL, step, p->at + entry, p->value + entry);
+                int64_t kept = b->rows->list(x, count, step, p->at + entry, p->value + entry);
 
                 *row++ = (sparse_row){(uint32_t)ix, (uint32_t)kept};
                 entry += kept;
@@ -222,14 +226,14 @@ static void list_lines(both_piece *p)
 
 /* What a block of weights is to be multiplied by: a run of pixels of one input line. */
 typedef struct both_run {
-    int64_t block, channel, channels;
+    int64_t block;
     int64_t in_row; /* of those listed */
     int64_t first, pixels;
     const uint16_t *keep; /* NULL: all */
 } both_run;
 
 /* The run's lists as they are. */
-static void take_lists(const both_piece *p, const both_run *r, sparse_tile *t)
+static sparse_block lists_of(const both_piece *p, const both_run *r)
 {
     int64_t line = r->block * p->in_rows + r->in_row;
     const sparse_row *rows = p->rows + line * p->call->b->shape.in_w;
@@ -238,34 +242,21 @@ static void take_lists(const both_piece *p, const both_run *r, sparse_tile *t)
     for (int64_t i = 0; i < r->first; i++) {
         entry += rows[i].count;
     }
-    t->rows = rows + r->first;
-    t->row_count = r->pixels;
-    t->at = p->at + entry;
-    t->value = p->value + entry;
+    return (sparse_block){rows + r->first, r->pixels, p->at + entry, p->value + entry};
 }
 
-/* Lists of what both have. Pixels without are left out where sums are there already. */
-static void join_lists(const both_piece *p, const both_run *r, sparse_tile *t)
+/* Of these, what the weights have too. Pixels without are left out where sums are there already. */
+static sparse_block join_lists(const both_piece *p, const both_run *r, const sparse_block *lists,
+                               bool drops)
 {
-    const sparse_both *b = p->call->b;
-    int64_t channels = b->shape.channels;
-    const float *x = line_of(p, p->in_row + r->in_row) + r->first * channels + r->channel;
-    uint32_t step = (uint32_t)b->kernel->panel * 4;
-    int64_t entry = 0;
-    int64_t rows = 0;
+    sparse_joined to = {.keep = r->keep,
+                        .shift = p->shift,
+                        .drops = drops,
+                        .rows = p->joined,
+                        .at = p->joined_at,
+                        .value = p->joined_value};
 
-    for (int64_t i = 0; i < r->pixels; i++, x += channels) {
-        int64_t kept = b->rows->list(x, r->channels, r->keep, step, p->joined_at + entry,
-                                     p->joined_value + entry);
-
-        p->joined[rows] = (sparse_row){(uint32_t)(r->first + i), (uint32_t)kept};
-        rows += kept > 0 || !t->accumulate;
-        entry += kept;
-    }
-    t->rows = p->joined;
-    t->row_count = rows;
-    t->at = p->joined_at;
-    t->value = p->joined_value;
+    return (sparse_block){p->joined, p->call->b->rows->join(lists, &to), to.at, to.value};
 }
 
 static bool is_all(const uint16_t *keep, int64_t channels, uint16_t like)
@@ -296,6 +287,7 @@ static void run_tap(both_piece *p, int64_t ky, int64_t kx, both_run *r, sparse_t
     for (int64_t i = 0; i < p->out_rows; i++) {
         int64_t iy = p->out_row + i + ky - s->pad_h;
         int64_t pixels = iy >= 0 && iy < s->in_h ? line_pixels(b, iy) : 0;
+        sparse_block block;
 
         r->in_row = iy - p->in_row;
         r->first = most(shift, 0);
@@ -303,11 +295,14 @@ static void run_tap(both_piece *p, int64_t ky, int64_t kx, both_run *r, sparse_t
         if (r->pixels <= 0) {
             continue;
         }
+        block = lists_of(p, r);
         if (r->keep != NULL) {
-            join_lists(p, r, t);
-        } else {
-            take_lists(p, r, t);
+            block = join_lists(p, r, &block, t->accumulate);
         }
+        t->rows = block.rows;
+        t->row_count = block.row_count;
+        t->at = block.at;
+        t->value = block.value;
         t->c = sums + i * s->out_w * t->c_pitch;
         b->kernel->tile(t);
         for (int64_t row = 0; row < t->row_count; row++) {
@@ -353,13 +348,12 @@ static void run_columns(both_piece *p, int64_t number)
 
         masks = masks != NULL ? masks + (number * b->taps + tap) * b->mask_words : NULL;
         for (int64_t channel = 0; channel < s->channels; channel += p->block) {
-            both_run r = {.block = channel / p->block,
-                          .channel = channel,
-                          .channels = least(s->channels - channel, p->block)};
+            int64_t channels = least(s->channels - channel, p->block);
+            both_run r = {.block = channel / p->block};
             const uint16_t *keep = masks != NULL ? masks + channel / MASK_BITS : NULL;
 
-            r.keep = keep == NULL || is_all(keep, r.channels, 0xFFFF) ? NULL : keep;
-            if (r.keep != NULL && t.accumulate && is_all(keep, r.channels, 0)) {
+            r.keep = keep == NULL || is_all(keep, channels, 0xFFFF) ? NULL : keep;
+            if (r.keep != NULL && t.accumulate && is_all(keep, channels, 0)) {
                 continue;
             }
             t.b = packed + (tap * s->channels + channel) * b->kernel->panel;
@@ -388,8 +382,10 @@ static int64_t run_piece(const sparse_both_call *call, int64_t piece, char *work
     both_piece p = {.call = call,
                     .image = band / b->bands,
                     .out_row = band % b->bands * b->band,
-                    .block = block_of(call->density)};
+                    .block = block_of(call->density * call->kept)};
+    uint32_t step = (uint32_t)b->kernel->panel * 4;
 
+    p.shift = __builtin_ctz(step);
     p.out_rows = least(s->out_h - p.out_row, b->band);
     p.in_row = most(p.out_row - s->pad_h, 0);
     p.in_rows = least(p.out_row + p.out_rows - s->pad_h + s->kernel_h - 1, s->in_h) - p.in_row;

@@ -1,8 +1,8 @@
 /* Products and convolutions of channels-last activations that skip zeros of both sides: of
  * activations one by one, of weights by panel.
  *
- *     sparse_both_plan -> brgemm_pack, sparse_both_masks (once) -> sparse_both_run (any number of times,
- *     from several threads on different pieces)
+ *     sparse_both_plan -> brgemm_pack, sparse_both_masks (once) -> sparse_both_run (any number of
+ *     times, from several threads on different pieces)
  *
  * Activations are the sparse operand of the tile (sparse.h). The numbers of each pixel that are not
  * zero are listed once for all filters and, since a neighbour is a shift of the list's beginning,
@@ -70,7 +70,8 @@ typedef struct sparse_both_call {
     const float *x; /* [batch][in_h][in_w][channels] */
     const float *packed;
     const uint16_t *masks; /* NULL: all ones */
-    double density;        /* of x, roughly: decides about blocks */
+    double density;        /* of x, roughly, and ... */
+    double kept;           /* ... of the masks: decide about blocks */
     float *y;              /* [batch][out_h][out_w][filters] */
     brgemm_finish finish;  /* as in sparse_conv_call */
     void *workspace;       /* worker_bytes per worker, 64-byte aligned */

@@ -49,14 +49,7 @@ void sparse_lists_plan(sparse_lists *l);
 void sparse_lists_pack(const sparse_lists *l, const sparse_source *source, const uint32_t *at,
                        void *memory);
 
-/* Rows of one block and their entries. */
-typedef struct sparse_block {
-    const sparse_row *rows;
-    int64_t row_count;
-    const uint32_t *at;
-    const void *value;
-} sparse_block;
-
+/* One block. */
 sparse_block sparse_lists_block(const sparse_lists *l, const void *memory, int64_t row_block,
                                 int64_t k_block);
 

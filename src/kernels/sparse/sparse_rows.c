@@ -3,19 +3,32 @@
 
 #include "kernels/sparse/sparse_variants.h"
 
-static int64_t list(const float *x, int64_t n, const uint16_t *keep, uint32_t step, uint32_t *at,
-                    float *value)
+static int64_t list(const float *x, int64_t n, uint32_t step, uint32_t *at, float *value)
 {
-    int64_t count = 0;
+    return sparse_list_singly(x, n, step, at, value);
+}
 
-    for (int64_t k = 0; k < n; k++) { /* written in any case: a branch would be guessed wrong */
-        bool is_kept = x[k] != 0.0f && (keep == NULL || (keep[k / 16] >> k % 16 & 1) != 0);
+int64_t sparse_join_singly(const sparse_block *block, const sparse_joined *to)
+{
+    const uint32_t *at = block->at;
+    const float *value = block->value;
+    int64_t rows = 0;
+    int64_t entry = 0;
 
-        value[count] = x[k];
-        at[count] = (uint32_t)k * step;
-        count += is_kept;
+    for (int64_t i = 0; i < block->row_count; i++) {
+        int64_t first = entry;
+
+        for (uint32_t j = 0; j < block->rows[i].count; j++, at++, value++) {
+            uint32_t k = *at >> to->shift;
+
+            to->at[entry] = *at; /* written in any case: a branch would be guessed wrong */
+            to->value[entry] = *value;
+            entry += to->keep[k / 16] >> k % 16 & 1;
+        }
+        to->rows[rows] = (sparse_row){block->rows[i].row, (uint32_t)(entry - first)};
+        rows += entry > first || !to->drops;
     }
-    return count;
+    return rows;
 }
 
 static int64_t count(const float *x, int64_t n)
@@ -53,8 +66,8 @@ static void finish(const float *from, int64_t from_pitch, float *to, int64_t to_
     }
 }
 
-static const sparse_rows_kernel sparse_rows_f32__generic = {"sparse_rows_f32__generic", list, count,
-                                                            finish};
+static const sparse_rows_kernel sparse_rows_f32__generic = {"sparse_rows_f32__generic", list,
+                                                            sparse_join_singly, count, finish};
 
 const isa_variant sparse_rows_variants[] = {
     {"sparse_rows_f32__generic", ISA_GENERIC, &sparse_rows_f32__generic},

@@ -6,25 +6,9 @@
 
 enum { LANES = 8 };
 
-/* Without compression in the instruction set a list is made one by one, and without branches. */
-static int64_t list(const float *x, int64_t n, const uint16_t *keep, uint32_t step, uint32_t *at,
-                    float *value)
+static int64_t list(const float *x, int64_t n, uint32_t step, uint32_t *at, float *value)
 {
-    int64_t count = 0;
-
-    for (int64_t first = 0; first < n; first += LANES) {
-        uint32_t wanted = keep != NULL ? (uint32_t)keep[first / 16] >> first % 16 : 0xFF;
-        int64_t left = n - first < LANES ? n - first : LANES;
-
-        for (int64_t i = 0; i < left; i++) {
-            float number = x[first + i];
-
-            value[count] = number;
-            at[count] = (uint32_t)(first + i) * step;
-            count += (number != 0.0f) & (wanted >> i & 1);
-        }
-    }
-    return count;
+    return sparse_list_singly(x, n, step, at, value);
 }
 
 SPARSE_INLINE __m256i lanes_of(int64_t left)
@@ -80,4 +64,5 @@ static void finish(const float *from, int64_t from_pitch, float *to, int64_t to_
     }
 }
 
-const sparse_rows_kernel sparse_rows_f32__avx2 = {"sparse_rows_f32__avx2", list, count, finish};
+const sparse_rows_kernel sparse_rows_f32__avx2 = {"sparse_rows_f32__avx2", list, sparse_join_singly,
+                                                  count, finish};

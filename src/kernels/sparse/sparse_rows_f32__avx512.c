@@ -11,8 +11,7 @@ SPARSE_INLINE __mmask16 lanes_of(int64_t left)
     return (__mmask16)(left >= LANES ? 0xFFFF : (1u << left) - 1);
 }
 
-static int64_t list(const float *x, int64_t n, const uint16_t *keep, uint32_t step, uint32_t *at,
-                    float *value)
+static int64_t list(const float *x, int64_t n, uint32_t step, uint32_t *at, float *value)
 {
     const __m512i stride = _mm512_set1_epi32((int32_t)(step * LANES));
     __m512i here =
@@ -24,7 +23,6 @@ static int64_t list(const float *x, int64_t n, const uint16_t *keep, uint32_t st
         __m512 numbers = _mm512_maskz_loadu_ps(lanes_of(n - k), x + k);
         __mmask16 kept = _mm512_cmp_ps_mask(numbers, _mm512_setzero_ps(), _CMP_NEQ_UQ);
 
-        kept = keep != NULL ? (__mmask16)(kept & keep[k / LANES]) : kept;
         /* To a register and then whole: compressing to memory is slow on some processors. */
         _mm512_storeu_ps(value + count, _mm512_maskz_compress_ps(kept, numbers));
         _mm512_storeu_si512(at + count, _mm512_maskz_compress_epi32(kept, here));
@@ -32,6 +30,46 @@ static int64_t list(const float *x, int64_t n, const uint16_t *keep, uint32_t st
         here = _mm512_add_epi32(here, stride);
     }
     return count;
+}
+
+/* All words of the bitmap are in one register, where entries look up theirs. */
+static int64_t join(const sparse_block *block, const sparse_joined *to)
+{
+    const __m512i keep = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)to->keep));
+    const __m128i shift = _mm_cvtsi32_si128(to->shift);
+    const __m512i one = _mm512_set1_epi32(1);
+    const __m512i low = _mm512_set1_epi32(15);
+    const uint32_t *at = block->at;
+    const float *value = block->value;
+    uint32_t *to_at = to->at;
+    float *to_value = to->value;
+    int64_t rows = 0;
+
+    for (int64_t i = 0; i < block->row_count; i++) {
+        int64_t left = block->rows[i].count;
+        uint32_t count = 0;
+
+        for (; left > 0; left -= LANES, at += LANES, value += LANES) {
+            __mmask16 lanes = lanes_of(left);
+            __m512i places = _mm512_maskz_loadu_epi32(lanes, at);
+            __m512i k = _mm512_srl_epi32(places, shift);
+            __m512i word = _mm512_permutexvar_epi32(_mm512_srli_epi32(k, 4), keep);
+            __m512i bit = _mm512_srlv_epi32(word, _mm512_and_si512(k, low));
+            __mmask16 kept = _mm512_mask_test_epi32_mask(lanes, bit, one);
+            __m512 numbers = _mm512_maskz_loadu_ps(lanes, value);
+
+            _mm512_storeu_ps(to_value + count, _mm512_maskz_compress_ps(kept, numbers));
+            _mm512_storeu_si512(to_at + count, _mm512_maskz_compress_epi32(kept, places));
+            count += (uint32_t)__builtin_popcount(kept);
+        }
+        at += left;
+        value += left;
+        to_at += count;
+        to_value += count;
+        to->rows[rows] = (sparse_row){block->rows[i].row, count};
+        rows += count > 0 || !to->drops;
+    }
+    return rows;
 }
 
 static int64_t count(const float *x, int64_t n)
@@ -79,4 +117,5 @@ static void finish(const float *from, int64_t from_pitch, float *to, int64_t to_
     }
 }
 
-const sparse_rows_kernel sparse_rows_f32__avx512 = {"sparse_rows_f32__avx512", list, count, finish};
+const sparse_rows_kernel sparse_rows_f32__avx512 = {"sparse_rows_f32__avx512", list, join, count,
+                                                    finish};
