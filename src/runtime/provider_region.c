@@ -46,6 +46,7 @@ static bool read_geometry(const provider_site *of, const tensor *weights, const 
 static bool read_layer(const provider_site *site, int i, bool is_last, region_layer *l,
                        conv_nhwc_problem *p)
 {
+    bool makes_floats = is_last && site->node->inputs[REGION_SCALE] == GRAPH_NONE;
     provider_site of;
     const graph_type *x;
     const tensor *weights;
@@ -59,12 +60,12 @@ static bool read_layer(const provider_site *site, int i, bool is_last, region_la
     if (l->is_integer) {
         if (!integer_read(&of, "QLinearConv", "ConvInteger", &l->integer) || l->integer.w == NULL ||
             l->integer.w_zero != 0 ||
-            l->integer.result != (is_last ? BRGEMM_FLOATS : BRGEMM_BYTES)) {
+            l->integer.result != (makes_floats ? BRGEMM_FLOATS : BRGEMM_BYTES)) {
             return false;
         }
         p->type = BRGEMM_S8;
-        p->result_size = is_last ? sizeof(float) : 1;
-    } else if (x == NULL || x->dtype != SPRY_DTYPE_F32) {
+        p->result_size = makes_floats ? sizeof(float) : 1;
+    } else if (x == NULL || !(makes_floats || !is_last) || x->dtype != SPRY_DTYPE_F32) {
         return false;
     }
     weights = l->is_integer ? l->integer.w : provider_constant(&of, 1);

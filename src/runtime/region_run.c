@@ -151,7 +151,7 @@ static conv_listed_image target_of(const region_pass *p, int i)
 {
     const region_state *s = p->s;
     const conv_f32_shape *y = region_result(s);
-    int64_t pixel = s->channels * (int64_t)sizeof(float);
+    int64_t pixel = s->channels * (s->is_bytes ? 1 : (int64_t)sizeof(float));
 
     if (i + 1 < s->layer_count) {
         return inner_of(p, i + 1);
@@ -250,39 +250,21 @@ static void put_narrow(const conv_listed_call *call, pixel_spot at, int64_t coun
     }
 }
 
-/* n numbers of the result, from number `first` on. */
-static void finish_bytes(const region_bytes *b, const float *from, int64_t first, int64_t n)
-{
-    enum { PART = 1024 };
-    uint8_t part[PART];
-
-    if (b->other == NULL) {
-        b->kernel->quantize(b->y + first, from, n, b->scale, b->target);
-        return;
-    }
-    for (int64_t i = 0; i < n; i += PART) {
-        int64_t count = provider_least(n - i, PART);
-
-        b->kernel->quantize(part, from + i, count, b->scale, b->target);
-        b->kernel->add(b->y + first + i, part, b->grid, b->other + first + i, b->other_grid, count,
-                       b->y_scale, b->y_target);
-    }
-}
-
-static void put_bytes(const conv_listed_call *call, pixel_spot at, int64_t count, int64_t channel,
-                      int64_t columns, const char *from)
+/* Adds the shortcut. */
+static void put_sums(const conv_listed_call *call, pixel_spot at, int64_t count, int64_t channel,
+                     int64_t columns, const char *from)
 {
     const region_bytes *b = call->context;
+    const uint8_t *bytes = (const uint8_t *)from;
     int64_t all = b->s->channels;
     int64_t first = (at.line * call->width + at.column) * all + channel;
-    const float *numbers = (const float *)(const void *)from;
+    bool is_whole = columns == all; /* pixels follow each other */
+    int64_t runs = is_whole ? 1 : count;
+    int64_t length = is_whole ? count * all : columns;
 
-    if (columns == all) {
-        finish_bytes(b, numbers, first, count * all);
-        return;
-    }
-    for (int64_t i = 0; i < count; i++) {
-        finish_bytes(b, numbers + i * columns, first + i * all, columns);
+    for (int64_t i = 0; i < runs; i++, first += all, bytes += length) {
+        b->kernel->add(b->y + first, bytes, b->grid, b->other + first, b->other_grid, length,
+                       b->y_scale, b->y_target);
     }
 }
 
@@ -303,8 +285,6 @@ static void set_bytes(region_pass *p, spry_dtype dtype)
     b->s = p->s;
     b->kernel = linear_s8_select();
     b->grid = grid_at(call, REGION_SCALE, dtype);
-    b->scale = b->grid.scale;
-    b->target = quantize_target_of(dtype, b->grid.zero);
     b->y = (uint8_t *)p->y;
     if (other == NULL) {
         return;
@@ -412,14 +392,15 @@ static void run_direct(region_pass *p, int i)
                           .workers = threads_count(p->call->team),
                           .workspace = p->room + s->own};
 
-    if (is_last && s->is_bytes) {
-        c.put = put_bytes;
+    if (is_last && s->is_bytes && s->has_shortcut) {
+        c.put = put_sums;
         c.context = &p->bytes;
     } else if (!is_last && is_narrow(p, i + 1)) {
         c.put = put_narrow;
         c.context = &s->layers[i + 1];
     }
-    if (c.put != NULL && shape->kernel_h * shape->kernel_w == 1) {
+    tiling.only_whole = l->is_integer;
+    if (!l->is_integer && c.put != NULL && shape->kernel_h * shape->kernel_w == 1) {
         /* Results are copied anyway, and pixels are small beside them: only full tiles. */
         tiling.least_run = INT32_MAX;
     }
@@ -451,7 +432,7 @@ static void run_layers(region_pass *p)
 static void fill_bytes(const region_bytes *b, int64_t first, int64_t n)
 {
     if (b->other == NULL) {
-        memset(b->y + first, (uint8_t)b->target.zero, (size_t)n);
+        memset(b->y + first, (uint8_t)b->grid.zero, (size_t)n);
     } else {
         b->kernel->look_up(b->y + first, b->other + first, n, b->table);
     }
@@ -501,7 +482,7 @@ static void set_table(region_bytes *b)
 
     for (int i = 0; i < 256; i++) {
         b->table[i] = (uint8_t)i;
-        zeros[i] = (uint8_t)b->target.zero;
+        zeros[i] = (uint8_t)b->grid.zero;
     }
     if (b->other != NULL) {
         b->kernel->add(b->table, zeros, b->grid, b->table, b->other_grid, 256, b->y_scale,

@@ -57,12 +57,10 @@ typedef struct region_state {
     double density; /* of the last run: share of the result's pixels that were computed */
 } region_state;
 
-/* What turns sums into bytes at the end of the last layer (is_bytes). */
+/* What becomes of the last layer's bytes (is_bytes). */
 typedef struct region_bytes {
     const region_state *s;
     const linear_s8_kernel *kernel;
-    float scale; /* of the region's numbers, before the sum */
-    quantize_target target;
     linear_s8_grid grid, other_grid;
     float y_scale;
     quantize_target y_target;
