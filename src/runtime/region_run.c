@@ -17,7 +17,7 @@ typedef struct region_pass {
     const char *shortcut; /* or NULL */
     char *y;
     region_bytes bytes;
-    bool by_winograd[REGION_MOST_LAYERS];
+    const region_winograd *winograd[REGION_MOST_LAYERS]; /* how layers are done; NULL: directly */
     uint8_t *masks[REGION_MOST_LAYERS];
 } region_pass;
 
@@ -73,29 +73,36 @@ static void choose_way(region_pass *p, int i)
     const conv_f32_shape *shape = &l->shape;
     int64_t inputs = s->batch * shape->in_h * shape->in_w;
     uint8_t *before = i > 0 ? p->masks[i - 1] : (uint8_t *)p->room + s->x_mask;
+    uint8_t *covered = (uint8_t *)p->room + s->covered;
+    uint8_t *reached = (uint8_t *)p->room + s->reached;
+    int32_t *tiles = (int32_t *)(void *)(p->room + s->winograd_tiles);
     double of_before = i > 0 ? s->layers[i - 1].listed.pixel_cost : 0;
+    double least = 0;
 
-    p->by_winograd[i] = false;
+    p->winograd[i] = NULL;
     if (i == 0 && l->in.bytes == 0) {
         return; /* all of x is there */
     }
     pixel_list_dilate(shape, s->batch, p->masks[i], before);
-    if (l->has_winograd) {
-        uint8_t *covered = (uint8_t *)p->room + s->covered;
-        uint8_t *reached = (uint8_t *)p->room + s->reached;
-        int32_t *tiles = (int32_t *)(void *)(p->room + s->winograd_tiles);
-        double of_tile = l->winograd.predicted_cost / (double)l->winograd.tiles;
-        double direct =
-            l->listed.pixel_cost *
-            (double)pixel_list_count(p->masks[i], s->batch * shape->out_h * shape->out_w);
-        double winograd =
-            of_tile * (double)conv_winograd_list(&l->winograd, p->masks[i], tiles, covered);
+    if (l->winograd_count > 0) {
+        int64_t pixels = s->batch * shape->out_h * shape->out_w;
 
+        least = l->listed.pixel_cost * (double)pixel_list_count(p->masks[i], pixels) +
+                of_before * (double)pixel_list_count(before, inputs);
+    }
+    for (int k = 0; k < l->winograd_count; k++) {
+        const conv_winograd *plan = &l->winograd[k].plan;
+        double cost = plan->predicted_cost / (double)plan->tiles *
+                      (double)conv_winograd_list(plan, p->masks[i], tiles, covered);
+
+        if (cost >= least) {
+            continue;
+        }
         pixel_list_dilate(shape, s->batch, covered, reached);
-        direct += of_before * (double)pixel_list_count(before, inputs);
-        winograd += of_before * (double)pixel_list_count(reached, inputs);
-        p->by_winograd[i] = winograd < direct;
-        if (p->by_winograd[i]) {
+        cost += of_before * (double)pixel_list_count(reached, inputs);
+        if (cost < least) {
+            least = cost;
+            p->winograd[i] = &l->winograd[k];
             memcpy(before, reached, (size_t)inputs);
         }
     }
@@ -112,8 +119,8 @@ static bool is_narrow(const region_pass *p, int i)
 {
     const region_layer *l = &p->s->layers[i];
 
-    return l->listed.dense.problem.type == BRGEMM_BF16 && !p->by_winograd[i] && l->in.bytes > 0 &&
-           (i == 0 || !p->by_winograd[i - 1]);
+    return l->listed.dense.problem.type == BRGEMM_BF16 && p->winograd[i] == NULL &&
+           l->in.bytes > 0 && (i == 0 || p->winograd[i - 1] == NULL);
 }
 
 static int64_t size_of(const region_pass *p, int i)
@@ -346,12 +353,12 @@ static void run_winograd(region_pass *p, int i)
     const region_layer *l = &s->layers[i];
     conv_listed_image x = image_of(p, i);
     conv_listed_image y = target_of(p, i);
-    conv_winograd plan = l->winograd;
+    conv_winograd plan = p->winograd[i]->plan;
     int32_t *tiles = (int32_t *)(void *)(p->room + s->winograd_tiles);
     bool is_last = i + 1 == s->layer_count;
     conv_winograd_call c = {.c = &plan,
                             .x = (const float *)(const void *)x.data,
-                            .packed = l->winograd_packed.data,
+                            .packed = p->winograd[i]->packed.data,
                             .y = (float *)(void *)y.data,
                             .y_pitch = y.pixel,
                             .y_row = y.row,
@@ -419,7 +426,7 @@ static void run_layers(region_pass *p)
         threads_for(p->call->team, p->s->batch * first->shape.in_h, 8, copy_lines, p);
     }
     for (int i = 0; i < p->s->layer_count; i++) {
-        if (p->by_winograd[i]) {
+        if (p->winograd[i] != NULL) {
             run_winograd(p, i);
         } else {
             run_direct(p, i);
