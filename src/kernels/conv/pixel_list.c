@@ -137,9 +137,24 @@ void pixel_list_build(const uint8_t *mask, int64_t lines, int64_t width, const p
 
 int64_t pixel_list_count(const uint8_t *mask, int64_t n)
 {
+    enum { WORD = 8, MOST_WORDS = 255 }; /* of which a byte holds the sum */
+    const uint64_t even = 0x00FF00FF00FF00FF;
     int64_t count = 0;
+    int64_t i = 0;
 
-    for (int64_t i = 0; i < n; i++) {
+    while (i + WORD <= n) {
+        uint64_t sums = 0;
+
+        for (int words = 0; words < MOST_WORDS && i + WORD <= n; words++, i += WORD) {
+            uint64_t word;
+
+            memcpy(&word, mask + i, WORD);
+            sums += word;
+        }
+        sums = (sums & even) + (sums >> 8 & even);
+        count += (int64_t)((sums * 0x0001000100010001) >> 48);
+    }
+    for (; i < n; i++) {
         count += mask[i];
     }
     return count;
