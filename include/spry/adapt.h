@@ -113,7 +113,10 @@ typedef struct spry_adapt_goal {
     const spry_model *teacher; /* whose scores are learnt as well, such as the base; NULL: none */
     double teacher_weight;     /* of that in the loss */
     double teacher_temperature;
-    bool ignore_labels; /* the teacher's scores alone count */
+    bool ignore_labels;    /* the teacher's scores alone count */
+    double feature_weight; /* of the features that the teacher makes its scores of: the squared
+                              distance to them in units of their mean square; 0: left out */
+    double descent; /* the share of training over which the target falls from 1 to `target` */
 } spry_adapt_goal;
 
 /* Half of the work, weight 10, a third of training; the teacher counts half, at temperature 4. */
