@@ -178,7 +178,7 @@ static void store_bf16(float *row, int64_t at, vec_f32 weights)
 
 static void weigh(float *s, int rows, int64_t n, attention_rows *state)
 {
-    attention_weigh(s, rows, n, state, store_bf16);
+    attention_weigh(s, rows, n, state, store_bf16, false);
 }
 
 const attention_kernel attention_bf16_14x32__avx512bf16 = {.name =

@@ -157,8 +157,10 @@ static void store_floats(float *row, int64_t at, vec_f32 weights)
 
 static void weigh(float *s, int rows, int64_t n, attention_rows *state)
 {
-    attention_weigh(s, rows, n, state, store_floats);
+    attention_weigh(s, rows, n, state, store_floats, false);
 }
+
+#include "kernels/attention/attention_f32_survey.h"
 
 /* The variant of this instruction set, as an initialiser. */
 #define ATTENTION_F32(NAME)                                                                   \
@@ -166,7 +168,8 @@ static void weigh(float *s, int rows, int64_t n, attention_rows *state)
         .name = (NAME), .mr = TILE_ROWS, .nr = TILE_COLUMNS, .pack_queries = pack_queries,    \
         .pack_keys = pack_keys, .pack_values = pack_values, .scores = scores,                 \
         .add = attention_add, .weigh = weigh, .combine = combine, .finish = attention_finish, \
-        .normalise = attention_normalise                                                      \
+        .normalise = attention_normalise, .weigh_energy = weigh_energy, .moments = moments,   \
+        .gather = gather                                                                      \
     }
 
 #endif
