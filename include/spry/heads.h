@@ -128,7 +128,7 @@ typedef struct spry_heads spry_heads;
  * Fails with SPRY_USAGE (options; a text of fewer than 8 tokens; not a model of tokens),
  * SPRY_UNSUPPORTED (no attention was found), SPRY_BAD_INPUT (attention that is no number),
  * SPRY_LIMIT, SPRY_CANCELLED, and as sessions do. */
-SPRY_API SPRY_MUST_USE spry_status spry_heads_inspect(const spry_model *model,
+SPRY_API SPRY_MUST_USE spry_status spry_heads_inspect(const spry_model *source,
                                                       const spry_tokenizer *tokenizer,
                                                       const char *text, size_t size,
                                                       const spry_heads_options *options,

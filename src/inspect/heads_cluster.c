@@ -51,6 +51,110 @@ int64_t cluster_standardise(double *points, int64_t count, int64_t size)
     return kept;
 }
 
+/* ---- principal axes ---- */
+
+/* One rotation of Jacobi's method: makes a[p][q] of a symmetric matrix zero. */
+static void rotate(double *a, double *axes, int64_t size, int64_t p, int64_t q)
+{
+    double theta = 0.5 * atan2(2.0 * a[p * size + q], a[q * size + q] - a[p * size + p]);
+    double c = cos(theta);
+    double s = sin(theta);
+
+    for (int64_t i = 0; i < size; i++) {
+        double x = a[i * size + p];
+        double y = a[i * size + q];
+        double u = axes[i * size + p];
+        double v = axes[i * size + q];
+
+        a[i * size + p] = c * x - s * y;
+        a[i * size + q] = s * x + c * y;
+        axes[i * size + p] = c * u - s * v;
+        axes[i * size + q] = s * u + c * v;
+    }
+    for (int64_t i = 0; i < size; i++) {
+        double x = a[p * size + i];
+        double y = a[q * size + i];
+
+        a[p * size + i] = c * x - s * y;
+        a[q * size + i] = s * x + c * y;
+    }
+}
+
+/* Eigenvalues into the diagonal of `a`, eigenvectors into the columns of `axes`. */
+static void diagonalise(double *a, double *axes, int64_t size)
+{
+    enum { SWEEPS = 30 };
+
+    for (int64_t i = 0; i < size; i++) {
+        for (int64_t j = 0; j < size; j++) {
+            axes[i * size + j] = i == j ? 1.0 : 0.0;
+        }
+    }
+    for (int sweep = 0; sweep < SWEEPS; sweep++) {
+        for (int64_t p = 0; p < size; p++) {
+            for (int64_t q = p + 1; q < size; q++) {
+                rotate(a, axes, size, p, q);
+            }
+        }
+    }
+}
+
+/* The axis of the largest eigenvalue that is left, which is taken. */
+static int64_t take_largest(double *a, int64_t size)
+{
+    int64_t best = 0;
+
+    for (int64_t i = 1; i < size; i++) {
+        best = a[i * size + i] > a[best * size + best] ? i : best;
+    }
+    a[best * size + best] = -1.0;
+    return best;
+}
+
+spry_status cluster_principal(double *points, int64_t count, int64_t *size, arena *memory,
+                              spry_error *error)
+{
+    static const double KEPT = 0.95;
+    int64_t n = *size;
+    double *a = arena_array(memory, (size_t)(n * n) + 1, sizeof *a);
+    double *axes = arena_array(memory, (size_t)(n * n) + 1, sizeof *axes);
+    double *turned = arena_array(memory, (size_t)(count * n) + 1, sizeof *turned);
+    double total = 0.0;
+    double left;
+    int64_t kept = 0;
+
+    if (a == NULL || axes == NULL || turned == NULL) {
+        return alloc_failed(error, (size_t)(count * n) * sizeof *turned);
+    }
+    for (int64_t i = 0; i < n * n; i++) {
+        for (int64_t row = 0; row < count; row++) {
+            a[i] += points[row * n + i / n] * points[row * n + i % n] / (double)count;
+        }
+        total += i / n == i % n ? a[i] : 0.0;
+    }
+    diagonalise(a, axes, n);
+    for (left = total; kept < n && left > (1.0 - KEPT) * total; kept++) {
+        double value = 0.0;
+        int64_t axis = take_largest(a, n);
+
+        for (int64_t row = 0; row < count; row++) {
+            double sum = 0.0;
+
+            for (int64_t i = 0; i < n; i++) {
+                sum += points[row * n + i] * axes[i * n + axis];
+            }
+            turned[row * n + kept] = sum;
+            value += sum * sum / (double)count;
+        }
+        left -= value;
+    }
+    for (int64_t row = 0; row < count; row++) {
+        memcpy(points + row * kept, turned + row * n, (size_t)kept * sizeof *points);
+    }
+    *size = kept;
+    return SPRY_OK;
+}
+
 /* ---- k-means++ ---- */
 
 typedef struct means {

@@ -10,6 +10,11 @@
  * left, which then lie side by side. */
 int64_t cluster_standardise(double *points, int64_t count, int64_t size);
 
+/* Turns standardised points to their principal axes, of which as many are kept as have 95 % of the
+ * variance; these, *size of them, then lie side by side. Fails with SPRY_LIMIT (memory). */
+SPRY_MUST_USE spry_status cluster_principal(double *points, int64_t count, int64_t *size,
+                                            arena *memory, spry_error *error);
+
 /* k-means++ with 20 starts; the least inertia wins. Labels are 0 to k - 1 in no special order;
  * `memory` is for the time of the call. k is 1 to count. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status cluster_means(const double *points, int64_t count, int64_t size,
@@ -44,7 +49,8 @@ typedef struct cluster_choice {
 
 /* Clusters for the k in [2, most] with the best silhouette (the smaller of equals), if it beats
  * that of 20 copies with permuted columns by three deviations, else one. With `wanted` > 0 that
- * number. Points are standardised. Fails with SPRY_LIMIT (memory). */
+ * number. Points lie along their principal axes: columns that depend on each other would make chance
+ * look like structure. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status cluster_choose(const double *points, int64_t count, int64_t size,
                                          int32_t most, int32_t wanted, uint64_t seed, arena *memory,
                                          int32_t *labels, cluster_choice *choice,

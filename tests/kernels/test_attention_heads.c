@@ -134,7 +134,8 @@ static double score(const trial *t, int64_t b, int64_t h, int64_t i, int64_t j)
     double sum = 0;
 
     if ((p->is_causal && j > i + p->past) || (p->lengths != NULL && j >= p->lengths[b]) ||
-        (p->policies != NULL && !attention_policy_sees(&p->policies[h], i + p->past, j))) {
+        (p->policies != NULL && !attention_policy_sees(&p->policies[h], i + p->past, j,
+                                p->lengths != NULL ? p->lengths[b] : p->keys))) {
         return -INFINITY;
     }
     for (int64_t e = 0; e < p->size; e++) {
@@ -391,19 +392,12 @@ static void test_one_key(void **state)
         trial t;
 
         make_trial(&t, 60, 1, 1, 1, 700, 700, 4, 5.0f);
-        t.policies[0] = (attention_policy){.before = befores[i / count],
-                                           .after = -befores[i / count],
-                                           .sink_count = 1};
-        t.mask = memory_of(700 * 700, sizeof *t.mask);
-        for (int64_t n = 0; n < 700; n++) {
-            t.mask[n * 700] = n < befores[i / count] ? 0.0f : -INFINITY;
-        }
+        t.policies[0] =
+            (attention_policy){.before = befores[i / count], .after = -befores[i / count]};
         t.p.policies = t.policies;
-        t.p.mask = (attention_mask){.kind = ATTENTION_ADD, .data = t.mask, .row = 700};
-        t.mask[0] = 0.0f;
         t.p.survey = &t.survey;
         run(kernels[i % count], &t.p, 1);
-        for (int64_t n = befores[i / count] + 1; n < 700; n++) {
+        for (int64_t n = befores[i / count]; n < 700; n++) {
             assert_true(fabs(t.survey.distance[n] - (double)befores[i / count]) < 1e-4);
             assert_true(sqrt(t.survey.variance[n]) < 1e-3 && fabs(t.survey.entropy[n]) < 1e-6);
         }
@@ -427,6 +421,10 @@ static void test_policies(void **state)
         t.policies[4] =
             (attention_policy){.is_flat = true, .before = 2, .after = 1, .sink_count = 1};
         t.policies[5] = (attention_policy){.is_dense = true, .is_off = i % 2 != 0, .is_flat = true};
+        if (i % 3 == 1) {
+            t.policies[0] = (attention_policy){.before = 1, .after = -1, .is_flat = true};
+            t.policies[1] = (attention_policy){.before = -1, .after = 0, .sink_count = 1};
+        }
         t.p.policies = t.policies;
         t.p.is_causal = i % 4 == 3;
         check(&t, false);

@@ -161,14 +161,31 @@ static void end_strip(const head_piece *w, int64_t query, int rows)
 
 /* ---- policies ---- */
 
-static bool in_window(const attention_policy *policy, int64_t row, int64_t key)
+void attention_policy_window(const attention_policy *policy, int64_t row, int64_t keys,
+                             int64_t *first, int64_t *last)
 {
-    return key >= row - policy->before && key <= row + policy->after;
+    *first = 0;
+    *last = keys - 1;
+    if (!policy->is_dense && policy->before + policy->after < 0) {
+        *last = -1;
+    } else if (!policy->is_dense) {
+        *first = least(most(row - policy->before, 0), keys - 1);
+        *last = least(most(row + policy->after, 0), keys - 1);
+    }
 }
 
-bool attention_policy_sees(const attention_policy *policy, int64_t row, int64_t key)
+static bool in_window(const attention_policy *policy, int64_t row, int64_t key, int64_t keys)
 {
-    bool sees = policy->is_dense || in_window(policy, row, key);
+    int64_t first;
+    int64_t last;
+
+    attention_policy_window(policy, row, keys, &first, &last);
+    return key >= first && key <= last;
+}
+
+bool attention_policy_sees(const attention_policy *policy, int64_t row, int64_t key, int64_t keys)
+{
+    bool sees = in_window(policy, row, key, keys);
 
     for (int64_t i = 0; !sees && i < policy->sink_count; i++) {
         sees = policy->sinks[i] == key;
@@ -181,13 +198,15 @@ static const attention_policy *policy_of(const head_piece *w)
     return w->p->policies != NULL ? &w->p->policies[w->head] : NULL;
 }
 
-/* Scores s of a row against the keys [key, key + n) that the row of keys `at` may see. */
-static void restrict_row(const attention_policy *policy, int64_t row, int64_t key, int64_t n,
-                         bool with_sinks, float *s)
+/* Leaves of the scores s of the n keys from `key` on those that a row looks at. */
+static void restrict_row(const head_piece *w, const attention_policy *policy, int64_t row,
+                         int64_t key, int64_t n, bool with_sinks, float *s)
 {
-    int64_t first = most(row - policy->before - key, 0);
-    int64_t end = least(row + policy->after + 1 - key, n);
     float kept[ATTENTION_MOST_SINKS];
+    int64_t first;
+    int64_t last;
+
+    attention_policy_window(policy, row, w->keys, &first, &last);
 
     for (int64_t i = 0; i < n && policy->is_flat; i++) {
         s[i] = 0.0f;
@@ -200,10 +219,10 @@ static void restrict_row(const attention_policy *policy, int64_t row, int64_t ke
 
         kept[i] = at >= 0 && at < n ? s[at] : 0.0f;
     }
-    for (int64_t j = 0; j < least(first, n); j++) {
+    for (int64_t j = 0; j < least(first - key, n); j++) {
         s[j] = -INFINITY;
     }
-    for (int64_t j = most(end, 0); j < n; j++) {
+    for (int64_t j = most(last + 1 - key, 0); j < n; j++) {
         s[j] = -INFINITY;
     }
     for (int64_t i = 0; with_sinks && i < policy->sink_count; i++) {
@@ -227,7 +246,7 @@ static void score(const head_piece *w, int64_t query, int rows, const float *k, 
         float *to = s + (int64_t)r * ATTENTION_PITCH;
 
         if (policy != NULL) {
-            restrict_row(policy, query + r + w->p->past, key, n, with_sinks, to);
+            restrict_row(w, policy, query + r + w->p->past, key, n, with_sinks, to);
         }
         attention_mask_row(w->kernel, w->p, &row, key, n, to);
     }
@@ -285,7 +304,7 @@ static void run_sinks(head_piece *w, int64_t query, int rows, int64_t count, boo
         for (int64_t i = 0; i < count; i++) {
             s[i] = policy->is_flat ? 0.0f : s[i];
             attention_mask_row(w->kernel, w->p, &row, policy->sinks[i], 1, s + i);
-            if (in_window(policy, query + r + w->p->past, policy->sinks[i])) {
+            if (in_window(policy, query + r + w->p->past, policy->sinks[i], w->keys)) {
                 s[i] = -INFINITY;
             }
         }
@@ -299,12 +318,16 @@ static void run_window(head_piece *w, int64_t query, int rows, bool *is_first)
     const attention_policy *policy = policy_of(w);
     int64_t row = query + w->p->past;
     int64_t nr = w->kernel->nr;
-    int64_t first = policy->is_dense ? 0 : most(row - policy->before, 0);
     int64_t end = attention_visible(w->p, w->keys, query + rows - 1);
+    int64_t first;
+    int64_t last;
 
-    if (!policy->is_dense) {
-        end = least(end, row + rows + policy->after);
+    attention_policy_window(policy, row, w->keys, &first, &last);
+    if (first > last) {
+        return;
     }
+    attention_policy_window(policy, row + rows - 1, w->keys, &(int64_t){0}, &last);
+    end = least(end, last + 1);
     while (first < end) {
         int64_t block = first / w->block;
         int64_t inside = (first - block * w->block) / nr * nr;

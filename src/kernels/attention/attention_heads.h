@@ -36,17 +36,22 @@ struct attention_survey {
 };
 
 /* The keys that a head looks at: those from `before` in front of a query to `after` behind it, and
- * the sinks, for every query. */
+ * the sinks, for every query. Both may be negative: before = 1, after = -1 is the previous key
+ * alone. A window that lies outside of the sequence is moved to its nearest key. */
 struct attention_policy {
-    bool is_dense; /* all keys; the rest does not matter but `is_flat` and `is_off` */
+    bool is_dense; /* all keys; window and sinks do not matter */
     bool is_flat;  /* all that are looked at have the same weight */
     bool is_off;   /* the results are zeros */
-    int64_t before, after; /* may be negative: before = 1, after = -1 is the previous key alone */
+    int64_t before, after; /* before + after < 0: there is no window */
     int64_t sink_count;    /* at most ATTENTION_MOST_SINKS, ascending; those beyond do not count */
     int64_t sinks[ATTENTION_MOST_SINKS];
 };
 
+/* The window [*first, *last] of a row; empty where *first > *last. `keys`: those of the image. */
+void attention_policy_window(const attention_policy *policy, int64_t row, int64_t keys,
+                             int64_t *first, int64_t *last);
+
 /* Does the head look at that key? Masks and causality come on top. */
-bool attention_policy_sees(const attention_policy *policy, int64_t row, int64_t key);
+bool attention_policy_sees(const attention_policy *policy, int64_t row, int64_t key, int64_t keys);
 
 #endif
