@@ -190,7 +190,7 @@ static const attention_weights weights = {exp2_short, store_bf16};
 
 static void weigh(float *s, int rows, int64_t n, attention_rows *state)
 {
-    attention_weigh(s, rows, n, state, &weights);
+    attention_weigh(s, rows, n, state, &weights, false);
 }
 
 static void normalise(float *s, int rows, int64_t n, const attention_rows *state)
