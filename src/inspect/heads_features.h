@@ -12,16 +12,16 @@
 typedef struct heads_view {
     int64_t tokens;
     bool is_causal;
-    const int8_t *classes;    /* of queries: a segment, or -1: does not count */
-    int class_count;          /* segments */
-    const int8_t *segments;   /* of keys */
-    const bool *special;      /* keys that the tokenizer added; NULL: none */
-    const bool *punctuation;  /* NULL: none */
+    const int8_t *classes;   /* of queries: a segment, or -1: does not count */
+    int class_count;         /* segments */
+    const int8_t *segments;  /* of keys */
+    const bool *special;     /* keys that the tokenizer added; NULL: none */
+    const bool *punctuation; /* NULL: none */
     const double *distance, *offset, *variance, *entropy;
-    const double *columns;    /* [class_count][keys] */
-    const double *profile;    /* offset o at [o + rows - 1] */
-    const float *samples;     /* [sample_count][keys] */
-    int64_t rows, keys;       /* strides of the above: at least T */
+    const double *columns; /* [class_count][keys] */
+    const double *profile; /* offset o at [o + rows - 1] */
+    const float *samples;  /* [sample_count][keys] */
+    int64_t rows, keys;    /* strides of the above: at least T */
     int64_t sample_stride, sample_count;
 } heads_view;
 

@@ -79,6 +79,11 @@ static bool read_attributes(const graph_node *n, skim_form *f)
            isfinite(f->epsilon) && isfinite(f->scale);
 }
 
+static bool is_known(const graph_type *t, int rank)
+{
+    return t != NULL && t->rank == rank && graph_type_is_static(t);
+}
+
 bool skim_read(const graph_node *n, const graph_type *const *inputs, int32_t input_count,
                skim_form *form)
 {
@@ -95,9 +100,7 @@ bool skim_read(const graph_node *n, const graph_type *const *inputs, int32_t inp
     x = inputs[SKIM_X];
     up = inputs[SKIM_UP];
     bias = inputs[SKIM_BIAS];
-    if (x == NULL || up == NULL || bias == NULL || x->rank != 3 || up->rank != 2 ||
-        bias->rank != 4 || !graph_type_is_static(x) || !graph_type_is_static(up) ||
-        !graph_type_is_static(bias) || x->dtype != SPRY_DTYPE_F32) {
+    if (!is_known(x, 3) || !is_known(up, 2) || !is_known(bias, 4) || x->dtype != SPRY_DTYPE_F32) {
         return false;
     }
     form->batch = x->dims[0].size;

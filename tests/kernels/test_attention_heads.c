@@ -134,7 +134,8 @@ static double score(const trial *t, int64_t b, int64_t h, int64_t i, int64_t j)
     double sum = 0;
 
     if ((p->is_causal && j > i + p->past) || (p->lengths != NULL && j >= p->lengths[b]) ||
-        (p->policies != NULL && !attention_policy_sees(&p->policies[h], i + p->past, j,
+        (p->policies != NULL &&
+         !attention_policy_sees(&p->policies[h], i + p->past, j,
                                 p->lengths != NULL ? p->lengths[b] : p->keys))) {
         return -INFINITY;
     }
@@ -166,14 +167,13 @@ static void expect(trial *t)
         }
         memset(t->wanted + n * p->size, 0, (size_t)p->size * sizeof *t->wanted);
         for (int64_t j = 0; j < p->keys; j++) {
-            const float *v = p->v.data + b * p->v.batch +
-                             h / (p->heads / p->kv_heads) * p->v.head + j * p->v.token;
+            const float *v = p->v.data + b * p->v.batch + h / (p->heads / p->kv_heads) * p->v.head +
+                             j * p->v.token;
 
             map[j] = sum > 0 ? map[j] / sum : 0.0;
             for (int64_t e = 0; e < p->size; e++) {
-                t->wanted[n * p->size + e] += p->policies != NULL && p->policies[h].is_off
-                                                  ? 0.0
-                                                  : map[j] * (double)v[e];
+                t->wanted[n * p->size + e] +=
+                    p->policies != NULL && p->policies[h].is_off ? 0.0 : map[j] * (double)v[e];
             }
         }
     }
@@ -383,7 +383,7 @@ static void test_classes_and_masks(void **state)
 /* A head that looks one key back has no variance, wherever its keys lie. */
 static void test_one_key(void **state)
 {
-    static const int64_t befores[] = {0, 1, 300};
+    static const int64_t distances[] = {0, 1, 300};
     const attention_kernel *kernels[MOST_VARIANTS];
     int count = list_variants(kernels);
 
@@ -393,12 +393,12 @@ static void test_one_key(void **state)
 
         make_trial(&t, 60, 1, 1, 1, 700, 700, 4, 5.0f);
         t.policies[0] =
-            (attention_policy){.before = befores[i / count], .after = -befores[i / count]};
+            (attention_policy){.before = distances[i / count], .after = -distances[i / count]};
         t.p.policies = t.policies;
         t.p.survey = &t.survey;
         run(kernels[i % count], &t.p, 1);
-        for (int64_t n = befores[i / count]; n < 700; n++) {
-            assert_true(fabs(t.survey.distance[n] - (double)befores[i / count]) < 1e-4);
+        for (int64_t n = distances[i / count]; n < 700; n++) {
+            assert_true(fabs(t.survey.distance[n] - (double)distances[i / count]) < 1e-4);
             assert_true(sqrt(t.survey.variance[n]) < 1e-3 && fabs(t.survey.entropy[n]) < 1e-6);
         }
         free_trial(&t);

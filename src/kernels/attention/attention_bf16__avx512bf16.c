@@ -186,16 +186,16 @@ VEC_INLINE void store_bf16(float *row, int64_t at, vec_f32 first, vec_f32 second
                         (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first));
 }
 
-static const attention_weights weights = {exp2_short, store_bf16};
+static const attention_weights weighing = {exp2_short, store_bf16};
 
 static void weigh(float *s, int rows, int64_t n, attention_rows *state)
 {
-    attention_weigh(s, rows, n, state, &weights, false);
+    attention_weigh(s, rows, n, state, &weighing, false);
 }
 
 static void normalise(float *s, int rows, int64_t n, const attention_rows *state)
 {
-    attention_normalise(s, rows, n, state, &weights);
+    attention_normalise(s, rows, n, state, &weighing);
 }
 
 const attention_kernel attention_bf16_14x32__avx512bf16 = {.name =

@@ -156,28 +156,27 @@ VEC_INLINE void store_floats(float *row, int64_t at, vec_f32 first, vec_f32 seco
     vec_store(row + at + VEC_LANES, second);
 }
 
-static const attention_weights weights = {attention_exp2, store_floats};
+static const attention_weights weighing = {attention_exp2, store_floats};
 
 static void weigh(float *s, int rows, int64_t n, attention_rows *state)
 {
-    attention_weigh(s, rows, n, state, &weights, false);
+    attention_weigh(s, rows, n, state, &weighing, false);
 }
 
 static void normalise(float *s, int rows, int64_t n, const attention_rows *state)
 {
-    attention_normalise(s, rows, n, state, &weights);
+    attention_normalise(s, rows, n, state, &weighing);
 }
 
 #include "kernels/attention/attention_f32_survey.h"
 
 /* The variant of this instruction set, as an initialiser. */
-#define ATTENTION_F32(NAME)                                                                   \
-    {                                                                                         \
-        .name = (NAME), .mr = TILE_ROWS, .nr = TILE_COLUMNS, .pack_queries = pack_queries,    \
-        .pack_keys = pack_keys, .pack_values = pack_values, .scores = scores,                 \
-        .add = attention_add, .weigh = weigh, .combine = combine, .finish = attention_finish, \
-        .normalise = normalise, .weigh_energy = weigh_energy, .moments = moments,   \
-        .gather = gather                                                                      \
+#define ATTENTION_F32(NAME)                                                                        \
+    {                                                                                              \
+        .name = (NAME), .mr = TILE_ROWS, .nr = TILE_COLUMNS, .pack_queries = pack_queries,         \
+        .pack_keys = pack_keys, .pack_values = pack_values, .scores = scores,                      \
+        .add = attention_add, .weigh = weigh, .combine = combine, .finish = attention_finish,      \
+        .normalise = normalise, .weigh_energy = weigh_energy, .moments = moments, .gather = gather \
     }
 
 #endif
