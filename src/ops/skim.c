@@ -230,7 +230,8 @@ static void normalise(float *x, const float *more, const float *const *norm, int
     }
 }
 
-/* Row `i` of the kept ones in one head: its weights, what they mix, and the part on the diagonal. */
+/* Row `i` of the kept ones in one head: its weights, what they mix, and the part on the
+ * diagonal. */
 static void attend(skim_run *r, const float *bias, int64_t head, int64_t i)
 {
     const skim_form *f = &r->f;

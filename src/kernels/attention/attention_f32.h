@@ -97,7 +97,8 @@ typedef struct attention_rows {
     float energy[ATTENTION_MOST_MR]; /* sum of exponentials times (score - most); surveys only */
 } attention_rows;
 
-/* Moments of a strip's weights in one block, row by row: keys are counted from the block's first. */
+/* Moments of a strip's weights in one block, row by row: keys are counted from the block's
+ * first. */
 typedef struct attention_moments {
     float sum[ATTENTION_MOST_MR];        /* of the weights */
     float first[ATTENTION_MOST_MR];      /* of weight * key */
