@@ -206,7 +206,8 @@ const cli_command cmd_simulate = {
         "and K x N: the cycles that it takes are counted, and its result is compared.\n\n"
         "metro schedules known traffic over a mesh so that no two flits want one link, lets a "
         "replay confirm it, and says how far it is from the bound of its routes. FLOWS is a CSV "
-        "of id,type,src,dst list,bytes,release,due,group.\n\n"
+        "of id,type,src,dst list,bytes,release,due,group; of an ONNX file, every layer's weights, "
+        "inputs and results are moved between memory and tiles.\n\n"
         "tpu runs the convolutions and products of an ONNX file through systolic arrays beside a "
         "memory: passes, cycles, use of the array and energy per layer.",
     .options = options,

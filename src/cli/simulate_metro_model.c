@@ -18,9 +18,19 @@
 #include "spry/model.h"
 
 /* What flows that are not scheduled are compared with. */
-static const mesh_routing rivals[] = {MESH_DOR, MESH_XY_YX, MESH_ROMM, MESH_ADAPTIVE};
+typedef struct rival {
+    const char *name;
+    mesh_routing routing;
+    bool trees;
+} rival;
 
-enum { RIVALS = sizeof rivals / sizeof *rivals };
+static const rival rivals[] = {{"tree", MESH_DOR, true},
+                               {"dor", MESH_DOR, false},
+                               {"xy_yx", MESH_XY_YX, false},
+                               {"romm", MESH_ROMM, false},
+                               {"adaptive", MESH_ADAPTIVE, false}};
+
+enum { RIVALS = sizeof rivals / sizeof *rivals, TREE = 0, UNICAST = 1 };
 
 typedef struct row {
     int flows;
@@ -29,7 +39,7 @@ typedef struct row {
     int generations;
     int64_t flit_links;
     int entries;
-    uint64_t unicast[RIVALS]; /* with --compare */
+    uint64_t packets[RIVALS]; /* with --compare */
 } row;
 
 typedef struct job {
@@ -89,9 +99,9 @@ static spry_status compare_rivals(const job *j, const metro_flows *f, row *r, sp
         mesh_options network = j->network;
         metro_baseline result;
 
-        network.routing = rivals[i];
-        status = metro_unicast(f, &j->options, &network, &result, error);
-        r->unicast[i] = result.makespan;
+        network.routing = rivals[i].routing;
+        status = metro_packets(f, &j->options, &network, rivals[i].trees, &result, error);
+        r->packets[i] = result.makespan;
     }
     return status;
 }
@@ -159,7 +169,7 @@ static spry_status schedule_all(job *j, spry_error *error)
 /* Over all layers. */
 typedef struct total {
     int64_t compute, makespan, bound, floor, processing;
-    uint64_t unicast[RIVALS], unicast_processing[RIVALS];
+    uint64_t packets[RIVALS], packets_processing[RIVALS];
     double log_ratio[RIVALS];
     double worst_gap;
 } total;
@@ -188,9 +198,9 @@ static total sum_up(const job *j)
         t.processing += (int64_t)larger((uint64_t)r->compute, (uint64_t)r->makespan);
         t.worst_gap = fmax(t.worst_gap, gap(r));
         for (int k = 0; k < RIVALS && r->makespan > 0; k++) {
-            t.unicast[k] += r->unicast[k];
-            t.unicast_processing[k] += larger((uint64_t)r->compute, r->unicast[k]);
-            t.log_ratio[k] += log((double)r->unicast[k] / (double)r->makespan);
+            t.packets[k] += r->packets[k];
+            t.packets_processing[k] += larger((uint64_t)r->compute, r->packets[k]);
+            t.log_ratio[k] += log((double)r->packets[k] / (double)r->makespan);
         }
     }
     return t;
@@ -198,10 +208,10 @@ static total sum_up(const job *j)
 
 static spry_status print_layers(const job *j, spry_error *error)
 {
-    static const table_column columns[] = {{"layer", false},   {"parts", false}, {"flows", true},
-                                           {"compute", true},  {"moving", true}, {"bound", true},
-                                           {"gap %", true},    {"unicast", true}, {"ratio", true},
-                                           {NULL, false}};
+    static const table_column columns[] = {{"layer", false},  {"parts", false}, {"flows", true},
+                                           {"compute", true}, {"moving", true}, {"bound", true},
+                                           {"gap %", true},   {"tree", true},   {"ratio", true},
+                                           {"unicast", true}, {"ratio", true},  {NULL, false}};
     spry_status status;
     table t;
 
@@ -216,12 +226,14 @@ static spry_status print_layers(const job *j, spry_error *error)
         table_cell(&t, "%" PRId64, r->makespan);
         table_cell(&t, "%" PRId64, r->bound);
         table_cell(&t, "%.2f", 100.0 * gap(r));
-        if (compares(j)) {
-            table_cell(&t, "%" PRIu64, r->unicast[0]);
-            table_cell(&t, "%.2f", (double)r->unicast[0] / (double)r->makespan);
-        } else {
-            table_cell(&t, "-");
-            table_cell(&t, "-");
+        for (int k = TREE; k <= UNICAST; k++) {
+            if (compares(j)) {
+                table_cell(&t, "%" PRIu64, r->packets[k]);
+                table_cell(&t, "%.2f", (double)r->packets[k] / (double)r->makespan);
+            } else {
+                table_cell(&t, "-");
+                table_cell(&t, "-");
+            }
         }
     }
     status = table_print(&t, TABLE_PLAIN, j->call->out, error);
@@ -234,20 +246,22 @@ static void print_total(const job *j)
     const total t = sum_up(j);
     FILE *out = j->call->out;
 
-    (void)fprintf(out, "\nmoving     %" PRId64 " cycles, %.2f %% above the bound of its routes, %.2f"
-                       " %% above that of any (worst layer %.2f %%)\n",
+    (void)fprintf(out,
+                  "\nmoving     %" PRId64 " cycles, %.2f %% above the bound of its routes, %.2f"
+                  " %% above that of any (worst layer %.2f %%)\n",
                   t.makespan, 100.0 * ((double)t.makespan / (double)t.bound - 1.0),
                   100.0 * ((double)t.makespan / (double)t.floor - 1.0), 100.0 * t.worst_gap);
     (void)fprintf(out, "computing  %" PRId64 " cycles; both, one beside the other: %" PRId64 "\n",
                   t.compute, t.processing);
     for (int k = 0; k < RIVALS && compares(j); k++) {
-        (void)fprintf(out,
-                      "%-9s  %" PRIu64 " cycles as packets to each: %.2f times as long, %.2f in the"
-                      " geometric mean; with computing %.2f\n",
-                      mesh_routing_name(rivals[k]), t.unicast[k],
-                      (double)t.unicast[k] / (double)t.makespan,
-                      exp(t.log_ratio[k] / (double)j->layers.count),
-                      (double)t.unicast_processing[k] / (double)t.processing);
+        (void)fprintf(
+            out,
+            "%-9s  %" PRIu64 " cycles as %s: %.2f times as long, %.2f in the geometric mean;"
+            " with computing %.2f\n",
+            rivals[k].name, t.packets[k], rivals[k].trees ? "packets that fork" : "packets to each",
+            (double)t.packets[k] / (double)t.makespan,
+            exp(t.log_ratio[k] / (double)j->layers.count),
+            (double)t.packets_processing[k] / (double)t.processing);
     }
     (void)fprintf(out, "scheduled in %.2f s\n", j->seconds);
 }
@@ -271,9 +285,9 @@ static spry_status print_json(const job *j, spry_error *error)
     json_write_i64(json, "compute", t.compute);
     json_write_i64(json, "processing", t.processing);
     for (int k = 0; k < RIVALS && compares(j); k++) {
-        json_write_object(json, mesh_routing_name(rivals[k]));
-        json_write_u64(json, "makespan", t.unicast[k]);
-        json_write_u64(json, "processing", t.unicast_processing[k]);
+        json_write_object(json, rivals[k].name);
+        json_write_u64(json, "makespan", t.packets[k]);
+        json_write_u64(json, "processing", t.packets_processing[k]);
         json_write_f64(json, "geometric_mean", exp(t.log_ratio[k] / (double)j->layers.count));
         json_write_end(json);
     }
@@ -293,7 +307,7 @@ static spry_status print_json(const job *j, spry_error *error)
         json_write_i64(json, "flit_links", r->flit_links);
         json_write_i64(json, "most_entries", r->entries);
         for (int k = 0; k < RIVALS && compares(j); k++) {
-            json_write_u64(json, mesh_routing_name(rivals[k]), r->unicast[k]);
+            json_write_u64(json, rivals[k].name, r->packets[k]);
         }
         json_write_end(json);
     }

@@ -128,8 +128,7 @@ static spry_status store(job *j, int tile, spry_error *error)
     for (int i = 1; i < j->tiles->port_count; i++) {
         int turn = (tile + i) % j->tiles->port_count;
 
-        best = distance(j, tile, j->tiles->ports[turn]) <
-                       distance(j, tile, j->tiles->ports[best])
+        best = distance(j, tile, j->tiles->ports[turn]) < distance(j, tile, j->tiles->ports[best])
                    ? turn
                    : best;
     }
@@ -225,10 +224,9 @@ spry_status metro_layer_flows(metro_flows *f, const simulate_layer *l, const met
 
 int64_t metro_layer_compute(const simulate_layer *l, const metro_tiles *tiles, metro_parts parts)
 {
-    int64_t macs = pieces(l->filters, parts.filters) *
-                   pieces(simulate_layer_pixels(l), parts.pixels) *
-                   pieces(l->channels / l->groups, parts.channels) * l->kernel_height *
-                   l->kernel_width;
+    int64_t macs =
+        pieces(l->filters, parts.filters) * pieces(simulate_layer_pixels(l), parts.pixels) *
+        pieces(l->channels / l->groups, parts.channels) * l->kernel_height * l->kernel_width;
 
     return pieces(macs, tiles->macs);
 }

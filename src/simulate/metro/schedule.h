@@ -40,7 +40,7 @@ typedef struct metro_schedule {
     const metro_tree **trees; /* by flow */
     metro_progress *progress; /* by flow */
     metro_load *loads;        /* by link */
-    metro_injection *items; /* in the order of scheduling; a flow's chunks in theirs */
+    metro_injection *items;   /* in the order of scheduling; a flow's chunks in theirs */
     size_t count;
     size_t capacity;
     metro_reservations *links; /* by link */

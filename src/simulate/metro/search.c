@@ -7,7 +7,7 @@
 #include "spry/random.h"
 
 enum {
-    RULES = 8,       /* candidates by rules of thumb: routes x orders */
+    RULES = 8, /* candidates by rules of thumb: routes x orders */
     TOURNAMENT = 4,
     ELITE = 4,
     POPULATION_MOST = 1024,
@@ -130,8 +130,7 @@ static void copy_candidate(const search *s, candidate *to, const candidate *from
 
 static bool is_better(const candidate *a, const candidate *b)
 {
-    return a->makespan != b->makespan ? a->makespan < b->makespan
-                                      : a->flit_links < b->flit_links;
+    return a->makespan != b->makespan ? a->makespan < b->makespan : a->flit_links < b->flit_links;
 }
 
 static spry_status make_trees(search *s, spry_error *error)
@@ -142,8 +141,7 @@ static spry_status make_trees(search *s, spry_error *error)
         const metro_flow *flow = &s->flows->items[i];
 
         s->route_counts[i] = metro_routes(s->flows, flow, s->routes[i]);
-        s->trees[i] =
-            arena_array(s->memory, (size_t)s->route_counts[i], sizeof *s->trees[i]);
+        s->trees[i] = arena_array(s->memory, (size_t)s->route_counts[i], sizeof *s->trees[i]);
         if (s->trees[i] == NULL) {
             return alloc_failed(error, sizeof *s->trees[i]);
         }
@@ -170,9 +168,8 @@ static void judge(search *s, candidate *c, int worker)
         s->chosen[worker][i] = &s->trees[i][c->ways[i]];
     }
     if (s->statuses[worker] == SPRY_OK) {
-        s->statuses[worker] = metro_schedule_again(made, s->chosen[worker],
-                                                   c->by_slack ? NULL : c->keys,
-                                                   &s->errors[worker]);
+        s->statuses[worker] = metro_schedule_again(
+            made, s->chosen[worker], c->by_slack ? NULL : c->keys, &s->errors[worker]);
     }
     c->makespan = made->makespan;
     c->flit_links = made->flit_links;
@@ -300,8 +297,8 @@ static spry_status plant(search *s, spry_error *error)
         for (int i = 0; i < s->flows->count; i++) {
             const metro_tree *tree = &s->trees[i][c->ways[i]];
 
-            c->keys[i] = -(int64_t)tree->depth * METRO_HOP -
-                         metro_flits(s->options, &s->flows->items[i]);
+            c->keys[i] =
+                -(int64_t)tree->depth * METRO_HOP - metro_flits(s->options, &s->flows->items[i]);
         }
     }
     return status;
@@ -314,8 +311,7 @@ static const candidate *win(const search *s, spry_random *random)
     const candidate *best = NULL;
 
     for (int i = 0; i < TOURNAMENT; i++) {
-        const candidate *c =
-            &s->pool[spry_random_below(random, (uint64_t)s->settings.population)];
+        const candidate *c = &s->pool[spry_random_below(random, (uint64_t)s->settings.population)];
 
         best = best == NULL || is_better(c, best) ? c : best;
     }
@@ -467,8 +463,7 @@ static spry_status settle(search *s, metro_found *found, spry_error *error)
         for (int i = 0; i < s->flows->count; i++) {
             s->chosen[0][i] = &s->trees[i][c->ways[i]];
         }
-        status =
-            metro_schedule_again(&last, s->chosen[0], c->by_slack ? NULL : c->keys, error);
+        status = metro_schedule_again(&last, s->chosen[0], c->by_slack ? NULL : c->keys, error);
         if (status == SPRY_OK && (best < 0 || last.makespan < found->makespan)) {
             found->makespan = last.makespan;
             best = n;
