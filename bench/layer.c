@@ -281,7 +281,8 @@ static bool create(layer *l, layer_type type)
     return l->workspace != NULL && fits(l, type);
 }
 
-static bool make_one(layer *l, const shape *of, layer_type type, bool is_nhwc, const layer_zeros *zeros, threads *team)
+static bool make_one(layer *l, const shape *of, layer_type type, bool is_nhwc,
+                     const layer_zeros *zeros, threads *team)
 {
     memset(l, 0, sizeof *l);
     l->allocator = spry_allocator_system();

@@ -14,10 +14,10 @@ enum { LAYER_PORTS = 9 };
 
 /* Zeros among a layer's numbers. */
 typedef struct layer_zeros {
-    double inputs;     /* share that is not zero, drawn number by number */
-    double weights;    /* the same */
-    double panels;     /* share of pieces of weights that are kept: those of one k in ... */
-    long panel;        /* ... so many neighbouring columns or filters */
+    double inputs;      /* share that is not zero, drawn number by number */
+    double weights;     /* the same */
+    double panels;      /* share of pieces of weights that are kept: those of one k in ... */
+    long panel;         /* ... so many neighbouring columns or filters */
     bool skips_nothing; /* executed as if there were none: the best dense way */
 } layer_zeros;
 

@@ -14,13 +14,13 @@ enum {
 };
 
 /* Cycles. */
-static const double entry_cost = 1.25;   /* per vector */
-static const double entry_start = 1.2; /* its place and its broadcast */
+static const double entry_cost = 1.25;  /* per vector */
+static const double entry_start = 1.2;  /* its place and its broadcast */
 static const double row_cost = 4.0;     /* per vector: sums loaded and stored */
 static const double row_start = 20.0;   /* of a row: its length is not known before */
 static const double list_cost = 0.8;    /* per number looked at */
 static const double join_cost = 1.5;    /* per entry */
-static const double join_start = 12.0;   /* of a row */
+static const double join_start = 12.0;  /* of a row */
 static const double weight_cost = 0.06; /* per byte of weights that a piece reads */
 static const double finish_cost = 6.0;  /* per vector */
 
@@ -161,7 +161,8 @@ double sparse_both_cost(const sparse_both *b, double density, double kept)
         lists += tiles * (join_cost * k * density + blocks * join_start);
     }
     return pixels * (entries + rows + lists + finish_cost * vectors) +
-           weight_cost * (double)(b->batch * b->bands) * k * (double)b->problem.filters * 4.0 * kept;
+           weight_cost * (double)(b->batch * b->bands) * k * (double)b->problem.filters * 4.0 *
+               kept;
 }
 
 /* ---- running ---- */

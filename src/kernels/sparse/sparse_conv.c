@@ -12,11 +12,11 @@ enum {
 };
 
 /* Cycles. */
-static const double entry_cost = 1.15;  /* per vector */
+static const double entry_cost = 1.15; /* per vector */
 static const double entry_start = 1.2; /* its place and its broadcast */
 static const double row_cost = 3.5;    /* per vector: sums loaded and stored */
 static const double row_start = 18.0;  /* of a row: its length is not known before */
-static const double fill_cost = 12.0;   /* per vector and channel */
+static const double fill_cost = 12.0;  /* per vector and channel */
 static const double drain_cost = 22.0; /* per vector and filter */
 static const double tile_cost = 100.0;
 
@@ -138,8 +138,8 @@ static void plan_blocks(const sparse_facts *facts, sparse_conv *c)
     double entries = (double)facts->entries / (double)(c->problem.filters * s->channels);
 
     if ((double)fit * entries < FEW_ENTRIES) {
-        fit = most(fit, least((int64_t)(FEW_ENTRIES / (entries + 1e-9)),
-                              LONG_BLOCK_BYTES / per_channel));
+        fit = most(
+            fit, least((int64_t)(FEW_ENTRIES / (entries + 1e-9)), LONG_BLOCK_BYTES / per_channel));
     }
     fit = least(fit, s->channels);
     c->channel_block = parts_of(s->channels, parts_of(s->channels, fit));

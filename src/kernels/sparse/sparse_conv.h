@@ -45,8 +45,8 @@ typedef struct sparse_conv {
     conv_f32_shape shape; /* an image turned by 90 degrees, so that what is called a row here is a
                              column; or a line of pixels */
     int64_t batch;
-    bool is_line;          /* a product */
-    int64_t lanes;         /* of a vector: row_strips x column_strips, or neighbours of a line */
+    bool is_line;  /* a product */
+    int64_t lanes; /* of a vector: row_strips x column_strips, or neighbours of a line */
     int64_t row_strips, column_strips;
     int64_t rows, columns; /* output rows and columns of a strip; a line's columns are vectors */
     int64_t tile;          /* columns of a tile, which has one row */

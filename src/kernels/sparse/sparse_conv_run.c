@@ -44,8 +44,8 @@ typedef struct channel_run {
 
 /* Lanes [lane, lane + count) of a vector of each channel: pixels `step` apart from the one at
  * `pixel` on, as far as `inside` says. */
-static void turn_in(const sparse_conv_call *call, const channel_run *of, int64_t pixel, int64_t step,
-                    int64_t lane, int64_t count, lane_run inside, char *to)
+static void turn_in(const sparse_conv_call *call, const channel_run *of, int64_t pixel,
+                    int64_t step, int64_t lane, int64_t count, lane_run inside, char *to)
 {
     const sparse_conv *c = call->c;
     int64_t pitch = c->plane_rows * c->residues * c->plane_columns * c->lanes * 4;
@@ -84,8 +84,8 @@ static void fill_vector(const sparse_conv_call *call, const conv_piece *p, const
         if (x < 0 || x >= s->in_w) {
             inside.end = inside.begin;
         }
-        turn_in(call, of, (p->image * s->in_w + x) * s->in_h + iy, height,
-                strip * c->row_strips, c->row_strips, inside, to);
+        turn_in(call, of, (p->image * s->in_w + x) * s->in_h + iy, height, strip * c->row_strips,
+                c->row_strips, inside, to);
     }
 }
 
@@ -132,8 +132,8 @@ static void fill_line(const sparse_conv_call *call, const conv_piece *p, const c
     for (int64_t i = 0; i < c->plane_columns; i++) {
         int64_t pixel = (p->column + i) * c->lanes;
 
-        turn_in(call, of, pixel, 1, 0, c->lanes,
-                lanes_inside(pixel, 1, c->lanes, c->shape.in_w), planes + i * c->lanes * 4);
+        turn_in(call, of, pixel, 1, 0, c->lanes, lanes_inside(pixel, 1, c->lanes, c->shape.in_w),
+                planes + i * c->lanes * 4);
     }
 }
 
@@ -174,8 +174,7 @@ static void turn_out(const sparse_conv_call *call, const filter_run *of, const c
     }
     c->transpose->words(&m);
     finish.bias = finish.bias != NULL ? finish.bias + of->first : NULL;
-    finish.residual =
-        finish.residual != NULL ? finish.residual + pixel * all + of->first : NULL;
+    finish.residual = finish.residual != NULL ? finish.residual + pixel * all + of->first : NULL;
     finish.residual_pitch = step * all;
     c->row_kernel->finish(y, step * all, y, step * all, pixels, of->filters, &finish);
 }
