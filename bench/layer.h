@@ -43,8 +43,8 @@ typedef struct layer {
 layer_type layer_parse_type(const char *text);
 layer_layout layer_parse_layout(const char *text);
 
-/* Makes a layer of that shape with seeded numbers, without zeros where `zeros` is NULL (f32 only). On false, `reason` (of `size` bytes) says why
- * there is none; the layer is empty then. */
+/* Makes a layer of that shape with seeded numbers, without zeros where `zeros` is NULL (f32 only).
+ * On false, `reason` (of `size` bytes) says why there is none; the layer is empty then. */
 bool layer_make(layer *l, const shape *of, layer_type type, layer_layout layout,
                 const layer_zeros *zeros, threads *team, char *reason, size_t size);
 void layer_clear(layer *l);

@@ -2,12 +2,12 @@
  * expected to be faster than any dense way:
  *
  *   of weights, unstructured: lists of them are made with the plan (kernels/sparse/sparse_conv.h);
- *   of activations, and of weights by panel: lists are made in every run in which a sample of the
- *   activations says that it pays (kernels/sparse/sparse_both.h).
+ * of activations, and of weights by panel: lists are made in every run in which a sample of the
+ * activations says that it pays (kernels/sparse/sparse_both.h).
  *
  * Dense products of single pixels read the same packed weights as the second way, so that it costs
- * no memory to have both. A layer that has nothing to gain is handed over to the provider that would
- * have it anyway. */
+ * no memory to have both. A layer that has nothing to gain is handed over to the provider that
+ * would have it anyway. */
 #include <string.h>
 
 #include "base/alloc.h"

@@ -84,6 +84,11 @@ static bool read_conv(const provider_site *site, const graph_type *x, const tens
     return true;
 }
 
+bool sparse_layer_possible(void)
+{
+    return sparse_select(BRGEMM_F32) != sparse_variants_of(BRGEMM_F32).list[0].table;
+}
+
 bool sparse_layer_read(const provider_site *site, sparse_layer *l)
 {
     const graph_type *x = provider_input_type(site, 0);
@@ -91,6 +96,9 @@ bool sparse_layer_read(const provider_site *site, sparse_layer *l)
     const tensor *weights = provider_constant(site, 1);
 
     *l = (sparse_layer){0};
+    if (!sparse_layer_possible()) {
+        return false;
+    }
     if (x == NULL || y == NULL || weights == NULL || x->dtype != SPRY_DTYPE_F32 ||
         weights->dtype != SPRY_DTYPE_F32 || op_work_count(x) == 0 || op_work_count(y) == 0) {
         return false;

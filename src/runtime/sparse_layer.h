@@ -23,7 +23,11 @@ typedef struct sparse_layer_facts {
     double dense;   /* cycles of the best dense way */
 } sparse_layer_facts;
 
-/* Reads the node: f32, constant weights, one group, channels-last. False when it is none of these. */
+/* Are there kernels for this machine? The portable ones are there to be tested against. */
+bool sparse_layer_possible(void);
+
+/* Reads the node: f32, constant weights, one group, channels-last. False when it is none of
+ * these. */
 bool sparse_layer_read(const provider_site *site, sparse_layer *l);
 
 /* Counts; entries are those of f32 lists. The weights must be held. */

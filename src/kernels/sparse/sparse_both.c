@@ -5,6 +5,7 @@
 
 enum {
     LINE = 64,
+    WIDE = 16, /* floats of the vectors that costs are given for */
     MASK_BITS = 16,
     LEAST_LINE = 64,
     MOST_LINE = 256,        /* pixels that share what is read of the weights */
@@ -149,7 +150,8 @@ double sparse_both_masks(const sparse_both *b, const float *packed, uint16_t *ma
 double sparse_both_cost(const sparse_both *b, double density, double kept)
 {
     double pixels = (double)b->pixels;
-    double vectors = (double)parts_of(b->problem.filters, b->kernel->vector);
+    double width = (double)b->kernel->vector / WIDE;
+    double vectors = width * (double)parts_of(b->problem.filters, b->kernel->vector);
     double tiles = (double)b->tiles;
     double k = (double)(b->taps * b->shape.channels);
     double blocks = (double)(b->taps * parts_of(b->shape.channels, block_of(density * kept)));

@@ -3,6 +3,7 @@
 
 enum {
     LINE = 64,
+    WIDE = 16,                     /* floats of the vectors that costs are given for */
     BLOCK_BYTES = 32 * 1024,       /* of planes that a tile reads: the first-level cache */
     LONG_BLOCK_BYTES = 128 * 1024, /* where there is little to do in each row */
     PIECE_BYTES = 384 * 1024,      /* of planes that a piece reads: the second-level cache */
@@ -162,10 +163,11 @@ static void plan_blocks(const sparse_facts *facts, sparse_conv *c)
 static double predict(const sparse_conv *c)
 {
     const sparse_lists *l = &c->lists;
+    double width = (double)c->lanes / WIDE; /* what a vector costs, in such of 64 bytes */
     double tiles = (double)(c->rows * parts_of(c->columns, c->tile));
-    double vectors = (double)(c->rows * c->columns);
+    double vectors = width * (double)(c->rows * c->columns);
     double planes = (double)(c->row_pieces * c->column_pieces * l->row_blocks * channel_bytes(c) /
-                             (c->lanes * 4) * c->shape.channels);
+                             (WIDE * 4) * c->shape.channels);
     double list_rows = (double)(l->rows * l->k_blocks);
     double image = (double)l->entries * (vectors * entry_cost + tiles * entry_start) +
                    list_rows * (vectors * row_cost + tiles * row_start) + fill_cost * planes +

@@ -4,11 +4,12 @@
  *     several threads on different pieces)
  *
  * The weights are the sparse operand of the tile (sparse.h), so pixels are its columns. An image is
- * cut into as many strips as a vector has lanes, by columns and, where there are few, by rows too, and
- * a vector holds the same pixel of all strips. So a step of the kernel in any direction is a step of
- * whole vectors: none begins in the middle of a cache line, and nothing is stored twice but the
- * strips' margins. A piece of work turns the pixels that it reads into planes of such vectors, one per
- * channel, and its results back when they are finished. The matrix of patches is never made.
+ * cut into as many strips as a vector has lanes, by columns and, where there are few, by rows too,
+ * and a vector holds the same pixel of all strips. So a step of the kernel in any direction is a
+ * step of whole vectors: none begins in the middle of a cache line, and nothing is stored twice but
+ * the strips' margins. A piece of work turns the pixels that it reads into planes of such vectors,
+ * one per channel, and its results back when they are finished. The matrix of patches is never
+ * made.
  *
  * A matrix product [m][k] x [k][n] is a convolution of a line of m pixels with k channels. There a
  * vector holds neighbours. */

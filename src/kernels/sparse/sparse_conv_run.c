@@ -154,7 +154,8 @@ typedef struct filter_run {
     int64_t first, filters;
 } filter_run;
 
-/* `pixels` lanes of a vector of sums back to where a pixel's filters are neighbours, and finished. */
+/* `pixels` lanes of a vector of sums back to where a pixel's filters are neighbours, and
+ * finished. */
 static void turn_out(const sparse_conv_call *call, const filter_run *of, const char *sums,
                      int64_t sums_pitch, int64_t pixel, int64_t step, int64_t pixels)
 {
