@@ -168,8 +168,7 @@ static void record_step(executor *x, const plan *p, const plan_step *step, int64
     char label[256];
 
     if (x->times != NULL && step->profile_row >= 0) {
-        profile_add(x->times, step->profile_row, end - start,
-                    step->provider != NULL ? step->provided.density : NULL);
+        profile_add(x->times, step->profile_row, end - start, &step->provided);
     }
     if (x->spans != NULL) {
         (void)graph_node_label(p->g, step->node, label, sizeof label);
