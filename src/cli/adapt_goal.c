@@ -51,11 +51,17 @@ spry_status adapt_goal_open(adapt_goal *goal, const spry_model *adapted, const s
     spry_status status = read_target(call, &wanted.target, error);
 
     *goal = (adapt_goal){.teacher = NULL};
+    wanted.budget_ms = cli_number(call, "budget-ms");
+    wanted.machine = cli_text(call, "budget-target");
     wanted.weight = cli_number(call, "sparsity-weight");
     wanted.opening = cli_number(call, "opening");
     wanted.teacher_weight = cli_number(call, "distill");
     wanted.teacher_temperature = cli_number(call, "distill-temperature");
     wanted.ignore_labels = cli_given(call, "distill-only");
+    if (status == SPRY_OK && wanted.budget_ms > 0 && cli_given(call, "target")) {
+        status = spry_fail(error, SPRY_USAGE, "--budget-ms", "use one of them",
+                           "--target asks for a share of the work already");
+    }
     if (status == SPRY_OK) {
         status = choose_teacher(goal, adapted, source, call, &wanted.teacher, error);
     }
