@@ -12,7 +12,9 @@
 #include "ops/op.h"
 #include "train/objective.h"
 
-enum { CLOSED, SETTINGS }; /* how far bounds still hold blocks to the target: 1 to 0 */
+/* How far bounds still hold blocks to the aim, 1 to 0; how far that has come down from 1 to the
+ * target, 0 to 1. */
+enum { CLOSED, DESCENDED, SETTINGS };
 enum { WORK, DENSITY, WATCHED };
 
 static const double pi = 3.14159265358979323846;
@@ -45,10 +47,17 @@ void spatial_bounds(double wanted, double done, double opening, double *up, doub
     *lo = c * wanted;
 }
 
+double spatial_aim(double wanted, double done, double descent)
+{
+    return done < descent ? 1.0 - (1.0 - wanted) * done / descent : wanted;
+}
+
 static double setting(const spry_train_objective *o, int32_t index, double done)
 {
-    (void)index;
-    return closed_at(done, ((const spatial_objective *)o)->goal.opening);
+    const spry_adapt_goal *goal = &((const spatial_objective *)o)->goal;
+
+    return index == CLOSED ? closed_at(done, goal->opening)
+                           : 1.0 - spatial_aim(0.0, done, goal->descent);
 }
 
 /* ---- looking ---- */
@@ -303,13 +312,12 @@ static block_share emit_block(emitter *e, const sight *x, int32_t block)
 
 /* ---- the term ---- */
 
-/* The mean over blocks of what their share is beyond the bounds, squared. */
-static int32_t emit_bounds(emitter *e, const objective_step *step, double wanted, int32_t shares)
+/* The mean over blocks of what their share is beyond the bounds (spatial_bounds), squared. */
+static int32_t emit_bounds(emitter *e, const objective_step *step, int32_t aim, int32_t shares)
 {
     int32_t closed = step->settings[CLOSED];
-    int32_t up =
-        emit_plus(e, SPRY_DTYPE_F32, emit_scaled(e, SPRY_DTYPE_F32, closed, wanted - 1.0), 1.0);
-    int32_t lo = emit_scaled(e, SPRY_DTYPE_F32, closed, wanted);
+    int32_t lo = emit_binary(e, "Mul", closed, aim);
+    int32_t up = emit_binary(e, "Sub", emit_plus(e, SPRY_DTYPE_F32, lo, 1.0), closed);
     int32_t over = emit_unary(e, "Relu", emit_binary(e, "Sub", shares, up));
     int32_t under = emit_unary(e, "Relu", emit_binary(e, "Sub", lo, shares));
     int32_t sum = emit_binary(e, "Add", emit_binary(e, "Mul", over, over),
@@ -330,6 +338,9 @@ static spry_status emit_term(const spatial_objective *o, const sight *x, int32_t
     int32_t *shares = arena_array(memory, (size_t)masked, sizeof *shares);
     int32_t *densities = arena_array(memory, (size_t)masked, sizeof *densities);
     int32_t work = emit_reshape(e, emit_number(e, SPRY_DTYPE_F32, x->rest), 1, (int64_t[]){1});
+    int32_t aim =
+        emit_plus(e, SPRY_DTYPE_F32,
+                  emit_scaled(e, SPRY_DTYPE_F32, step->settings[DESCENDED], x->target - 1.0), 1.0);
     int32_t off;
     int32_t all;
     int32_t count = 0;
@@ -348,12 +359,12 @@ static spry_status emit_term(const spatial_objective *o, const sight *x, int32_t
         }
     }
     work = emit_scaled(e, SPRY_DTYPE_F32, work, 1.0 / x->dense);
-    off = emit_plus(e, SPRY_DTYPE_F32, work, -x->target);
+    off = emit_binary(e, "Sub", work, aim);
     all = emit_node(e, "Concat", count, shares);
     emit_set_int(e, all, "axis", 0);
     step->term = emit_scaled(e, SPRY_DTYPE_F32,
                              emit_binary(e, "Add", emit_scalar(e, emit_binary(e, "Mul", off, off)),
-                                         emit_bounds(e, step, x->target, all)),
+                                         emit_bounds(e, step, aim, all)),
                              o->goal.weight);
     all = emit_node(e, "Concat", count, densities);
     emit_set_int(e, all, "axis", 0);
@@ -414,7 +425,9 @@ static spry_status check_goal(const spry_adapt_goal *g, spry_error *error)
         {"budget", g->budget_ms, 0, 1e6, "milliseconds, above 0; 0 asks for a share of the work"},
         {"weight", g->weight, 0, 1e6, "0 or more"},
         {"opening", g->opening, 0, 1, "a share of training, 0 to 1"},
+        {"descent", g->descent, 0, 1, "a share of training, 0 to 1"},
         {"teacher's weight", g->teacher_weight, 0, 1e6, "0 or more"},
+        {"weight of features", g->feature_weight, 0, 1e6, "0 or more"},
         {"teacher's temperature", g->teacher_temperature, 1e-3, 1e3, "0.001 to 1000"},
     };
 
@@ -486,6 +499,7 @@ spry_status spry_adapt_objective(const spry_model *adapted, const spry_adapt_goa
                  .teacher = goal->teacher_weight > 0 ? goal->teacher : NULL,
                  .teacher_weight = goal->teacher_weight,
                  .teacher_temperature = goal->teacher_temperature,
+                 .feature_weight = goal->feature_weight,
                  .ignores_labels = goal->ignore_labels,
                  .setting_count = SETTINGS,
                  .watched_count = WATCHED,

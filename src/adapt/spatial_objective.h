@@ -17,4 +17,8 @@
  * opening, 1)), up = 1 - c (1 - wanted), lo = c wanted. `opening` 0: open from the start. */
 void spatial_bounds(double wanted, double done, double opening, double *up, double *lo);
 
+/* The target of the whole network at that share of all steps: on a line from 1 at the start to
+ * `wanted` at the share `descent`. */
+double spatial_aim(double wanted, double done, double descent);
+
 #endif

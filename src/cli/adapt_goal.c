@@ -55,8 +55,10 @@ spry_status adapt_goal_open(adapt_goal *goal, const spry_model *adapted, const s
     wanted.machine = cli_text(call, "budget-target");
     wanted.weight = cli_number(call, "sparsity-weight");
     wanted.opening = cli_number(call, "opening");
+    wanted.descent = cli_number(call, "descent");
     wanted.teacher_weight = cli_number(call, "distill");
     wanted.teacher_temperature = cli_number(call, "distill-temperature");
+    wanted.feature_weight = cli_number(call, "distill-features");
     wanted.ignore_labels = cli_given(call, "distill-only");
     if (status == SPRY_OK && wanted.budget_ms > 0 && cli_given(call, "target")) {
         status = spry_fail(error, SPRY_USAGE, "--budget-ms", "use one of them",
@@ -69,7 +71,7 @@ spry_status adapt_goal_open(adapt_goal *goal, const spry_model *adapted, const s
         status = spry_adapt_objective(adapted, &wanted, &goal->objective, error);
     }
     setup->options.objective = goal->objective;
-    setup->options.gates = SPRY_ADAPT_GATES;
+    setup->options.gates = cli_given(call, "fixed-masks") ? NULL : SPRY_ADAPT_GATES;
     return status;
 }
 
