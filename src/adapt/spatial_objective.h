@@ -3,11 +3,11 @@
  *
  *     term = weight ((work - target)^2 + mean over blocks of max(0, f - up)^2 + max(0, lo - f)^2)
  *
- * f is a block's work (or time) over that of the block without a mask, `work` that of the whole network, over
- * the images of a batch. A convolution in front of another is needed wherever that reads, which is
- * more than the mask: by how much counts, without a gradient. At first every block is held to the
- * target; over the first third of training the bounds open, until the whole alone counts
- * (LASNet, arXiv 2210.06223). */
+ * f is a block's work (or time) over that of the block without a mask, `work` that of the whole
+ * network, over the images of a batch. A convolution in front of another is needed wherever that
+ * reads, which is more than the mask: by how much counts, without a gradient. At first every block
+ * is held to the target; over the first third of training the bounds open, until the whole alone
+ * counts (LASNet, arXiv 2210.06223). */
 #ifndef ADAPT_SPATIAL_OBJECTIVE_H
 #define ADAPT_SPATIAL_OBJECTIVE_H
 

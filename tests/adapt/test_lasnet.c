@@ -399,8 +399,8 @@ static void set_masker(block *b)
 }
 
 /* One training step of a block of one channel on 4x4 images: the share of the work that is left,
- * and the loss with bounds that far closed, which is the term alone since a softmax over one channel
- * teaches nothing. */
+ * and the loss with bounds that far closed, which is the term alone since a softmax over one
+ * channel teaches nothing. */
 static void run_step(const block *b, float *samples, double target, double closed, double *work,
                      double *loss)
 {
