@@ -568,9 +568,14 @@ def spatial_line(name, precision):
 def spatial_network(bench):
     """ResNet-50 in shape at half of the pixels, maskers included."""
     needs_spatial()
-    rows = spatial.network_rows("f32", 15 if bench.quick else 40)
-    yield bench.summarise("spatial-network", "ResNet-50 in shape, patches 4-4-2-1, half of the "
-                          "pixels, with maskers", rows, Demand(mean=1.5))
+    for precision in ("f32", "bf16", "int8"):
+        if precision == "bf16" and precision not in bench.facts:
+            continue
+        for row in spatial.network_rows(precision, 15 if bench.quick else 30):
+            which = "in a disc" if row["name"].endswith("disc") else "random"
+            yield bench.summarise("spatial-network", f"ResNet-50 in shape {precision}, patches "
+                                  f"4-4-2-1, half of them, {which}, with maskers", [row],
+                                  Demand(mean=1.5) if precision == "f32" else None)
 
 
 # ---- zeros ----
