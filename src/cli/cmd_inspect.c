@@ -5,7 +5,9 @@
 #include "base/parse.h"
 #include "base/units.h"
 #include "cli/commands.h"
+#include "cli/inspect_look.h"
 #include "cli/output.h"
+#include "cli/subject.h"
 #include "cli/table.h"
 #include "spry/inspect.h"
 
@@ -22,6 +24,7 @@ static const cli_option options[] = {
      .kind = CLI_PATH,
      .value = "FILE",
      .help = "write one page with the graph drawn, which opens without a network"},
+    INSPECT_LOOK_OPTIONS,
     {.name = "force", .kind = CLI_FLAG, .help = "replace an existing FILE"},
     {0},
 };
@@ -409,19 +412,30 @@ static void remark(const cli_call *call, const spry_inspection *inspection)
     }
 }
 
-static spry_status save_page(const cli_call *call, const spry_inspection *inspection,
-                             spry_error *error)
+static spry_status save_page(const cli_call *call, const spry_model *model,
+                             const spry_inspection *inspection, spry_error *error)
 {
     const char *path = cli_text(call, "html");
     const char *slash = strrchr(call->arguments[0], '/');
+    inspect_look look;
+    spry_status status = path != NULL ? output_check_free(call, path, error) : SPRY_OK;
 
-    if (path == NULL) {
-        return SPRY_OK;
+    if (status != SPRY_OK) {
+        return status;
     }
-    spry_status status = output_check_free(call, path, error);
-    if (status == SPRY_OK) {
-        status = spry_inspection_save_html(
-            inspection, slash != NULL ? slash + 1 : call->arguments[0], path, error);
+    status = inspect_look_open(&look, call, model, error);
+    if (status == SPRY_OK && path != NULL) {
+        const spry_inspect_page page = {.struct_size = sizeof page,
+                                        .title = slash != NULL ? slash + 1 : call->arguments[0],
+                                        .pictures_title = "Where it looked",
+                                        .pictures = look.pictures,
+                                        .picture_count = look.count};
+
+        status = spry_inspection_save_page(inspection, &page, path, error);
+    }
+    inspect_look_close(&look);
+    if (path == NULL) {
+        return status;
     }
     if (status == SPRY_OK) {
         output_note(call, "wrote %s", path);
@@ -436,7 +450,7 @@ static spry_status inspect(const cli_call *call, const spry_model *model,
     spry_status status = spry_inspect(model, asked, &inspection, error);
 
     if (status == SPRY_OK) {
-        status = save_page(call, inspection, error);
+        status = save_page(call, model, inspection, error);
     }
     if (status == SPRY_OK) {
         remark(call, inspection);
@@ -481,7 +495,9 @@ const cli_command cmd_inspect = {
         "--set. Parameters are the elements of all constants but i64, bool and text, which hold "
         "shapes and indices. Memory is the most that is alive at once, without sharing in "
         "place.\n\n"
-        "The page that --html writes holds the drawn graph and all tables. It fetches nothing.",
+        "The page that --html writes holds the drawn graph and all tables. It fetches nothing. "
+        "With "
+        "--input or --data it also shows, for models that compute a part of the pixels, which.",
     .options = options,
     .run = run,
 };
