@@ -45,8 +45,10 @@ typedef struct spry_adapt_options {
                                 "4-4-2-1"; the last counts for further stages. NULL: that. */
     double masker_bias; /* lasnet: by how much maskers prefer to keep at first, 0 to 1000; 0: 5,
                            or 10 for blocks with grouped convolutions */
-    bool zero_head;     /* the new head starts at 0 instead of N(0, 0.01^2) */
-    uint64_t seed;      /* of what is drawn */
+    int32_t block;  /* block-skim: tokens that are kept or dropped together, a multiple of 4 from
+                           4 to 256 */
+    bool zero_head; /* the new head starts at 0 instead of N(0, 0.01^2) */
+    uint64_t seed;  /* of what is drawn */
     const spry_allocator *allocator; /* of the facts; NULL: the system's */
 } spry_adapt_options;
 

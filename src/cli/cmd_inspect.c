@@ -1,10 +1,12 @@
-/* spry inspect: what is inside a model, as text, JSON, or a page with the graph drawn. */
+/* spry inspect: what is inside a model, as text, JSON, or a page with the graph drawn. What its
+ * attention heads look at is in inspect_heads.c. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "base/parse.h"
 #include "base/units.h"
 #include "cli/commands.h"
+#include "cli/inspect_heads.h"
 #include "cli/inspect_look.h"
 #include "cli/output.h"
 #include "cli/subject.h"
@@ -26,6 +28,7 @@ static const cli_option options[] = {
      .help = "write one page with the graph drawn, which opens without a network"},
     INSPECT_LOOK_OPTIONS,
     {.name = "force", .kind = CLI_FLAG, .help = "replace an existing FILE"},
+    INSPECT_HEADS_OPTIONS,
     {0},
 };
 
@@ -466,8 +469,12 @@ static spry_status run(const cli_call *call, spry_error *error)
     spry_inspect_options asked = spry_inspect_options_default();
     dimensions sizes = {.count = 0};
     spry_model *model = NULL;
-    spry_status status = parse_dimensions(call, &sizes, error);
+    spry_status status = inspect_heads_check(call, error);
 
+    if (status == SPRY_OK && cli_given(call, "heads")) {
+        return inspect_heads(call, error);
+    }
+    status = status == SPRY_OK ? parse_dimensions(call, &sizes, error) : status;
     asked.dimensions = sizes.list;
     asked.dimension_count = sizes.count;
     if (status == SPRY_OK) {
@@ -487,7 +494,9 @@ const cli_command cmd_inspect = {
     .least_arguments = 1,
     .most_arguments = 1,
     .examples = {"spry inspect resnet20.onnx", "spry inspect bert.onnx --set sequence=128 --nodes",
-                 "spry inspect resnet20.onnx --html resnet20.html"},
+                 "spry inspect bert.onnx --heads --text article.txt --vocab vocab.txt --html "
+                 "heads.html",
+                 NULL},
     .description =
         "Lists inputs, outputs, operators, parameters, multiply-accumulates, the memory that "
         "intermediate results need, and everything that Spry cannot run.\n\n"
@@ -496,8 +505,12 @@ const cli_command cmd_inspect = {
         "shapes and indices. Memory is the most that is alive at once, without sharing in "
         "place.\n\n"
         "The page that --html writes holds the drawn graph and all tables. It fetches nothing. "
-        "With "
-        "--input or --data it also shows, for models that compute a part of the pixels, which.",
+        "With --input or --data it also shows, for models that compute a part of the pixels, "
+        "which.\n\n"
+        "With --heads the model runs over a text, and what is shown is what its attention heads "
+        "look at: how far, how sharply, at which tokens. Heads that look at the same kind of thing "
+        "form clusters, which get names by fixed rules. Maps of attention are never held, so texts "
+        "may be long.",
     .options = options,
     .run = run,
 };

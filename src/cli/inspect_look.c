@@ -39,8 +39,8 @@ static spry_status grow(inspect_look *look, spry_error *error)
         return SPRY_OK;
     }
     if (room > MOST_PICTURES) {
-        return spry_fail(error, SPRY_LIMIT, "pictures", "show fewer samples: --limit",
-                         "more than %d", (int)MOST_PICTURES);
+        return spry_fail(error, SPRY_LIMIT, "pictures", "show fewer: --samples", "more than %d",
+                         (int)MOST_PICTURES);
     }
     more = arena_array(&look->memory, (size_t)room, sizeof *more);
     if (more == NULL) {
@@ -195,7 +195,7 @@ spry_status inspect_look_open(inspect_look *look, const cli_call *call, const sp
 {
     const char *file = cli_text(call, "input");
     const char *data = cli_text(call, "data");
-    viewer v = {.call = call, .look = look, .limit = cli_integer(call, "limit")};
+    viewer v = {.call = call, .look = look, .limit = cli_integer(call, "samples")};
 
     *look = (inspect_look){.count = 0};
     arena_init(&look->memory, NULL, SIZE_MAX);

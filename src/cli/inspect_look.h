@@ -20,7 +20,7 @@
          .help = "with --html: the same on samples, as for spry evaluate"},                   \
         SUBJECT_PREPROCESS_OPTION,                                                            \
     {                                                                                         \
-        .name = "limit", .kind = CLI_INTEGER, .value = "N", .fallback = "4", .lowest = 1,     \
+        .name = "samples", .kind = CLI_INTEGER, .value = "N", .fallback = "4", .lowest = 1,   \
         .highest = 64, .help = "samples of --data or --input that are shown"                  \
     }
 

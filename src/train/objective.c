@@ -57,7 +57,7 @@ static spry_status call_body(model *m, const spry_model *held, const int32_t *in
                               .opsets = held->opsets,
                               .opset_count = held->opset_count,
                               .body = held->main};
-    pass_context context = {.m = m};
+    pass_context context = {.m = m, .inline_all = true};
     int32_t outputs = held->main->output_count;
     int32_t node;
     spry_status status;

@@ -192,7 +192,7 @@ static spry_status let_drop(graph *g, int32_t node, spry_error *error)
 
 spry_status training_model(const model *source, model **copy, spry_error *error)
 {
-    pass_context context = {0};
+    pass_context context = {.inline_all = true};
     spry_status status = model_copy(source, copy, error);
 
     if (status != SPRY_OK || source->function_count == 0) {

@@ -35,7 +35,7 @@ json out 'len(d["masks"]) == 9' 'len(d["outputs"]) == 1'
 expect 2 run net.onnx --densities
 
 # The page shows samples and blocks, and fetches nothing for it.
-expect 0 inspect masked.onnx --html page.html --data "$data" --preprocess unit --limit 2 -q
+expect 0 inspect masked.onnx --html page.html --data "$data" --preprocess unit --samples 2 -q
 python3 - <<'PY' || fail "not the page that was to be expected"
 import base64, html.parser
 
