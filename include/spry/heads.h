@@ -4,7 +4,8 @@
  *     spry_heads_options options = spry_heads_options_default();
  *     spry_heads *heads = NULL;
  *     const spry_head *list = NULL;
- *     spry_status status = spry_heads_inspect(model, tokenizer, text, size, &options, &heads, &error);
+ *     spry_status status =
+ *         spry_heads_inspect(model, tokenizer, text, size, &options, &heads, &error);
  *     int32_t count = spry_heads_list(heads, &list);
  *     ... list[i].layer, list[i].head, list[i].mean[SPRY_HEAD_DISTANCE] ...
  *     spry_heads_destroy(heads);
@@ -100,8 +101,8 @@ typedef struct spry_heads_totals {
     bool has_structure; /* else there is one cluster */
     double silhouette;
     double null_mean, null_deviation; /* of silhouettes when columns are permuted */
-    double
-        stability; /* mean adjusted Rand index between resamplings of sequences; NaN: one sequence */
+    /* Mean adjusted Rand index between resamplings of sequences; NaN: there is one. */
+    double stability;
     double agreement; /* the same with average linkage on divergences; NaN: not computed */
     double loss;      /* of the next token, unchanged; NaN as above */
     double run_seconds, seconds;

@@ -1,7 +1,6 @@
 /* What a head looks at, as numbers that do not depend on the length of the text: from the survey of
  * one sequence (kernels/attention/attention_heads.h). Distance-based features after arXiv
- * 2011.00943, which names them without formulas; the formulas are in docs/methods/attention-heads.md.
- */
+ * 2011.00943, which names them without formulas; those are in docs/methods/attention-heads.md. */
 #ifndef INSPECT_HEADS_FEATURES_H
 #define INSPECT_HEADS_FEATURES_H
 
