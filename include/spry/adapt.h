@@ -110,8 +110,12 @@ SPRY_API void spry_adaptation_counts(const spry_adaptation *facts, int64_t *trai
 typedef struct spry_adapt_goal {
     size_t struct_size; /* sizeof(spry_adapt_goal): lets the struct grow */
     double target;      /* multiply-accumulates that are left, of those without masks; in (0, 1] */
-    double weight;      /* of being off the target, in the loss */
-    double opening;     /* the share of training over which single blocks are let off the target */
+    /* Above 0, in place of the target: predicted milliseconds per image that are left, of the
+     * convolutions and products on `machine`, a target of spry/predict.h. */
+    double budget_ms;
+    const char *machine; /* "cpu" is this one, once calibrated; read when the objective is made */
+    double weight;       /* of being off the target, in the loss */
+    double opening;      /* the share of training over which single blocks are let off the target */
     const spry_model *teacher; /* whose scores are learnt as well, such as the base; NULL: none */
     double teacher_weight;     /* of that in the loss */
     double teacher_temperature;
