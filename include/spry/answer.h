@@ -76,6 +76,15 @@ SPRY_API void spry_answers_destroy(spry_answers *answers);
  * beginnings lie behind all ends, say. */
 SPRY_API int32_t spry_answers_list(const spry_answers *answers, const spry_answer **list);
 
+enum { SPRY_ANSWER_LAYERS = 64 };
+
+/* What a model of the method block-skim computed: blocks of tokens by layer. Layer 0 computes all
+ * that hold text. */
+typedef struct spry_answer_blocks {
+    int32_t layer_count; /* 0: the model computes all; further layers than the last are left out */
+    int64_t layers[SPRY_ANSWER_LAYERS];
+} spry_answer_blocks;
+
 typedef struct spry_answers_info {
     int32_t windows;
     int64_t context_tokens;
@@ -83,6 +92,7 @@ typedef struct spry_answers_info {
     bool is_none;            /* the model says that there is no answer */
     double none_score;       /* the least over windows of the logits at the first token */
     double run_seconds;      /* in the model */
+    spry_answer_blocks blocks;
 } spry_answers_info;
 
 SPRY_API spry_answers_info spry_answers_describe(const spry_answers *answers);
@@ -140,6 +150,7 @@ typedef struct spry_squad_totals {
     double unanswerable_exact; /* F1 is the same */
     int64_t windows;
     double seconds, run_seconds;
+    spry_answer_blocks blocks;
 } spry_squad_totals;
 
 typedef struct spry_squad_options {
