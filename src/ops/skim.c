@@ -12,10 +12,15 @@ static const double batch_epsilon = 1e-5;
 
 /* ---- forms ---- */
 
+static bool has_rank(const graph_type *type, int rank)
+{
+    return type != NULL && graph_type_is_static(type) && type->dtype == SPRY_DTYPE_F32 &&
+           type->rank == rank;
+}
+
 static bool has_shape(const graph_type *type, int rank, const int64_t *dims)
 {
-    bool same = type != NULL && type->kind == GRAPH_TYPE_TENSOR && type->dtype == SPRY_DTYPE_F32 &&
-                graph_type_is_static(type) && type->rank == rank;
+    bool same = has_rank(type, rank);
 
     for (int i = 0; same && i < rank; i++) {
         same = type->dims[i].size == dims[i];
@@ -95,9 +100,7 @@ bool skim_read(const graph_node *n, const graph_type *const *inputs, int32_t inp
     x = inputs[SKIM_X];
     up = inputs[SKIM_UP];
     bias = inputs[SKIM_BIAS];
-    if (x == NULL || up == NULL || bias == NULL || x->rank != 3 || up->rank != 2 ||
-        bias->rank != 4 || !graph_type_is_static(x) || !graph_type_is_static(up) ||
-        !graph_type_is_static(bias) || x->dtype != SPRY_DTYPE_F32) {
+    if (!has_rank(x, 3) || !has_rank(up, 2) || !has_rank(bias, 4)) {
         return false;
     }
     form->batch = x->dims[0].size;
@@ -227,7 +230,8 @@ static void normalise(float *x, const float *more, const float *const *norm, int
     }
 }
 
-/* Row `i` of the kept ones in one head: its weights, what they mix, and the part on the diagonal. */
+/* Row `i` of the kept ones in one head: its weights, what they mix, and the part on the
+ * diagonal. */
 static void attend(skim_run *r, const float *bias, int64_t head, int64_t i)
 {
     const skim_form *f = &r->f;

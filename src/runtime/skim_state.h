@@ -1,4 +1,5 @@
-/* What the files of the provider of skimming layers share (ops/skim.h): a layer as it is planned. */
+/* What the files of the provider of skimming layers share (ops/skim.h): a layer as it is
+ * planned. */
 #ifndef RUNTIME_SKIM_STATE_H
 #define RUNTIME_SKIM_STATE_H
 

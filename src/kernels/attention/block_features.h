@@ -7,9 +7,8 @@
 
 #include "kernels/attention/attention_f32.h"
 
-/* Where block b of a head goes: row r of it begins at
- * images + b * image + head * plane + r * pitch. What a last block that is shorter has not, stays as
- * it is. */
+/* Where block b of a head goes: row r of it begins at images + b * image + head * plane + r *
+ * pitch. What a last block that is shorter has not, stays as it is. */
 typedef struct block_features {
     int64_t block;
     float *images;
