@@ -16,6 +16,11 @@ enum { BLOCK_SKIM_NAME_SIZE = 64 };
 /* "skim3_logits" */
 void block_skim_name(char name[BLOCK_SKIM_NAME_SIZE], int32_t layer, const char *suffix);
 
+/* Sets the threshold of a layer of `m`; layers without a predictor are an error. Fails with
+ * SPRY_BAD_INPUT (no such tensor), SPRY_LIMIT. */
+SPRY_MUST_USE spry_status block_skim_set_threshold(spry_model *m, int32_t layer, double threshold,
+                                                   spry_error *error);
+
 /*     loss = (CE of starts + CE of ends) / 2 + harmony * sum over predictors of CE_w
  *
  * CE_w is the mean over blocks of text with weights 1, and `balance` for those with tokens of the

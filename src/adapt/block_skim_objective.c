@@ -135,7 +135,7 @@ static spry_status emit_term(const skim_objective *o, objective_step *step, cons
                                   0.5);
 
     weight = emit_binary(e, "Mul", weight, graph_find_value(g, BLOCK_SKIM_START));
-    for (int32_t i = 0;; i++) {
+    for (int32_t i = 0; e->status == SPRY_OK; i++) {
         char name[BLOCK_SKIM_NAME_SIZE];
         int32_t logits;
         int32_t loss;
@@ -145,10 +145,11 @@ static spry_status emit_term(const skim_objective *o, objective_step *step, cons
         if (logits == GRAPH_NONE) {
             break;
         }
+        e->status = block_skim_set_threshold(step->m, i, 0.0, e->error); /* nothing is dropped */
         loss = emit_blocks(e, logits, t->label, weight);
         blocks = blocks == GRAPH_NONE ? loss : emit_binary(e, "Add", blocks, loss);
     }
-    if (blocks == GRAPH_NONE) {
+    if (blocks == GRAPH_NONE && e->status == SPRY_OK) {
         return spry_fail(e->error, SPRY_USAGE, step->m->path,
                          "make one by spry adapt -m block-skim", "the model has no predictors");
     }

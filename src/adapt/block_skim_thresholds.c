@@ -88,7 +88,8 @@ static spry_status append_odds(graph *g, int32_t opset, int32_t logits, const in
     return status == SPRY_OK ? append(g, opset, odds, places[1], all, error) : status;
 }
 
-static spry_status set_threshold(model *m, int32_t layer, double threshold, spry_error *error)
+spry_status block_skim_set_threshold(spry_model *m, int32_t layer, double threshold,
+                                     spry_error *error)
 {
     char name[BLOCK_SKIM_NAME_SIZE];
     graph *g = m->main;
@@ -152,7 +153,7 @@ static spry_status show(const spry_model *adapted, model **shown, int32_t *predi
         (*predictors)++;
         status = append_odds(g, opset, logits, places, &all, error);
         if (status == SPRY_OK) {
-            status = set_threshold(*shown, i, 0.0, error);
+            status = block_skim_set_threshold(*shown, i, 0.0, error);
         }
     }
     return status == SPRY_OK ? training_set_outputs(g, &all, 1, error) : status;
@@ -311,7 +312,7 @@ static spry_status set_all(const spry_model *adapted, collector *c, const spry_s
         if (i < most) {
             layers[i] = l;
         }
-        status = set_threshold(*chosen, i, l.threshold, error);
+        status = block_skim_set_threshold(*chosen, i, l.threshold, error);
     }
     if (status != SPRY_OK) {
         spry_model_destroy(*chosen);
