@@ -115,7 +115,10 @@ typedef struct spry_adapt_goal {
     const spry_model *teacher; /* whose scores are learnt as well, such as the base; NULL: none */
     double teacher_weight;     /* of that in the loss */
     double teacher_temperature;
-    bool ignore_labels; /* the teacher's scores alone count */
+    bool ignore_labels;    /* the teacher's scores alone count */
+    double feature_weight; /* of the features that the teacher makes its scores of: the squared
+                              distance to them in units of their mean square; 0: left out */
+    double descent; /* the share of training over which the target falls from 1 to `target` */
     /* block-skim: learns from the data of spry_span_data, and has no teacher. */
     double harmony; /* what the predictors' losses weigh beside that of the answers, 0 or more */
     double balance; /* what a block with the answer counts, where others count 1; above 0 */

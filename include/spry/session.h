@@ -28,6 +28,7 @@ extern "C" {
 #endif
 
 typedef struct spry_session spry_session;
+typedef struct spry_attention_probe spry_attention_probe; /* of spry/heads.h */
 
 /* In what a model of f32 multiplies; inputs and results stay f32. Quantized models run as integers
  * in any precision. */
@@ -54,6 +55,8 @@ typedef struct spry_session_options {
      * machine maps instead of packing them again; NULL: none. It must exist, belong to somebody
      * trusted, and outlive the session. Files in it may be removed at any time, never rewritten. */
     const char *plan_cache;
+    /* Looks into attention (spry/heads.h); outlives the session; NULL: none. */
+    const spry_attention_probe *attention;
 } spry_session_options;
 
 SPRY_API spry_session_options spry_session_options_default(void);

@@ -11,6 +11,7 @@
 #include "spry/dataset.h"
 #include "spry/evaluate.h"
 #include "spry/feed.h"
+#include "spry/heads.h"
 #include "spry/image.h"
 #include "spry/inspect.h"
 #include "spry/mixed.h"

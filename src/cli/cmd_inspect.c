@@ -1,10 +1,12 @@
-/* spry inspect: what is inside a model, as text, JSON, or a page with the graph drawn. */
+/* spry inspect: what is inside a model, as text, JSON, or a page with the graph drawn. What its
+ * attention heads look at is in inspect_heads.c. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "base/parse.h"
 #include "base/units.h"
 #include "cli/commands.h"
+#include "cli/inspect_heads.h"
 #include "cli/output.h"
 #include "cli/table.h"
 #include "spry/inspect.h"
@@ -23,6 +25,7 @@ static const cli_option options[] = {
      .value = "FILE",
      .help = "write one page with the graph drawn, which opens without a network"},
     {.name = "force", .kind = CLI_FLAG, .help = "replace an existing FILE"},
+    INSPECT_HEADS_OPTIONS,
     {0},
 };
 
@@ -452,8 +455,12 @@ static spry_status run(const cli_call *call, spry_error *error)
     spry_inspect_options asked = spry_inspect_options_default();
     dimensions sizes = {.count = 0};
     spry_model *model = NULL;
-    spry_status status = parse_dimensions(call, &sizes, error);
+    spry_status status = inspect_heads_check(call, error);
 
+    if (status == SPRY_OK && cli_given(call, "heads")) {
+        return inspect_heads(call, error);
+    }
+    status = status == SPRY_OK ? parse_dimensions(call, &sizes, error) : status;
     asked.dimensions = sizes.list;
     asked.dimension_count = sizes.count;
     if (status == SPRY_OK) {
@@ -473,7 +480,9 @@ const cli_command cmd_inspect = {
     .least_arguments = 1,
     .most_arguments = 1,
     .examples = {"spry inspect resnet20.onnx", "spry inspect bert.onnx --set sequence=128 --nodes",
-                 "spry inspect resnet20.onnx --html resnet20.html"},
+                 "spry inspect bert.onnx --heads --text article.txt --vocab vocab.txt --html "
+                 "heads.html",
+                 NULL},
     .description =
         "Lists inputs, outputs, operators, parameters, multiply-accumulates, the memory that "
         "intermediate results need, and everything that Spry cannot run.\n\n"
@@ -481,7 +490,11 @@ const cli_command cmd_inspect = {
         "--set. Parameters are the elements of all constants but i64, bool and text, which hold "
         "shapes and indices. Memory is the most that is alive at once, without sharing in "
         "place.\n\n"
-        "The page that --html writes holds the drawn graph and all tables. It fetches nothing.",
+        "The page that --html writes holds the drawn graph and all tables. It fetches nothing.\n\n"
+        "With --heads the model runs over a text, and what is shown is what its attention heads "
+        "look at: how far, how sharply, at which tokens. Heads that look at the same kind of thing "
+        "form clusters, which get names by fixed rules. Maps of attention are never held, so texts "
+        "may be long.",
     .options = options,
     .run = run,
 };

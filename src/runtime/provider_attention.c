@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "runtime/attention.h"
+#include "runtime/attention_probe.h"
 #include "runtime/providers.h"
 
 typedef struct attention_state {
@@ -10,6 +11,9 @@ typedef struct attention_state {
     const attention_kernel *kernel;
     attention_form form;
     int64_t floats; /* of workspace per worker */
+    const spry_attention_probe *probe;
+    const char *name; /* of the result, for the probe */
+    int64_t members;  /* workers; the survey's memory comes behind theirs */
 } attention_state;
 
 static bool accepts(const provider_site *site)
@@ -17,6 +21,36 @@ static bool accepts(const provider_site *site)
     attention_form form;
 
     return attention_read(site->node, &form);
+}
+
+/* Heads are looked into, and restricted, in f32. */
+static const attention_kernel *choose_kernel(const provider_site *site, const attention_problem *p)
+{
+    bool bf16 = site->options->precision == SPRY_PRECISION_BF16 &&
+                site->options->attention == NULL && p->policies == NULL;
+    const attention_kernel *kernel = attention_select(bf16);
+
+    return kernel != NULL ? kernel : attention_select(false);
+}
+
+/* Floats per worker, in whole cache lines: for what a run may need. */
+static int64_t measure_workspace(const attention_state *s, const attention_problem *p)
+{
+    static const attention_survey any_survey;
+    static const attention_policy any_policy;
+    attention_problem as = *p;
+    int64_t most = 0;
+
+    for (int way = 0; way < (s->probe != NULL ? 3 : 1); way++) {
+        int64_t floats;
+
+        as.survey = way == 1 ? &any_survey : NULL;
+        as.policies = way == 2 ? &any_policy : p->policies;
+        as.slice = attention_slice(s->kernel, &as, (int)s->members);
+        floats = (attention_workspace(s->kernel, &as) + 15) / 16 * 16;
+        most = floats > most ? floats : most;
+    }
+    return most;
 }
 
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
@@ -31,16 +65,19 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     (void)attention_read(site->node, &s->form); /* accepted before */
     p = &s->form.problem;
     s->allocator = *site->allocator;
-    s->kernel = attention_select(site->options->precision == SPRY_PRECISION_BF16);
-    if (s->kernel == NULL) {
-        s->kernel = attention_select(false);
-    }
+    s->probe = site->options->attention;
+    s->name = site->g->values[site->node->outputs[0]].name;
+    s->members = members;
+    s->kernel = choose_kernel(site, p);
+    s->floats = measure_workspace(s, p);
     p->slice = attention_slice(s->kernel, p, members);
-    s->floats = attention_workspace(s->kernel, p);
     step->state = s;
     step->kernel = s->kernel->name;
     step->threads = (int)provider_least(members, attention_pieces(p));
     step->workspace_bytes = (size_t)s->floats * sizeof(float) * (size_t)members;
+    if (s->probe != NULL) {
+        step->workspace_bytes += attention_probe_bytes(s->probe, p);
+    }
     return SPRY_OK;
 }
 
@@ -72,6 +109,28 @@ static const float *operand(const op_call *call, const attention_state *s, int p
     return (const float *)op_call_input(call, port)->data + s->form.offsets[port];
 }
 
+static void run_probed(const attention_state *s, attention_call *c, threads *team)
+{
+    const spry_attention_probe *probe = s->probe;
+    attention_problem *p = &c->problem;
+    attention_survey survey;
+
+    if (probe->policies != NULL) {
+        const attention_policy *policies = probe->policies(probe->context, s->name, p->heads);
+
+        p->policies = policies != NULL ? policies : p->policies;
+    }
+    if (probe->see != NULL) {
+        survey = attention_probe_survey(probe, p, c->workspace + s->members * s->floats);
+        p->survey = &survey;
+    }
+    p->slice = attention_slice(s->kernel, p, (int)s->members);
+    threads_for(team, attention_pieces(p), 1, run_pieces, c);
+    if (probe->see != NULL) {
+        probe->see(probe->context, s->name, p, &survey);
+    }
+}
+
 static spry_status run(void *state, op_call *call, void *workspace)
 {
     const attention_state *s = state;
@@ -93,7 +152,11 @@ static spry_status run(void *state, op_call *call, void *workspace)
 
         c.problem.mask.data = (const uint8_t *)mask->data + s->form.offsets[ATTENTION_MASK] * size;
     }
-    threads_for(call->team, attention_pieces(&c.problem), 1, run_pieces, &c);
+    if (s->probe != NULL) {
+        run_probed(s, &c, call->team);
+    } else {
+        threads_for(call->team, attention_pieces(&c.problem), 1, run_pieces, &c);
+    }
     return SPRY_OK;
 }
 

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "kernels/attention/attention_rows.h"
+
 #define TILE_ROWS 4
 #include "kernels/attention/attention_f32_body.h"
 #include "kernels/attention/attention_f32_variants.h"
@@ -49,10 +51,16 @@ static int64_t rounded(int64_t extent, int64_t unit)
     return (extent + unit - 1) / unit * unit;
 }
 
+/* Groups of heads that are done together: those that share keys, or each alone. */
+static int64_t groups(const attention_problem *p)
+{
+    return attention_goes_by_heads(p) ? p->heads : p->kv_heads;
+}
+
 /* Queries that share keys and values: those of all heads of a group, one head after the other. */
 static int64_t queries(const attention_problem *p)
 {
-    return p->heads / p->kv_heads * p->rows;
+    return p->heads / groups(p) * p->rows;
 }
 
 int64_t attention_slice(const attention_kernel *kernel, const attention_problem *p, int workers)
@@ -62,8 +70,11 @@ int64_t attention_slice(const attention_kernel *kernel, const attention_problem 
     enum { LEAST_SLICE = 56, PIECES_PER_WORKER = 3 };
     int64_t total = queries(p);
     int64_t parts = (total + MOST_SLICE - 1) / MOST_SLICE;
-    int64_t wanted = (int64_t)workers * PIECES_PER_WORKER / (p->batch * p->kv_heads);
+    int64_t wanted = (int64_t)workers * PIECES_PER_WORKER / (p->batch * groups(p));
 
+    if (p->survey != NULL) {
+        return total; /* sums over all queries of a head, in order */
+    }
     if (workers > 1 && parts < wanted) {
         parts = least(wanted, total / LEAST_SLICE > parts ? total / LEAST_SLICE : parts);
     }
@@ -72,7 +83,7 @@ int64_t attention_slice(const attention_kernel *kernel, const attention_problem 
 
 int64_t attention_pieces(const attention_problem *p)
 {
-    return p->batch * p->kv_heads * ((queries(p) + p->slice - 1) / p->slice);
+    return p->batch * groups(p) * ((queries(p) + p->slice - 1) / p->slice);
 }
 
 /* ---- one piece ---- */
@@ -153,7 +164,7 @@ int64_t attention_workspace(const attention_kernel *kernel, const attention_prob
     static float nowhere[1];
     piece w = {.kernel = kernel, .p = p};
 
-    return lay_out(&w, nowhere);
+    return attention_goes_by_heads(p) ? attention_heads_workspace(kernel, p) : lay_out(&w, nowhere);
 }
 
 /* A query of the group: which head, and which row of it. */
@@ -175,12 +186,11 @@ static void step(const piece *w, place *at)
     }
 }
 
-/* Keys [0, result) are visible to queries in that row. */
-static int64_t visible(const piece *w, int64_t row)
+int64_t attention_visible(const attention_problem *p, int64_t keys, int64_t row)
 {
-    int64_t end = row + w->p->past + 1;
+    int64_t end = row + p->past + 1;
 
-    return w->p->is_causal && end < w->keys ? (end > 0 ? end : 0) : w->keys;
+    return p->is_causal && end < keys ? (end > 0 ? end : 0) : keys;
 }
 
 /* Keys that some query of the strip sees. */
@@ -189,7 +199,7 @@ static int64_t strip_end(const piece *w, place at, int rows)
     /* The last row of the strip sees most, unless the strip goes on with the next head. */
     int64_t last = at.row + rows - 1;
 
-    return visible(w, last < w->p->rows ? last : w->p->rows - 1);
+    return attention_visible(w->p, w->keys, last < w->p->rows ? last : w->p->rows - 1);
 }
 
 /* As attention_mask_units does it. */
@@ -198,14 +208,15 @@ static float fill_units(float fill)
     return fill == -INFINITY ? fill : (fill < -2e38f ? -2e38f : fill) * ATTENTION_LOG2E;
 }
 
-static void mask_row(const piece *w, const place *query, int64_t key, int64_t n, float *s)
+void attention_mask_row(const attention_kernel *kernel, const attention_problem *p,
+                        const attention_row *row, int64_t key, int64_t n, float *s)
 {
-    const attention_mask *m = &w->p->mask;
-    int64_t at = w->image * m->batch + query->head * m->head + query->row * m->row + key;
-    int64_t end = visible(w, query->row) - key;
+    const attention_mask *m = &p->mask;
+    int64_t at = row->image * m->batch + row->head * m->head + row->row * m->row + key;
+    int64_t end = attention_visible(p, row->keys, row->row) - key;
 
     if (m->kind == ATTENTION_ADD) {
-        w->kernel->add(s, (const float *)m->data + at, n);
+        kernel->add(s, (const float *)m->data + at, n);
     } else if (m->kind != ATTENTION_NO_MASK) {
         const uint8_t *bytes = (const uint8_t *)m->data + at;
         float fill = fill_units(m->fill);
@@ -268,7 +279,9 @@ static void score_strip(const piece *w, int64_t query, int rows, int64_t key, in
         return;
     }
     for (int r = 0; r < rows; r++, step(w, &at)) {
-        mask_row(w, &at, key, n, w->s + (int64_t)r * ATTENTION_PITCH);
+        const attention_row row = {w->image, at.head, at.row, w->keys};
+
+        attention_mask_row(w->kernel, p, &row, key, n, w->s + (int64_t)r * ATTENTION_PITCH);
     }
 }
 
@@ -329,17 +342,16 @@ static void find_results(const piece *w, place at, int rows, float **to)
     }
 }
 
-static void finish_strip(const piece *w, int64_t query, int rows, float *const *to)
+void attention_finish_rows(const attention_kernel *kernel, const attention_problem *p,
+                           const attention_rows *state, const float *o, int64_t pitch, int rows,
+                           float *const *to)
 {
-    const attention_problem *p = w->p;
-    const attention_rows *state = state_of(w, query);
-    float factors[ATTENTION_MOST_MR];
+    float factors[ATTENTION_MOST_MR] = {0};
 
     for (int r = 0; r < rows; r++) {
         factors[r] = state->sum[r] == 0.0f ? 0.0f : 1.0f / state->sum[r];
     }
-    w->kernel->finish(w->o + (query - w->first) * w->pitch, w->pitch, rows, p->value_size, factors,
-                      to);
+    kernel->finish(o, pitch, rows, p->value_size, factors, to);
     for (int r = 0; r < rows; r++) {
         for (int64_t i = 0; state->sum[r] == 0.0f && i < p->value_size; i++) {
             to[r][i] = p->blind;
@@ -378,7 +390,8 @@ static void run_block(const piece *w, int64_t key, int64_t n)
                                w->o + (query - w->first) * w->pitch, w->pitch);
         }
         if (is_last) {
-            finish_strip(w, query, rows, to);
+            attention_finish_rows(w->kernel, p, state, w->o + (query - w->first) * w->pitch,
+                                  w->pitch, rows, to);
         }
     }
 }
@@ -459,6 +472,10 @@ void attention_run(const attention_kernel *kernel, const attention_problem *p, i
     int64_t slices = (queries(p) + p->slice - 1) / p->slice;
     piece w = {.kernel = kernel, .p = p};
 
+    if (attention_goes_by_heads(p)) {
+        attention_heads_run(kernel, p, number, workspace);
+        return;
+    }
     (void)lay_out(&w, workspace);
     w.image = number / slices / p->kv_heads;
     w.group = number / slices % p->kv_heads;

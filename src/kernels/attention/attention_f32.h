@@ -65,6 +65,9 @@ typedef struct attention_observer {
                 int64_t keys, const float *weights, int64_t stride);
 } attention_observer;
 
+typedef struct attention_survey attention_survey; /* attention_heads.h */
+typedef struct attention_policy attention_policy;
+
 typedef struct attention_problem {
     int64_t batch;
     int64_t heads, kv_heads;  /* kv_heads divides heads: neighbours share keys and values */
@@ -81,14 +84,28 @@ typedef struct attention_problem {
     float blind;   /* result of a query that sees no key: 0 or NaN, as the operator demands */
     int64_t slice; /* queries (of one key head) per piece of work, from attention_slice */
     const attention_observer *observer; /* NULL: none */
+    /* Both need a kernel in f32 and leave the observer out. */
+    const attention_survey *survey;   /* what is to be known of each head; NULL: nothing */
+    const attention_policy *policies; /* [heads]: the keys that heads look at; NULL: all */
 } attention_problem;
 
 /* What a strip of queries remembers: per row. */
 typedef struct attention_rows {
-    float most[ATTENTION_MOST_MR];  /* largest score so far; -infinity at first */
-    float sum[ATTENTION_MOST_MR];   /* of exponentials of score - most */
-    float decay[ATTENTION_MOST_MR]; /* what earlier results are multiplied by */
+    float most[ATTENTION_MOST_MR];   /* largest score so far; -infinity at first */
+    float sum[ATTENTION_MOST_MR];    /* of exponentials of score - most */
+    float decay[ATTENTION_MOST_MR];  /* what earlier results are multiplied by */
+    float energy[ATTENTION_MOST_MR]; /* sum of exponentials times (score - most); surveys only */
 } attention_rows;
+
+/* Moments of a strip's weights in one block, row by row: keys are counted from the block's
+ * first. */
+typedef struct attention_moments {
+    float sum[ATTENTION_MOST_MR];        /* of the weights */
+    float first[ATTENTION_MOST_MR];      /* of weight * key */
+    float sum_before[ATTENTION_MOST_MR]; /* as both above, of the keys before the cut */
+    float first_before[ATTENTION_MOST_MR];
+    float second[ATTENTION_MOST_MR]; /* of weight * (key - first / sum)^2 */
+} attention_moments;
 
 /* A variant: the steps of a strip. Packed operands and weights have the type the variant computes
  * with; scores, sums and results are floats. A strip has `rows` <= mr rows ATTENTION_PITCH floats
@@ -116,6 +133,19 @@ typedef struct attention_kernel {
                    float *const *to);
     /* Scores to 2^(score - most) / sum as floats, for observers. */
     void (*normalise)(float *s, int rows, int64_t n, const attention_rows *state);
+
+    /* For surveys (attention_heads.h); NULL in bf16. Weights are zero around each row: from n on,
+     * as far as ATTENTION_MARGIN, and in as many floats before it. */
+
+    /* As weigh, and `energy` too. */
+    void (*weigh_energy)(float *s, int rows, int64_t n, attention_rows *state);
+    /* The cut of row r is cuts[r], 0 to n. */
+    void (*moments)(const float *s, int rows, int64_t n, const int64_t *cuts,
+                    attention_moments *to);
+    /* columns[j] += sum over rows of factors[r] * weight[r][j], j from 0 to n - 1;
+     * profile[j - r] += factors[r] * weight[r][j], which is -(rows - 1) to n - 1. */
+    void (*gather)(const float *s, int rows, int64_t n, const float *factors, double *columns,
+                   double *profile);
 } attention_kernel;
 
 /* The lists that dispatch, tests and benchmarks share: lowest level first. */
