@@ -4,7 +4,8 @@
  *     spry_heads_options options = spry_heads_options_default();
  *     spry_heads *heads = NULL;
  *     const spry_head *list = NULL;
- *     spry_status status = spry_heads_inspect(model, tokenizer, text, size, &options, &heads, &error);
+ *     spry_status status = spry_heads_inspect(model, tokenizer, text, size, &options, &heads,
+ *                                             &error);
  *     int32_t count = spry_heads_list(heads, &list);
  *     ... list[i].layer, list[i].head, list[i].mean[SPRY_HEAD_DISTANCE] ...
  *     spry_heads_destroy(heads);
@@ -28,7 +29,7 @@ extern "C" {
 /* Features are in [0, 1]. Distances are divided by the longest one there can be, in causal models
  * by the longest that the query has. */
 typedef enum spry_head_feature {
-    SPRY_HEAD_DISTANCE = 0, /* mean distance to what is looked at; about 1/3 for no preference */
+    SPRY_HEAD_DISTANCE = 0,    /* mean distance to what is looked at; about 1/3 for no preference */
     SPRY_HEAD_DISTANCE_SPREAD, /* standard deviation of that over queries */
     SPRY_HEAD_WIDTH,     /* standard deviation of the distance within a query's weights, mean */
     SPRY_HEAD_DIRECTION, /* below 1/2 backward, above forward */
@@ -65,7 +66,7 @@ typedef struct spry_head {
     const char *pattern;             /* what the head alone would be called */
     double mean[SPRY_HEAD_FEATURES]; /* over sequences */
     double deviation[SPRY_HEAD_FEATURES];
-    const float *map;     /* [SPRY_HEADS_MAP][SPRY_HEADS_MAP]: mean weight, rows are queries; sums
+    const float *map;      /* [SPRY_HEADS_MAP][SPRY_HEADS_MAP]: mean weight, rows are queries; sums
                              to 1 per row that was seen */
     const double *profile; /* [SPRY_HEADS_PROFILE] */
 } spry_head;
@@ -97,10 +98,11 @@ typedef struct spry_heads_totals {
     int32_t layers, sequences, clusters;
     int64_t tokens; /* of a sequence */
     bool is_causal;
-    bool has_structure;  /* else there is one cluster */
+    bool has_structure; /* else there is one cluster */
     double silhouette;
     double null_mean, null_deviation; /* of silhouettes when columns are permuted */
-    double stability; /* mean adjusted Rand index between resamplings of sequences; NaN: one sequence */
+    /* Mean adjusted Rand index between resamplings of sequences; NaN: there is one. */
+    double stability;
     double agreement; /* the same with average linkage on divergences; NaN: not computed */
     double loss;      /* of the next token, unchanged; NaN as above */
     double run_seconds, seconds;

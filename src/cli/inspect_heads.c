@@ -55,7 +55,8 @@ static void print_totals(FILE *out, const spry_heads_totals *t, int32_t heads)
                   (int)heads, (int)t->layers, t->is_causal ? ", causal" : "", (int)t->sequences,
                   t->tokens, t->run_seconds, t->seconds);
     if (!t->has_structure) {
-        (void)fprintf(out, "clusters    no structure: no number of clusters is better than chance\n");
+        (void)fprintf(out,
+                      "clusters    no structure: no number of clusters is better than chance\n");
         return;
     }
     (void)fprintf(out, "clusters    %d, silhouette %.3f (by chance %.3f +- %.3f)\n",
@@ -134,8 +135,8 @@ static void cell_or_dash(table *t, const char *format, double number)
 static spry_status print_functions(FILE *out, const spry_heads *heads, spry_error *error)
 {
     static const table_column columns[] = {
-        {"cluster", false}, {"removed", true},      {"random", true},      {"z", true},
-        {"uniform", true},  {"pattern only", true}, {"within 4", true},    {"within 16", true},
+        {"cluster", false}, {"removed", true},      {"random", true},       {"z", true},
+        {"uniform", true},  {"pattern only", true}, {"within 4", true},     {"within 16", true},
         {"loss", true},     {"uniform", true},      {"pattern only", true}, {NULL, false}};
     const spry_heads_cluster *list = NULL;
     spry_heads_totals totals = spry_heads_describe(heads);
@@ -233,8 +234,7 @@ static void write_cluster(json_writer *json, const spry_heads_cluster *c, int32_
         write_number(json, "loss_removed", c->loss_removed);
         write_number(json, "loss_uniform", c->loss_uniform);
         write_number(json, "loss_substituted", c->loss_substituted);
-        write_numbers(json, "limited", c->limited,
-                      (int)(sizeof c->limited / sizeof c->limited[0]));
+        write_numbers(json, "limited", c->limited, (int)(sizeof c->limited / sizeof c->limited[0]));
         json_write_end(json);
     }
     json_write_end(json);
@@ -325,8 +325,7 @@ static spry_status print_json(const cli_call *call, const spry_heads *heads, spr
 static spry_status tell(const cli_call *call, const spry_heads *heads, spry_error *error)
 {
     const char *page = cli_text(call, "html");
-    spry_status status =
-        page != NULL ? inspect_heads_page(call, heads, page, error) : SPRY_OK;
+    spry_status status = page != NULL ? inspect_heads_page(call, heads, page, error) : SPRY_OK;
 
     if (status == SPRY_OK && page != NULL) {
         output_note(call, "wrote %s", page);

@@ -63,9 +63,10 @@ static void append_map(page_state *p)
     }
     text_append_format(to,
                        "<h2>Layers and heads</h2>\n<div class=\"both\"><svg class=\"heads\" "
-                       "viewBox=\"0 0 %d %d\" role=\"img\"><title>Layers and heads by "
+                       "width=\"%d\" viewBox=\"0 0 %d %d\" role=\"img\"><title>Layers and heads by "
                        "cluster</title>\n",
-                       (int)(widest + 2) * CELL, (int)(p->totals.layers + 1) * CELL);
+                       (int)(widest + 2) * CELL, (int)(widest + 2) * CELL,
+                       (int)(p->totals.layers + 1) * CELL);
     for (int32_t i = 0; i < widest; i++) {
         text_append_format(to, "<text x=\"%d\" y=\"15\" text-anchor=\"middle\">%d</text>",
                            (int)(i + 2) * CELL - CELL / 2, (int)i);
@@ -91,8 +92,7 @@ static void append_map(page_state *p)
     }
     text_append_string(to, "</svg>\n<ul class=\"legend\">\n");
     for (int32_t k = 0; k < p->totals.clusters; k++) {
-        text_append_format(to,
-                           "<li><i class=\"c%d\"></i><b>%c</b> %s%s, %d head%s</li>\n", (int)k,
+        text_append_format(to, "<li><i class=\"c%d\"></i><b>%c</b> %s%s, %d head%s</li>\n", (int)k,
                            inspect_heads_letter(k), p->clusters[k].pattern,
                            p->clusters[k].is_mixed ? " (mixed)" : "", (int)p->clusters[k].count,
                            p->clusters[k].count == 1 ? "" : "s");
@@ -117,8 +117,8 @@ static void append_heat(page_state *p, int32_t k)
                        "%d</span></figcaption>\n<svg class=\"heat\" viewBox=\"0 0 %d %d\" "
                        "role=\"img\"><title>Mean attention of layer %d, head %d</title><rect "
                        "class=\"ground\" width=\"%d\" height=\"%d\"/>\n",
-                       inspect_heads_letter(k), p->clusters[k].pattern, (int)h->layer,
-                       (int)h->head, side, side, (int)h->layer, (int)h->head, side, side);
+                       inspect_heads_letter(k), p->clusters[k].pattern, (int)h->layer, (int)h->head,
+                       side, side, (int)h->layer, (int)h->head, side, side);
     for (int i = 0; i < SPRY_HEADS_MAP * SPRY_HEADS_MAP; i++) {
         /* The eye sees the root of a share better than the share. */
         double shade = most > 0.0 ? sqrt((double)h->map[i] / most) : 0.0;
@@ -127,8 +127,8 @@ static void append_heat(page_state *p, int32_t k)
             text_append_format(to,
                                "<rect class=\"c%d\" x=\"%d\" y=\"%d\" width=\"%d\" "
                                "height=\"%d\" fill-opacity=\"%.2f\"/>",
-                               (int)k, i % SPRY_HEADS_MAP * MAP_CELL,
-                               i / SPRY_HEADS_MAP * MAP_CELL, MAP_CELL, MAP_CELL, shade);
+                               (int)k, i % SPRY_HEADS_MAP * MAP_CELL, i / SPRY_HEADS_MAP * MAP_CELL,
+                               MAP_CELL, MAP_CELL, shade);
         }
     }
     text_append_string(to, "</svg></figure>\n");

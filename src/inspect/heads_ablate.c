@@ -222,8 +222,7 @@ static spry_status measure_random(ablating *a, int32_t cluster)
         square += a->moved * a->moved;
     }
     c->random_mean = sum / RANDOM_SETS;
-    c->random_deviation =
-        sqrt(fmax(square / RANDOM_SETS - c->random_mean * c->random_mean, 0.0));
+    c->random_deviation = sqrt(fmax(square / RANDOM_SETS - c->random_mean * c->random_mean, 0.0));
     return status;
 }
 

@@ -200,8 +200,8 @@ static void draw_centres(const means *m, spry_random *random)
     for (int32_t c = 0; c < m->k; c++) {
         set_centre(m, c, draw(m->nearest, m->count, random));
         for (int64_t i = 0; i < m->count; i++) {
-            double distance = square_distance(m->points + i * m->size, m->centres + c * m->size,
-                                              m->size);
+            double distance =
+                square_distance(m->points + i * m->size, m->centres + c * m->size, m->size);
 
             m->nearest[i] = c == 0 || distance < m->nearest[i] ? distance : m->nearest[i];
         }
@@ -218,8 +218,8 @@ static bool assign(const means *m)
 
         m->nearest[i] = INFINITY;
         for (int32_t c = 0; c < m->k; c++) {
-            double distance = square_distance(m->points + i * m->size, m->centres + c * m->size,
-                                              m->size);
+            double distance =
+                square_distance(m->points + i * m->size, m->centres + c * m->size, m->size);
 
             if (distance < m->nearest[i]) {
                 m->nearest[i] = distance;
@@ -379,8 +379,9 @@ double cluster_agreement(const int32_t *a, const int32_t *b, int64_t count, int3
     }
     by_chance = count > 1 ? of_a * of_b / pairs((double)count) : 0.0;
     /* All in one cluster, or each alone, on both sides: the same partition. */
-    return 0.5 * (of_a + of_b) == by_chance ? 1.0
-                                            : (both - by_chance) / (0.5 * (of_a + of_b) - by_chance);
+    return 0.5 * (of_a + of_b) == by_chance
+               ? 1.0
+               : (both - by_chance) / (0.5 * (of_a + of_b) - by_chance);
 }
 
 /* ---- average linkage ---- */
@@ -457,9 +458,8 @@ static spry_status try_one(choosing *x, const double *points, int32_t k, int sta
 
     arena_reset(&x->memory);
     tried->k = k;
-    tried->silhouette = status == SPRY_OK ? cluster_silhouette(points, x->count, x->size,
-                                                               x->labels, k)
-                                          : 0.0;
+    tried->silhouette =
+        status == SPRY_OK ? cluster_silhouette(points, x->count, x->size, x->labels, k) : 0.0;
     return status;
 }
 
@@ -526,8 +526,8 @@ static spry_status choose(choosing *x, int32_t most, int32_t wanted, double *cop
     if (status == SPRY_OK && choice->k > 1) {
         status = measure_chance(x, choice->k, copy, choice, error);
     }
-    if (wanted == 0 && choice->silhouette <=
-                           choice->null_mean + DEVIATIONS * choice->null_deviation) {
+    if (wanted == 0 &&
+        choice->silhouette <= choice->null_mean + DEVIATIONS * choice->null_deviation) {
         choice->k = 1;
     }
     return status;

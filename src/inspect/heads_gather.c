@@ -53,15 +53,14 @@ static void note_layer(spry_heads *h, const char *name, const attention_problem 
         return;
     }
     /* Plans come and go with shapes: the name must stay. */
-    *layer = (heads_layer){arena_text(&h->memory, name, strlen(name)), h->head_count,
-                           (int32_t)p->heads};
+    *layer =
+        (heads_layer){arena_text(&h->memory, name, strlen(name)), h->head_count, (int32_t)p->heads};
     if (layer->name == NULL) {
         fail(h, alloc_failed(h->error, strlen(name)));
         return;
     }
     h->head_count += layer->heads;
-    h->totals.is_causal =
-        (h->totals.layers == 0 || h->totals.is_causal) && looks_back(p, survey);
+    h->totals.is_causal = (h->totals.layers == 0 || h->totals.is_causal) && looks_back(p, survey);
     h->totals.layers++;
 }
 
@@ -207,8 +206,8 @@ spry_status heads_run(spry_heads *h, int64_t which, spry_error *error)
 {
     h->error = error;
     heads_text_write(&h->text, which, h->totals.is_causal);
-    spry_status status = text_feed_run(&h->feed, h->text.length, h->text.ids, h->text.mask,
-                                       h->text.segments, error);
+    spry_status status =
+        text_feed_run(&h->feed, h->text.length, h->text.ids, h->text.mask, h->text.segments, error);
 
     return status == SPRY_OK ? h->status : status;
 }

@@ -251,9 +251,9 @@ static spry_status find_clusters(spry_heads *h, const int64_t *all, arena *memor
     spry_status status = make_points(h, all, h->sequences, memory, &points, &size, error);
 
     if (status == SPRY_OK) {
-        status = cluster_choose(points, h->head_count, size, SPRY_HEADS_MOST_CLUSTERS,
-                                h->options.clusters, h->options.seed, memory, h->labels, &choice,
-                                error);
+        status =
+            cluster_choose(points, h->head_count, size, SPRY_HEADS_MOST_CLUSTERS,
+                           h->options.clusters, h->options.seed, memory, h->labels, &choice, error);
     }
     if (status != SPRY_OK) {
         return status;

@@ -7,7 +7,8 @@
 
 static const char *diagonal(const double *f)
 {
-    if (f[SPRY_HEAD_PREVIOUS] >= f[SPRY_HEAD_NEXT] && f[SPRY_HEAD_PREVIOUS] >= f[SPRY_HEAD_BAND_0]) {
+    if (f[SPRY_HEAD_PREVIOUS] >= f[SPRY_HEAD_NEXT] &&
+        f[SPRY_HEAD_PREVIOUS] >= f[SPRY_HEAD_BAND_0]) {
         return "diagonal (previous)";
     }
     return f[SPRY_HEAD_NEXT] >= f[SPRY_HEAD_BAND_0] ? "diagonal (next)" : "diagonal (self)";

@@ -11,9 +11,9 @@ typedef struct heads_text {
     token_list tokens; /* of the whole text */
     bool has_pairs;    /* sequences are two halves, in the form for two texts */
     bool keeps_special_rows;
-    int64_t window;   /* tokens of a sequence, those that are added included */
-    int64_t room;     /* tokens of the text in it */
-    int64_t length;   /* tokens that the model is given: window, or more where it fixes them */
+    int64_t window; /* tokens of a sequence, those that are added included */
+    int64_t room;   /* tokens of the text in it */
+    int64_t length; /* tokens that the model is given: window, or more where it fixes them */
     int64_t sequences;
     /* Of the sequence that was written last: [length]. */
     int64_t *ids, *mask, *segments;

@@ -27,8 +27,7 @@ static survey_sizes sizes_of(const spry_attention_probe *probe, const attention_
     int64_t heads = p->batch * p->heads;
 
     return (survey_sizes){heads * p->rows, heads * probe->class_count * p->keys,
-                          heads * (p->rows + p->keys - 1),
-                          heads * samples_of(probe, p) * p->keys};
+                          heads * (p->rows + p->keys - 1), heads * samples_of(probe, p) * p->keys};
 }
 
 size_t attention_probe_bytes(const spry_attention_probe *probe, const attention_problem *p)

@@ -12,8 +12,8 @@ typedef struct attention_state {
     attention_form form;
     int64_t floats; /* of workspace per worker */
     const spry_attention_probe *probe;
-    const char *name;       /* of the result, for the probe */
-    int64_t members;        /* workers; the survey's memory comes behind theirs */
+    const char *name; /* of the result, for the probe */
+    int64_t members;  /* workers; the survey's memory comes behind theirs */
 } attention_state;
 
 static bool accepts(const provider_site *site)

@@ -308,10 +308,9 @@ static void cluster(double *points, cluster_choice *choice, int32_t *labels)
 
 static void test_planted(void **state)
 {
-    static const char *const names[KINDS] = {"diagonal (previous)", "diagonal (next)",
-                                             "local band",          "vertical",
-                                             "uniform",             "block",
-                                             "heterogeneous"};
+    static const char *const names[KINDS] = {
+        "diagonal (previous)", "diagonal (next)", "local band", "vertical", "uniform", "block",
+        "heterogeneous"};
     static const double noises[] = {0, 0.2};
     double points[HEADS * SPRY_HEAD_FEATURES];
     int32_t labels[HEADS];

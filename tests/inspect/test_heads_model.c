@@ -80,14 +80,14 @@ static void test_stories(void **state)
     (void)state;
     assert_int_equal(
         spry_archive_open(NULL, data_path("stories260k/reference.npz"), &archive, NULL), SPRY_OK);
-    assert_int_equal(spry_archive_tensor(archive, spry_archive_find(archive, "attention"),
-                                         &attention, NULL),
-                     SPRY_OK);
-    assert_int_equal(spry_archive_tensor(archive, spry_archive_find(archive, "input_ids"), &given,
-                                         NULL),
-                     SPRY_OK);
-    assert_int_equal(spry_model_load(NULL, data_path("stories260k/stories260k.onnx"), &source, NULL),
-                     SPRY_OK);
+    assert_int_equal(
+        spry_archive_tensor(archive, spry_archive_find(archive, "attention"), &attention, NULL),
+        SPRY_OK);
+    assert_int_equal(
+        spry_archive_tensor(archive, spry_archive_find(archive, "input_ids"), &given, NULL),
+        SPRY_OK);
+    assert_int_equal(
+        spry_model_load(NULL, data_path("stories260k/stories260k.onnx"), &source, NULL), SPRY_OK);
     assert_int_equal(model_copy(source, &copy, NULL), SPRY_OK);
     copy->main->values[copy->main->outputs[1]].is_output = false;
     copy->main->output_count = 1;
@@ -97,9 +97,9 @@ static void test_stories(void **state)
     memcpy(spry_tensor_data(ids), given->data, TOKENS * sizeof(int64_t));
     assert_int_equal(spry_value_from_tensor(NULL, ids, &input, NULL), SPRY_OK);
     s.maps = attention->data;
-    assert_int_equal(spry_session_run(session, 1, &name, (const spry_value *const *)&input, 1,
-                                      &output, NULL),
-                     SPRY_OK);
+    assert_int_equal(
+        spry_session_run(session, 1, &name, (const spry_value *const *)&input, 1, &output, NULL),
+        SPRY_OK);
     assert_int_equal(s.layers, LAYERS);
     assert_true(s.most < 1e-5);
     spry_value_destroy(output);
@@ -128,17 +128,16 @@ static void test_threads(void **state)
     (void)state;
     assert_int_equal(spry_model_load(NULL, data_path("stories260k/stories260k.onnx"), &copy, NULL),
                      SPRY_OK);
-    assert_int_equal(spry_tokenizer_load(data_path("stories260k/tok512.bin"), NULL, &tokenizer,
-                                         NULL),
-                     SPRY_OK);
+    assert_int_equal(
+        spry_tokenizer_load(data_path("stories260k/tok512.bin"), NULL, &tokenizer, NULL), SPRY_OK);
     how.window = 32;
     how.clusters = 3;
     how.ablate = true;
     for (int i = 0; i < 2; i++) {
         how.threads = i + 1;
-        assert_int_equal(spry_heads_inspect(copy, tokenizer, text, strlen(text), &how, &heads[i],
-                                            NULL),
-                         SPRY_OK);
+        assert_int_equal(
+            spry_heads_inspect(copy, tokenizer, text, strlen(text), &how, &heads[i], NULL),
+            SPRY_OK);
         assert_int_equal(spry_heads_list(heads[i], &lists[i]), LAYERS * HEADS);
     }
     for (int h = 0; h < LAYERS * HEADS; h++) {

@@ -44,9 +44,8 @@ void planted_map(planted_kind kind, int64_t tokens, int64_t boundary, double noi
             total += row[j];
         }
         for (int64_t j = 0; j < tokens; j++) {
-            double own = kind == PLANTED_CONTENT
-                             ? (j == content ? 0.8 : 0.2 / (double)(tokens - 1))
-                             : pure(kind, tokens, boundary, i, j);
+            double own = kind == PLANTED_CONTENT ? (j == content ? 0.8 : 0.2 / (double)(tokens - 1))
+                                                 : pure(kind, tokens, boundary, i, j);
 
             row[j] = (1.0 - noise) * own + (total > 0.0 ? noise * row[j] / total : 0.0);
         }

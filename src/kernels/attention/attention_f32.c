@@ -164,8 +164,7 @@ int64_t attention_workspace(const attention_kernel *kernel, const attention_prob
     static float nowhere[1];
     piece w = {.kernel = kernel, .p = p};
 
-    return attention_goes_by_heads(p) ? attention_heads_workspace(kernel, p)
-                                      : lay_out(&w, nowhere);
+    return attention_goes_by_heads(p) ? attention_heads_workspace(kernel, p) : lay_out(&w, nowhere);
 }
 
 /* A query of the group: which head, and which row of it. */

@@ -91,19 +91,20 @@ typedef struct attention_problem {
 
 /* What a strip of queries remembers: per row. */
 typedef struct attention_rows {
-    float most[ATTENTION_MOST_MR];  /* largest score so far; -infinity at first */
-    float sum[ATTENTION_MOST_MR];   /* of exponentials of score - most */
-    float decay[ATTENTION_MOST_MR]; /* what earlier results are multiplied by */
+    float most[ATTENTION_MOST_MR];   /* largest score so far; -infinity at first */
+    float sum[ATTENTION_MOST_MR];    /* of exponentials of score - most */
+    float decay[ATTENTION_MOST_MR];  /* what earlier results are multiplied by */
     float energy[ATTENTION_MOST_MR]; /* sum of exponentials times (score - most); surveys only */
 } attention_rows;
 
-/* Moments of a strip's weights in one block, row by row: keys are counted from the block's first. */
+/* Moments of a strip's weights in one block, row by row: keys are counted from the block's
+ * first. */
 typedef struct attention_moments {
-    float sum[ATTENTION_MOST_MR];          /* of the weights */
-    float first[ATTENTION_MOST_MR];        /* of weight * key */
-    float sum_before[ATTENTION_MOST_MR];   /* as both above, of the keys before the cut */
+    float sum[ATTENTION_MOST_MR];        /* of the weights */
+    float first[ATTENTION_MOST_MR];      /* of weight * key */
+    float sum_before[ATTENTION_MOST_MR]; /* as both above, of the keys before the cut */
     float first_before[ATTENTION_MOST_MR];
-    float second[ATTENTION_MOST_MR];       /* of weight * (key - first / sum)^2 */
+    float second[ATTENTION_MOST_MR]; /* of weight * (key - first / sum)^2 */
 } attention_moments;
 
 /* A variant: the steps of a strip. Packed operands and weights have the type the variant computes

@@ -55,7 +55,8 @@ VEC_INLINE vec_f32 attention_energy(vec_f32 weights, vec_f32 x, vec_f32 energy)
     return vec_fma(weights, vec_max(x, vec_set(-1000.0f)), energy);
 }
 
-/* The sum of what is stored, by lanes; with `energy`, *energy is that of weight * (score - base). */
+/* The sum of what is stored, by lanes; with `energy`, *energy is that of weight * (score -
+ * base). */
 VEC_INLINE vec_f32 attention_weigh_row(float *row, int64_t n, float base, attention_store *store,
                                        vec_f32 *energy)
 {

@@ -150,8 +150,8 @@ static void end_strip(const head_piece *w, int64_t query, int rows)
     float *to[ATTENTION_MOST_MR] = {NULL};
 
     for (int r = 0; r < rows; r++) {
-        to[r] = p->out + w->image * p->out_batch + w->head * p->out_head +
-                (query + r) * p->out_token;
+        to[r] =
+            p->out + w->image * p->out_batch + w->head * p->out_head + (query + r) * p->out_token;
     }
     attention_finish_rows(w->kernel, p, &w->state, w->o, w->pitch, rows, to);
     for (int r = 0; r < rows && p->policies != NULL && p->policies[w->head].is_off; r++) {
@@ -384,9 +384,8 @@ static int64_t survey_blocks(head_piece *w, int64_t query, int rows)
         }
         score(w, query, rows, w->k + i * w->k_floats, key, n, true, s);
         w->kernel->weigh_energy(s, rows, n, &w->state);
-        w->kernel->combine(s, w->v + i * w->v_floats, rows, n,
-                           least(w->keys - key, w->block), w->p->value_size,
-                           i > 0 ? &w->state : NULL, w->o, w->pitch);
+        w->kernel->combine(s, w->v + i * w->v_floats, rows, n, least(w->keys - key, w->block),
+                           w->p->value_size, i > 0 ? &w->state : NULL, w->o, w->pitch);
         clear_margin(w, n, s);
         memcpy(w->tops + i * ATTENTION_MOST_MR, w->state.most, sizeof w->state.most);
         w->kernel->moments(s, rows, n, cuts, &w->parts[i]);
@@ -415,7 +414,6 @@ static void settle_row(const head_piece *w, int64_t query, int r, int64_t end)
     const attention_problem *p = w->p;
     const attention_survey *to = p->survey;
     int64_t at = (w->image * p->heads + w->head) * p->rows + query + r;
-    double sum = (double)w->state.sum[r];
     double distance = 0.0;
     double mean = 0.0;
     double variance = 0.0;
@@ -444,7 +442,9 @@ static void settle_row(const head_piece *w, int64_t query, int r, int64_t end)
     to->offset[at] = mean;
     to->variance[at] = variance;
     to->entropy[at] =
-        sum > 0.0 ? log(sum) - (double)w->state.energy[r] / sum * 0.69314718055994530942 : 0.0;
+        w->state.sum[r] > 0.0f
+            ? (double)(logf(w->state.sum[r]) - w->state.energy[r] / w->state.sum[r] * 0.693147181f)
+            : 0.0;
 }
 
 /* Sums by key and offset for each class of queries that the strip has. */
@@ -469,11 +469,10 @@ static void gather_strip(const head_piece *w, int64_t query, int rows, int64_t e
 
                 factors[r] = counts ? w->factors[i * ATTENTION_MOST_MR + r] : 0.0f;
             }
-            w->kernel->gather(w->s + i * w->kernel->mr * ATTENTION_PITCH, rows,
-                              least(end - key, w->block), factors,
-                              to->columns + (head * to->class_count + c) * p->keys + key,
-                              to->profile + head * (p->rows + p->keys - 1) + key - query +
-                                  p->rows - 1);
+            w->kernel->gather(
+                w->s + i * w->kernel->mr * ATTENTION_PITCH, rows, least(end - key, w->block),
+                factors, to->columns + (head * to->class_count + c) * p->keys + key,
+                to->profile + head * (p->rows + p->keys - 1) + key - query + p->rows - 1);
         }
     }
 }
@@ -485,8 +484,8 @@ static void sample_rows(const head_piece *w, int64_t query, int rows, int64_t en
 
     for (int r = 0; to->samples != NULL && r < rows; r++) {
         int64_t number = (query + r) / to->sample_stride;
-        float *sample = to->samples +
-                        ((w->image * p->heads + w->head) * to->sample_count + number) * p->keys;
+        float *sample =
+            to->samples + ((w->image * p->heads + w->head) * to->sample_count + number) * p->keys;
 
         if ((query + r) % to->sample_stride != 0 || number >= to->sample_count) {
             continue;

@@ -39,9 +39,9 @@ struct attention_survey {
  * the sinks, for every query. Both may be negative: before = 1, after = -1 is the previous key
  * alone. A window that lies outside of the sequence is moved to its nearest key. */
 struct attention_policy {
-    bool is_dense; /* all keys; window and sinks do not matter */
-    bool is_flat;  /* all that are looked at have the same weight */
-    bool is_off;   /* the results are zeros */
+    bool is_dense;         /* all keys; window and sinks do not matter */
+    bool is_flat;          /* all that are looked at have the same weight */
+    bool is_off;           /* the results are zeros */
     int64_t before, after; /* before + after < 0: there is no window */
     int64_t sink_count;    /* at most ATTENTION_MOST_SINKS, ascending; those beyond do not count */
     int64_t sinks[ATTENTION_MOST_SINKS];
