@@ -267,8 +267,12 @@ def start_up(bench):
 
 # ---- single layers against oneDNN, and against stored patches ----
 
-def layer_arguments(bench, dtype, *more):
-    turns = ["--rounds", "5", "--seconds", "0.3"] if bench.quick else ["--seconds", "1"]
+def layer_arguments(bench, dtype, demand, *more):
+    turns = ["--seconds", "1"]
+    if demand.each is not None:  # hangs on the one layer that was disturbed most
+        turns += ["--rounds", "21"]
+    elif bench.quick:
+        turns = ["--rounds", "5", "--seconds", "0.3"]
     return versus_onednn.parse_arguments(["--dtype", dtype, "--limit", str(SHAPES), *turns, *more])
 
 
@@ -280,7 +284,7 @@ def needs_type(bench, dtype):
 def layers_line(name, what, dtype, options, demand, of=versus_onednn):
     def measure(bench):
         needs_type(bench, dtype)
-        arguments = layer_arguments(bench, dtype, *options)
+        arguments = layer_arguments(bench, dtype, demand, *options)
         shapes = versus_onednn.choose_shapes(arguments)
         for threads in thread_counts() if of is versus_onednn and not bench.quick else [1]:
             rows = of.measure(arguments, shapes, threads)
@@ -359,7 +363,7 @@ def peak_line(name, what, dtype, options, keeps, demand):
     """The geometric mean of the shares that the shapes for which `keeps` holds reach."""
     def measure(bench):
         needs_type(bench, dtype)
-        arguments = layer_arguments(bench, dtype, *options)
+        arguments = layer_arguments(bench, dtype, demand, *options)
         shapes = [shape for shape in versus_onednn.choose_shapes(arguments) if keeps(shape)]
         peak = peak_facts()[PEAKS[dtype]]
         rows = []

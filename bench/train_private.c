@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "kernels/isa.h"
+#include "profile.h"
 #include "serve.h"
 #include "spry/architecture.h"
 #include "spry/random.h"
@@ -183,7 +184,6 @@ static bool explain(subject *s)
     const spry_profile_row *rows = NULL;
     int32_t count;
     char reason[SERVE_REASON_SIZE];
-    double total = 0.0;
 
     for (int i = 0; i < EXPLAINED_RUNS; i++) {
         if (!run(s, reason)) {
@@ -195,16 +195,7 @@ static bool explain(subject *s)
         }
     }
     count = program_profile(s->p, &rows);
-    for (int32_t i = 0; i < count; i++) {
-        double ms = rows[i].milliseconds / (EXPLAINED_RUNS - 1);
-        double calls = (double)rows[i].calls / (EXPLAINED_RUNS - 1);
-
-        total += ms;
-        printf("%9.3f ms  %7.1f GMAC/s  %6.1f GB/s  %-26s %-30s %-9s %s\n", ms,
-               calls * (double)rows[i].macs / ms / 1e6, calls * (double)rows[i].bytes / ms / 1e6,
-               rows[i].type, rows[i].kernel, rows[i].plan, rows[i].node);
-    }
-    printf("%9.3f ms in all\n", total);
+    profile_print(rows, count, EXPLAINED_RUNS - 1);
     return true;
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "kernels/isa.h"
+#include "profile.h"
 #include "serve.h"
 #include "spry/session.h"
 #include "train_net.h"
@@ -109,7 +110,6 @@ static bool explain(subject *s)
     const spry_profile_row *rows;
     int32_t count;
     char reason[SERVE_REASON_SIZE];
-    double total = 0.0;
 
     for (int i = 0; i < EXPLAINED_RUNS; i++) {
         if (!run(s, reason)) {
@@ -121,16 +121,7 @@ static bool explain(subject *s)
         }
     }
     count = spry_session_profile(s->session, &rows);
-    for (int32_t i = 0; i < count; i++) {
-        double ms = rows[i].milliseconds / (EXPLAINED_RUNS - 1);
-        double calls = (double)rows[i].calls / (EXPLAINED_RUNS - 1); /* nodes of one name */
-
-        total += ms;
-        printf("%9.3f ms  %7.1f GMAC/s  %6.1f GB/s  %-26s %-30s %-9s %s\n", ms,
-               calls * (double)rows[i].macs / ms / 1e6, calls * (double)rows[i].bytes / ms / 1e6,
-               rows[i].type, rows[i].kernel, rows[i].plan, rows[i].node);
-    }
-    printf("%9.3f ms in all\n", total);
+    profile_print(rows, count, EXPLAINED_RUNS - 1);
     return true;
 }
 

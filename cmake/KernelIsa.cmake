@@ -9,6 +9,7 @@ set(SPRY_ISA_TABLE
     "avxvnni|x86_64|-mavx2 -mfma -mf16c -mavxvnni"
     "avx512|x86_64|${spry_avx512}"
     "avx512vnni|x86_64|${spry_avx512} -mavx512vnni"
+    "avx512vbmi|x86_64|${spry_avx512} -mavx512vbmi"
     "avx512bf16|x86_64|${spry_avx512} -mavx512bf16"
     "amx|x86_64|${spry_avx512} -mamx-tile -mamx-int8 -mamx-bf16"
     "neon|aarch64|"

@@ -45,8 +45,10 @@ typedef struct spry_adapt_options {
                                 "4-4-2-1"; the last counts for further stages. NULL: that. */
     double masker_bias; /* lasnet: by how much maskers prefer to keep at first, 0 to 1000; 0: 5,
                            or 10 for blocks with grouped convolutions */
-    bool zero_head;     /* the new head starts at 0 instead of N(0, 0.01^2) */
-    uint64_t seed;      /* of what is drawn */
+    int32_t block;  /* block-skim: tokens that are kept or dropped together, a multiple of 4 from
+                           4 to 256 */
+    bool zero_head; /* the new head starts at 0 instead of N(0, 0.01^2) */
+    uint64_t seed;  /* of what is drawn */
     const spry_allocator *allocator; /* of the facts; NULL: the system's */
 } spry_adapt_options;
 
@@ -113,7 +115,10 @@ typedef struct spry_adapt_goal {
     const spry_model *teacher; /* whose scores are learnt as well, such as the base; NULL: none */
     double teacher_weight;     /* of that in the loss */
     double teacher_temperature;
-    bool ignore_labels; /* the teacher's scores alone count */
+    bool ignore_labels;    /* the teacher's scores alone count */
+    double feature_weight; /* of the features that the teacher makes its scores of: the squared
+                              distance to them in units of their mean square; 0: left out */
+    double descent; /* the share of training over which the target falls from 1 to `target` */
 } spry_adapt_goal;
 
 /* Half of the work, weight 10, a third of training; the teacher counts half, at temperature 4. */

@@ -169,6 +169,10 @@ typedef struct spry_train_options {
     double temperature, temperature_end; /* at the first and behind the last step; above 0 */
     spry_schedule temperature_schedule;  /* CONSTANT, EXPONENTIAL, LINEAR or COSINE between both */
 
+    double gate_noise, gate_noise_end; /* how much chance counts in gates, at the first and behind
+                                          the last step, on a line between both: 1 as above, 0
+                                          decides as the trained model does */
+
     bool recompute; /* cheap activations are computed again when gradients need them: less memory,
                        more time, the same bits */
 

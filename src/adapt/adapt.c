@@ -6,10 +6,17 @@
 #include "adapt/method.h"
 #include "adapt/record.h"
 #include "model/match.h"
+#include "ops/skim.h"
 
 static const double MOST_BIAS = 1000.0;
 
-enum { MOST_WIDTH = 4096, MOST_CLASSES = 1 << 20, DEFAULT_RANK = 8, DEFAULT_PROMPTS = 10 };
+enum {
+    MOST_WIDTH = 4096,
+    MOST_CLASSES = 1 << 20,
+    DEFAULT_RANK = 8,
+    DEFAULT_PROMPTS = 10,
+    DEFAULT_BLOCK = 32
+};
 
 static const double DEFAULT_ALPHA = 16.0;
 
@@ -19,7 +26,8 @@ spry_adapt_options spry_adapt_options_default(void)
                                 .method = "lora",
                                 .rank = DEFAULT_RANK,
                                 .alpha = DEFAULT_ALPHA,
-                                .prompts = DEFAULT_PROMPTS};
+                                .prompts = DEFAULT_PROMPTS,
+                                .block = DEFAULT_BLOCK};
 }
 
 static spry_status check_options(const spry_adapt_options *o, spry_error *error)
@@ -30,7 +38,8 @@ static spry_status check_options(const spry_adapt_options *o, spry_error *error)
     }
     if (adapt_method_find(o->method) == NULL) {
         return spry_fail(error, SPRY_USAGE, o->method != NULL ? o->method : "method",
-                         "use lora, adapter, bias, prompt, head, full or lasnet", "no such method");
+                         "use lora, adapter, bias, prompt, head, full, lasnet or block-skim",
+                         "no such method");
     }
     if (o->rank < 1 || o->rank > MOST_WIDTH) {
         return spry_fail(error, SPRY_USAGE, "rank", "1 to 4096", "a rank of %d", (int)o->rank);
@@ -45,6 +54,10 @@ static spry_status check_options(const spry_adapt_options *o, spry_error *error)
     if (!(o->masker_bias >= 0.0 && o->masker_bias <= MOST_BIAS)) {
         return spry_fail(error, SPRY_USAGE, "masker bias", "0 (as usual) to 1000", "a bias of %g",
                          o->masker_bias);
+    }
+    if (o->block < 4 || o->block > SKIM_MOST_BLOCK || o->block % 4 != 0) {
+        return spry_fail(error, SPRY_USAGE, "block", "a multiple of 4 from 4 to 256",
+                         "blocks of %d tokens", (int)o->block);
     }
     if (o->classes != 0 && (o->classes < 2 || o->classes > MOST_CLASSES)) {
         return spry_fail(error, SPRY_USAGE, "classes", "2 to 1048576, or 0: as they are",

@@ -4,8 +4,8 @@
 #include <string.h>
 
 static const adapt_method *const methods[] = {
-    &adapt_method_lora, &adapt_method_adapter, &adapt_method_bias,  &adapt_method_prompt,
-    &adapt_method_head, &adapt_method_full,    &adapt_method_lasnet};
+    &adapt_method_lora, &adapt_method_adapter, &adapt_method_bias,   &adapt_method_prompt,
+    &adapt_method_head, &adapt_method_full,    &adapt_method_lasnet, &adapt_method_block_skim};
 
 enum { METHODS = sizeof methods / sizeof methods[0] };
 

@@ -21,6 +21,7 @@ extern const adapt_method adapt_method_prompt;
 extern const adapt_method adapt_method_head;
 extern const adapt_method adapt_method_full;
 extern const adapt_method adapt_method_lasnet;
+extern const adapt_method adapt_method_block_skim;
 
 /* By name, or NULL. */
 const adapt_method *adapt_method_find(const char *name);

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "model/weights.h"
+#include "ops/skim.h"
 
 enum { SCHEMA = 1, MOST_RANK = 4096, MOST_CLASSES = 1 << 20 };
 
@@ -171,6 +172,9 @@ void record_write(const spry_adaptation *r, bool whole, text *to)
         json_write_string(&w, "granularity", o->granularity != NULL ? o->granularity : "");
         json_write_f64(&w, "masker_bias", o->masker_bias);
     }
+    if (strcmp(o->method, adapt_method_block_skim.facts.name) == 0) {
+        json_write_i64(&w, "block", o->block);
+    }
     if (whole) {
         json_write_i64(&w, "total", r->total);
         write_texts(&w, "trainable", r->name_count, r->names);
@@ -278,6 +282,10 @@ static spry_status read_options(spry_adaptation *r, const json_node *root, spry_
         if (status == SPRY_OK) {
             status = json_get_f64(root, "masker_bias", 0.0, 1000.0, &o->masker_bias, error);
         }
+    }
+    if (status == SPRY_OK && strcmp(o->method, adapt_method_block_skim.facts.name) == 0) {
+        status = json_get_i64(root, "block", 4, SKIM_MOST_BLOCK, &number, error);
+        o->block = (int32_t)number;
     }
     return status;
 }

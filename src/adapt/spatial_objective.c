@@ -11,7 +11,7 @@
 #include "ops/op.h"
 #include "train/objective.h"
 
-enum { UP, LO, SETTINGS };
+enum { UP, LO, AIM, SETTINGS };
 enum { WORK, DENSITY, WATCHED };
 
 static const double pi = 3.14159265358979323846;
@@ -31,13 +31,18 @@ void spatial_bounds(double target, double done, double opening, double *up, doub
     *lo = c * target;
 }
 
+double spatial_aim(double target, double done, double descent)
+{
+    return done < descent ? 1.0 - (1.0 - target) * done / descent : target;
+}
+
 static double setting(const spry_train_objective *o, int32_t index, double done)
 {
     const spry_adapt_goal *goal = &((const spatial_objective *)o)->goal;
-    double bounds[SETTINGS];
+    double numbers[SETTINGS] = {[AIM] = spatial_aim(goal->target, done, goal->descent)};
 
-    spatial_bounds(goal->target, done, goal->opening, &bounds[UP], &bounds[LO]);
-    return bounds[index];
+    spatial_bounds(numbers[AIM], done, goal->opening, &numbers[UP], &numbers[LO]);
+    return numbers[index];
 }
 
 /* ---- looking ---- */
@@ -308,7 +313,7 @@ static spry_status emit_term(const spatial_objective *o, const sight *x, int32_t
         }
     }
     work = emit_scaled(e, SPRY_DTYPE_F32, work, 1.0 / dense);
-    off = emit_plus(e, SPRY_DTYPE_F32, work, -o->goal.target);
+    off = emit_binary(e, "Sub", work, step->settings[AIM]);
     all = emit_node(e, "Concat", count, shares);
     emit_set_int(e, all, "axis", 0);
     step->term = emit_scaled(e, SPRY_DTYPE_F32,
@@ -368,7 +373,9 @@ static spry_status check_goal(const spry_adapt_goal *g, spry_error *error)
         {"target", g->target, 1e-3, 1, "a share of the work, above 0 and at most 1"},
         {"weight", g->weight, 0, 1e6, "0 or more"},
         {"opening", g->opening, 0, 1, "a share of training, 0 to 1"},
+        {"descent", g->descent, 0, 1, "a share of training, 0 to 1"},
         {"teacher's weight", g->teacher_weight, 0, 1e6, "0 or more"},
+        {"weight of features", g->feature_weight, 0, 1e6, "0 or more"},
         {"teacher's temperature", g->teacher_temperature, 1e-3, 1e3, "0.001 to 1000"},
     };
 
@@ -425,6 +432,7 @@ spry_status spry_adapt_objective(const spry_model *adapted, const spry_adapt_goa
                                       .teacher = goal->teacher_weight > 0 ? goal->teacher : NULL,
                                       .teacher_weight = goal->teacher_weight,
                                       .teacher_temperature = goal->teacher_temperature,
+                                      .feature_weight = goal->feature_weight,
                                       .ignores_labels = goal->ignore_labels,
                                       .setting_count = SETTINGS,
                                       .watched_count = WATCHED,

@@ -16,4 +16,8 @@
  * opening, 1)), up = 1 - c (1 - target), lo = c target. `opening` 0: open from the start. */
 void spatial_bounds(double target, double done, double opening, double *up, double *lo);
 
+/* The target of the whole network at that share of all steps: on a line from 1 at the start to
+ * `target` at the share `descent`. */
+double spatial_aim(double target, double done, double descent);
+
 #endif

@@ -21,6 +21,7 @@ typedef struct cpu_features {
     bool avx512dq;
     bool avx512vl;
     bool avx512vnni;
+    bool avx512vbmi;
     bool avx512bf16;
     bool avx512fp16;
     bool amx_tile;

@@ -53,8 +53,10 @@ spry_status adapt_goal_open(adapt_goal *goal, const spry_model *adapted, const s
     *goal = (adapt_goal){.teacher = NULL};
     wanted.weight = cli_number(call, "sparsity-weight");
     wanted.opening = cli_number(call, "opening");
+    wanted.descent = cli_number(call, "descent");
     wanted.teacher_weight = cli_number(call, "distill");
     wanted.teacher_temperature = cli_number(call, "distill-temperature");
+    wanted.feature_weight = cli_number(call, "distill-features");
     wanted.ignore_labels = cli_given(call, "distill-only");
     if (status == SPRY_OK) {
         status = choose_teacher(goal, adapted, source, call, &wanted.teacher, error);
@@ -63,7 +65,7 @@ spry_status adapt_goal_open(adapt_goal *goal, const spry_model *adapted, const s
         status = spry_adapt_objective(adapted, &wanted, &goal->objective, error);
     }
     setup->options.objective = goal->objective;
-    setup->options.gates = SPRY_ADAPT_GATES;
+    setup->options.gates = cli_given(call, "fixed-masks") ? NULL : SPRY_ADAPT_GATES;
     return status;
 }
 

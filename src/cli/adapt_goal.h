@@ -22,6 +22,13 @@
          .highest = 1,                                                                         \
          .help = "lasnet: share of training over which single blocks are let off the target; " \
                  "until then each is held to it"},                                             \
+        {.name = "descent",                                                                    \
+         .kind = CLI_NUMBER,                                                                   \
+         .value = "X",                                                                         \
+         .fallback = "0",                                                                      \
+         .lowest = 0,                                                                          \
+         .highest = 1,                                                                         \
+         .help = "lasnet: share of training over which the target falls from 1 to --target"},  \
         {.name = "distill",                                                                    \
          .kind = CLI_NUMBER,                                                                   \
          .value = "X",                                                                         \
@@ -36,6 +43,13 @@
          .lowest = 0.001,                                                                      \
          .highest = 1000,                                                                      \
          .help = "lasnet: how soft the teacher's scores are made"},                            \
+        {.name = "distill-features",                                                           \
+         .kind = CLI_NUMBER,                                                                   \
+         .value = "X",                                                                         \
+         .fallback = "0",                                                                      \
+         .lowest = 0,                                                                          \
+         .highest = 1e6,                                                                       \
+         .help = "lasnet: what being off the teacher's last features weighs in the loss"},     \
         {.name = "distill-only",                                                               \
          .kind = CLI_FLAG,                                                                     \
          .help = "lasnet: learn from the teacher alone; labels do not count"},                 \
@@ -43,6 +57,9 @@
          .kind = CLI_PATH,                                                                     \
          .value = "MODEL",                                                                     \
          .help = "lasnet: whose scores are learnt; MODEL itself when nothing is said"},        \
+        {.name = "fixed-masks",                                                                \
+         .kind = CLI_FLAG,                                                                     \
+         .help = "lasnet: maskers decide as when the model runs, and do not learn"},           \
         {.name = "backbone-lr",                                                                \
          .kind = CLI_NUMBER,                                                                   \
          .value = "X",                                                                         \

@@ -317,7 +317,7 @@ static void write_peak(const peak *p, json_writer *json)
 
 spry_status bench_report_json(const bench_report *b, spry_error *error)
 {
-    output_record record = {b->s.path, b->s.options.threads, true, b->s.options.seed};
+    const output_record record = output_record_of(b->s.path, &b->s.options);
     const spry_bench_result *r = &b->result;
     output_document document;
     json_writer *json = &document.json;

@@ -11,8 +11,8 @@
 
 enum { MOST_TARGETS = 64 };
 
-static const char *const method_choices[] = {"lora", "adapter", "bias",   "prompt",
-                                             "head", "full",    "lasnet", NULL};
+static const char *const method_choices[] = {"lora", "adapter", "bias",       "prompt", "head",
+                                             "full", "lasnet",  "block-skim", NULL};
 
 static const cli_option options[] = {
     {.name = "output",
@@ -62,6 +62,13 @@ static const cli_option options[] = {
      .highest = 1000,
      .help = "lasnet: by how much maskers prefer to keep at first, 0 for 5 (10 in front of grouped "
              "convolutions)"},
+    {.name = "block",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "32",
+     .lowest = 4,
+     .highest = 256,
+     .help = "block-skim: tokens that are kept or dropped together, a multiple of 4"},
     ADAPT_GOAL_OPTIONS,
     {.name = "prompts",
      .letter = 'p',
@@ -169,6 +176,7 @@ static spry_status read_options(adapt_state *a, spry_adapt_options *o, spry_erro
     o->shallow = cli_given(call, "shallow");
     o->granularity = cli_text(call, "granularity");
     o->masker_bias = cli_number(call, "masker-bias");
+    o->block = (int32_t)cli_integer(call, "block");
     o->classes = cli_integer(call, "classes");
     o->zero_head = cli_given(call, "zero-head");
     o->seed = (uint64_t)cli_integer(call, "seed");

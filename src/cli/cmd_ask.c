@@ -168,10 +168,7 @@ static spry_status print_text(const ask_state *a, spry_error *error)
 
 static spry_status print_json(const ask_state *a, spry_error *error)
 {
-    const output_record record = {.model = a->s.path,
-                                  .threads = a->s.options.threads,
-                                  .is_seeded = true,
-                                  .seed = a->s.options.seed};
+    const output_record record = output_record_of(a->s.path, &a->s.options);
     output_document document;
 
     output_begin(&document, a->call);

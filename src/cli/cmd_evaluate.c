@@ -155,10 +155,7 @@ static void write_classes(const evaluate_state *e, json_writer *json)
 static spry_status print_json(const evaluate_state *e, spry_error *error)
 {
     const spry_evaluate_totals *t = spry_evaluation_totals(e->result);
-    const output_record record = {.model = e->s.path,
-                                  .threads = e->s.options.threads,
-                                  .is_seeded = true,
-                                  .seed = e->s.options.seed};
+    const output_record record = output_record_of(e->s.path, &e->s.options);
     output_document document;
 
     output_begin(&document, e->call);

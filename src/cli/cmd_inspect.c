@@ -479,9 +479,10 @@ const cli_command cmd_inspect = {
     .arguments = "MODEL",
     .least_arguments = 1,
     .most_arguments = 1,
-    .examples = {"spry inspect bert.onnx --set sequence=128 --nodes",
-                 "spry inspect resnet20.onnx --html resnet20.html",
-                 "spry inspect bert.onnx --heads --text article.txt --vocab vocab.txt"},
+    .examples = {"spry inspect resnet20.onnx", "spry inspect bert.onnx --set sequence=128 --nodes",
+                 "spry inspect bert.onnx --heads --text article.txt --vocab vocab.txt --html "
+                 "heads.html",
+                 NULL},
     .description =
         "Lists inputs, outputs, operators, parameters, multiply-accumulates, the memory that "
         "intermediate results need, and everything that Spry cannot run.\n\n"

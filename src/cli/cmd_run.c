@@ -351,7 +351,7 @@ static void write_part(const run_state *r, json_writer *json, const part *p)
 
 static spry_status print_json(const run_state *r, spry_error *error)
 {
-    output_record record = {r->s.path, r->s.options.threads, true, r->s.options.seed};
+    const output_record record = output_record_of(r->s.path, &r->s.options);
     output_document document;
     json_writer *json = &document.json;
     spry_status status;

@@ -3,9 +3,13 @@
 
 #include "cli/commands.h"
 #include "cli/simulate_models.h"
+#include "simulate/array/lowering.h"
 
-static const simulate_model *const models[] = {&simulate_noc, &simulate_dram, &simulate_metro,
-                                               NULL};
+static const simulate_model *const models[] = {&simulate_noc,   &simulate_dram, &simulate_systolic,
+                                               &simulate_metro, &simulate_tpu,  NULL};
+
+static const char *const levels[] = {"fast", "cycle", NULL};
+static const char *const dataflows[] = {"weights", "outputs", NULL};
 
 static const char *const patterns[] = {"uniform", "transpose", "sequential",
                                        "random",  "mixed",     NULL};
@@ -14,8 +18,8 @@ static const cli_option options[] = {
     {.name = "target",
      .kind = CLI_PATH,
      .value = "NAME|FILE",
-     .help = "the machine: mesh-8x8 for noc, ddr4-2400, ddr4-3200 or hbm2 for dram, or a "
-             "description of one"},
+     .help = "the machine: mesh-8x8 for noc, ddr4-2400, ddr4-3200 or hbm2 for dram, "
+             "tpuv2, tpuv3 or edge32 for tpu and systolic, or a description of one"},
     {.name = "set",
      .kind = CLI_TEXT,
      .value = "KEY=VALUE",
@@ -53,10 +57,7 @@ static const cli_option options[] = {
      .highest = 1e9,
      .help = "noc: cycles that are measured, after half as many"},
     {.name = "sweep", .kind = CLI_TEXT, .value = "FROM:TO:STEP", .help = "noc: one row per rate"},
-    {.name = "csv",
-     .kind = CLI_PATH,
-     .value = "FILE",
-     .help = "noc: where --sweep writes its rows"},
+    {.name = "csv", .kind = CLI_PATH, .value = "FILE", .help = "noc, tpu: where rows go"},
     {.name = "force", .letter = 'f', .kind = CLI_FLAG, .help = "replace the file of --csv"},
     {.name = "trace",
      .kind = CLI_PATH,
@@ -83,6 +84,38 @@ static const cli_option options[] = {
      .lowest = 1,
      .highest = 1e9,
      .help = "metro: flits that are scheduled together"},
+    {.name = "dataflow",
+     .kind = CLI_CHOICE,
+     .value = "WHICH",
+     .fallback = "weights",
+     .choices = dataflows,
+     .help = "systolic: what stays in the array"},
+    {.name = "lowering",
+     .kind = CLI_CHOICE,
+     .value = "HOW",
+     .fallback = "channel-first",
+     .choices = lowering_way_names,
+     .help = "tpu: how convolutions become products"},
+    {.name = "multi-tile",
+     .kind = CLI_CHOICE,
+     .value = "TAPS",
+     .fallback = "row",
+     .choices = lowering_multi_names,
+     .help = "tpu: taps that may share a pass: one, those of a kernel row, any"},
+    {.name = "level",
+     .kind = CLI_CHOICE,
+     .value = "LEVEL",
+     .fallback = "fast",
+     .choices = levels,
+     .help = "tpu: the memory by its bandwidth, or command by command"},
+    {.name = "batch",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "1",
+     .lowest = 1,
+     .highest = 65536,
+     .help = "tpu: inputs at a time"},
+    {.name = "compare", .kind = CLI_FLAG, .help = "tpu: all ways of lowering"},
     {.name = "seed",
      .kind = CLI_INTEGER,
      .value = "N",
@@ -147,22 +180,26 @@ static spry_status run(const cli_call *call, spry_error *error)
 
 const cli_command cmd_simulate = {
     .name = "simulate",
-    .summary = "networks on a chip and memories, cycle by cycle",
-    .arguments = "noc|dram|metro [FLOWS]",
+    .summary = "networks on a chip, memories and arrays, cycle by cycle",
+    .arguments = "noc|dram|systolic|metro|tpu [MxNxK|FLOWS|MODEL]",
     .least_arguments = 1,
     .most_arguments = 2,
     .examples = {"spry simulate noc --sweep 0.02:0.4:0.02 --csv latency.csv",
                  "spry simulate dram --target hbm2 --traffic random",
-                 "spry simulate metro flows.csv", NULL},
+                 "spry simulate tpu resnet50.onnx --compare", NULL},
     .description =
         "Simulates a part of a machine that is described by data.\n\n"
         "noc is a mesh of routers with virtual channels under synthetic traffic: latency from a "
         "packet's making, and from its leaving, flits that arrive, routers on the way.\n\n"
         "dram is a memory at the level of commands, under a trace or a pattern of requests of 64 "
         "bytes, offered as fast as the queues take them but at most one a cycle.\n\n"
+        "systolic is an array of multipliers, register by register, on random matrices of M x K "
+        "and K x N: the cycles that it takes are counted, and its result is compared.\n\n"
         "metro schedules known traffic over a mesh so that no two flits want one link, lets a "
         "replay confirm it, and says how far it is from the bound of its routes. FLOWS is a CSV "
-        "of id,type,src,dst list,bytes,release,due,group.",
+        "of id,type,src,dst list,bytes,release,due,group.\n\n"
+        "tpu runs the convolutions and products of an ONNX file through systolic arrays beside a "
+        "memory: passes, cycles, use of the array and energy per layer.",
     .options = options,
     .run = run,
 };

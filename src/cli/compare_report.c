@@ -147,10 +147,7 @@ static void write_row(json_writer *json, const spry_difference *d)
 spry_status compare_print_json(const compare_told *c, const spry_difference *rows, int32_t count,
                                int32_t results, spry_error *error)
 {
-    const output_record record = {.model = c->path,
-                                  .threads = c->options->threads,
-                                  .is_seeded = true,
-                                  .seed = c->options->seed};
+    const output_record record = output_record_of(c->path, c->options);
     const spry_difference *suspects[MOST_SUSPECTS];
     char label[512];
     output_document document;

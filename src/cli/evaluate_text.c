@@ -40,10 +40,7 @@ static json_writer *begin(const text_state *e, output_document *document)
 
 static spry_status end(const text_state *e, output_document *document, spry_error *error)
 {
-    const output_record record = {.model = e->s.path,
-                                  .threads = e->s.options.threads,
-                                  .is_seeded = true,
-                                  .seed = e->s.options.seed};
+    const output_record record = output_record_of(e->s.path, &e->s.options);
     spry_status status = output_write_record(&document->json, &record, error);
 
     if (status != SPRY_OK) {

@@ -102,6 +102,11 @@ void output_drop(output_document *document)
     text_fini(&document->body);
 }
 
+output_record output_record_of(const char *model, const spry_session_options *options)
+{
+    return (output_record){model, options->threads, true, options->seed};
+}
+
 spry_status output_write_record(json_writer *json, const output_record *record, spry_error *error)
 {
     char hash[SHA256_TEXT_SIZE];

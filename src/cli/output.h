@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "cli/command.h"
+#include "spry/session.h"
 
 /* ---- remarks, on stderr ---- */
 
@@ -42,6 +43,9 @@ typedef struct output_record {
     bool is_seeded;
     uint64_t seed;
 } output_record;
+
+/* What repeats a run of a model with these options. */
+output_record output_record_of(const char *model, const spry_session_options *options);
 
 /* The member "made_by": versions, processor, instruction set, threads and limits, the model's hash,
  * the seed. Fails with SPRY_IO (the model cannot be read again). */

@@ -5,6 +5,7 @@
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "cli/quantize_command.h"
+#include "measure/bench.h"
 #include "spry/bench.h"
 #include "spry/evaluate.h"
 
@@ -46,20 +47,6 @@ static spry_status feed_rival(rival *r, spry_error *error)
     return status == SPRY_OK ? spry_feed_fill_random(r->feed, 0, error) : status;
 }
 
-static int compare_numbers(const void *a, const void *b)
-{
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(double *numbers, int count)
-{
-    qsort(numbers, (size_t)count, sizeof *numbers, compare_numbers);
-    return numbers[count / 2];
-}
-
 /* Both take turns, so that a drift of the machine's speed meets both. */
 static spry_status race(quantize_state *q, rival *before, rival *after, spry_error *error)
 {
@@ -87,9 +74,9 @@ static spry_status race(quantize_state *q, rival *before, rival *after, spry_err
         }
     }
     if (status == SPRY_OK) {
-        q->result.before.median_ms = median(times[0], TURNS);
-        q->result.after.median_ms = median(times[1], TURNS);
-        q->result.speed_up = median(ratios, TURNS);
+        q->result.before.median_ms = bench_median(times[0], TURNS);
+        q->result.after.median_ms = bench_median(times[1], TURNS);
+        q->result.speed_up = bench_median(ratios, TURNS);
     }
     return status;
 }

@@ -14,7 +14,9 @@ typedef struct simulate_model {
 
 extern const simulate_model simulate_noc;
 extern const simulate_model simulate_dram;
+extern const simulate_model simulate_systolic;
 extern const simulate_model simulate_metro;
+extern const simulate_model simulate_tpu;
 
 /* The target that --target names, or `fallback`, with what --set changes. */
 SPRY_MUST_USE spry_status simulate_target(const cli_call *call, const char *fallback, target **t,

@@ -187,6 +187,11 @@ const cli_option train_option_table[] = {
      .fallback = "exponential",
      .choices = train_coolings,
      .help = "how the temperature moves"},
+    {.name = "gate-noise",
+     .kind = CLI_TEXT,
+     .value = "START:END",
+     .fallback = "1:1",
+     .help = "how much chance counts in the gates; 0 decides as the trained model does"},
     {.name = "dp-epsilon",
      .kind = CLI_NUMBER,
      .value = "X",
@@ -435,26 +440,37 @@ static spry_status read_milestones(train_setup *s, spry_error *error)
 /* ---- gates ---- */
 
 /* "START:END", or one number for both. */
+static spry_status read_span(const cli_call *call, const char *name, double *first, double *last,
+                             spry_error *error)
+{
+    const char *word = cli_text(call, name);
+    char *end = NULL;
+
+    *first = strtod(word, &end);
+    *last = *first;
+    if (end != word && *end == ':') {
+        word = end + 1;
+        *last = strtod(word, &end);
+    }
+    if (end == word || *end != '\0') {
+        return spry_fail(error, SPRY_USAGE, name, "write START:END, for example 1:0.1",
+                         "'%s' is neither a number nor two", cli_text(call, name));
+    }
+    return SPRY_OK;
+}
+
 static spry_status read_gates(train_setup *s, spry_error *error)
 {
-    const char *word = cli_text(s->call, "temperature");
     spry_train_options *o = &s->options;
-    char *end = NULL;
+    spry_status status =
+        read_span(s->call, "temperature", &o->temperature, &o->temperature_end, error);
 
     o->gates = cli_text(s->call, "gates");
     o->temperature_schedule =
         train_cooling_kinds[index_of(train_coolings, cli_text(s->call, "temperature-schedule"))];
-    o->temperature = strtod(word, &end);
-    o->temperature_end = o->temperature;
-    if (end != word && *end == ':') {
-        word = end + 1;
-        o->temperature_end = strtod(word, &end);
-    }
-    if (end == word || *end != '\0') {
-        return spry_fail(error, SPRY_USAGE, "--temperature", "for example --temperature 5:0.1",
-                         "'%s' is no temperature", cli_text(s->call, "temperature"));
-    }
-    return SPRY_OK;
+    return status == SPRY_OK
+               ? read_span(s->call, "gate-noise", &o->gate_noise, &o->gate_noise_end, error)
+               : status;
 }
 
 /* ---- the whole ---- */

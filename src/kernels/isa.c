@@ -69,6 +69,8 @@ isa_choice isa_decide(const cpu_features *features, const char *request)
     choice.bf16 =
         features->avx512bf16 && choice.level != ISA_NEON && choice.level >= ISA_AVX512VNNI;
     choice.avxvnni = features->avxvnni && choice.level != ISA_NEON && choice.level >= ISA_AVX2;
+    choice.vbmi =
+        features->avx512vbmi && choice.level != ISA_NEON && choice.level >= ISA_AVX512VNNI;
     choice.dot = features->dotprod && choice.level == ISA_NEON;
     return choice;
 }
@@ -107,6 +109,11 @@ bool isa_has_bf16(void)
 bool isa_has_avxvnni(void)
 {
     return isa_chosen()->avxvnni;
+}
+
+bool isa_has_vbmi(void)
+{
+    return isa_chosen()->vbmi;
 }
 
 bool isa_has_dot(void)

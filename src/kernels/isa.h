@@ -33,6 +33,7 @@ typedef struct isa_choice {
     bool bf16;    /* AVX-512 BF16 may be used: level at least ISA_AVX512VNNI and the CPU has it */
     bool dot;     /* Arm's dot products of bytes may be used: level ISA_NEON and the CPU has them */
     bool avxvnni; /* 256-bit VNNI may be used: level at least ISA_AVX2 and the CPU has it */
+    bool vbmi;    /* AVX-512 VBMI may be used: level at least ISA_AVX512VNNI and the CPU has it */
 } isa_choice;
 
 /* The decision for a machine with `features` when SPRY_ISA is `request` (may be NULL). */
@@ -60,9 +61,10 @@ bool isa_usable(isa_level level);
 /* The table of the last variant that may run now. The first one of a list always may. */
 const void *isa_select(const isa_variant *variants, int count);
 
-/* isa_chosen()->bf16, ->avxvnni and ->dot, for the guards of kernel families. */
+/* isa_chosen()->bf16, ->avxvnni, ->vbmi and ->dot, for the guards of kernel families. */
 bool isa_has_bf16(void);
 bool isa_has_avxvnni(void);
+bool isa_has_vbmi(void);
 bool isa_has_dot(void);
 
 #endif

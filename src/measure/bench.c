@@ -45,11 +45,10 @@ double bench_quantile(const double *sorted, size_t count, double q)
     return sorted[below] + (place - (double)below) * (sorted[above] - sorted[below]);
 }
 
-/* Sorts the part, so that times lose their order. */
-static double median_of(double *times, size_t count)
+double bench_median(double *numbers, size_t count)
 {
-    qsort(times, count, sizeof *times, compare);
-    return bench_quantile(times, count, 0.5);
+    qsort(numbers, count, sizeof *numbers, compare);
+    return bench_quantile(numbers, count, 0.5);
 }
 
 void bench_summarise(double *times, size_t count, spry_bench_result *result)
@@ -60,8 +59,8 @@ void bench_summarise(double *times, size_t count, spry_bench_result *result)
 
     result->drift = 1.0;
     if (third > 0) {
-        double first = median_of(times, third);
-        double last = median_of(times + count - third, third);
+        double first = bench_median(times, third);
+        double last = bench_median(times + count - third, third);
 
         result->drift = first > 0.0 ? last / first : 1.0;
     }

@@ -10,6 +10,9 @@
  * neighbours. `count` is at least 1. */
 double bench_quantile(const double *sorted, size_t count, double q);
 
+/* The same for q = 0.5 of numbers in any order, which are sorted. */
+double bench_median(double *numbers, size_t count);
+
 /* Fills the statistics of `times`, in the order of the runs, which are sorted by it. */
 void bench_summarise(double *times, size_t count, spry_bench_result *result);
 

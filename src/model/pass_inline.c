@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "model/graph_walk.h"
 #include "model/pass.h"
+#include "model/skim_function.h"
 #include "model/twin_function.h"
 #include "ops/op.h"
 
@@ -36,7 +37,8 @@ static const model_function *called(const inliner *x, const graph_node *n)
                                   ? NULL
                                   : model_find_function(x->m, n->domain, n->type, n->overload);
 
-    return f != NULL && !x->c->inline_all && twin_function_is(f) ? NULL : f;
+    return f != NULL && !x->c->inline_all && (twin_function_is(f) || skim_function_is(f)) ? NULL
+                                                                                          : f;
 }
 
 static int64_t count_nodes(const graph *g)

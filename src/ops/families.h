@@ -48,6 +48,7 @@ extern const op ops_select[];
 extern const op ops_sequence[];
 extern const op ops_shape[];
 extern const op ops_signal[];
+extern const op ops_skim[];
 extern const op ops_softmax[];
 extern const op ops_space[];
 extern const op ops_text[];

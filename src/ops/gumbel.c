@@ -1,8 +1,9 @@
-/* GumbelGate(difference, temperature) -> gate, slope, in the domain "ai.spry": what a comparison of
- * logits is while it learns.
+/* GumbelGate(difference, cooling) -> gate, slope, in the domain "ai.spry": what a comparison of
+ * logits is while it learns. `cooling` is a temperature, or [temperature, strength of the noise],
+ * which is 1 otherwise.
  *
- *     a     = (difference + logistic noise) / temperature
- *     gate  = 1 where a >= 0, else 0          the chance of 1 is sigmoid(difference)
+ *     a     = (difference + strength * logistic noise) / temperature
+ *     gate  = 1 where a >= 0, else 0          the chance of 1 is sigmoid(difference / strength)
  *     slope = y (1 - y) / temperature, y = sigmoid(a)
  *
  * The gradient takes `slope` for the derivative of `gate` (straight through). Noise is drawn by
@@ -42,7 +43,7 @@ double gumbel_slope(double difference, double noise, double temperature)
 typedef struct gate {
     const tensor *difference;
     tensor *to, *slope; /* may be NULL */
-    double temperature;
+    double cooling[2];  /* the temperature, the strength of the noise */
     uint64_t seed;
 } gate;
 
@@ -60,9 +61,9 @@ static void gate_piece(void *context, int64_t begin, int64_t end, int worker)
         convert_read_f64(t->difference, start, n, block);
         spry_random_seek(&r, (uint64_t)start * DRAW_WORDS);
         for (int64_t i = 0; i < n; i++) {
-            double noise = gumbel_noise(spry_random_u64(&r));
+            double noise = t->cooling[1] * gumbel_noise(spry_random_u64(&r));
 
-            slopes[i] = t->slope != NULL ? gumbel_slope(block[i], noise, t->temperature) : 0.0;
+            slopes[i] = t->slope != NULL ? gumbel_slope(block[i], noise, t->cooling[0]) : 0.0;
             block[i] = block[i] + noise >= 0.0;
         }
         if (t->to != NULL) {
@@ -76,14 +77,16 @@ static void gate_piece(void *context, int64_t begin, int64_t end, int worker)
 
 static spry_status run_gate(op_call *call)
 {
-    gate t = {.difference = op_call_input(call, 0),
-              .temperature = op_call_scalar(call, 1, 0.0),
-              .seed = call->seed};
+    gate t = {.difference = op_call_input(call, 0), .cooling = {0.0, 1.0}, .seed = call->seed};
+    const tensor *cooling = op_call_input(call, 1);
+    int64_t count = cooling != NULL ? tensor_count(cooling) : 0;
     spry_status status;
 
-    if (t.difference == NULL || !(t.temperature > 0.0)) {
-        return op_call_fail(call, SPRY_BAD_INPUT, "the temperature %g is not positive",
-                            t.temperature);
+    convert_read_f64(cooling, 0, count < 2 ? count : 2, t.cooling);
+    if (t.difference == NULL || count > 2 || !(t.cooling[0] > 0.0) || !(t.cooling[1] >= 0.0)) {
+        return op_call_fail(call, SPRY_BAD_INPUT,
+                            "the temperature %g is not positive, or the noise %g negative",
+                            t.cooling[0], t.cooling[1]);
     }
     status = op_call_output_like(call, 0, t.difference->dtype, t.difference, &t.to);
     if (status == SPRY_OK) {

@@ -51,6 +51,7 @@ static const op *const tables[] = {
     ops_sequence,
     ops_shape,
     ops_signal,
+    ops_skim,
     ops_softmax,
     ops_space,
     ops_text,

@@ -1,5 +1,6 @@
 /* From a model's graph to one that can be planned. */
 #include "runtime/prepare.h"
+#include "runtime/byte_pool.h"
 
 #include "model/infer.h"
 #include "model/pass.h"
@@ -102,6 +103,9 @@ spry_status prepare_for_speed(graph *g, const spry_session_options *options, spr
     }
     if (status == SPRY_OK) {
         status = fuse_activations(g, options, error);
+    }
+    if (status == SPRY_OK) {
+        status = byte_pool_graph(g, options, error);
     }
     if (status == SPRY_OK) {
         status = region_graph(g, options, error);

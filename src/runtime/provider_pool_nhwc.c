@@ -1,11 +1,13 @@
-/* Pools of channels-last images: f32 MaxPool (without indices), AveragePool and global pools, and
- * MaxPool of bytes. */
+/* Pools of channels-last images: f32 MaxPool (without indices), AveragePool and global pools,
+ * MaxPool of bytes, and averages of bytes that stand for numbers (byte_pool.h). */
 #include <string.h>
 
 #include "base/alloc.h"
 #include "kernels/pool/pool_nhwc.h"
+#include "runtime/byte_pool.h"
 #include "runtime/layout.h"
 #include "runtime/providers.h"
+#include "tensor/convert.h"
 
 /* Of an image in a global pool: enough to keep a thread busy, few enough for parts to stay with the
  * thread that made their pixels. */
@@ -18,6 +20,10 @@ typedef struct pool_state {
     void (*image)(const pool_nhwc_image *p); /* global pools; the other one is NULL */
     bool count_padding;
     int64_t end_h, end_w;
+    bool makes_floats; /* of bytes */
+    uint8_t flip;
+    int32_t zero;
+    float scale;
     int64_t batch;
     int64_t pixels;  /* of an input image */
     int64_t element; /* bytes */
@@ -34,6 +40,32 @@ static bool is_bytes(spry_dtype dtype)
     return dtype == SPRY_DTYPE_U8 || dtype == SPRY_DTYPE_I8;
 }
 
+/* One f32 scale and one zero point or none, all constant. */
+static bool has_grid(const provider_site *site)
+{
+    bool has_zero = site->node->inputs[BYTE_POOL_ZERO] != GRAPH_NONE;
+    const tensor *scale = provider_constant(site, BYTE_POOL_SCALE);
+    const tensor *zero = has_zero ? provider_constant(site, BYTE_POOL_ZERO) : NULL;
+
+    return scale != NULL && scale->dtype == SPRY_DTYPE_F32 && tensor_count(scale) == 1 &&
+           (!has_zero || (zero != NULL && tensor_count(zero) == 1));
+}
+
+static bool averages_bytes(const provider_site *site)
+{
+    return site->node->input_count == BYTE_POOL_PORTS;
+}
+
+static bool accepts_bytes(const provider_site *site, const graph_type *x)
+{
+    enum { MOST_PIXELS = 1 << 24 };
+    window w;
+
+    return x->rank == 4 && is_bytes(x->dtype) && has_grid(site) &&
+           x->dims[1].size * x->dims[2].size < MOST_PIXELS &&
+           (is_global(site) || provider_pool_window(site, x, &w));
+}
+
 static bool accepts(const provider_site *site)
 {
     const graph_type *x = provider_input_type(site, 0);
@@ -44,6 +76,9 @@ static bool accepts(const provider_site *site)
         !no_indices || (x->rank != 3 && x->rank != 4) || op_work_count(x) == 0 ||
         provider_output_type(site, 0) == NULL) {
         return false;
+    }
+    if (averages_bytes(site)) {
+        return accepts_bytes(site, x);
     }
     if (is_global(site)) {
         return x->dtype == SPRY_DTYPE_F32;
@@ -57,7 +92,9 @@ static void choose_kernel(const provider_site *site, const pool_nhwc_kernel *ker
 {
     spry_dtype dtype = provider_input_type(site, 0)->dtype;
 
-    if (provider_is(site, "GlobalAveragePool")) {
+    if (averages_bytes(site)) {
+        s->rows = kernel->average_bytes;
+    } else if (provider_is(site, "GlobalAveragePool")) {
         s->image = kernel->global_average;
     } else if (provider_is(site, "GlobalMaxPool")) {
         s->image = kernel->global_max;
@@ -70,12 +107,46 @@ static void choose_kernel(const provider_site *site, const pool_nhwc_kernel *ker
     }
 }
 
+static void set_window(const provider_site *site, const graph_type *x, pool_state *s)
+{
+    window w;
+
+    if (is_global(site)) {
+        s->shape = (conv_f32_shape){.in_h = x->dims[1].size,
+                                    .in_w = x->dims[2].size,
+                                    .out_h = 1,
+                                    .out_w = 1,
+                                    .kernel_h = x->dims[1].size,
+                                    .kernel_w = x->dims[2].size,
+                                    .stride_h = 1,
+                                    .stride_w = 1,
+                                    .dilation_h = 1,
+                                    .dilation_w = 1};
+        return;
+    }
+    (void)provider_pool_window(site, x, &w); /* accepted before */
+    s->shape = provider_plane_shape(&w, 0);
+    s->count_padding = graph_attribute_int(site->node, "count_include_pad", 0) != 0;
+    s->end_h = w.rank > 1 ? w.pad_end[0] : 0;
+    s->end_w = w.pad_end[w.rank - 1];
+}
+
+static void set_grid(const provider_site *site, spry_dtype dtype, pool_state *s)
+{
+    bool has_zero = site->node->inputs[BYTE_POOL_ZERO] != GRAPH_NONE;
+
+    s->makes_floats = true;
+    s->flip = dtype == SPRY_DTYPE_I8 ? 0x80 : 0;
+    s->zero = s->flip +
+              (has_zero ? (int32_t)convert_get_i64(provider_constant(site, BYTE_POOL_ZERO), 0) : 0);
+    s->scale = *(const float *)provider_constant(site, BYTE_POOL_SCALE)->data;
+}
+
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
 {
     const graph_type *x = provider_input_type(site, 0);
     const pool_nhwc_kernel *kernel = pool_nhwc_select();
     pool_state *s = alloc_zeroed(site->allocator, sizeof *s);
-    window w;
 
     if (s == NULL) {
         return alloc_failed(error, sizeof *s);
@@ -83,11 +154,10 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     s->allocator = *site->allocator;
     choose_kernel(site, kernel, s);
     if (s->rows != NULL) {
-        (void)provider_pool_window(site, x, &w); /* accepted before */
-        s->shape = provider_plane_shape(&w, 0);
-        s->count_padding = graph_attribute_int(site->node, "count_include_pad", 0) != 0;
-        s->end_h = w.rank > 1 ? w.pad_end[0] : 0;
-        s->end_w = w.pad_end[w.rank - 1];
+        set_window(site, x, s);
+    }
+    if (averages_bytes(site)) {
+        set_grid(site, x->dtype, s);
     }
     s->shape.channels = x->dims[x->rank - 1].size;
     s->batch = x->dims[0].size;
@@ -127,7 +197,10 @@ static void run_rows(void *context, int64_t begin, int64_t end, int worker)
                         .out = r->y,
                         .count_padding = r->s->count_padding,
                         .end_h = r->s->end_h,
-                        .end_w = r->s->end_w};
+                        .end_w = r->s->end_w,
+                        .flip = r->s->flip,
+                        .zero = r->s->zero,
+                        .scale = r->s->scale};
 
     (void)worker;
     r->s->rows(&p);
@@ -193,7 +266,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
     tensor *y;
     spry_status status;
 
-    status = provider_output(call, x->dtype, &y);
+    status = provider_output(call, s->makes_floats ? SPRY_DTYPE_F32 : x->dtype, &y);
     if (status != SPRY_OK || y == NULL) {
         return status;
     }

@@ -1,5 +1,6 @@
 /* Regions (region.h), channels-last: plans each layer for listed pixels, by direct sums and, for
- * f32 kernels of 3 x 3, by Winograd's method too; which one runs is decided by each mask. */
+ * f32 kernels of 3 x 3, by Winograd's method too (region_winograd.c); which one runs is decided by
+ * each mask. */
 #include <math.h>
 #include <string.h>
 
@@ -11,9 +12,6 @@
 #include "runtime/precision.h"
 #include "runtime/providers.h"
 #include "runtime/region_state.h"
-
-/* As provider_conv_winograd.c has it. */
-static const double winograd_tolerance = 5e-6;
 
 /* ---- reading ---- */
 
@@ -46,6 +44,7 @@ static bool read_geometry(const provider_site *of, const tensor *weights, const 
 static bool read_layer(const provider_site *site, int i, bool is_last, region_layer *l,
                        conv_nhwc_problem *p)
 {
+    bool makes_floats = is_last && site->node->inputs[REGION_SCALE] == GRAPH_NONE;
     provider_site of;
     const graph_type *x;
     const tensor *weights;
@@ -59,12 +58,12 @@ static bool read_layer(const provider_site *site, int i, bool is_last, region_la
     if (l->is_integer) {
         if (!integer_read(&of, "QLinearConv", "ConvInteger", &l->integer) || l->integer.w == NULL ||
             l->integer.w_zero != 0 ||
-            l->integer.result != (is_last ? BRGEMM_FLOATS : BRGEMM_BYTES)) {
+            l->integer.result != (makes_floats ? BRGEMM_FLOATS : BRGEMM_BYTES)) {
             return false;
         }
         p->type = BRGEMM_S8;
-        p->result_size = is_last ? sizeof(float) : 1;
-    } else if (x == NULL || x->dtype != SPRY_DTYPE_F32) {
+        p->result_size = makes_floats ? sizeof(float) : 1;
+    } else if (x == NULL || !(makes_floats || !is_last) || x->dtype != SPRY_DTYPE_F32) {
         return false;
     }
     weights = l->is_integer ? l->integer.w : provider_constant(&of, 1);
@@ -129,7 +128,9 @@ static void destroy(void *state)
 
     for (int i = 0; i < s->layer_count; i++) {
         packed_release(&allocator, &s->layers[i].packed);
-        packed_release(&allocator, &s->layers[i].winograd_packed);
+        for (int k = 0; k < REGION_WINOGRADS; k++) {
+            packed_release(&allocator, &s->layers[i].winograd[k].packed);
+        }
         integer_channels_release(&allocator, &s->layers[i].channels);
     }
     alloc_release(&allocator, s->from, s->from_bytes);
@@ -170,17 +171,14 @@ static bool is_pixelwise(const conv_f32_shape *s)
     return s->kernel_h == 1 && s->kernel_w == 1 && s->stride_h == 1 && s->stride_w == 1;
 }
 
-static void plan_winograd(const provider_site *site, const conv_nhwc_problem *p, region_layer *l)
+/* Pixels of a cell of the mask along a row. */
+static int64_t cell_of(const provider_site *site)
 {
-    conv_winograd_problem problem = {.shape = l->shape, .batch = p->batch, .filters = p->filters};
+    const graph_type *mask = provider_input_type(site, REGION_MASK);
+    int axis = (int)graph_attribute_int(site->node, REGION_MASK_ROWS, 1);
+    const graph_type *y = provider_output_type(site, 0);
 
-    if (l->is_integer || p->groups != 1 || !conv_winograd_can(&l->shape)) {
-        return;
-    }
-    (void)site;
-    conv_winograd_plan(&problem, brgemm_select(BRGEMM_F32), conv_winograd_select(), 4, 1,
-                       &l->winograd);
-    l->has_winograd = conv_listed_prefers(&l->listed, &l->winograd);
+    return (y->dims[2].size + mask->dims[axis + 1].size - 1) / mask->dims[axis + 1].size;
 }
 
 static void plan_layer(const provider_site *site, region_state *s, int i)
@@ -202,8 +200,8 @@ static void plan_layer(const provider_site *site, region_state *s, int i)
         shape->pad_h == 0 && shape->pad_w == 0 && is_unpadded(l)) {
         l->in.bytes = 0;
     }
-    if (!(s->is_bytes && i + 1 == s->layer_count)) {
-        plan_winograd(site, &p, l);
+    if (!l->is_integer) {
+        region_plan_winograd(&p, cell_of(site), l);
     }
 }
 
@@ -212,7 +210,6 @@ static void plan_layer(const provider_site *site, region_state *s, int i)
 typedef struct pack_run {
     const provider_site *site;
     const region_layer *l;
-    void *to;
 } pack_run;
 
 static const void *weights_of(const pack_run *r)
@@ -231,55 +228,6 @@ static spry_status pack_direct(void *context, void *to, spry_error *error)
     return SPRY_OK;
 }
 
-static void pack_panels(void *context, int64_t begin, int64_t end, int worker)
-{
-    const pack_run *r = context;
-
-    (void)worker;
-    conv_winograd_pack(&r->l->winograd, weights_of(r), begin, end, r->to);
-}
-
-/* With their relative error behind them. */
-static spry_status pack_winograd(void *context, void *to, spry_error *error)
-{
-    pack_run *r = context;
-    const spry_allocator *allocator = r->site->allocator;
-    size_t checking = (size_t)conv_winograd_error_bytes(&r->l->winograd);
-    void *scratch = alloc_bytes(allocator, checking);
-    double relative_error;
-
-    if (scratch == NULL) {
-        return alloc_failed(error, checking);
-    }
-    r->to = to;
-    threads_for(r->site->team, conv_winograd_panels(&r->l->winograd), 1, pack_panels, r);
-    relative_error = conv_winograd_error(&r->l->winograd, weights_of(r), to, scratch);
-    memcpy((char *)to + r->l->winograd.packed_bytes, &relative_error, sizeof relative_error);
-    alloc_release(allocator, scratch, checking);
-    return SPRY_OK;
-}
-
-static spry_status make_winograd(const provider_site *site, region_layer *l, spry_error *error)
-{
-    pack_run r = {.site = site, .l = l};
-    size_t bytes = (size_t)l->winograd.packed_bytes;
-    double relative_error = INFINITY;
-    spry_status status = packed_make(site, "region_winograd_f4", bytes + sizeof relative_error,
-                                     pack_winograd, &r, &l->winograd_packed, error);
-
-    if (status == SPRY_OK && l->winograd_packed.data != NULL) {
-        memcpy(&relative_error, (const char *)l->winograd_packed.data + bytes,
-               sizeof relative_error);
-        l->has_winograd = relative_error <= winograd_tolerance; /* false for NaN */
-        if (!l->has_winograd) {
-            packed_refuse(site, &l->winograd_packed);
-        }
-    } else {
-        l->has_winograd = false;
-    }
-    return status;
-}
-
 static spry_status pack_layer(const provider_site *site, region_layer *l, spry_error *error)
 {
     pack_run r = {.site = site, .l = l};
@@ -288,8 +236,8 @@ static spry_status pack_layer(const provider_site *site, region_layer *l, spry_e
         packed_make(site, l->listed.dense.kernel->name, (size_t)l->listed.dense.packed_bytes,
                     pack_direct, &r, &l->packed, error);
 
-    if (status == SPRY_OK && l->has_winograd) {
-        status = make_winograd(site, l, error);
+    if (status == SPRY_OK && l->winograd_count > 0) {
+        status = region_pack_winograd(site, weights_of(&r), l, error);
     }
     if (status == SPRY_OK && l->is_integer) {
         int64_t k = l->shape.channels * l->shape.kernel_h * l->shape.kernel_w;
@@ -381,9 +329,9 @@ static void set_workspace(region_state *s, int workers)
         pixels = most(pixels, most(count, s->batch * l->shape.in_h * l->shape.in_w));
         tiles = most(tiles, pixel_list_most_tiles(count, &l->listed.tiling));
         own = most(own, l->listed.worker_bytes);
-        if (l->has_winograd) {
-            winograd_tiles = most(winograd_tiles, l->winograd.tiles);
-            own = most(own, l->winograd.worker_bytes);
+        for (int k = 0; k < l->winograd_count; k++) {
+            winograd_tiles = most(winograd_tiles, l->winograd[k].plan.tiles);
+            own = most(own, l->winograd[k].plan.worker_bytes);
         }
     }
     s->x_mask = take(s, pixels);
@@ -449,8 +397,9 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
         s->layers[i].first_port = port;
         port += s->layers[i].view.node.input_count;
         step->packed_bytes += (size_t)s->layers[i].listed.dense.packed_bytes;
-        step->packed_bytes +=
-            s->layers[i].has_winograd ? (size_t)s->layers[i].winograd.packed_bytes : 0;
+        for (int k = 0; k < s->layers[i].winograd_count; k++) {
+            step->packed_bytes += (size_t)s->layers[i].winograd[k].plan.packed_bytes;
+        }
     }
     step->state = s;
     step->kernel = s->layers[0].listed.dense.kernel->name;

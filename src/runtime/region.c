@@ -90,6 +90,7 @@ typedef struct region_match {
     int removed_count;
     int32_t ports[REGION_PORTS];
     int mask_row_axis;
+    int32_t bytes; /* the masked results as bytes, before the sum; or GRAPH_NONE */
     chain_end end;
 } region_match;
 
@@ -311,7 +312,18 @@ static void follow_sum(region_match *m)
     }
 }
 
-/* Takes in QuantizeLinear, and the sum of bytes behind it. */
+/* Can the last layer round its sums to bytes itself? */
+static bool makes_bytes(const region_match *m)
+{
+    const graph_node *last = &m->g->nodes[m->layers[0]];
+    int32_t bias = chain_input(last, INTEGER_BIAS);
+
+    return is_integer_node(last) && chain_input(last, INTEGER_Y_SCALE) == GRAPH_NONE &&
+           (bias == GRAPH_NONE || m->g->values[bias].type.dtype == SPRY_DTYPE_I32);
+}
+
+/* Takes in QuantizeLinear, and the sum of bytes behind it. The mask does not change what is
+ * rounded, so the last layer does it, as it would without a mask. */
 static void follow_bytes(region_match *m)
 {
     const graph *g = m->g;
@@ -319,12 +331,13 @@ static void follow_bytes(region_match *m)
     const graph_node *n = user != GRAPH_NONE ? &g->nodes[user] : NULL;
     int32_t own; /* its port in the sum */
 
-    if (n == NULL || !integer_is_plain_linear(g, n, "QuantizeLinear") ||
+    if (n == NULL || !makes_bytes(m) || !integer_is_plain_linear(g, n, "QuantizeLinear") ||
         tensor_count(integer_constant(g, n, 1)) != 1 ||
         (g->values[n->outputs[0]].type.dtype != SPRY_DTYPE_U8 &&
          g->values[n->outputs[0]].type.dtype != SPRY_DTYPE_I8)) {
         return;
     }
+    m->bytes = n->outputs[0];
     m->ports[REGION_SCALE] = n->inputs[1];
     m->ports[REGION_ZERO] = chain_input(n, 2);
     absorb(m, user);
@@ -412,6 +425,27 @@ static int64_t macs_of(const graph *g, const graph_node *n)
            (tensor_count(weights) / weights->shape[0]);
 }
 
+/* Inputs of a layer; one that rounds what its node does not has more. */
+static int32_t ports_of(const region_match *m, int32_t node)
+{
+    int32_t count = m->g->nodes[node].input_count;
+
+    return node == m->layers[0] && m->bytes != GRAPH_NONE && count <= INTEGER_Y_ZERO
+               ? INTEGER_Y_ZERO + 1
+               : count;
+}
+
+static int32_t port_of(const region_match *m, int32_t node, int32_t port)
+{
+    if (node == m->layers[0] && m->bytes != GRAPH_NONE && port == INTEGER_Y_SCALE) {
+        return m->ports[REGION_SCALE];
+    }
+    if (node == m->layers[0] && m->bytes != GRAPH_NONE && port == INTEGER_Y_ZERO) {
+        return m->ports[REGION_ZERO];
+    }
+    return port == 0 ? GRAPH_NONE : chain_input(&m->g->nodes[node], port);
+}
+
 /* Ports, attributes and records of all layers, put one after the other. */
 static spry_status join_layers(region_match *m, graph_node *r, int64_t *records, spry_error *error)
 {
@@ -420,7 +454,7 @@ static spry_status join_layers(region_match *m, graph_node *r, int64_t *records,
     int32_t attributes = 0;
 
     for (int i = 0; i < m->layer_count; i++) {
-        ports += g->nodes[m->layers[i]].input_count;
+        ports += ports_of(m, m->layers[i]);
         attributes += g->nodes[m->layers[i]].attribute_count;
     }
     r->inputs = arena_array(g->memory, (size_t)ports, sizeof *r->inputs);
@@ -431,18 +465,21 @@ static spry_status join_layers(region_match *m, graph_node *r, int64_t *records,
     memcpy(r->inputs, m->ports, sizeof m->ports);
     r->input_count = REGION_PORTS;
     for (int i = 0; i < m->layer_count; i++) {
-        const graph_node *n = &g->nodes[m->layers[m->layer_count - 1 - i]];
+        int32_t node = m->layers[m->layer_count - 1 - i];
+        const graph_node *n = &g->nodes[node];
+        bool is_last = i + 1 == m->layer_count;
         region_record record = {.first_port = r->input_count,
-                                .ports = n->input_count,
+                                .ports = ports_of(m, node),
                                 .first_attribute = r->attribute_count,
                                 .attributes = n->attribute_count,
                                 .input = n->inputs[0],
-                                .output = n->outputs[0],
+                                .output =
+                                    is_last && m->bytes != GRAPH_NONE ? m->bytes : n->outputs[0],
                                 .is_integer = is_integer_node(n),
                                 .macs = macs_of(g, n)};
 
-        for (int32_t k = 0; k < n->input_count; k++) {
-            r->inputs[r->input_count++] = k == 0 ? GRAPH_NONE : n->inputs[k];
+        for (int32_t k = 0; k < record.ports; k++) {
+            r->inputs[r->input_count++] = port_of(m, node, k);
         }
         for (int32_t k = 0; k < n->attribute_count; k++) {
             r->attributes[r->attribute_count++] = n->attributes[k];
@@ -491,7 +528,8 @@ static void remove_parts(const region_match *m)
 static spry_status region_at(graph *g, const graph_uses *uses, int32_t node,
                              const spry_session_options *options, spry_error *error)
 {
-    region_match m = {.g = g, .uses = uses, .end = {.lower = -INFINITY, .upper = INFINITY}};
+    region_match m = {
+        .g = g, .uses = uses, .bytes = GRAPH_NONE, .end = {.lower = -INFINITY, .upper = INFINITY}};
     int64_t records[REGION_MOST_LAYERS * REGION_RECORD];
     graph_node r = {.type = REGION_TYPE, .domain = REGION_DOMAIN, .overload = "", .opset = 1};
     provider_site site = {.g = g, .options = options};

@@ -30,7 +30,9 @@ enum {
     REGION_X = 0,
     REGION_MASK = 1,     /* [N or 1][h][w] in this order: not 0 means one; repeated to the result */
     REGION_SHORTCUT = 2, /* of the result's type, or omitted */
-    REGION_SCALE = 3,    /* of QuantizeLinear, and its zero point; omitted: results are f32 */
+    /* Of QuantizeLinear, and its zero point, which are those of the last layer's result too;
+     * omitted: results are f32. */
+    REGION_SCALE = 3,
     REGION_ZERO = 4,
     REGION_SHORTCUT_SCALE = 5, /* of QLinearAdd */
     REGION_SHORTCUT_ZERO = 6,

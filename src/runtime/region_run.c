@@ -17,7 +17,7 @@ typedef struct region_pass {
     const char *shortcut; /* or NULL */
     char *y;
     region_bytes bytes;
-    bool by_winograd[REGION_MOST_LAYERS];
+    const region_winograd *winograd[REGION_MOST_LAYERS]; /* how layers are done; NULL: directly */
     uint8_t *masks[REGION_MOST_LAYERS];
 } region_pass;
 
@@ -73,29 +73,36 @@ static void choose_way(region_pass *p, int i)
     const conv_f32_shape *shape = &l->shape;
     int64_t inputs = s->batch * shape->in_h * shape->in_w;
     uint8_t *before = i > 0 ? p->masks[i - 1] : (uint8_t *)p->room + s->x_mask;
+    uint8_t *covered = (uint8_t *)p->room + s->covered;
+    uint8_t *reached = (uint8_t *)p->room + s->reached;
+    int32_t *tiles = (int32_t *)(void *)(p->room + s->winograd_tiles);
     double of_before = i > 0 ? s->layers[i - 1].listed.pixel_cost : 0;
+    double least = 0;
 
-    p->by_winograd[i] = false;
+    p->winograd[i] = NULL;
     if (i == 0 && l->in.bytes == 0) {
         return; /* all of x is there */
     }
     pixel_list_dilate(shape, s->batch, p->masks[i], before);
-    if (l->has_winograd) {
-        uint8_t *covered = (uint8_t *)p->room + s->covered;
-        uint8_t *reached = (uint8_t *)p->room + s->reached;
-        int32_t *tiles = (int32_t *)(void *)(p->room + s->winograd_tiles);
-        double of_tile = l->winograd.predicted_cost / (double)l->winograd.tiles;
-        double direct =
-            l->listed.pixel_cost *
-            (double)pixel_list_count(p->masks[i], s->batch * shape->out_h * shape->out_w);
-        double winograd =
-            of_tile * (double)conv_winograd_list(&l->winograd, p->masks[i], tiles, covered);
+    if (l->winograd_count > 0) {
+        int64_t pixels = s->batch * shape->out_h * shape->out_w;
 
+        least = l->listed.pixel_cost * (double)pixel_list_count(p->masks[i], pixels) +
+                of_before * (double)pixel_list_count(before, inputs);
+    }
+    for (int k = 0; k < l->winograd_count; k++) {
+        const conv_winograd *plan = &l->winograd[k].plan;
+        double cost = plan->predicted_cost / (double)plan->tiles *
+                      (double)conv_winograd_list(plan, p->masks[i], tiles, covered);
+
+        if (cost >= least) {
+            continue;
+        }
         pixel_list_dilate(shape, s->batch, covered, reached);
-        direct += of_before * (double)pixel_list_count(before, inputs);
-        winograd += of_before * (double)pixel_list_count(reached, inputs);
-        p->by_winograd[i] = winograd < direct;
-        if (p->by_winograd[i]) {
+        cost += of_before * (double)pixel_list_count(reached, inputs);
+        if (cost < least) {
+            least = cost;
+            p->winograd[i] = &l->winograd[k];
             memcpy(before, reached, (size_t)inputs);
         }
     }
@@ -112,8 +119,8 @@ static bool is_narrow(const region_pass *p, int i)
 {
     const region_layer *l = &p->s->layers[i];
 
-    return l->listed.dense.problem.type == BRGEMM_BF16 && !p->by_winograd[i] && l->in.bytes > 0 &&
-           (i == 0 || !p->by_winograd[i - 1]);
+    return l->listed.dense.problem.type == BRGEMM_BF16 && p->winograd[i] == NULL &&
+           l->in.bytes > 0 && (i == 0 || p->winograd[i - 1] == NULL);
 }
 
 static int64_t size_of(const region_pass *p, int i)
@@ -151,7 +158,7 @@ static conv_listed_image target_of(const region_pass *p, int i)
 {
     const region_state *s = p->s;
     const conv_f32_shape *y = region_result(s);
-    int64_t pixel = s->channels * (int64_t)sizeof(float);
+    int64_t pixel = s->channels * (s->is_bytes ? 1 : (int64_t)sizeof(float));
 
     if (i + 1 < s->layer_count) {
         return inner_of(p, i + 1);
@@ -250,39 +257,21 @@ static void put_narrow(const conv_listed_call *call, pixel_spot at, int64_t coun
     }
 }
 
-/* n numbers of the result, from number `first` on. */
-static void finish_bytes(const region_bytes *b, const float *from, int64_t first, int64_t n)
-{
-    enum { PART = 1024 };
-    uint8_t part[PART];
-
-    if (b->other == NULL) {
-        b->kernel->quantize(b->y + first, from, n, b->scale, b->target);
-        return;
-    }
-    for (int64_t i = 0; i < n; i += PART) {
-        int64_t count = provider_least(n - i, PART);
-
-        b->kernel->quantize(part, from + i, count, b->scale, b->target);
-        b->kernel->add(b->y + first + i, part, b->grid, b->other + first + i, b->other_grid, count,
-                       b->y_scale, b->y_target);
-    }
-}
-
-static void put_bytes(const conv_listed_call *call, pixel_spot at, int64_t count, int64_t channel,
-                      int64_t columns, const char *from)
+/* Adds the shortcut. */
+static void put_sums(const conv_listed_call *call, pixel_spot at, int64_t count, int64_t channel,
+                     int64_t columns, const char *from)
 {
     const region_bytes *b = call->context;
+    const uint8_t *bytes = (const uint8_t *)from;
     int64_t all = b->s->channels;
     int64_t first = (at.line * call->width + at.column) * all + channel;
-    const float *numbers = (const float *)(const void *)from;
+    bool is_whole = columns == all; /* pixels follow each other */
+    int64_t runs = is_whole ? 1 : count;
+    int64_t length = is_whole ? count * all : columns;
 
-    if (columns == all) {
-        finish_bytes(b, numbers, first, count * all);
-        return;
-    }
-    for (int64_t i = 0; i < count; i++) {
-        finish_bytes(b, numbers + i * columns, first + i * all, columns);
+    for (int64_t i = 0; i < runs; i++, first += all, bytes += length) {
+        b->kernel->add(b->y + first, bytes, b->grid, b->other + first, b->other_grid, length,
+                       b->y_scale, b->y_target);
     }
 }
 
@@ -303,8 +292,6 @@ static void set_bytes(region_pass *p, spry_dtype dtype)
     b->s = p->s;
     b->kernel = linear_s8_select();
     b->grid = grid_at(call, REGION_SCALE, dtype);
-    b->scale = b->grid.scale;
-    b->target = quantize_target_of(dtype, b->grid.zero);
     b->y = (uint8_t *)p->y;
     if (other == NULL) {
         return;
@@ -366,12 +353,12 @@ static void run_winograd(region_pass *p, int i)
     const region_layer *l = &s->layers[i];
     conv_listed_image x = image_of(p, i);
     conv_listed_image y = target_of(p, i);
-    conv_winograd plan = l->winograd;
+    conv_winograd plan = p->winograd[i]->plan;
     int32_t *tiles = (int32_t *)(void *)(p->room + s->winograd_tiles);
     bool is_last = i + 1 == s->layer_count;
     conv_winograd_call c = {.c = &plan,
                             .x = (const float *)(const void *)x.data,
-                            .packed = l->winograd_packed.data,
+                            .packed = p->winograd[i]->packed.data,
                             .y = (float *)(void *)y.data,
                             .y_pitch = y.pixel,
                             .y_row = y.row,
@@ -412,14 +399,15 @@ static void run_direct(region_pass *p, int i)
                           .workers = threads_count(p->call->team),
                           .workspace = p->room + s->own};
 
-    if (is_last && s->is_bytes) {
-        c.put = put_bytes;
+    if (is_last && s->is_bytes && s->has_shortcut) {
+        c.put = put_sums;
         c.context = &p->bytes;
     } else if (!is_last && is_narrow(p, i + 1)) {
         c.put = put_narrow;
         c.context = &s->layers[i + 1];
     }
-    if (c.put != NULL && shape->kernel_h * shape->kernel_w == 1) {
+    tiling.only_whole = l->is_integer;
+    if (!l->is_integer && c.put != NULL && shape->kernel_h * shape->kernel_w == 1) {
         /* Results are copied anyway, and pixels are small beside them: only full tiles. */
         tiling.least_run = INT32_MAX;
     }
@@ -438,7 +426,7 @@ static void run_layers(region_pass *p)
         threads_for(p->call->team, p->s->batch * first->shape.in_h, 8, copy_lines, p);
     }
     for (int i = 0; i < p->s->layer_count; i++) {
-        if (p->by_winograd[i]) {
+        if (p->winograd[i] != NULL) {
             run_winograd(p, i);
         } else {
             run_direct(p, i);
@@ -451,7 +439,7 @@ static void run_layers(region_pass *p)
 static void fill_bytes(const region_bytes *b, int64_t first, int64_t n)
 {
     if (b->other == NULL) {
-        memset(b->y + first, (uint8_t)b->target.zero, (size_t)n);
+        memset(b->y + first, (uint8_t)b->grid.zero, (size_t)n);
     } else {
         b->kernel->look_up(b->y + first, b->other + first, n, b->table);
     }
@@ -501,7 +489,7 @@ static void set_table(region_bytes *b)
 
     for (int i = 0; i < 256; i++) {
         b->table[i] = (uint8_t)i;
-        zeros[i] = (uint8_t)b->target.zero;
+        zeros[i] = (uint8_t)b->grid.zero;
     }
     if (b->other != NULL) {
         b->kernel->add(b->table, zeros, b->grid, b->table, b->other_grid, 256, b->y_scale,

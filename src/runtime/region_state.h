@@ -18,6 +18,14 @@ typedef struct region_image {
     int64_t bytes;  /* 0: there is none */
 } region_image;
 
+/* One of the ways to compute tiles by Winograd's method, with the layer's weights. */
+typedef struct region_winograd {
+    conv_winograd plan;   /* of the layer's `shape` */
+    packed_memory packed; /* weights, and behind them a double: their relative error */
+} region_winograd;
+
+enum { REGION_WINOGRADS = 2 };
+
 typedef struct region_layer {
     region_layer_node view;
     conv_f32_shape shape; /* of the image without its padding, one group */
@@ -26,9 +34,8 @@ typedef struct region_layer {
     region_image in; /* what it reads; without bytes it reads the region's input itself */
     conv_listed listed;
     packed_memory packed;
-    bool has_winograd;
-    conv_winograd winograd; /* of `shape` */
-    packed_memory winograd_packed;
+    int winograd_count;
+    region_winograd winograd[REGION_WINOGRADS];
     brgemm_finish finish; /* of f32 */
     integer_node integer;
     integer_channels channels;
@@ -57,12 +64,10 @@ typedef struct region_state {
     double density; /* of the last run: share of the result's pixels that were computed */
 } region_state;
 
-/* What turns sums into bytes at the end of the last layer (is_bytes). */
+/* What becomes of the last layer's bytes (is_bytes). */
 typedef struct region_bytes {
     const region_state *s;
     const linear_s8_kernel *kernel;
-    float scale; /* of the region's numbers, before the sum */
-    quantize_target target;
     linear_s8_grid grid, other_grid;
     float y_scale;
     quantize_target y_target;
@@ -75,6 +80,15 @@ static inline const conv_f32_shape *region_result(const region_state *s)
 {
     return &s->layers[s->layer_count - 1].shape;
 }
+
+/* Plans the ways that may be cheaper than the direct sum, where the mask's cells are `cell` pixels
+ * wide. */
+void region_plan_winograd(const conv_nhwc_problem *problem, int64_t cell, region_layer *l);
+
+/* Packs `weights` for them; drops those that make results inexact. Fails with SPRY_LIMIT (memory).
+ */
+SPRY_MUST_USE spry_status region_pack_winograd(const provider_site *site, const float *weights,
+                                               region_layer *l, spry_error *error);
 
 /* Computes what the mask wants: the provider's run. */
 SPRY_MUST_USE spry_status region_run(region_state *s, op_call *call, void *workspace);

@@ -6,11 +6,11 @@
 #include "base/alloc.h"
 #include "base/text.h"
 
-int32_t gumbel_emit(emitter *e, int32_t difference, int32_t temperature)
+int32_t gumbel_emit(emitter *e, int32_t difference, int32_t cooling)
 {
     int32_t output = GRAPH_NONE;
 
-    return emit_own(e, "GumbelGate", 2, (int32_t[]){difference, temperature}, 1, &output);
+    return emit_own(e, "GumbelGate", 2, (int32_t[]){difference, cooling}, 1, &output);
 }
 
 schedule gumbel_schedule(schedule_kind kind, double start, double end, int64_t total)
@@ -34,7 +34,7 @@ static bool is_cast(const graph_node *n, int32_t compared)
 }
 
 /* All casts of comparison `node` take one gate instead of what it gives. */
-static spry_status replace_compared(graph *g, int32_t node, int32_t temperature, int32_t *gates,
+static spry_status replace_compared(graph *g, int32_t node, int32_t cooling, int32_t *gates,
                                     spry_error *error)
 {
     emitter e = {.g = g, .name = "gate", .error = error};
@@ -50,7 +50,7 @@ static spry_status replace_compared(graph *g, int32_t node, int32_t temperature,
             int32_t keep = g->nodes[node].inputs[0];
             int32_t skip = g->nodes[node].inputs[1];
 
-            gate = gumbel_emit(&e, emit_binary(&e, "Sub", keep, skip), temperature);
+            gate = gumbel_emit(&e, emit_binary(&e, "Sub", keep, skip), cooling);
             *gates += 1;
         }
         if (e.status == SPRY_OK) {
@@ -60,22 +60,22 @@ static spry_status replace_compared(graph *g, int32_t node, int32_t temperature,
     return e.status;
 }
 
-spry_status gumbel_form(model *m, const char *pattern, int32_t *temperature, spry_error *error)
+spry_status gumbel_form(model *m, const char *pattern, int32_t *cooling, spry_error *error)
 {
     graph *g = m->main;
     int32_t count = g->node_count;
     int32_t gates = 0;
-    spry_status status = graph_add_value(g, "temperature", temperature, error);
+    spry_status status = graph_add_value(g, "cooling", cooling, error);
 
     if (status != SPRY_OK) {
         return status;
     }
-    g->values[*temperature].type = graph_type_tensor(SPRY_DTYPE_F32, 0, NULL);
+    g->values[*cooling].type = graph_type_tensor(SPRY_DTYPE_F32, 1, (int64_t[]){GUMBEL_COOLING});
     for (int32_t i = 0; i < count && status == SPRY_OK; i++) {
         const graph_node *n = &g->nodes[i];
 
         if (!n->removed && graph_node_is(n, "GreaterOrEqual") && text_matches(pattern, n->name)) {
-            status = replace_compared(g, i, *temperature, &gates, error);
+            status = replace_compared(g, i, *cooling, &gates, error);
         }
     }
     if (status == SPRY_OK && gates == 0) {

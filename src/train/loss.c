@@ -115,6 +115,15 @@ static int32_t squared(emitter *e, const loss_options *o, int32_t scores, int32_
     return mean(e, emit_binary(e, "Mul", off, off));
 }
 
+static int32_t relative(emitter *e, const loss_options *o, int32_t scores, int32_t targets)
+{
+    static const double least = 1e-12; /* of the targets' mean square, where all are 0 */
+    int32_t square = mean(e, emit_binary(e, "Mul", targets, targets));
+
+    return emit_binary(e, "Div", squared(e, o, scores, targets),
+                       emit_plus(e, type_of(e, scores), square, least));
+}
+
 /* With c = min(|d|, delta): c |d| - c^2 / 2. */
 static int32_t huber(emitter *e, const loss_options *o, int32_t scores, int32_t targets)
 {
@@ -156,6 +165,7 @@ int32_t loss_emit(emitter *e, const loss_options *o, int32_t scores, int32_t tar
         [LOSS_SQUARED] = squared,
         [LOSS_HUBER] = huber,
         [LOSS_DISTILLATION] = distillation,
+        [LOSS_RELATIVE] = relative,
     };
 
     return e->status == SPRY_OK ? emitters[o->kind](e, o, scores, targets) : GRAPH_NONE;

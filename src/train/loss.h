@@ -9,7 +9,8 @@
  *     HUBER          mean of d^2 / 2 where |d| = |z - t| <= delta, else delta (|d| - delta / 2)
  *     DISTILLATION   scores of a teacher: T^2 sum over classes of p log(p / q), p and q softmax at
  *                    temperature T of teacher and model, mean over the examples (Hinton and others,
- *                    arXiv 1503.02531) */
+ *                    arXiv 1503.02531)
+ *     RELATIVE       targets as the scores: sum of (z - t)^2 over sum of t^2 */
 #ifndef TRAIN_LOSS_H
 #define TRAIN_LOSS_H
 
@@ -20,7 +21,8 @@ typedef enum loss_kind {
     LOSS_BINARY,
     LOSS_SQUARED,
     LOSS_HUBER,
-    LOSS_DISTILLATION
+    LOSS_DISTILLATION,
+    LOSS_RELATIVE
 } loss_kind;
 
 typedef struct loss_options {

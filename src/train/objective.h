@@ -1,7 +1,8 @@
 /* What a method adds to training beyond the loss of labels: terms of the loss that the graph
  * computes, a teacher, and numbers that follow a schedule of their own. Method: adapt/'s.
  *
- *     loss = [labels] + weight of the teacher * distillation(scores, teacher's scores) + term
+ *     loss = [labels] + weight of the teacher * distillation(scores, teacher's scores)
+ *            + weight of features * relative(features, teacher's features) + term      (loss.h)
  *
  * The teacher runs in the same graph as the model that learns, on the same batch, without a
  * gradient. It is a model with one input of the same type; a Softmax that ends it is left out. */
@@ -30,6 +31,8 @@ struct spry_train_objective {
     const spry_model *teacher;  /* NULL: none; must outlive training */
     double teacher_weight;      /* of distillation in the loss */
     double teacher_temperature; /* above 0 */
+    double feature_weight;      /* of being off the teacher's features, training_features; 0: they
+                                   do not count */
     bool ignores_labels;        /* the loss of labels is left out */
     int32_t setting_count;
     int32_t watched_count;
@@ -41,12 +44,14 @@ struct spry_train_objective {
     void (*destroy)(spry_train_objective *o); /* frees what the method allocated, `o` included */
 };
 
-/* Adds the teacher to m->main, which reads the values `inputs`; *scores are its logits. `held` is a
- * copy of the teacher that must live as long as the graph. Fails with SPRY_USAGE (inputs do not
- * fit), SPRY_LIMIT. */
+enum { OBJECTIVE_SCORES, OBJECTIVE_FEATURES, OBJECTIVE_TAUGHT };
+
+/* Adds the teacher to m->main, which reads the values `inputs`; taught[] are its logits and, where
+ * `features` asks for them, what it makes these of. `held` is a copy of the teacher that must live
+ * as long as the graph. Fails with SPRY_USAGE (inputs do not fit; no features), SPRY_LIMIT. */
 SPRY_MUST_USE spry_status objective_add_teacher(model *m, const spry_model *teacher,
-                                                const int32_t *inputs, int32_t count,
-                                                spry_model **held, int32_t *scores,
+                                                const int32_t *inputs, int32_t count, bool features,
+                                                spry_model **held, int32_t *taught,
                                                 spry_error *error);
 
 #endif

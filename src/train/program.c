@@ -32,15 +32,15 @@ typedef struct program_inside {
     const value **ordered;                /* their addresses */
     int32_t given;                        /* inputs before the targets */
     int32_t settings[OBJECTIVE_SETTINGS]; /* values that the objective reads */
-    int32_t temperature; /* the value that gates read; GRAPH_NONE: there are none */
-    model *held;         /* the teacher's copy, whose memory the graph shares; or NULL */
-    bool has_term;       /* the objective gives one */
-    int32_t extras;      /* outputs of the model's graph that the objective added: the teacher's
-                              scores, its term, what is watched */
-    int32_t before;      /* inputs before the weights: those, targets, temperature, counts */
-    float *new_running;  /* [statistics.length]: what a run hands out */
-    double *population;  /* per statistic: numbers that a batch has per channel */
-    float *momentum;     /* per statistic: what the running one keeps */
+    int32_t cooling;    /* the value that gates read; GRAPH_NONE: there are none */
+    model *held;        /* the teacher's copy, whose memory the graph shares; or NULL */
+    bool has_term;      /* the objective gives one */
+    int32_t extras;     /* outputs of the model's graph that the objective added: the teacher's
+                              scores, its features and the model's, its term, what is watched */
+    int32_t before;     /* inputs before the weights: those, targets, cooling, counts */
+    float *new_running; /* [statistics.length]: what a run hands out */
+    double *population; /* per statistic: numbers that a batch has per channel */
+    float *momentum;    /* per statistic: what the running one keeps */
 } program_inside;
 
 /* What building needs beyond the program. */
@@ -74,6 +74,11 @@ static bool has_teacher(const program_inside *in)
     return in->options.objective != NULL && in->options.objective->teacher != NULL;
 }
 
+static bool has_features(const program_inside *in)
+{
+    return has_teacher(in) && in->options.objective->feature_weight > 0;
+}
+
 /* Inputs without a default; returns how many. */
 static int32_t given_inputs(const model *m, int32_t *inputs)
 {
@@ -87,7 +92,7 @@ static int32_t given_inputs(const model *m, int32_t *inputs)
     return count;
 }
 
-/* Those, then targets, temperature, settings, counts, weights and statistics. */
+/* Those, then targets, cooling, settings, counts, weights and statistics. */
 static spry_status make_inputs(builder *b)
 {
     program *p = b->p;
@@ -112,8 +117,8 @@ static spry_status make_inputs(builder *b)
     }
     g->values[inputs[count++]].type =
         graph_type_tensor(b->targets->dtype, b->targets->rank, b->targets->shape);
-    if (b->in->temperature != GRAPH_NONE) {
-        inputs[count++] = b->in->temperature;
+    if (b->in->cooling != GRAPH_NONE) {
+        inputs[count++] = b->in->cooling;
     }
     for (int32_t i = 0; i < setting_count(b->in); i++) {
         inputs[count++] = b->in->settings[i];
@@ -136,6 +141,24 @@ static spry_status make_inputs(builder *b)
     return training_set_inputs(g, inputs, count, b->error);
 }
 
+/* Puts what the teacher gives into `outputs`, and the model's own features behind that. */
+static spry_status add_teacher(builder *b, int32_t *inputs, int32_t *outputs, int32_t *count)
+{
+    program_inside *in = b->in;
+    const spry_train_objective *o = in->options.objective;
+    bool features = has_features(in);
+    int32_t own = features ? training_features(in->m->main) : GRAPH_NONE;
+
+    if (features && own == GRAPH_NONE) {
+        return spry_fail(b->error, SPRY_USAGE, in->m->path, "let the features count nothing",
+                         "the model does not make its scores of features by one product");
+    }
+    outputs[OBJECTIVE_TAUGHT] = own;
+    *count += features ? OBJECTIVE_TAUGHT + 1 : 1;
+    return objective_add_teacher(in->m, o->teacher, inputs, given_inputs(in->m, inputs), features,
+                                 &in->held, outputs, b->error);
+}
+
 /* Lets the objective add its part to the model: what it gives become outputs behind the others. */
 static spry_status add_objective(builder *b)
 {
@@ -147,8 +170,8 @@ static spry_status add_objective(builder *b)
                            .e = {.g = g, .name = "objective", .error = b->error},
                            .term = GRAPH_NONE};
     spry_status status = SPRY_OK;
-    int32_t *outputs =
-        array(b, (size_t)g->output_count + 2 + OBJECTIVE_WATCHED, sizeof *outputs, &status);
+    int32_t *outputs = array(b, (size_t)g->output_count + OBJECTIVE_TAUGHT + 2 + OBJECTIVE_WATCHED,
+                             sizeof *outputs, &status);
     int32_t *inputs = array(b, (size_t)g->input_count, sizeof *inputs, &status);
     int32_t count = g->output_count;
 
@@ -164,8 +187,7 @@ static spry_status add_objective(builder *b)
         status = o->build(o, &step, b->error);
     }
     if (status == SPRY_OK && o->teacher != NULL) {
-        status = objective_add_teacher(in->m, o->teacher, inputs, given_inputs(in->m, inputs),
-                                       &in->held, &outputs[count++], b->error);
+        status = add_teacher(b, inputs, &outputs[count], &count);
     }
     if (status != SPRY_OK) {
         return status;
@@ -213,6 +235,21 @@ static spry_status describe_inputs(builder *b)
 
 /* ---- loss and gradients ---- */
 
+/* How far the features are from the teacher's, times what that counts. */
+static int32_t feature_loss(builder *b, emitter *e, int32_t theirs, int32_t own)
+{
+    const loss_options off = {.kind = LOSS_RELATIVE};
+    const graph_type *types[] = {&b->in->g->values[theirs].type, &b->in->g->values[own].type};
+
+    if (!graph_type_same(types[0], types[1])) {
+        e->status = spry_fail(b->error, SPRY_USAGE, "features", "let them count nothing",
+                              "those of the teacher have another shape than the model's");
+        return GRAPH_NONE;
+    }
+    return emit_scaled(e, SPRY_DTYPE_F32, loss_emit(e, &off, own, theirs),
+                       b->in->options.objective->feature_weight);
+}
+
 /* The sum of what counts: labels, the teacher, the objective's term. */
 static int32_t total_loss(builder *b, emitter *e)
 {
@@ -220,7 +257,7 @@ static int32_t total_loss(builder *b, emitter *e)
     const spry_train_objective *o = b->in->options.objective;
     int32_t scores = g->outputs[0];
     int32_t next = g->output_count - b->in->extras;
-    int32_t parts[3];
+    int32_t parts[4];
     int count = 0;
 
     if (o == NULL || !o->ignores_labels) {
@@ -233,6 +270,10 @@ static int32_t total_loss(builder *b, emitter *e)
         parts[count++] =
             emit_scaled(e, SPRY_DTYPE_F32, loss_emit(e, &distil, scores, g->outputs[next++]),
                         o->teacher_weight);
+    }
+    if (has_features(b->in)) {
+        parts[count++] = feature_loss(b, e, g->outputs[next], g->outputs[next + 1]);
+        next += 2;
     }
     if (b->in->has_term) {
         parts[count++] = g->outputs[next];
@@ -473,12 +514,13 @@ static spry_status make_arrays(builder *b, const model *source)
         }
         b->in->values[b->in->before - 1].tensor.data = p->counts;
     }
-    p->temperature = 1.0f;
-    if (b->in->temperature != GRAPH_NONE) {
-        b->in->values[b->in->given + 1].tensor.data = &p->temperature;
+    p->cooling[GUMBEL_TEMPERATURE] = 1.0f;
+    p->cooling[GUMBEL_NOISE] = 1.0f;
+    if (b->in->cooling != GRAPH_NONE) {
+        b->in->values[b->in->given + 1].tensor.data = p->cooling;
     }
     for (int32_t i = 0; i < setting_count(b->in); i++) {
-        int32_t first = b->in->given + 1 + (b->in->temperature != GRAPH_NONE);
+        int32_t first = b->in->given + 1 + (b->in->cooling != GRAPH_NONE);
 
         b->in->values[first + i].tensor.data = &p->settings[i];
     }
@@ -514,7 +556,7 @@ static spry_status build(builder *b, const spry_model *source)
         status = training_form(in->m, o->freeze_statistics ? NULL : &p->statistics, b->error);
     }
     if (status == SPRY_OK && o->gates != NULL) {
-        status = gumbel_form(in->m, o->gates, &in->temperature, b->error);
+        status = gumbel_form(in->m, o->gates, &in->cooling, b->error);
     }
     if (status == SPRY_OK && o->objective != NULL) {
         status = add_objective(b);
@@ -557,7 +599,7 @@ spry_status program_create(const spry_model *source, const program_options *opti
     in->options = *options;
     in->team = team;
     in->given = input_count;
-    in->temperature = GRAPH_NONE;
+    in->cooling = GRAPH_NONE;
     profile_init(&in->times, &allocator);
     arena_init(&in->memory, &allocator, SIZE_MAX);
     arena_init(&in->scratch, &allocator, SIZE_MAX);

@@ -13,6 +13,7 @@
 
 #include "base/threads.h"
 #include "spry/session.h"
+#include "train/gumbel.h"
 #include "train/loss.h"
 #include "train/objective.h"
 #include "train/parameters.h"
@@ -36,12 +37,12 @@ typedef struct program {
     parameters statistics;        /* count 0: frozen, or none */
     const char *const *unreached; /* names of weights that no gradient reaches: left as they are */
     int32_t unreached_count;
-    float *numbers;    /* [weights.length]: the weights; the caller steps them */
-    float *gradients;  /* [weights.length]: written by program_run; padding stays 0 */
-    float *running;    /* [statistics.length] */
-    float *counts;     /* [batch], with clip: 1 where an example counts, 0 where it only
+    float *numbers;                /* [weights.length]: the weights; the caller steps them */
+    float *gradients;              /* [weights.length]: written by program_run; padding stays 0 */
+    float *running;                /* [statistics.length] */
+    float *counts;                 /* [batch], with clip: 1 where an example counts, 0 where it only
                                      fills the batch; ones at first. NULL: without clip */
-    float temperature; /* of gates, set by the caller before a run; 1 at first */
+    float cooling[GUMBEL_COOLING]; /* of gates, set by the caller before a run; 1 at first */
     float settings[OBJECTIVE_SETTINGS]; /* of the objective, set by the caller before a run */
     float watched[OBJECTIVE_WATCHED];   /* of the last run: what the objective tells of */
     float loss;                         /* of the last run: mean over the batch, whatever counts */

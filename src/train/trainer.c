@@ -250,7 +250,8 @@ static spry_status learn_step(trainer *t, spry_error *error)
     float *gradient = NULL;
     spry_status status;
 
-    t->p->temperature = (float)schedule_at(&t->cooling, t->step);
+    t->p->cooling[GUMBEL_TEMPERATURE] = (float)schedule_at(&t->cooling, t->step);
+    t->p->cooling[GUMBEL_NOISE] = (float)schedule_at(&t->noise, t->step);
     set_objective(t);
     status = t->secret != NULL ? trainer_private_gradient(t, limit, &loss, &norm, &gradient, error)
                                : find_gradient(t, limit, &loss, &norm, &gradient, error);

@@ -59,6 +59,7 @@ typedef struct trainer {
     optimizer rule;
     schedule rates;
     schedule cooling; /* of gates */
+    schedule noise;   /* the same */
     trainer_range *ranges;
     int32_t range_count;
     float *state[TRAINER_STATES];              /* of the optimizer; NULL where it has none */

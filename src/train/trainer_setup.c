@@ -31,7 +31,9 @@ spry_train_options spry_train_options_default(void)
                                 .checkpoint_last = 3,
                                 .temperature = 5.0,
                                 .temperature_end = 0.1,
-                                .temperature_schedule = SPRY_SCHEDULE_EXPONENTIAL};
+                                .temperature_schedule = SPRY_SCHEDULE_EXPONENTIAL,
+                                .gate_noise = 1.0,
+                                .gate_noise_end = 1.0};
 }
 
 /* ---- checking ---- */
@@ -68,6 +70,8 @@ static spry_status check_numbers(const spry_train_options *o, spry_error *error)
         {"epsilon", o->private_epsilon, 0, 1e6, "use 0 (no privacy) or more"},
         {"noise", o->private_noise, 0, 1e6, "use 0 (from epsilon) or more"},
         {"temperature", o->temperature, 1e-3, 1e6, "use 0.001 or more"},
+        {"gate noise", o->gate_noise, 0, 1e3, "use 0 to 1000"},
+        {"last gate noise", o->gate_noise_end, 0, 1e3, "use 0 to 1000"},
         {"last temperature", o->temperature_end, 1e-3, 1e6, "use 0.001 or more"},
         {"checkpoint steps", (double)o->checkpoint_steps, 0, 1e12, "use 0 or more"},
         {"checkpoints kept", (double)o->checkpoint_last, 0, 1e6, "use 0 (all) or more"},
@@ -372,6 +376,11 @@ static spry_status choose_rates(trainer *t, spry_error *error)
     }
     t->cooling = gumbel_schedule(kinds[o->temperature_schedule], o->temperature, o->temperature_end,
                                  t->steps);
+    t->noise = (schedule){.kind = SCHEDULE_POLYNOMIAL,
+                          .base = o->gate_noise,
+                          .least = o->gate_noise_end,
+                          .total = t->steps,
+                          .power = 1.0};
     return SPRY_OK;
 }
 

@@ -78,6 +78,47 @@ int32_t training_logits(const graph *g)
     return id;
 }
 
+static bool is_one_of(const graph_node *n, const char *const *types)
+{
+    while (*types != NULL && !graph_node_is(n, *types)) {
+        types++;
+    }
+    return *types != NULL;
+}
+
+/* Back from `id`, which becomes what the first node of another type computes. */
+static const graph_node *skip_back(const graph *g, int32_t *id, const char *const *types)
+{
+    int32_t producer = g->values[*id].producer;
+
+    while (producer != GRAPH_NONE && is_one_of(&g->nodes[producer], types)) {
+        *id = g->nodes[producer].inputs[0];
+        producer = g->values[*id].producer;
+    }
+    return producer != GRAPH_NONE ? &g->nodes[producer] : NULL;
+}
+
+int32_t training_features(const graph *g)
+{
+    static const char *const shapes[] = {
+        "Flatten",     "Reshape",    "Squeeze", "Unsqueeze",         "Dropout", "Identity",
+        "AveragePool", "ReduceMean", "Cast",    "GlobalAveragePool", NULL};
+    static const char *const sums[] = {"Add", "Identity", NULL};
+    static const char *const products[] = {"Gemm", "MatMul", "Conv", NULL};
+    int32_t id = training_logits(g);
+    const graph_node *n = skip_back(g, &id, shapes);
+
+    if (n != NULL && graph_node_is(n, "Add")) {
+        n = skip_back(g, &id, sums);
+    }
+    if (n == NULL || !is_one_of(n, products)) {
+        return GRAPH_NONE;
+    }
+    id = n->inputs[0];
+    (void)skip_back(g, &id, shapes);
+    return id;
+}
+
 /* The node with other ports and version. */
 static spry_status replace_ports(graph *g, int32_t node, int32_t opset, int32_t inputs,
                                  int32_t outputs, spry_error *error)
@@ -151,7 +192,7 @@ static spry_status let_drop(graph *g, int32_t node, spry_error *error)
 
 spry_status training_model(const model *source, model **copy, spry_error *error)
 {
-    pass_context context = {0};
+    pass_context context = {.inline_all = true};
     spry_status status = model_copy(source, copy, error);
 
     if (status != SPRY_OK || source->function_count == 0) {

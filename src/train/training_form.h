@@ -20,6 +20,10 @@ SPRY_MUST_USE spry_status training_form(model *m, const parameters *statistics, 
 /* The first output, or the logits that a Softmax or LogSoftmax makes it of. */
 int32_t training_logits(const graph *g);
 
+/* What those are made of: the value before the last product with weights and the pooling in front
+ * of it, such as the last map of a convolutional network; GRAPH_NONE where there is no product. */
+int32_t training_features(const graph *g);
+
 /* Makes `outputs` the outputs of the graph, and nothing else. Fails with SPRY_LIMIT. */
 SPRY_MUST_USE spry_status training_set_outputs(graph *g, const int32_t *outputs, int32_t count,
                                                spry_error *error);

@@ -52,6 +52,10 @@ static void test_bounds(void **state)
     check_bounds(0.5, 0.33, 1.0, 0.0);
     check_bounds(0.5, 0.9, 1.0, 0.0);
     check_bounds(0.2, 0.0, 0.2, 0.2);
+    assert_true(spatial_aim(0.5, 0.0, 0.0) == 0.5);
+    assert_true(spatial_aim(0.5, 0.0, 0.6) == 1.0);
+    assert_true(fabs(spatial_aim(0.5, 0.3, 0.6) - 0.75) < 1e-12);
+    assert_true(spatial_aim(0.5, 0.6, 0.6) == 0.5 && spatial_aim(0.5, 0.9, 0.6) == 0.5);
     spatial_bounds(0.5, 0.0, 0.0, &(double){0}, &(double){0});
 }
 
@@ -421,6 +425,7 @@ static void run_step(const block *b, float *samples, double target, double up, d
     expect(program_create(b->masked, &options, inputs, 1, &y, team, &p, &error));
     p->settings[0] = (float)up;
     p->settings[1] = 0.0f;
+    p->settings[2] = (float)target;
     expect(program_run(p, inputs, &y, 3, &error));
     *work = (double)p->watched[0];
     *loss = (double)p->loss;

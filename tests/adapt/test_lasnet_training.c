@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@
 #include "support/adapting.h"
 #include "support/data.h"
 #include "support/lesson.h"
+#include "train/training_form.h"
 
 static char folder[256];
 static spry_dataset *data;
@@ -77,19 +79,16 @@ static void close_subject(subject *s)
     spry_model_destroy(s->base);
 }
 
-/* Goals with a teacher, with labels or without. */
-static spry_model *learn(const subject *s, double target, bool ignores, int64_t steps, int team,
-                         spry_training **facts)
+/* With labels and teacher, or by what `goal` says. */
+static spry_model *learn_towards(const subject *s, const spry_adapt_goal *wanted, bool is_fixed,
+                                 int64_t steps, int team, spry_training **facts)
 {
     spry_train_options o = spry_train_options_default();
-    spry_adapt_goal goal = spry_adapt_goal_default();
+    spry_adapt_goal goal = *wanted;
     spry_train_objective *objective = NULL;
     spry_model *trained;
 
-    goal.target = target;
-    goal.weight = 50;
     goal.teacher = s->base;
-    goal.ignore_labels = ignores;
     expect(spry_adapt_objective(s->masked, &goal, &objective, &error));
     o.data = data;
     o.batch = 16;
@@ -97,12 +96,24 @@ static spry_model *learn(const subject *s, double target, bool ignores, int64_t 
     o.threads = team;
     o.rate = 0.02;
     o.clip = 5;
-    o.gates = SPRY_ADAPT_GATES;
+    o.gates = is_fixed ? NULL : SPRY_ADAPT_GATES;
     o.objective = objective;
     o.freeze_statistics = true;
     trained = lesson_learn(s->masked, &o, facts);
     spry_train_objective_destroy(objective);
     return trained;
+}
+
+/* With labels or without. */
+static spry_model *learn(const subject *s, double target, bool ignores, int64_t steps, int team,
+                         spry_training **facts)
+{
+    spry_adapt_goal goal = spry_adapt_goal_default();
+
+    goal.target = target;
+    goal.weight = 50;
+    goal.ignore_labels = ignores;
+    return learn_towards(s, &goal, false, steps, team, facts);
 }
 
 /* Every weight of the network and of its maskers has changed; the graph has not. */
@@ -165,6 +176,104 @@ static void test_reaches_target(void **state)
     close_subject(&s);
 }
 
+/* How far two models' numbers of that name are apart. */
+static double apart(const spry_model *a, const spry_model *b, const char *name)
+{
+    int64_t count;
+    const float *x = lesson_numbers(a, name, &count);
+    const float *y = lesson_numbers(b, name, &count);
+    double sum = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        sum += fabs((double)x[i] - (double)y[i]);
+    }
+    return sum;
+}
+
+/* With fixed masks the network alone learns. */
+static void test_fixed_masks(void **state)
+{
+    spry_adapt_goal goal = spry_adapt_goal_default();
+    const char *const *names;
+    spry_model *trained;
+    subject s;
+
+    (void)state;
+    open_subject(&s);
+    trained = learn_towards(&s, &goal, true, 4, 1, NULL);
+    for (int32_t i = 0, count = spry_adaptation_trainable(s.facts, &names); i < count; i++) {
+        bool is_masker = strstr(names[i], "_masker_") != NULL;
+
+        assert_true((apart(s.masked, trained, names[i]) == 0) == is_masker);
+    }
+    spry_model_destroy(trained);
+    close_subject(&s);
+}
+
+/* The last features count: they change what is learnt, though not what the classifier of equal
+ * scores would. A teacher with features of another shape is refused. */
+static void test_features(void **state)
+{
+    spry_adapt_goal goal = spry_adapt_goal_default();
+    spry_architecture_options other = spry_architecture_options_default();
+    spry_train_options o = spry_train_options_default();
+    spry_train_objective *objective = NULL;
+    spry_training *facts = NULL;
+    spry_model *without;
+    spry_model *with;
+    spry_model *wide = NULL;
+    spry_model *none = NULL;
+    subject s;
+
+    (void)state;
+    open_subject(&s);
+    goal.weight = 50;
+    goal.teacher_weight = 1e-6;
+    goal.ignore_labels = true;
+    without = learn_towards(&s, &goal, false, 3, 1, NULL);
+    goal.feature_weight = 10;
+    with = learn_towards(&s, &goal, false, 3, 2, NULL);
+    assert_false(lesson_same(with, without, NULL));
+    spry_model_destroy(with);
+    spry_model_destroy(without);
+    other.height = other.width = LESSON_SIDE;
+    other.channels = 1;
+    other.units = 6;
+    other.classes = LESSON_CLASSES;
+    expect(spry_architecture_create(NULL, "resnet20", &other, &wide, &error));
+    goal.teacher = wide;
+    expect(spry_adapt_objective(s.masked, &goal, &objective, &error));
+    o.data = data;
+    o.objective = objective;
+    o.gates = SPRY_ADAPT_GATES;
+    assert_int_equal(spry_train(s.masked, &o, &none, &facts, &error), SPRY_USAGE);
+    assert_string_equal(error.where, "features");
+    spry_train_objective_destroy(objective);
+    spry_model_destroy(wide);
+    close_subject(&s);
+}
+
+/* Behind which the classifier comes: of ResNet-20 the last map, of a perceptron its last units. */
+static void test_features_found(void **state)
+{
+    static const struct {
+        const char *name, *op;
+    } cases[] = {{"resnet20", "Relu"}, {"mlp", "Relu"}, {"vit-cifar", "LayerNormalization"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        spry_architecture_options o = spry_architecture_options_default();
+        spry_model *m = NULL;
+        int32_t found;
+
+        expect(spry_architecture_create(NULL, cases[i].name, &o, &m, &error));
+        found = training_features(m->main);
+        assert_true(found != GRAPH_NONE);
+        assert_string_equal(m->main->nodes[m->main->values[found].producer].type, cases[i].op);
+        spry_model_destroy(m);
+    }
+}
+
 /* The delta alone turns the base into what was trained, masks and folded norms included. */
 static void test_delta(void **state)
 {
@@ -214,7 +323,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_moves),       cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_reaches_target),  cmocka_unit_test(test_delta),
-        cmocka_unit_test(test_private_refused),
+        cmocka_unit_test(test_private_refused), cmocka_unit_test(test_fixed_masks),
+        cmocka_unit_test(test_features),        cmocka_unit_test(test_features_found),
     };
 
     return cmocka_run_group_tests(tests, open_all, close_all);

@@ -26,6 +26,7 @@ static const struct {
     {"avx512dq", offsetof(cpu_features, avx512dq)},
     {"avx512vl", offsetof(cpu_features, avx512vl)},
     {"avx512vnni", offsetof(cpu_features, avx512vnni)},
+    {"avx512vbmi", offsetof(cpu_features, avx512vbmi)},
     {"avx512bf16", offsetof(cpu_features, avx512bf16)},
     {"avx512fp16", offsetof(cpu_features, avx512fp16)},
     {"amx_tile", offsetof(cpu_features, amx_tile)},

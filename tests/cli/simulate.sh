@@ -82,3 +82,27 @@ for line in '1,unicast,0,16,8,0,,' '1,unicast,0,1 2,8,0,,' '1,cast,0,1,8,0,,' '1
 done
 expect 2 simulate metro
 expect 2 simulate noc flows.csv
+
+expect 0 simulate systolic 37x19x50 --set array.rows=8 --set array.columns=4 --json
+json out 'd["cycles"] == d["closed_form"] and d["difference"] < 1e-6'
+expect 0 simulate systolic 37x19x50 --dataflow outputs
+contains out "by the formula"
+for sizes in 3x4 3x4x 0x1x1 3x4x5x6 axbxc; do
+    expect 2 simulate systolic $sizes
+done
+expect 3 simulate systolic 4x4x4 --target hbm2
+expect 0 new resnet20 -o resnet20.onnx
+expect 0 simulate tpu resnet20.onnx --json
+json out 'len(d["layers"]) == 20 and d["level"] == "fast" and abs(d["macs"] / 40.8e6 - 1) < 0.02' \
+    'sum(l["cycles"] for l in d["layers"]) == d["cycles"]' 'd["layers"][0]["taps_together"] == 3'
+expect 0 simulate tpu resnet20.onnx --level cycle --target edge32 --csv layers.csv
+[ "$(wc -l <layers.csv)" -eq 21 ] || fail "a row per layer and a title"
+contains out "channel-first"
+expect 0 simulate tpu resnet20.onnx --compare --multi-tile off --batch 4
+contains out "explicit"
+expect 2 simulate tpu resnet20.onnx --csv layers.csv
+expect 2 simulate tpu
+expect 3 simulate tpu resnet20.onnx --target v100
+printf '{"compute":{"clock":"1 GHz"},"array":{"rows":8,"columns":8},"memory":{"sram":{"size":"64 KiB"},"dram":{"bandwidth":"1 GB/s"}}}' >plain.json
+expect 0 simulate tpu resnet20.onnx --target ./plain.json
+expect 3 simulate tpu resnet20.onnx --target ./plain.json --level cycle

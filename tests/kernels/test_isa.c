@@ -56,7 +56,8 @@ static void a_request_lowers(void **state)
         isa_choice choice = isa_decide(&features, cases[i].request);
 
         if (choice.level != cases[i].level || choice.request != cases[i].outcome ||
-            choice.bf16 != cases[i].bf16 || choice.avxvnni != cases[i].avxvnni) {
+            choice.bf16 != cases[i].bf16 || choice.vbmi != cases[i].bf16 ||
+            choice.avxvnni != cases[i].avxvnni) {
             fail_msg("\"%s\": %s", cases[i].request, isa_name(choice.level));
         }
         assert_int_equal(choice.best, ISA_AVX512VNNI);
@@ -92,6 +93,7 @@ static void the_process_decides_once(void **state)
     assert_true(isa_usable(level));
     assert_int_equal(isa_has_bf16(), isa_chosen()->bf16);
     assert_int_equal(isa_has_avxvnni(), isa_chosen()->avxvnni);
+    assert_int_equal(isa_has_vbmi(), isa_chosen()->vbmi);
     assert_int_equal(isa_has_dot(), isa_chosen()->dot);
     for (int i = 0; i < ISA_COUNT; i++) {
         assert_int_equal(isa_usable((isa_level)i), i == ISA_GENERIC || i == (int)level ||

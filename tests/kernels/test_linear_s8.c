@@ -120,7 +120,7 @@ static void test_variants(void **state)
 
     (void)state;
     for (int v = 0; v < linear_s8_variant_count; v++) {
-        for (int64_t i = 0; i < cases && isa_usable(linear_s8_variants[v].level); i++) {
+        for (int64_t i = 0; i < cases && linear_s8_usable(&linear_s8_variants[v]); i++) {
             check_case(linear_s8_variants[v].table, &r, &m);
         }
     }

@@ -82,6 +82,7 @@ static void fill_bytes(spry_random *r)
 typedef struct found {
     float max;
     double sum;
+    int64_t bytes, signed_bytes;
     int pixels, counted;
     uint8_t most;
     int8_t most_signed;
@@ -107,6 +108,8 @@ static found look(int64_t out)
                 f.max = c.in[at] > f.max ? c.in[at] : f.max;
                 f.sum += (double)c.in[at];
                 f.pixels++;
+                f.bytes += byte;
+                f.signed_bytes += (int8_t)byte;
                 f.most = byte > f.most ? byte : f.most;
                 f.most_signed = (int8_t)byte > f.most_signed ? (int8_t)byte : f.most_signed;
             }
@@ -139,6 +142,23 @@ static void check_bytes(const pool_nhwc_kernel *kernel)
     run(kernel->max_s8, c.bytes.data, c.most.data);
     for (int64_t i = 0; i < results(); i++) {
         assert_int_equal((int8_t)c.most.data[i], look(i).most_signed);
+    }
+}
+
+/* Bytes stand for numbers. */
+static void check_averages(const pool_nhwc_kernel *kernel, uint8_t flip)
+{
+    c.p.flip = flip;
+    c.p.zero = 131;
+    c.p.scale = 0.37f;
+    run(kernel->average_bytes, c.bytes.data, c.out);
+    for (int64_t i = 0; i < results(); i++) {
+        found f = look(i);
+        int64_t sum = (flip != 0 ? f.signed_bytes + f.pixels * 128 : f.bytes) - f.pixels * 131;
+        double size = c.p.count_padding ? f.counted : f.pixels;
+        double wanted = (double)sum * (double)c.p.scale / size;
+
+        assert_true(fabs((double)c.out[i] - wanted) <= 1e-6 * fabs(wanted));
     }
 }
 
@@ -234,6 +254,8 @@ static void test_bytes(void **state)
         for (int v = 0; v < pool_nhwc_variant_count; v++) {
             if (isa_usable(pool_nhwc_variants[v].level)) {
                 check_bytes(pool_nhwc_variants[v].table);
+                check_averages(pool_nhwc_variants[v].table, 0);
+                check_averages(pool_nhwc_variants[v].table, 0x80);
             }
         }
     }

@@ -56,8 +56,9 @@ static void test_schedule(void **state)
 /* ---- the operator ---- */
 
 static void run_gate(op_harness *h, spry_dtype dtype, int64_t count, double difference,
-                     double temperature)
+                     double temperature, double noise)
 {
+    const double cooling[GUMBEL_COOLING] = {temperature, noise};
     tensor *t;
 
     op_harness_init(h, OP_OWN_DOMAIN, "GumbelGate", 1);
@@ -66,7 +67,11 @@ static void run_gate(op_harness *h, spry_dtype dtype, int64_t count, double diff
     for (int64_t i = 0; i < count; i++) {
         convert_write_f64(t, i, 1, &difference);
     }
-    (void)op_harness_f64s(h, SPRY_DTYPE_F32, 0, NULL, &temperature);
+    if (noise == 1.0) { /* may be left out */
+        (void)op_harness_f64s(h, SPRY_DTYPE_F32, 0, NULL, cooling);
+    } else {
+        (void)op_harness_f64s(h, SPRY_DTYPE_F32, 1, (int64_t[]){GUMBEL_COOLING}, cooling);
+    }
     op_harness_run(h, 2);
 }
 
@@ -87,7 +92,7 @@ static void test_rate(void **state)
             double open = 0;
             op_harness h;
 
-            run_gate(&h, SPRY_DTYPE_F32, count, differences[d], temperatures[k]);
+            run_gate(&h, SPRY_DTYPE_F32, count, differences[d], temperatures[k], 1.0);
             for (int64_t i = 0; i < count; i++) {
                 open += (double)op_harness_f32_at(&h, 0, i);
             }
@@ -99,6 +104,31 @@ static void test_rate(void **state)
             assert_memory_equal(first, op_harness_output(&h, 0)->data, sizeof first);
             op_harness_fini(&h);
         }
+    }
+}
+
+/* Half the noise is twice the difference; without noise the sign decides. */
+static void test_noise(void **state)
+{
+    const int64_t count = 50000;
+
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        op_harness half;
+        op_harness none;
+        op_harness whole;
+
+        run_gate(&half, SPRY_DTYPE_F32, count, k == 0 ? 0.75 : -0.25, 0.5, 0.5);
+        run_gate(&whole, SPRY_DTYPE_F32, count, k == 0 ? 1.5 : -0.5, 1.0, 1.0);
+        run_gate(&none, SPRY_DTYPE_F32, count, k == 0 ? 0.75 : -0.25, 0.5, 0.0);
+        assert_memory_equal(op_harness_output(&half, 0)->data, op_harness_output(&whole, 0)->data,
+                            (size_t)count * sizeof(float));
+        for (int64_t i = 0; i < count; i++) {
+            assert_true(op_harness_f32_at(&none, 0, i) == (k == 0 ? 1.0f : 0.0f));
+        }
+        op_harness_fini(&none);
+        op_harness_fini(&whole);
+        op_harness_fini(&half);
     }
 }
 
@@ -115,10 +145,11 @@ static void test_slope(void **state)
         spry_random r = spry_random_stream(11, 0);
         op_harness h;
 
-        run_gate(&h, SPRY_DTYPE_F64, 1001, difference, (double)(float)temperature);
+        run_gate(&h, SPRY_DTYPE_F64, 1001, difference, (double)(float)temperature,
+                 k % 2 == 0 ? 1.0 : 0.25);
         for (int64_t i = 0; i < 1001; i++) {
             double t = (double)(float)temperature;
-            double noise = gumbel_noise(spry_random_u64(&r));
+            double noise = gumbel_noise(spry_random_u64(&r)) * (k % 2 == 0 ? 1.0 : 0.25);
             double numeric = (gumbel_soft(difference + step, noise, t) -
                               gumbel_soft(difference - step, noise, t)) /
                              (2.0 * step);
@@ -132,15 +163,23 @@ static void test_slope(void **state)
 
 static void test_refused(void **state)
 {
+    static const struct {
+        int64_t numbers;
+        float cooling[3];
+    } cases[] = {{1, {0.0f}},        {1, {-1.0f}},     {1, {NAN}},
+                 {2, {1.0f, -0.1f}}, {2, {1.0f, NAN}}, {3, {1.0f, 1.0f, 1.0f}}};
     int64_t count = 3;
-    op_harness h;
 
     (void)state;
-    op_harness_init(&h, OP_OWN_DOMAIN, "GumbelGate", 1);
-    (void)op_harness_any(&h, SPRY_DTYPE_F32, 1, &count, false);
-    (void)op_harness_f32(&h, 0, NULL, (float[]){0.0f});
-    assert_int_equal(op_harness_try(&h, 1), SPRY_BAD_INPUT);
-    op_harness_fini(&h);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        op_harness h;
+
+        op_harness_init(&h, OP_OWN_DOMAIN, "GumbelGate", 1);
+        (void)op_harness_any(&h, SPRY_DTYPE_F32, 1, &count, false);
+        (void)op_harness_f32(&h, 1, &cases[i].numbers, cases[i].cooling);
+        assert_int_equal(op_harness_try(&h, 1), SPRY_BAD_INPUT);
+        op_harness_fini(&h);
+    }
 }
 
 /* ---- the gradient ---- */
@@ -277,10 +316,10 @@ static void test_training(void **state)
 static void test_pattern_without_gates(void **state)
 {
     spry_model *m = gated_model();
-    int32_t temperature;
+    int32_t cooling;
 
     (void)state;
-    assert_int_equal(gumbel_form(m, "masker*", &temperature, &error), SPRY_USAGE);
+    assert_int_equal(gumbel_form(m, "masker*", &cooling, &error), SPRY_USAGE);
     assert_non_null(strstr(error.where, "masker*"));
     spry_model_destroy(m);
 }
@@ -292,6 +331,7 @@ int main(void)
         cmocka_unit_test(test_rate),     cmocka_unit_test(test_slope),
         cmocka_unit_test(test_refused),  cmocka_unit_test(test_gradient),
         cmocka_unit_test(test_training), cmocka_unit_test(test_pattern_without_gates),
+        cmocka_unit_test(test_noise),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -59,6 +59,7 @@ static void test_gradients(void **state)
         {.kind = LOSS_HUBER},
         {.kind = LOSS_HUBER, .delta = 0.5},
         {.kind = LOSS_DISTILLATION, .temperature = 4},
+        {.kind = LOSS_RELATIVE},
     };
 
     (void)state;
@@ -140,6 +141,10 @@ static void test_values(void **state)
     expect(value_of(&o, 1, 3, logits, halves), (1.0 + 0.125 + 0.08) / 3);
     o = (loss_options){.kind = LOSS_DISTILLATION, .temperature = 2};
     expect(value_of(&o, 1, 3, logits, logits), 0);
+    o = (loss_options){.kind = LOSS_RELATIVE};
+    expect(value_of(&o, 1, 3, logits, halves), (2.25 + 0.25 + 0.16) / 0.75);
+    expect(value_of(&o, 1, 3, halves, logits), (2.25 + 0.25 + 0.16) / (4 + 1 + 0.01));
+    expect(value_of(&o, 1, 1, (const double[]){0}, (const double[]){0}), 0);
 }
 
 int main(void)

@@ -11,6 +11,7 @@ them: everything is computed as in a trained network, but the pattern decides.
     block_dense.onnx               256 -> 64 -> 64 -> 256 at 56 x 56
     block_s8_r50.onnx              patches of 8 x 8, half of them computed
     resnet50_dense.onnx, resnet50_s4421_r50.onnx, ...
+    resnet50_s4421_r50_disc.onnx   those in a disc, as where an object is, instead of random ones
 
 Needs Debian's python3-onnx and python3-numpy.
 """
@@ -24,6 +25,7 @@ from onnx import TensorProto, checker, helper, numpy_helper, save
 OPSET = 13
 TINY = 1e-6  # of the masker's numbers
 SIDE = 56
+CENTRE = (0.45, 0.55)  # of discs
 PATCHES = (1, 2, 4, 8, 14)
 DENSITIES = (100, 50, 30, 10)
 STAGES = ((64, 3, 56), (128, 4, 28), (256, 6, 14), (512, 3, 7))
@@ -32,7 +34,8 @@ STAGES = ((64, 3, 56), (128, 4, 28), (256, 6, 14), (512, 3, 7))
 class Builder:
     """A graph in the making: values are names."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, disc=False):
+        self.disc = disc
         self.random = np.random.default_rng(seed)
         self.masks = np.random.default_rng(seed + 1)  # so that masks change no other weight
         self.nodes, self.constants, self.count = [], [], 0
@@ -63,7 +66,12 @@ class Builder:
     def pattern(self, cells, density):
         """Positive where a cell is computed: as many as the density says."""
         numbers = np.full(cells * cells, -1.0, np.float32)
-        numbers[self.masks.permutation(cells * cells)[:round(density * cells * cells)]] = 1.0
+        order = self.masks.permutation(cells * cells)
+        if self.disc:
+            rows, columns = np.divmod(np.arange(cells * cells), cells)
+            away = np.hypot((rows + 0.5) / cells - CENTRE[0], (columns + 0.5) / cells - CENTRE[1])
+            order = np.argsort(away, kind="stable")
+        numbers[order[:round(density * cells * cells)]] = 1.0
         return numbers.reshape(1, 1, cells, cells)
 
     def mask(self, x, channels, side, stride, patch, density):
@@ -122,9 +130,9 @@ def write_block(path, patch=0, density=1.0):
     builder.write(path, [1, 4, SIDE, SIDE], y, [1, 256, 1, 1])
 
 
-def write_network(path, patches=(0, 0, 0, 0), density=1.0):
+def write_network(path, patches=(0, 0, 0, 0), density=1.0, disc=False):
     """ResNet-50 in shape."""
-    builder = Builder(2)
+    builder = Builder(2, disc)
     x = builder.add("Relu", [builder.conv("x", 64, 3, 7, 2)])
     x = builder.add("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
     channels = 64
@@ -152,8 +160,9 @@ def main():
                         percent / 100)
     write_network(os.path.join(folder, "resnet50_dense.onnx"))
     for percent in (100, 50, 30):
-        write_network(os.path.join(folder, f"resnet50_s4421_r{percent}.onnx"), (4, 4, 2, 1),
-                      percent / 100)
+        for disc in (False, True):
+            name = f"resnet50_s4421_r{percent}{'_disc' if disc else ''}.onnx"
+            write_network(os.path.join(folder, name), (4, 4, 2, 1), percent / 100, disc)
 
 
 if __name__ == "__main__":

@@ -97,6 +97,7 @@ def main():
     fit("exp(r) = 1 + r + r^2 P(r)", exp_tail, lambda r: r * r / mp.expm1(near(r)), -half, half, 4)
     fit("2^f = 1 + f P(f)", exp2_tail, lambda f: f / 2**f, -0.5, 0.5, 5)
     fit("2^f = 1 + f P(f), beside a floor", exp2_tail, lambda f: f / 2**f, 0, 1, 4)
+    fit("2^f = 1 + f P(f), beside a floor, for bf16", exp2_tail, lambda f: f / 2**f, 0, 1, 2)
     fit("log(1 + f) = f - f^2/2 + f^3 P(f)", log_tail, lambda f: f**3 / mp.log1p(near(f)),
         mp.sqrt(mp.mpf("0.5")) - 1 - mp.mpf("1e-6"), mp.sqrt(2) - 1 + mp.mpf("1e-6"), 7)
     fit("tanh(x) = x + x^3 P(x^2)", tanh_tail, lambda s: s, 0, mp.mpf("0.625") ** 2, 4)

@@ -150,26 +150,33 @@ static void combine(const float *weights, const float *v, int rows, int64_t n, i
     attention_tile_rows(&p, rows);
 }
 
-static void store_floats(float *row, int64_t at, vec_f32 weights)
+VEC_INLINE void store_floats(float *row, int64_t at, vec_f32 first, vec_f32 second)
 {
-    vec_store(row + at, weights);
+    vec_store(row + at, first);
+    vec_store(row + at + VEC_LANES, second);
 }
+
+static const attention_weights weighing = {attention_exp2, store_floats};
 
 static void weigh(float *s, int rows, int64_t n, attention_rows *state)
 {
-    attention_weigh(s, rows, n, state, store_floats, false);
+    attention_weigh(s, rows, n, state, &weighing, false);
+}
+
+static void normalise(float *s, int rows, int64_t n, const attention_rows *state)
+{
+    attention_normalise(s, rows, n, state, &weighing);
 }
 
 #include "kernels/attention/attention_f32_survey.h"
 
 /* The variant of this instruction set, as an initialiser. */
-#define ATTENTION_F32(NAME)                                                                   \
-    {                                                                                         \
-        .name = (NAME), .mr = TILE_ROWS, .nr = TILE_COLUMNS, .pack_queries = pack_queries,    \
-        .pack_keys = pack_keys, .pack_values = pack_values, .scores = scores,                 \
-        .add = attention_add, .weigh = weigh, .combine = combine, .finish = attention_finish, \
-        .normalise = attention_normalise, .weigh_energy = weigh_energy, .moments = moments,   \
-        .gather = gather                                                                      \
+#define ATTENTION_F32(NAME)                                                                        \
+    {                                                                                              \
+        .name = (NAME), .mr = TILE_ROWS, .nr = TILE_COLUMNS, .pack_queries = pack_queries,         \
+        .pack_keys = pack_keys, .pack_values = pack_values, .scores = scores,                      \
+        .add = attention_add, .weigh = weigh, .combine = combine, .finish = attention_finish,      \
+        .normalise = normalise, .weigh_energy = weigh_energy, .moments = moments, .gather = gather \
     }
 
 #endif

@@ -46,8 +46,12 @@ VEC_INLINE vec_f32 attention_base(vec_f32 most)
     return vec_select(most == -INFINITY, vec_set(0.0f), most);
 }
 
-/* Stores the weights of the keys from `at` on of a row whose scores these were. */
-typedef void attention_store(float *row, int64_t at, vec_f32 weights);
+/* What weights are computed by, and how they are kept. */
+typedef struct attention_weights {
+    vec_f32 (*exp2)(vec_f32 x);
+    /* Stores the weights of two vectors of keys from `at` on over the scores of the row. */
+    void (*store)(float *row, int64_t at, vec_f32 first, vec_f32 second);
+} attention_weights;
 
 /* What is left of weight * score of a key that does not count. */
 VEC_INLINE vec_f32 attention_energy(vec_f32 weights, vec_f32 x, vec_f32 energy)
@@ -55,23 +59,23 @@ VEC_INLINE vec_f32 attention_energy(vec_f32 weights, vec_f32 x, vec_f32 energy)
     return vec_fma(weights, vec_max(x, vec_set(-1000.0f)), energy);
 }
 
-/* The sum of what is stored, by lanes; with `energy`, *energy is that of weight * (score -
- * base). */
-VEC_INLINE vec_f32 attention_weigh_row(float *row, int64_t n, float base, attention_store *store,
-                                       vec_f32 *energy)
+/* The sum of what is stored, by lanes; with `energy`, *energy is that of weight * (score - base).
+ * Where the vectors are odd in number, one of zeros is stored beyond them, which fits between
+ * rows. */
+VEC_INLINE vec_f32 attention_weigh_row(float *row, int64_t n, float base,
+                                       const attention_weights *how, vec_f32 *energy)
 {
     vec_f32 sums[2] = {{0}};
     vec_f32 energies[2] = {{0}};
     int64_t i = 0;
 
-    for (; i + 2 * VEC_LANES <= n; i += 2 * VEC_LANES) {
+    for (; i + VEC_LANES < n; i += 2 * VEC_LANES) {
         vec_f32 x = vec_load(row + i) - base;
         vec_f32 y = vec_load(row + i + VEC_LANES) - base;
-        vec_f32 first = attention_exp2(x);
-        vec_f32 second = attention_exp2(y);
+        vec_f32 first = how->exp2(x);
+        vec_f32 second = how->exp2(y);
 
-        store(row, i, first);
-        store(row, i + VEC_LANES, second);
+        how->store(row, i, first, second);
         sums[0] += first;
         sums[1] += second;
         if (energy != NULL) {
@@ -79,11 +83,11 @@ VEC_INLINE vec_f32 attention_weigh_row(float *row, int64_t n, float base, attent
             energies[1] = attention_energy(second, y, energies[1]);
         }
     }
-    for (; i < n; i += VEC_LANES) {
+    if (i < n) {
         vec_f32 x = vec_load(row + i) - base;
-        vec_f32 weights = attention_exp2(x);
+        vec_f32 weights = how->exp2(x);
 
-        store(row, i, weights);
+        how->store(row, i, weights, vec_set(0.0f));
         sums[0] += weights;
         if (energy != NULL) {
             energies[0] = attention_energy(weights, x, energies[0]);
@@ -97,7 +101,7 @@ VEC_INLINE vec_f32 attention_weigh_row(float *row, int64_t n, float base, attent
 
 /* `with_energy` is a constant at every call. */
 VEC_INLINE void attention_weigh(float *s, int rows, int64_t n, attention_rows *state,
-                                attention_store *store, bool with_energy)
+                                const attention_weights *how, bool with_energy)
 {
     vec_f32 lanes[VEC_LANES]; /* of each row */
     vec_f32 energy[VEC_LANES] = {{0}};
@@ -117,7 +121,7 @@ VEC_INLINE void attention_weigh(float *s, int rows, int64_t n, attention_rows *s
     vec_store(base, attention_base(most));
     decay = attention_exp2(before - vec_load(base));
     for (int r = 0; r < rows; r++) {
-        lanes[r] = attention_weigh_row(s + r * ATTENTION_PITCH, n, base[r], store,
+        lanes[r] = attention_weigh_row(s + r * ATTENTION_PITCH, n, base[r], how,
                                        with_energy ? &energy[r] : NULL);
     }
     if (with_energy) {
@@ -133,7 +137,8 @@ VEC_INLINE void attention_weigh(float *s, int rows, int64_t n, attention_rows *s
     vec_store(state->sum, vec_load(state->sum) * decay + attention_across(lanes, true));
 }
 
-static void attention_normalise(float *s, int rows, int64_t n, const attention_rows *state)
+VEC_INLINE void attention_normalise(float *s, int rows, int64_t n, const attention_rows *state,
+                                    const attention_weights *how)
 {
     for (int r = 0; r < rows; r++) {
         float *row = s + r * ATTENTION_PITCH;
@@ -142,7 +147,7 @@ static void attention_normalise(float *s, int rows, int64_t n, const attention_r
 
         attention_close_row(row, n);
         for (int64_t i = 0; i < n; i += VEC_LANES) {
-            vec_store(row + i, attention_exp2(vec_load(row + i) - base) * factor);
+            vec_store(row + i, how->exp2(vec_load(row + i) - base) * factor);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 static void weigh_energy(float *s, int rows, int64_t n, attention_rows *state)
 {
-    attention_weigh(s, rows, n, state, store_floats, true);
+    attention_weigh(s, rows, n, state, &weighing, true);
 }
 
 /* ---- moments ---- */

@@ -63,6 +63,18 @@ static void add_singles(building *b, int64_t line, int64_t begin, int64_t end)
     }
 }
 
+/* A run of half a tile: one that waits, or the pair of the one that does. */
+static void add_half(building *b, int64_t line, int64_t begin)
+{
+    pixel_spot half = {(int32_t)line, (int32_t)begin};
+
+    if (b->has_half) {
+        add_tile(b, PIXEL_TILE_PAIR, b->tiling->mr, b->half)->second = half;
+    }
+    b->half = half;
+    b->has_half = !b->has_half;
+}
+
 static void add_run(building *b, int64_t line, int64_t begin, int64_t end)
 {
     int64_t mr = b->tiling->mr;
@@ -70,14 +82,19 @@ static void add_run(building *b, int64_t line, int64_t begin, int64_t end)
     int64_t tiles = (pixels + mr - 1) / mr;
     int64_t larger = pixels % tiles; /* tiles of one pixel more */
 
-    if (pixels == mr / 2) {
-        pixel_spot half = {(int32_t)line, (int32_t)begin};
-
-        if (b->has_half) {
-            add_tile(b, PIXEL_TILE_PAIR, mr, b->half)->second = half;
+    if (b->tiling->only_whole) {
+        for (; end - begin >= mr; begin += mr) {
+            (void)add_tile(b, PIXEL_TILE_RUN, mr, (pixel_spot){(int32_t)line, (int32_t)begin});
         }
-        b->half = half;
-        b->has_half = !b->has_half;
+        if (end - begin >= mr / 2) {
+            add_half(b, line, begin);
+            begin += mr / 2;
+        }
+        add_singles(b, line, begin, end);
+        return;
+    }
+    if (pixels == mr / 2) {
+        add_half(b, line, begin);
         return;
     }
     for (int64_t i = 0; i < tiles; i++) {
@@ -120,9 +137,24 @@ void pixel_list_build(const uint8_t *mask, int64_t lines, int64_t width, const p
 
 int64_t pixel_list_count(const uint8_t *mask, int64_t n)
 {
+    enum { WORD = 8, MOST_WORDS = 255 }; /* of which a byte holds the sum */
+    const uint64_t even = 0x00FF00FF00FF00FF;
     int64_t count = 0;
+    int64_t i = 0;
 
-    for (int64_t i = 0; i < n; i++) {
+    while (i + WORD <= n) {
+        uint64_t sums = 0;
+
+        for (int words = 0; words < MOST_WORDS && i + WORD <= n; words++, i += WORD) {
+            uint64_t word;
+
+            memcpy(&word, mask + i, WORD);
+            sums += word;
+        }
+        sums = (sums & even) + (sums >> 8 & even);
+        count += (int64_t)((sums * 0x0001000100010001) >> 48);
+    }
+    for (; i < n; i++) {
         count += mask[i];
     }
     return count;

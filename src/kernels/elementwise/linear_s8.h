@@ -28,11 +28,15 @@ typedef struct linear_s8_kernel {
      * rounded once. `to` may be an operand. */
     void (*add)(uint8_t *to, const uint8_t *a, linear_s8_grid a_grid, const uint8_t *b,
                 linear_s8_grid b_grid, int64_t n, float scale, quantize_target target);
+    bool (*present)(void); /* NULL: the variant's level says all */
 } linear_s8_kernel;
 
 /* The list that dispatch, tests and benchmarks share: lowest level first. */
 extern const isa_variant linear_s8_variants[];
 extern const int linear_s8_variant_count;
+
+/* True when the variant may run now. */
+bool linear_s8_usable(const isa_variant *variant);
 
 /* The best variant that may run now. */
 const linear_s8_kernel *linear_s8_select(void);

@@ -6,5 +6,6 @@
 
 extern const linear_s8_kernel linear_s8__avx2;
 extern const linear_s8_kernel linear_s8__avx512;
+extern const linear_s8_kernel linear_s8__avx512vbmi;
 
 #endif

@@ -18,6 +18,9 @@ typedef struct pool_nhwc_rows {
     void *out;            /* of the first image */
     bool count_padding;   /* averages divide by the whole window, not by the pixels in the image */
     int64_t end_h, end_w; /* padding behind the last row and column, which counts as pixels too */
+    uint8_t flip;         /* averages of bytes: 0x80 makes signed ones unsigned */
+    int32_t zero;         /* of the unsigned ones, which stand for (byte - zero) * scale */
+    float scale;
 } pool_nhwc_rows;
 
 /* All pixels of one image, for `count` of its channels. */
@@ -35,6 +38,9 @@ typedef struct pool_nhwc_kernel {
     const char *name;
     void (*max_f32)(const pool_nhwc_rows *p);     /* pixels that are NaN do not count */
     void (*average_f32)(const pool_nhwc_rows *p); /* sums in f32, row by row */
+    /* Of bytes to f32: sums are exact, and rounded once with scale and size. Windows of less than
+     * 2^24 pixels. */
+    void (*average_bytes)(const pool_nhwc_rows *p);
     void (*max_u8)(const pool_nhwc_rows *p);
     void (*max_s8)(const pool_nhwc_rows *p);
     void (*global_max)(const pool_nhwc_image *p);     /* as max_f32 */

@@ -207,6 +207,86 @@ static void run_max_s8(const pool_nhwc_rows *p)
     pool_nhwc_max_bytes(p, 0x80);
 }
 
+/* ---- averages of bytes ---- */
+
+/* Pixels that are added at a time, and bytes of which the sum fits 16 bits. */
+enum { POOL_NHWC_FOUR = 4, POOL_NHWC_MOST_SUMS = 252 };
+
+/* Adds `pixels` neighbours of `count` channels, at most POOL_NHWC_MOST_SUMS. */
+VEC_INLINE void pool_nhwc_add_run(const uint8_t *from, int64_t pitch, int64_t pixels, int64_t count,
+                                  uint8_t flip, uint16_t *restrict sums)
+{
+    int64_t x = 0;
+
+    for (; x + POOL_NHWC_FOUR <= pixels; x += POOL_NHWC_FOUR, from += POOL_NHWC_FOUR * pitch) {
+        for (int64_t i = 0; i < count; i++) {
+            sums[i] = (uint16_t)(sums[i] + (from[i] ^ flip) + (from[pitch + i] ^ flip) +
+                                 (from[2 * pitch + i] ^ flip) + (from[3 * pitch + i] ^ flip));
+        }
+    }
+    for (; x < pixels; x++, from += pitch) {
+        for (int64_t i = 0; i < count; i++) {
+            sums[i] = (uint16_t)(sums[i] + (from[i] ^ flip));
+        }
+    }
+}
+
+/* `count` channels, at most POOL_NHWC_BYTES. */
+VEC_INLINE void pool_nhwc_average_block(const pool_nhwc_rows *p, const pool_nhwc_window *w,
+                                        const uint8_t *from, int64_t count, float *to)
+{
+    double factor = (double)p->scale / (double)w->size;
+    int64_t nothing = w->rows * w->columns * p->zero;
+    uint32_t totals[POOL_NHWC_BYTES] = {0};
+    uint16_t sums[POOL_NHWC_BYTES] = {0};
+    int64_t held = 0; /* pixels in `sums` */
+
+    for (int64_t y = 0; y < w->rows; y++) {
+        for (int64_t x = 0; x < w->columns; x += POOL_NHWC_MOST_SUMS) {
+            int64_t left = w->columns - x;
+            int64_t pixels = left < POOL_NHWC_MOST_SUMS ? left : POOL_NHWC_MOST_SUMS;
+
+            if (held + pixels > POOL_NHWC_MOST_SUMS) {
+                for (int64_t i = 0; i < count; i++) {
+                    totals[i] += sums[i];
+                    sums[i] = 0;
+                }
+                held = 0;
+            }
+            pool_nhwc_add_run(from + y * w->row_pitch + x * w->column_pitch, w->column_pitch,
+                              pixels, count, p->flip, sums);
+            held += pixels;
+        }
+    }
+    for (int64_t i = 0; i < count; i++) {
+        to[i] = (float)((double)((int64_t)totals[i] + sums[i] - nothing) * factor);
+    }
+}
+
+static void run_average_bytes(const pool_nhwc_rows *p)
+{
+    const conv_f32_shape *s = p->shape;
+
+    for (int64_t row = p->first; row < p->first + p->count; row++) {
+        const uint8_t *image =
+            (const uint8_t *)p->in + row / s->out_h * s->in_h * s->in_w * s->channels;
+        float *to = (float *)p->out + row * s->out_w * s->channels;
+
+        for (int64_t x = 0; x < s->out_w; x++, to += s->channels) {
+            pool_nhwc_window w = pool_nhwc_window_at(p, row % s->out_h, x);
+            const uint8_t *from = image + w.first;
+            int64_t c = 0;
+
+            for (; c + POOL_NHWC_BYTES <= s->channels; c += POOL_NHWC_BYTES) {
+                pool_nhwc_average_block(p, &w, from + c, POOL_NHWC_BYTES, to + c);
+            }
+            if (c < s->channels) {
+                pool_nhwc_average_block(p, &w, from + c, s->channels - c, to + c);
+            }
+        }
+    }
+}
+
 /* ---- all pixels ---- */
 
 /* Joins pixels [start, end) into what the results of `vectors` vectors of channels from `first` on
@@ -278,11 +358,11 @@ static void run_global_average(const pool_nhwc_image *p)
 }
 
 /* The variant of this instruction set, as an initialiser. */
-#define POOL_NHWC(NAME)                                                           \
-    {                                                                             \
-        .name = (NAME), .max_f32 = run_max_f32, .average_f32 = run_average_f32,   \
-        .max_u8 = run_max_u8, .max_s8 = run_max_s8, .global_max = run_global_max, \
-        .global_average = run_global_average                                      \
+#define POOL_NHWC(NAME)                                                                 \
+    {                                                                                   \
+        .name = (NAME), .max_f32 = run_max_f32, .average_f32 = run_average_f32,         \
+        .average_bytes = run_average_bytes, .max_u8 = run_max_u8, .max_s8 = run_max_s8, \
+        .global_max = run_global_max, .global_average = run_global_average              \
     }
 
 #endif

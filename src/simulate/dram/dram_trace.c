@@ -221,3 +221,38 @@ spry_status dram_trace_run(const spry_allocator *allocator, const dram_options *
     alloc_release(&own, w.taken, bytes);
     return status;
 }
+
+static void ignore(void *context, uint64_t tag, bool is_write, uint64_t cycle)
+{
+    (void)context;
+    (void)tag;
+    (void)is_write;
+    (void)cycle;
+}
+
+spry_status dram_stream_bandwidth(const spry_allocator *allocator, const dram_options *options,
+                                  double *bandwidth, spry_error *error)
+{
+    enum { REQUESTS = 4096 }; /* of a channel */
+    uint64_t wanted = (uint64_t)REQUESTS * (uint64_t)options->channels;
+    dram_events events = {.done = ignore};
+    uint64_t next = 0;
+    dram *d = NULL;
+    spry_status status = dram_create(allocator, options, &events, &d, error);
+
+    while (status == SPRY_OK && (next < wanted || dram_underway(d) > 0)) {
+        for (int i = 0; i < options->channels && status == SPRY_OK && next < wanted &&
+                        dram_accepts(d, next * DRAM_REQUEST_BYTES, false);
+             i++) {
+            status = dram_request(d, next * DRAM_REQUEST_BYTES, false, next, error);
+            next++;
+        }
+        dram_tick(d);
+    }
+    if (status == SPRY_OK) {
+        *bandwidth = (double)(wanted * DRAM_REQUEST_BYTES) /
+                     ((double)dram_cycle(d) * (double)options->period * 1e-15);
+    }
+    dram_destroy(d);
+    return status;
+}
