@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "cli/adapt_goal.h"
 #include "cli/adapt_skim.h"
+#include "cli/adapt_heads.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/train_command.h"
@@ -13,7 +14,7 @@
 enum { MOST_TARGETS = 64 };
 
 static const char *const method_choices[] = {"lora", "adapter", "bias",       "prompt", "head",
-                                             "full", "lasnet",  "block-skim", NULL};
+                                             "full", "lasnet",  "block-skim", "head-policy", NULL};
 
 static const cli_option options[] = {
     {.name = "output",
@@ -65,6 +66,7 @@ static const cli_option options[] = {
              "convolutions)"},
     ADAPT_GOAL_OPTIONS,
     ADAPT_SKIM_OPTIONS,
+    ADAPT_HEADS_OPTIONS,
     {.name = "prompts",
      .letter = 'p',
      .kind = CLI_INTEGER,
@@ -419,7 +421,12 @@ static spry_status perform(const cli_call *call, spry_error *error)
     static spry_status (*const steps[])(adapt_state *, spry_error *) = {make,   open_skim, train,
                                                                         choose, save,      tell};
     adapt_state a = {.call = call};
-    spry_status status = check_usage(call, error);
+    spry_status status;
+
+    if (strcmp(cli_text(call, "method"), "head-policy") == 0) {
+        return adapt_heads(call, error);
+    }
+    status = check_usage(call, error);
 
     if (status == SPRY_OK && is_training(call)) {
         status = train_setup_open(&a.setup, call, error);

@@ -14,6 +14,7 @@ static const provider *const providers[] = {
     &provider_conv_pair,
     &provider_conv_3d,
     &provider_conv_depthwise,
+    &provider_conv_few,
     &provider_sparse,
     &provider_conv_winograd,
     &provider_conv_nhwc,
@@ -39,16 +40,6 @@ static const provider *const providers[] = {
     &provider_pool_gradient,
     &provider_skim,
     NULL,
-    &provider_attention,     &provider_region,         &provider_conv_pair,
-    &provider_conv_3d,       &provider_conv_depthwise, &provider_conv_few,
-    &provider_conv_winograd, &provider_conv_nhwc,      &provider_conv_transpose,
-    &provider_conv_f32,      &provider_conv_s8,        &provider_nbits,
-    &provider_blocks_s8,     &provider_dense,          &provider_product,
-    &provider_outer,         &provider_matmul_f32,     &provider_matmul_s8,
-    &provider_twin_s8,       &provider_pool_f32,       &provider_pool_nhwc,
-    &provider_linear_s8,     &provider_norm_nhwc,      &provider_rows_s8,
-    &provider_conv_gradient, &provider_norm_training,  &provider_sum,
-    &provider_pool_gradient, &provider_skim,           NULL,
 };
 
 bool provider_is(const provider_site *site, const char *type)
