@@ -162,7 +162,8 @@ static void plan(conv_state *s, int members)
         p.filters++;
         p.result_size = sizeof(int32_t);
     }
-    conv_nhwc_plan(&p, brgemm_select(BRGEMM_S8), CONV_NHWC_AUTO, members, &s->conv);
+    conv_nhwc_plan(&p, brgemm_select_narrow(BRGEMM_S8, p.filters), CONV_NHWC_AUTO, members,
+                   &s->conv);
     if (s->is_planar) {
         s->x_size = round_up(p.batch * p.shape.in_h * p.shape.in_w * p.groups * p.shape.channels);
     }
