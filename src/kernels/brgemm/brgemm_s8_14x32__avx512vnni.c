@@ -1,5 +1,6 @@
-/* AVX-512 VNNI tile of bytes, with all registers in use: the finish of whole tiles alone is in
- * registers, as that of others would cost the loop over products some of its own. */
+/* AVX-512 VNNI tile of bytes, with all registers in use. Bytes are made in registers for whole tiles
+ * and for those of eight rows, of which images of a power of two consist: with more of them the
+ * compiler leaves too few to the loop over products. */
 #include "kernels/brgemm/brgemm_floats_avx512.h"
 
 #define BRGEMM_ROWS 14
@@ -14,7 +15,7 @@ BRGEMM_INLINE bool brgemm_flips(const brgemm_tile *t)
 
 BRGEMM_INLINE bool brgemm_keeps(int rows)
 {
-    return rows == BRGEMM_ROWS;
+    return rows == BRGEMM_ROWS || rows == 8;
 }
 
 #include "kernels/brgemm/brgemm_s8_avx512_body.h"
