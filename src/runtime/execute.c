@@ -64,7 +64,11 @@ static void clear_frame(plan *p)
 {
     for (int32_t i = 0; i < p->g->value_count; i++) {
         switch (p->values[i].place) {
-        case PLAN_DYNAMIC: value_fini(&p->frame[i]); break;
+        case PLAN_DYNAMIC:
+            if (p->frame[i].kind != SPRY_VALUE_NONE) { /* most have died by now */
+                value_fini(&p->frame[i]);
+            }
+            break;
         case PLAN_CAPTURE:
         case PLAN_INPUT: value_init(&p->frame[i], &p->allocator); break;
         case PLAN_CONSTANT:
