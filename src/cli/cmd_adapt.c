@@ -4,8 +4,8 @@
 
 #include "base/alloc.h"
 #include "cli/adapt_goal.h"
-#include "cli/adapt_skim.h"
 #include "cli/adapt_heads.h"
+#include "cli/adapt_skim.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/train_command.h"
@@ -13,7 +13,7 @@
 
 enum { MOST_TARGETS = 64 };
 
-static const char *const method_choices[] = {"lora", "adapter", "bias",       "prompt", "head",
+static const char *const method_choices[] = {"lora", "adapter", "bias",       "prompt",      "head",
                                              "full", "lasnet",  "block-skim", "head-policy", NULL};
 
 static const cli_option options[] = {

@@ -42,8 +42,8 @@ static metro_found searched(const metro_flows *f, threads *team, arena *memory)
     return found;
 }
 
-/* Two flows over one link: 22 cycles, where the order of their numbers gives 24. All of a 4 x 4 mesh
- * to its corner: 64, where random orders give up to 68. */
+/* Two flows over one link: 22 cycles, where the order of their numbers gives 24. All of a 4 x 4
+ * mesh to its corner: 64, where random orders give up to 68. */
 static void test_hand(void **state)
 {
     metro_flows f;
@@ -177,8 +177,8 @@ static void test_threads(void **state)
     arena_fini(&memory);
 }
 
-/* 56 x 56, 64 to 64 channels, 3x3, in 8 x 8 parts: 8 parts of weights of 4608 bytes to 8 tiles each,
- * 8 of inputs of 9 rows, and 64 of 3136 results. */
+/* 56 x 56, 64 to 64 channels, 3x3, in 8 x 8 parts: 8 parts of weights of 4608 bytes to 8 tiles
+ * each, 8 of inputs of 9 rows, and 64 of 3136 results. */
 static void test_layer(void **state)
 {
     const simulate_layer l = {.name = "conv",
@@ -216,8 +216,8 @@ static void test_layer(void **state)
     metro_flows_fini(&f);
 }
 
-/* A row: packets to each take 38 or 48 cycles as the nearest or the farthest goes last, with a header
- * each; a packet that forks as long as the one to the farthest. */
+/* A row: packets to each take 38 or 48 cycles as the nearest or the farthest goes last, with a
+ * header each; a packet that forks as long as the one to the farthest. */
 static void test_packets(void **state)
 {
     int row[] = {3, 2, 1};

@@ -1,6 +1,6 @@
-/* Packets that go to many nodes: at each router they fork towards the ports of their tree, and every
- * branch goes on by itself. A branch takes an output channel only when there is room for the whole
- * packet behind it, so that no branch ever holds what another waits for. */
+/* Packets that go to many nodes: at each router they fork towards the ports of their tree, and
+ * every branch goes on by itself. A branch takes an output channel only when there is room for the
+ * whole packet behind it, so that no branch ever holds what another waits for. */
 #include <string.h>
 
 #include "base/alloc.h"
