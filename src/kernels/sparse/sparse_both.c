@@ -8,7 +8,7 @@ enum {
     WIDE = 16, /* floats of the vectors that costs are given for */
     MASK_BITS = 16,
     LEAST_LINE = 64,
-    MOST_LINE = 256,        /* pixels that share what is read of the weights */
+    MOST_LINE = 384,        /* pixels that share what is read of the weights */
     LIST_NUMBERS = 1 << 20, /* of them, listed in a worker's workspace */
     SAMPLED_ROWS = 16,
     SAMPLED_NUMBERS = 1024 /* of a row */
