@@ -7,8 +7,9 @@
  * inputs, of the weights, of the pieces of weights (--panel columns of one k, 128 at first). Prints
  * a line of JSON for each: what the runtime chose, medians of both sides' times and of the ratios
  * of neighbouring turns, above 1 where zeros made it faster. The clock `cpu` is that of the one
- * thread, for machines that are busy: what others do to its caches still counts. With --serve, answers the lines of
- * bench/README.md instead, with such lines for shapes, so that peers can be measured against it. */
+ * thread, for machines that are busy: what others do to its caches still counts. With --serve,
+ * answers the lines of bench/README.md instead, with such lines for shapes, so that peers can be
+ * measured against it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
