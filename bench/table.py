@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable
 
+import block_skim
 import inputs
 import interleave
 import spatial
@@ -538,6 +539,7 @@ def train_private_line(name, what, side, demand):
 
 SPATIAL = {100: Demand(mean=0.97), 50: Demand(mean=1.8), 30: Demand(mean=3), 10: Demand(mean=6)}
 DEMANDED_PATCH = 8
+LEAST_SKIM_ROUNDS = 5
 
 
 def needs_spatial():
@@ -570,6 +572,13 @@ def spatial_network(bench):
     rows = spatial.network_rows("f32", 15 if bench.quick else 40)
     yield bench.summarise("spatial-network", "ResNet-50 in shape, patches 4-4-2-1, half of the "
                           "pixels, with maskers", rows, Demand(mean=1.5))
+
+
+def blocks_of_text(bench):
+    """Encoders that drop blocks of tokens, in units of what the work that is left promises."""
+    for row in block_skim.rows(LEAST_SKIM_ROUNDS if bench.quick else 2 * LEAST_SKIM_ROUNDS):
+        yield bench.summarise("block-skim", f"4 layers as in BERT-base, 384 tokens, {row['name']} "
+                              "from the second on, of the promised speed-up", [row], Demand(mean=0.85))
 
 
 # ---- the table ----
@@ -617,6 +626,7 @@ ROWS = {
     "spatial-bf16": spatial_line("spatial-bf16", "bf16"),
     "spatial-int8": spatial_line("spatial-int8", "int8"),
     "spatial-network": spatial_network,
+    "block-skim": blocks_of_text,
     "squant": squant,
     "gemv": few_bits,
     "peak-f32": peak_line("peak-f32", "share of the peak, 40 products f32", "f32", IS_GEMM,
