@@ -19,6 +19,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable
 
+import block_skim
 import inputs
 import interleave
 import sparse
@@ -539,6 +540,7 @@ def train_private_line(name, what, side, demand):
 
 SPATIAL = {100: Demand(mean=0.97), 50: Demand(mean=1.8), 30: Demand(mean=3), 10: Demand(mean=6)}
 DEMANDED_PATCH = 8
+LEAST_SKIM_ROUNDS = 5
 
 
 def needs_spatial():
@@ -618,6 +620,13 @@ def sparse_peers(bench):
                               Demand(mean=1.5))
 
 
+def blocks_of_text(bench):
+    """Encoders that drop blocks of tokens, in units of what the work that is left promises."""
+    for row in block_skim.rows(LEAST_SKIM_ROUNDS if bench.quick else 2 * LEAST_SKIM_ROUNDS):
+        yield bench.summarise("block-skim", f"4 layers as in BERT-base, 384 tokens, {row['name']} "
+                              "from the second on, of the promised speed-up", [row], Demand(mean=0.85))
+
+
 # ---- the table ----
 
 LAYERS_LOW = Demand(mean=1.05, each=0.8)
@@ -666,6 +675,7 @@ ROWS = {
     "sparse-gemm": sparse_points,
     "sparse-grid": sparse_grid,
     "sparse-peers": sparse_peers,
+    "block-skim": blocks_of_text,
     "squant": squant,
     "gemv": few_bits,
     "peak-f32": peak_line("peak-f32", "share of the peak, 40 products f32", "f32", IS_GEMM,
