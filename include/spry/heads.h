@@ -178,9 +178,9 @@ typedef struct spry_head_policy {
 typedef struct spry_head_policy_totals {
     int32_t layers, heads, dense;
     int64_t tokens;
-    double share;  /* of the products of queries and keys that are left */
-    double cosine; /* the least of a layer's attention, alone */
-    double output_cosine; /* of the model's first output, all layers together */
+    double share;             /* of the products of queries and keys that are left */
+    double cosine;            /* the least of a layer's attention, alone */
+    double output_cosine;     /* of the model's first output, all layers together */
     double loss, loss_before; /* of the next token, for causal models with logits; else NaN */
 } spry_head_policy_totals;
 
@@ -193,10 +193,10 @@ typedef struct spry_head_policies spry_head_policies;
  * in other programs it masks them. It shares memory with `source`.
  * Fails as spry_heads_inspect, and with SPRY_UNSUPPORTED (operator set below 13; attention whose
  * softmax is not found). */
-SPRY_API SPRY_MUST_USE spry_status spry_heads_restrict(
-    const spry_model *source, const spry_tokenizer *tokenizer, const char *text, size_t size,
-    const spry_head_policy_options *options, spry_model **restricted,
-    spry_head_policies **policies, spry_error *error);
+SPRY_API SPRY_MUST_USE spry_status
+spry_heads_restrict(const spry_model *source, const spry_tokenizer *tokenizer, const char *text,
+                    size_t size, const spry_head_policy_options *options, spry_model **restricted,
+                    spry_head_policies **policies, spry_error *error);
 /* NULL is allowed. */
 SPRY_API void spry_head_policies_destroy(spry_head_policies *policies);
 SPRY_API int32_t spry_head_policies_list(const spry_head_policies *policies,

@@ -160,7 +160,8 @@ spry_status head_policy_write(model *m, const head_policy_layer *layers, int32_t
         return SPRY_OK;
     }
     if (opset < HEAD_POLICY_FUNCTION_OPSET) {
-        return spry_fail(error, SPRY_UNSUPPORTED, m->path, "export it with operator set 13 or newer",
+        return spry_fail(error, SPRY_UNSUPPORTED, m->path,
+                         "export it with operator set 13 or newer",
                          "the model is of operator set %lld", (long long)opset);
     }
     if (has_calls(m->main)) {

@@ -38,7 +38,8 @@ static void print_text(const cli_call *call, const spry_head_policies *policies)
     int32_t count = spry_head_policies_list(policies, &list);
 
     (void)fprintf(out, "method      head-policy\n");
-    (void)fprintf(out, "heads       %d of %d look at few keys, for sequences of %" PRId64 " tokens\n",
+    (void)fprintf(out,
+                  "heads       %d of %d look at few keys, for sequences of %" PRId64 " tokens\n",
                   (int)(t.heads - t.dense), (int)t.heads, t.tokens);
     (void)fprintf(out, "products    %.1f %% of queries with keys are left\n", 100.0 * t.share);
     (void)fprintf(out, "cosine      %.5f at least in a layer, %.5f of the first output\n", t.cosine,
@@ -125,8 +126,8 @@ static spry_status print_json(const cli_call *call, const spry_head_policies *po
 static spry_status check(const cli_call *call, spry_error *error)
 {
     static const char *const needed[] = {"text", "vocab"};
-    static const char *const senseless[] = {"data", "classes", "apply", "merge", "delta-only",
-                                            "html"};
+    static const char *const senseless[] = {"data",  "classes",    "apply",
+                                            "merge", "delta-only", "html"};
     const char *output = cli_text(call, "output");
     size_t length = output != NULL ? strlen(output) : 0;
 
@@ -136,9 +137,10 @@ static spry_status check(const cli_call *call, spry_error *error)
     }
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
         if (cli_text(call, needed[i]) == NULL) {
-            return spry_fail(error, SPRY_USAGE, needed[i],
-                             "spry adapt MODEL -o OUT --method head-policy --text FILE --vocab FILE",
-                             "the option is missing");
+            return spry_fail(
+                error, SPRY_USAGE, needed[i],
+                "spry adapt MODEL -o OUT --method head-policy --text FILE --vocab FILE",
+                "the option is missing");
         }
     }
     for (size_t i = 0; i < sizeof senseless / sizeof senseless[0]; i++) {

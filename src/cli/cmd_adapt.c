@@ -12,7 +12,7 @@
 
 enum { MOST_TARGETS = 64 };
 
-static const char *const method_choices[] = {"lora", "adapter", "bias",       "prompt", "head",
+static const char *const method_choices[] = {"lora", "adapter", "bias",       "prompt",      "head",
                                              "full", "lasnet",  "block-skim", "head-policy", NULL};
 
 static const cli_option options[] = {

@@ -83,10 +83,10 @@ static spry_status open_text(spry_heads *h, const spry_tokenizer *tokenizer, con
                              size_t size, spry_error *error)
 {
     const spry_heads_options *o = &h->options;
-    spry_status status = heads_text_open(
-        &h->text, tokenizer, text, size, has_segments(&h->feed),
-        o->window > 0 ? o->window : DEFAULT_WINDOW, h->feed.length,
-        o->limit > 0 ? o->limit : DEFAULT_LIMIT, &h->memory, error);
+    spry_status status =
+        heads_text_open(&h->text, tokenizer, text, size, has_segments(&h->feed),
+                        o->window > 0 ? o->window : DEFAULT_WINDOW, h->feed.length,
+                        o->limit > 0 ? o->limit : DEFAULT_LIMIT, &h->memory, error);
 
     h->text.keeps_special_rows = o->keep_special_rows;
     if (status == SPRY_OK && h->feed.length > h->text.window && !h->feed.has_mask) {

@@ -10,12 +10,7 @@
 #include "model/model.h"
 #include "tensor/convert.h"
 
-enum {
-    DEFAULT_WINDOW = 256,
-    DEFAULT_LIMIT = 16,
-    MOST_CHECKED = 4,
-    SINKS = SPRY_HEAD_POLICY_SINKS
-};
+enum { DEFAULT_WINDOW = 256, DEFAULT_LIMIT = 16, MOST_CHECKED = 4, SINKS = SPRY_HEAD_POLICY_SINKS };
 
 struct spry_head_policies {
     spry_allocator allocator;
@@ -27,10 +22,10 @@ struct spry_head_policies {
 typedef struct choosing {
     spry_heads *h;
     const spry_head_policy_options *options;
-    int64_t length;             /* tokens */
-    double *columns;            /* [heads][length]: mean weight of keys */
-    int64_t *sinks;             /* [heads][SINKS], by weight; -1 from the last on */
-    double *reach;              /* [heads][SINKS + 1][length]: weight by distance and rank as sink */
+    int64_t length;  /* tokens */
+    double *columns; /* [heads][length]: mean weight of keys */
+    int64_t *sinks;  /* [heads][SINKS], by weight; -1 from the last on */
+    double *reach;   /* [heads][SINKS + 1][length]: weight by distance and rank as sink */
     attention_policy *policies; /* [heads]: chosen */
     attention_policy *now;      /* [heads]: in force */
     double *kept;               /* [heads] */
@@ -144,8 +139,7 @@ void heads_choose_policy(const double *reach, int64_t length, const int64_t *sin
             mass += reach[i];
         }
         for (int64_t w = 0; w < length; w++) {
-            double cost =
-                (double)((is_causal ? 1 : 2) * w + 1) + SINK_COST * (double)count;
+            double cost = (double)((is_causal ? 1 : 2) * w + 1) + SINK_COST * (double)count;
 
             for (int64_t rank = count; rank <= SINKS; rank++) {
                 mass += reach[rank * length + w];
@@ -278,8 +272,8 @@ static void restrict_layers(choosing *x, int32_t layer)
 
 static spry_status tick(choosing *x, spry_error *error)
 {
-    return progress_report(x->options->progress, "choosing keys", (double)++x->done,
-                           (double)x->all, error);
+    return progress_report(x->options->progress, "choosing keys", (double)++x->done, (double)x->all,
+                           error);
 }
 
 static spry_status run_range(choosing *x, int64_t from, int64_t to, spry_error *error)
@@ -306,8 +300,7 @@ static spry_status choose(choosing *x, int64_t sequences, spry_error *error)
     status = status == SPRY_OK ? run_range(x, 0, sequences, error) : status;
     for (int32_t i = 0; status == SPRY_OK && i < h->head_count; i++) {
         heads_choose_policy(x->reach + i * (SINKS + 1) * x->length, x->length, x->sinks + i * SINKS,
-                            x->options->epsilon, h->totals.is_causal, &x->policies[i],
-                            &x->kept[i]);
+                            x->options->epsilon, h->totals.is_causal, &x->policies[i], &x->kept[i]);
     }
     return status;
 }
@@ -489,9 +482,8 @@ static spry_status write_model(const choosing *x, const spry_model *source, spry
         layers[i] = (head_policy_layer){h->layers[i].name, h->layers[i].heads,
                                         x->policies + h->layers[i].first};
     }
-    status = status == SPRY_OK
-                 ? head_policy_write(*restricted, layers, h->totals.layers, error)
-                 : status;
+    status = status == SPRY_OK ? head_policy_write(*restricted, layers, h->totals.layers, error)
+                               : status;
     if (status != SPRY_OK) {
         spry_model_destroy(*restricted);
         *restricted = NULL;

@@ -25,8 +25,8 @@ static int32_t add(writer *w, const char *type, const char *suffix, int32_t a, i
                            .base = "policy",
                            .suffix = suffix,
                            .inputs = {a, b, c},
-                           .input_count = (a != GRAPH_NONE) + (b != GRAPH_NONE) +
-                                          (c != GRAPH_NONE)};
+                           .input_count =
+                               (a != GRAPH_NONE) + (b != GRAPH_NONE) + (c != GRAPH_NONE)};
     int32_t node;
     int32_t result = GRAPH_NONE;
 
@@ -89,8 +89,7 @@ static int32_t add_sinks(writer *w, int32_t key)
     }
     made = add_2(w, "ReduceSum", "sink_count", made, add_int(w, "sink_axis", -1, true));
     if (w->status == SPRY_OK) {
-        w->status =
-            graph_set_int(w->body, w->body->values[made].producer, "keepdims", 0, w->error);
+        w->status = graph_set_int(w->body, w->body->values[made].producer, "keepdims", 0, w->error);
     }
     return add_2(w, "Greater", "is_sink", made, add_number(w, "no_sink", 0.0f));
 }
@@ -141,8 +140,7 @@ static spry_status write_body(arena *memory, int64_t opset, graph **body, spry_e
 
 spry_status head_policy_function_add(model *m, int64_t opset, spry_error *error)
 {
-    const model_function *present =
-        model_find_function(m, HEAD_POLICY_DOMAIN, HEAD_POLICY_OP, "");
+    const model_function *present = model_find_function(m, HEAD_POLICY_DOMAIN, HEAD_POLICY_OP, "");
     model_opset *imports = arena_array(&m->memory, 1, sizeof *imports);
     model_function f = {.domain = HEAD_POLICY_DOMAIN,
                         .name = HEAD_POLICY_OP,

@@ -44,8 +44,7 @@ static const model_function *called(const inliner *x, const graph_node *n)
                                   ? NULL
                                   : model_find_function(x->m, n->domain, n->type, n->overload);
 
-    return f != NULL && !x->c->inline_all && is_known(f) ? NULL
-                                                                                          : f;
+    return f != NULL && !x->c->inline_all && is_known(f) ? NULL : f;
 }
 
 static int64_t count_nodes(const graph *g)

@@ -31,8 +31,8 @@ static void run_rows(void *context, int64_t begin, int64_t end, int worker)
         int64_t row = n % r->rows + r->keys - r->rows;
 
         for (int64_t j = 0; j < r->keys; j++) {
-            bool stays = (j - row >= -r->before[head] && j - row <= r->after[head]) ||
-                         is_sink(r, head, j);
+            bool stays =
+                (j - row >= -r->before[head] && j - row <= r->after[head]) || is_sink(r, head, j);
 
             r->to[n * r->keys + j] = stays ? r->from[n * r->keys + j] : HEAD_POLICY_FILL;
         }

@@ -12,8 +12,8 @@ typedef struct attention_state {
     attention_form form;
     int64_t floats; /* of workspace per worker */
     const spry_attention_probe *probe;
-    const char *name; /* of the result, for the probe */
-    int64_t members;  /* workers; the survey's memory comes behind theirs */
+    const char *name;           /* of the result, for the probe */
+    int64_t members;            /* workers; the survey's memory comes behind theirs */
     attention_policy *policies; /* [heads]; NULL: all look at all keys */
 } attention_state;
 
@@ -59,8 +59,7 @@ static void destroy(void *state)
     attention_state *s = state;
     spry_allocator allocator = s->allocator;
 
-    alloc_release(&allocator, s->policies,
-                  (size_t)s->form.problem.heads * sizeof *s->policies);
+    alloc_release(&allocator, s->policies, (size_t)s->form.problem.heads * sizeof *s->policies);
     alloc_release(&allocator, s, sizeof *s);
 }
 
