@@ -4,8 +4,8 @@
  *     spry_heads_options options = spry_heads_options_default();
  *     spry_heads *heads = NULL;
  *     const spry_head *list = NULL;
- *     spry_status status = spry_heads_inspect(model, tokenizer, text, size, &options, &heads,
- *                                             &error);
+ *     spry_status status =
+ *         spry_heads_inspect(model, tokenizer, text, size, &options, &heads, &error);
  *     int32_t count = spry_heads_list(heads, &list);
  *     ... list[i].layer, list[i].head, list[i].mean[SPRY_HEAD_DISTANCE] ...
  *     spry_heads_destroy(heads);

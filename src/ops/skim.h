@@ -12,9 +12,9 @@
  *                                K = ceil(T / block)
  *     protected f32 [N, K]       1: is kept if it was
  *     logits  f32 [N, K, 2]      of dropping and keeping; of dropped blocks unspecified but finite
- *     next    f32 [N, K]         keep where protected, or the odds logits[1] - logits[0] are at least
- *                                those of the threshold, a chance in [0, 1), or the best ones of
- *                                blocks that are kept and not protected */
+ *     next    f32 [N, K]         keep where protected, or the odds logits[1] - logits[0] are at
+ *                                least those of the threshold, a chance in [0, 1), or the best
+ *                                ones of blocks that are kept and not protected */
 #ifndef OPS_SKIM_H
 #define OPS_SKIM_H
 
