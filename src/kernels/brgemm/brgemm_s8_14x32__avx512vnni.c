@@ -1,6 +1,6 @@
-/* AVX-512 VNNI tile of bytes, with all registers in use. Bytes are made in registers for whole tiles
- * and for those of eight rows, of which images of a power of two consist: with more of them the
- * compiler leaves too few to the loop over products. */
+/* AVX-512 VNNI tile of bytes, with all registers in use. Bytes are made in registers for whole
+ * tiles and for those of eight rows, of which images of a power of two consist: with more of them
+ * the compiler leaves too few to the loop over products. */
 #include "kernels/brgemm/brgemm_floats_avx512.h"
 
 #define BRGEMM_ROWS 14
