@@ -96,7 +96,7 @@ bool sparse_layer_read(const provider_site *site, sparse_layer *l)
     const tensor *weights = provider_constant(site, 1);
 
     *l = (sparse_layer){0};
-    if (!sparse_layer_possible()) {
+    if (!sparse_layer_possible() || site->options->keep_order) { /* 0 x infinity is NaN there */
         return false;
     }
     if (x == NULL || y == NULL || weights == NULL || x->dtype != SPRY_DTYPE_F32 ||

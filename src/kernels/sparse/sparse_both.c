@@ -332,6 +332,23 @@ static void finish_tile(const both_piece *p, int64_t column, int64_t columns, in
                     p->call->y + pixel * all + column, all, pixels, columns, &finish);
 }
 
+/* Asks for the rows of a block of weights that will be read, in order: lists jump to and fro. */
+static void fetch_weights(const sparse_tile *t, const sparse_kernel *kernel, int64_t channels,
+                          const uint16_t *keep)
+{
+    int64_t row_bytes = kernel->panel * 4;
+    int panels = (t->columns + kernel->panel - 1) / kernel->panel;
+
+    for (int64_t k = 0; k < channels; k++) {
+        if (keep != NULL && (keep[k / MASK_BITS] >> k % MASK_BITS & 1) == 0) {
+            continue;
+        }
+        for (int panel = 0; panel < panels; panel++) {
+            brgemm_prefetch((const char *)t->b + panel * t->b_panel + k * row_bytes, row_bytes);
+        }
+    }
+}
+
 /* One tile of columns. */
 static void run_columns(both_piece *p, int64_t number)
 {
@@ -362,6 +379,7 @@ static void run_columns(both_piece *p, int64_t number)
                 continue;
             }
             t.b = packed + (tap * s->channels + channel) * b->kernel->panel;
+            fetch_weights(&t, b->kernel, channels, r.keep);
             run_tap(p, tap / s->kernel_w, tap % s->kernel_w, &r, &t);
             t.accumulate = true;
         }
