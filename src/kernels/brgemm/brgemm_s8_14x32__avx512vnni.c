@@ -1,13 +1,13 @@
 /* AVX-512 VNNI tile of bytes: one instruction multiplies 64 pairs and adds them to 16 sums,
  * exactly.
  *
- * The usual finish of whole tiles, bytes by factors below 1, works on the sums where they are;
- * everything else goes through memory, where rows can be looped over. */
+ * The usual finish, bytes by factors below 1, works on the sums where they are, and so do floats of
+ * whole tiles; everything else goes through memory, where rows can be looped over. */
 #include "kernels/brgemm/brgemm_floats_avx512.h"
 
 typedef __m512i brgemm_sums;
 
-enum { MOST_ROWS = 14, MOST_PARTS = 2, BRGEMM_C_PARTS = 2 };
+enum { MOST_ROWS = 14, MOST_PARTS = 2, BRGEMM_C_PARTS = 2, LEAST_FAST_ROWS = 4 };
 
 /* The lanes of vector `part` that a tile of `columns` has. */
 BRGEMM_INLINE __mmask16 lanes_of(int columns, int part)
@@ -380,8 +380,10 @@ BRGEMM_INLINE void brgemm_store(const brgemm_tile *t, int rows, int parts, int m
         store_sums(t, 0, rows, parts, mr, sums);
         return;
     }
-    if (rows == mr &&
-        (store_bytes(t, rows, parts, mr, sums) || store_floats(t, rows, parts, mr, sums))) {
+    if (rows >= LEAST_FAST_ROWS && store_bytes(t, rows, parts, mr, sums)) {
+        return;
+    }
+    if (rows == mr && store_floats(t, rows, parts, mr, sums)) {
         return;
     }
 #pragma GCC unroll 28
