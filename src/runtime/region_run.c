@@ -400,7 +400,6 @@ static void run_direct(region_pass *p, int i)
         c.put = put_narrow;
         c.context = &s->layers[i + 1];
     }
-    tiling.only_whole = l->is_integer;
     if (!l->is_integer && c.put != NULL && shape->kernel_h * shape->kernel_w == 1) {
         /* Results are copied anyway, and pixels are small beside them: only full tiles. */
         tiling.least_run = INT32_MAX;

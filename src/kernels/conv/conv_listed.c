@@ -71,7 +71,7 @@ void conv_listed_plan(const conv_nhwc_problem *problem, const brgemm_kernel *ker
     c->pixel_bytes = problem->groups * problem->shape.channels * brgemm_size(problem->type);
     c->patch_bytes = conv_nhwc_round_up(positions_of(&problem->shape) * c->pixel_bytes, 4);
     c->patch_bytes += c->patch_bytes % ALIAS == 0 ? CONV_NHWC_ALIGN : 0;
-    c->tiling = (pixel_tiling){kernel->mr, (int)conv_nhwc_least(LEAST_RUN, kernel->mr / 2), false};
+    c->tiling = (pixel_tiling){kernel->mr, (int)conv_nhwc_least(LEAST_RUN, kernel->mr / 2)};
     c->panels_outer = c->dense.packed_bytes > WEIGHT_BYTES;
     set_costs(c);
     set_blocks(c);

@@ -63,18 +63,6 @@ static void add_singles(building *b, int64_t line, int64_t begin, int64_t end)
     }
 }
 
-/* A run of half a tile: one that waits, or the pair of the one that does. */
-static void add_half(building *b, int64_t line, int64_t begin)
-{
-    pixel_spot half = {(int32_t)line, (int32_t)begin};
-
-    if (b->has_half) {
-        add_tile(b, PIXEL_TILE_PAIR, b->tiling->mr, b->half)->second = half;
-    }
-    b->half = half;
-    b->has_half = !b->has_half;
-}
-
 static void add_run(building *b, int64_t line, int64_t begin, int64_t end)
 {
     int64_t mr = b->tiling->mr;
@@ -82,19 +70,14 @@ static void add_run(building *b, int64_t line, int64_t begin, int64_t end)
     int64_t tiles = (pixels + mr - 1) / mr;
     int64_t larger = pixels % tiles; /* tiles of one pixel more */
 
-    if (b->tiling->only_whole) {
-        for (; end - begin >= mr; begin += mr) {
-            (void)add_tile(b, PIXEL_TILE_RUN, mr, (pixel_spot){(int32_t)line, (int32_t)begin});
-        }
-        if (end - begin >= mr / 2) {
-            add_half(b, line, begin);
-            begin += mr / 2;
-        }
-        add_singles(b, line, begin, end);
-        return;
-    }
     if (pixels == mr / 2) {
-        add_half(b, line, begin);
+        pixel_spot half = {(int32_t)line, (int32_t)begin};
+
+        if (b->has_half) {
+            add_tile(b, PIXEL_TILE_PAIR, mr, b->half)->second = half;
+        }
+        b->half = half;
+        b->has_half = !b->has_half;
         return;
     }
     for (int64_t i = 0; i < tiles; i++) {
@@ -187,16 +170,28 @@ static void mark_row(const conv_f32_shape *s, int64_t begin, int64_t end, uint8_
     }
 }
 
+/* The first row of the kernel that reads what the line of results before has not marked yet: where
+ * that is the same, as most are in cells of several pixels, only the last ones do. */
+static int64_t first_new_row(const conv_f32_shape *s, int64_t line, const uint8_t *row)
+{
+    bool is_same = line % s->out_h > 0 && s->dilation_h == 1 && s->stride_h < s->kernel_h &&
+                   memcmp(row, row - s->out_w, (size_t)s->out_w) == 0;
+
+    return is_same ? s->kernel_h - s->stride_h : 0;
+}
+
 void pixel_list_dilate(const conv_f32_shape *s, int64_t images, const uint8_t *out, uint8_t *in)
 {
     memset(in, 0, (size_t)(images * s->in_h * s->in_w));
     for (int64_t line = 0; line < images * s->out_h; line++) {
+        const uint8_t *row_of_out = out + line * s->out_w;
         uint8_t *image = in + line / s->out_h * s->in_h * s->in_w;
+        int64_t first = first_new_row(s, line, row_of_out);
         int64_t begin;
         int64_t end = 0;
 
-        while (next_run(out + line * s->out_w, s->out_w, end, &begin, &end)) {
-            for (int64_t r = 0; r < s->kernel_h; r++) {
+        while (next_run(row_of_out, s->out_w, end, &begin, &end)) {
+            for (int64_t r = first; r < s->kernel_h; r++) {
                 int64_t row = line % s->out_h * s->stride_h - s->pad_h + r * s->dilation_h;
 
                 if (row >= 0 && row < s->in_h) {

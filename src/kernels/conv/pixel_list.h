@@ -43,9 +43,6 @@ typedef struct pixel_list {
 typedef struct pixel_tiling {
     int mr;        /* pixels of a tile at most: even */
     int least_run; /* at least 1: shorter runs become single pixels */
-    /* What is left of runs after whole and half tiles becomes single pixels too, so that at most
-     * two tiles are not full. */
-    bool only_whole;
 } pixel_tiling;
 
 /* Tiles that a list of `pixels` may have at most. */
