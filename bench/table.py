@@ -21,6 +21,7 @@ from typing import Callable
 
 import inputs
 import interleave
+import sparse
 import spatial
 import train
 import versus_explicit
@@ -567,9 +568,54 @@ def spatial_line(name, precision):
 def spatial_network(bench):
     """ResNet-50 in shape at half of the pixels, maskers included."""
     needs_spatial()
-    rows = spatial.network_rows("f32", 15 if bench.quick else 40)
-    yield bench.summarise("spatial-network", "ResNet-50 in shape, patches 4-4-2-1, half of the "
-                          "pixels, with maskers", rows, Demand(mean=1.5))
+    for precision in ("f32", "bf16", "int8"):
+        if precision == "bf16" and precision not in bench.facts:
+            continue
+        for row in spatial.network_rows(precision, 15 if bench.quick else 30):
+            which = "in a disc" if row["name"].endswith("disc") else "random"
+            yield bench.summarise("spatial-network", f"ResNet-50 in shape {precision}, patches "
+                                  f"4-4-2-1, half of them, {which}, with maskers", [row],
+                                  Demand(mean=1.5) if precision == "f32" else None)
+
+
+# ---- zeros ----
+
+def needs_sparse():
+    if not os.path.exists(sparse.PROGRAM):
+        raise Skip("bench/sparse was not built (cmake -DSPRY_BUILD_BENCH=ON)")
+
+
+def sparse_points(bench):
+    """Products with zeros against our dense kernel, at the demanded densities."""
+    needs_sparse()
+    sizes = sparse.SIZES[:2] if bench.quick else sparse.SIZES
+    for name, least, rows in sparse.point_rows(sizes, 0.1 if bench.quick else 0.5):
+        yield bench.summarise("sparse-gemm", f"zeros: {name}, {sizes[0]} to {sizes[-1]} cubed",
+                              rows, Demand(each=least, needs="AVX-512"))
+
+
+def sparse_grid(bench):
+    """The runtime's choice, over all densities and some layers, is never slower than dense."""
+    needs_sparse()
+    seconds = 0.05 if bench.quick else 0.2
+    shares = sparse.SHARES[::2] if bench.quick else sparse.SHARES
+    for kind in ("weights", "panels"):
+        rows = sparse.grid_rows(sparse.gemm(768), kind, seconds, shares)
+        yield bench.summarise("sparse-grid", f"{len(rows)} densities of inputs and {kind}, 768 "
+                              "cubed", rows, Demand(each=0.97))
+    yield bench.summarise("sparse-grid", "layers of networks, some with zeros",
+                          sparse.layer_rows(seconds), Demand(each=0.97))
+
+
+def sparse_peers(bench):
+    """Weights of 70 to 95 % zeros against libraries for sparse products."""
+    needs_sparse()
+    for name in sparse.PEERS:
+        if sparse.missing_peer(name):
+            raise Skip(f"no {name} (libxsmm-dev, libgraphblas-dev)")
+        rows = sparse.peer_rows(name, sparse.SIZES[:1 if bench.quick else 3], 7, 1)
+        yield bench.summarise("sparse-peers", f"weights of 70 to 95 % zeros, {name}", rows,
+                              Demand(mean=1.5))
 
 
 # ---- the table ----
@@ -617,6 +663,9 @@ ROWS = {
     "spatial-bf16": spatial_line("spatial-bf16", "bf16"),
     "spatial-int8": spatial_line("spatial-int8", "int8"),
     "spatial-network": spatial_network,
+    "sparse-gemm": sparse_points,
+    "sparse-grid": sparse_grid,
+    "sparse-peers": sparse_peers,
     "squant": squant,
     "gemv": few_bits,
     "peak-f32": peak_line("peak-f32", "share of the peak, 40 products f32", "f32", IS_GEMM,

@@ -63,9 +63,10 @@ static void append_map(page_state *p)
     }
     text_append_format(to,
                        "<h2>Layers and heads</h2>\n<div class=\"both\"><svg class=\"heads\" "
-                       "viewBox=\"0 0 %d %d\" role=\"img\"><title>Layers and heads by "
+                       "width=\"%d\" viewBox=\"0 0 %d %d\" role=\"img\"><title>Layers and heads by "
                        "cluster</title>\n",
-                       (int)(widest + 2) * CELL, (int)(p->totals.layers + 1) * CELL);
+                       (int)(widest + 2) * CELL, (int)(widest + 2) * CELL,
+                       (int)(p->totals.layers + 1) * CELL);
     for (int32_t i = 0; i < widest; i++) {
         text_append_format(to, "<text x=\"%d\" y=\"15\" text-anchor=\"middle\">%d</text>",
                            (int)(i + 2) * CELL - CELL / 2, (int)i);
