@@ -1,5 +1,6 @@
 /* Encoders that skip blocks of tokens: what Spry leaves out and what the standard operators in the
- * file mask give the same, sequences of a batch do not see each other, and what must stay, stays. */
+ * file mask give the same, sequences of a batch do not see each other, and what must stay,
+ * stays. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
