@@ -17,6 +17,8 @@ for model in "$folder/vit.onnx" "$folder/cnn.onnx" "$folder/resnet.onnx" "$@"; d
         "$spry" adapt "$model" -o "$folder/$name.$method.onnx" --method "$method" --classes 7 \
             --masker-bias 0.001 >/dev/null 2>&1 || echo "$name: $method does not fit"
     done
+    "$spry" adapt "$model" -o "$folder/$name.block-skim.onnx" --method block-skim --block 4 \
+        >/dev/null 2>&1 || echo "$name: block-skim does not fit"
     for target in linear conv; do
         "$spry" adapt "$model" -o "$folder/$name.lora-$target.onnx" --target "$target" \
             >/dev/null 2>&1 || echo "$name: lora on $target does not fit"
