@@ -1,5 +1,5 @@
-/* The map of layers and heads and the mean maps of clusters, as SVG: parts of the page, or a
- * picture of their own. */
+/* The map of layers and heads and the mean maps of clusters, as SVG: parts of the page, or a file
+ * of their own. */
 #ifndef CLI_INSPECT_HEADS_PICTURE_H
 #define CLI_INSPECT_HEADS_PICTURE_H
 
@@ -11,7 +11,7 @@ enum { HEADS_PICTURE_CELL = 22, HEADS_PICTURE_SIDE = 5 * SPRY_HEADS_MAP };
 /* Heads of the widest layer. */
 int32_t heads_picture_widest(const spry_head *list, int32_t count);
 
-/* A cell of HEADS_PICTURE_CELL per head with its cluster's letter, numbers above and to the
+/* A cell of HEADS_PICTURE_CELL per head with its cluster's letter, numbers above and at the
  * left. */
 void heads_picture_map(text *to, const spry_head *list, int32_t count,
                        const spry_heads_cluster *clusters);
