@@ -272,7 +272,8 @@ static size_t file_size(const char *path)
     return (size_t)info.st_size;
 }
 
-/* Numbers that fit seven bits take a byte each; one that does not, or too many, eight all of them. */
+/* Numbers that fit seven bits take a byte each; one that does not, or too many, eight all of
+ * them. */
 static void writes_small_lists_short(void **state)
 {
     enum { MOST = 65 };
