@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/checked.h"
+#include "kernels/conv/conv_nhwc.h"
 #include "runtime/packed.h"
 #include "runtime/providers.h"
 #include "runtime/sparse_layer.h"
@@ -30,8 +30,10 @@ typedef struct sparse_state {
 
     bool by_both; /* where activations have zeros enough */
     sparse_both both;
-    brgemm_product product; /* when they have not, and not by_weights */
-    packed_memory packed;   /* of dense weights; behind them what is below */
+    brgemm_product product; /* when they have not, and not by_weights; of convolutions: */
+    conv_nhwc pixels;
+    bool is_conv;
+    packed_memory packed; /* of dense weights; behind them what is below */
     double kept;
     const uint16_t *masks; /* NULL: all ones */
 
@@ -167,6 +169,23 @@ static bool may_gain(const sparse_state *s)
            sparse_layer_gains(sparse_both_cost(&s->both, 0.3, 1.0), other_cost(s));
 }
 
+/* A convolution of pixels has more ways than a product; all read weights that lie as a product's. */
+static void plan_pixels(sparse_state *s, const brgemm_kernel *dense)
+{
+    conv_nhwc_problem p = {.shape = s->layer.shape,
+                           .batch = 1,
+                           .groups = 1,
+                           .filters = s->layer.filters,
+                           .type = BRGEMM_F32,
+                           .result_size = sizeof(float)};
+
+    p.shape.in_h = p.shape.out_h = s->layer.shape.in_w;
+    p.shape.in_w = p.shape.out_w = 1;
+    conv_nhwc_plan(&p, dense, CONV_NHWC_AUTO, s->workers, &s->pixels);
+    s->is_conv = s->layer.is_conv && s->pixels.taps == 1 && s->pixels.k == p.shape.channels &&
+                 s->pixels.packed_bytes == s->product.packed_bytes;
+}
+
 static spry_status make_both(const provider_site *site, sparse_state *s, provider_step *step,
                              spry_error *error)
 {
@@ -187,6 +206,7 @@ static spry_status make_both(const provider_site *site, sparse_state *s, provide
         return SPRY_OK;
     }
     brgemm_product_plan(&product, dense, s->workers, &s->product);
+    plan_pixels(s, dense);
     weights = padded(s->product.packed_bytes);
     bytes = (size_t)(weights + (int64_t)sizeof s->kept + s->both.mask_bytes);
     status = packed_make(site, dense->name, bytes, pack_dense, &r, &s->packed, error);
@@ -201,7 +221,8 @@ static spry_status make_both(const provider_site *site, sparse_state *s, provide
     step->packed_bytes += bytes;
     if (!s->by_weights) {
         step->kernel = dense->name;
-        step->threads = (int)provider_least(s->product.pieces, s->workers);
+        step->threads =
+            (int)provider_least(s->is_conv ? s->pixels.pieces : s->product.pieces, s->workers);
         step->predicted_cycles = s->facts.dense / step->threads;
     }
     return SPRY_OK;
@@ -256,9 +277,12 @@ static size_t workspace_of(const sparse_state *s)
 {
     size_t of_lists = s->by_weights ? (size_t)s->conv.worker_bytes : 0;
     size_t of_both = s->by_both ? (size_t)s->both.worker_bytes : 0;
-    size_t of_product = s->by_both ? (size_t)s->product.worker_bytes : 0;
+    size_t of_product = s->by_both && !s->is_conv ? (size_t)s->product.worker_bytes : 0;
+    size_t of_pixels = s->is_conv ? (size_t)s->pixels.worker_bytes : 0;
+    size_t shared = s->is_conv ? (size_t)s->pixels.shared_bytes : 0;
 
-    return (size_t)s->workers * larger(larger(of_lists, of_both), of_product);
+    of_both = larger(of_both, larger(of_product, of_pixels));
+    return shared + (size_t)s->workers * larger(of_lists, of_both);
 }
 
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
@@ -319,6 +343,20 @@ static void run_both(const sparse_state *s, op_call *call, const brgemm_finish *
     threads_for(call->team, s->both.pieces, 1, sparse_both_run, &run);
 }
 
+static void run_pixels(const sparse_state *s, op_call *call, const brgemm_finish *finish, float *y,
+                       void *workspace)
+{
+    conv_nhwc_call run = {.c = &s->pixels,
+                          .x = op_call_input(call, 0)->data,
+                          .packed = s->packed.data,
+                          .y = y,
+                          .y_pitch = s->layer.filters * (int64_t)sizeof(float),
+                          .finish = *finish,
+                          .workspace = workspace};
+
+    threads_for(call->team, s->pixels.pieces, 1, conv_nhwc_run, &run);
+}
+
 static void run_dense(const sparse_state *s, op_call *call, const brgemm_finish *finish, float *y,
                       void *workspace)
 {
@@ -361,7 +399,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
         run_lists(s, call, &finish, y->data, workspace);
     } else {
         s->report.way = "dense";
-        run_dense(s, call, &finish, y->data, workspace);
+        (s->is_conv ? run_pixels : run_dense)(s, call, &finish, y->data, workspace);
     }
     s->report.gain = s->facts.dense / cost;
     return SPRY_OK;

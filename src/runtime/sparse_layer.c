@@ -72,6 +72,7 @@ static bool read_conv(const provider_site *site, const graph_type *x, const tens
     if (shape_of_weights[1] != x->dims[3].size || !provider_window(site, x, shape_of_weights, &w)) {
         return false;
     }
+    l->is_conv = true;
     l->shape = provider_plane_shape(&w, shape_of_weights[1]);
     l->batch = x->dims[0].size;
     l->filters = shape_of_weights[0];

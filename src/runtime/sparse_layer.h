@@ -12,7 +12,8 @@
 typedef struct sparse_layer {
     conv_f32_shape shape; /* of a product: a line of pixels */
     int64_t batch, filters;
-    bool is_product;      /* each pixel by itself */
+    bool is_product; /* each pixel by itself */
+    bool is_conv;
     brgemm_type type;     /* in which it multiplies: F32 or BF16 */
     sparse_source source; /* the weights; k counts channels, then positions of the kernel */
 } sparse_layer;
