@@ -1,6 +1,7 @@
 /* AVX-512 VNNI tile of bytes for few columns. Its steps are short, so what stands between two tiles
  * counts: whole tiles that need no flip have a loop without, which leaves the queue of instructions
- * to more products, and tiles of any size are finished in registers. */
+ * to more products. Bytes are made in registers for whole tiles alone: compilers take minutes over
+ * the code of all sizes. */
 #include "kernels/brgemm/brgemm_floats_avx512.h"
 
 #define BRGEMM_ROWS 16
@@ -13,8 +14,7 @@ BRGEMM_INLINE bool brgemm_flips(const brgemm_tile *t)
 
 BRGEMM_INLINE bool brgemm_keeps(int rows)
 {
-    (void)rows;
-    return true;
+    return rows == BRGEMM_ROWS;
 }
 
 #include "kernels/brgemm/brgemm_s8_avx512_body.h"
