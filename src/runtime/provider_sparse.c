@@ -169,8 +169,8 @@ static bool may_gain(const sparse_state *s)
            sparse_layer_gains(sparse_both_cost(&s->both, 0.3, 1.0), other_cost(s));
 }
 
-/* A convolution of pixels has more ways than a product; all read weights that lie as a
- * product's. */
+/* A convolution of pixels has more ways than a product; all read weights that lie as those of a
+ * product. */
 static void plan_pixels(sparse_state *s, const brgemm_kernel *dense)
 {
     conv_nhwc_problem p = {.shape = s->layer.shape,

@@ -332,7 +332,7 @@ static void finish_tile(const both_piece *p, int64_t column, int64_t columns, in
                     p->call->y + pixel * all + column, all, pixels, columns, &finish);
 }
 
-/* Asks for the rows of a block of weights that will be read, in order: lists jump about. */
+/* Asks for the rows of a block of weights that will be read, in order: lists jump. */
 static void fetch_weights(const sparse_tile *t, const sparse_kernel *kernel, int64_t channels,
                           const uint16_t *keep)
 {
