@@ -27,7 +27,7 @@ DENSITIES = (100, 50, 30, 10)  # percent
 
 def make_models():
     """Writes the models that are not there yet."""
-    if not os.path.exists(os.path.join(MODELS, "resnet50_s4421_r30.onnx")):
+    if not os.path.exists(os.path.join(MODELS, "resnet50_s4421_r30_disc.onnx")):
         subprocess.run(["/usr/bin/python3", os.path.join(ROOT, "tools", "models", "spatial.py"),
                         MODELS], check=True)
 
@@ -75,10 +75,14 @@ def block_rows(precision, rounds, patches=PATCHES, densities=DENSITIES):
     return rows_of(["block_dense", *names], precision, rounds)
 
 
-def network_rows(precision, rounds, densities=(50,)):
-    """ResNet-50 in shape, patches of 4, 4, 2 and 1: every node counts, maskers too."""
+NETWORKS_MASKED = ("r100", "r50", "r30", "r50_disc", "r30_disc")
+
+
+def network_rows(precision, rounds, masks=("r50", "r50_disc")):
+    """ResNet-50 in shape, patches of 4, 4, 2 and 1: every node counts, maskers too. Patches are
+    random ones, or those of a disc."""
     make_models()
-    names = [f"resnet50_s4421_r{percent}" for percent in densities]
+    names = [f"resnet50_s4421_{mask}" for mask in masks]
     parts = ("stem_ms", "block_ms", "masker_ms", "head_ms")
     return rows_of(["resnet50_dense", *names], precision, rounds, parts)
 
@@ -91,7 +95,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=40)
     arguments = parser.parse_args()
     for precision in arguments.precision:
-        rows = (network_rows(precision, arguments.rounds, (100, 50, 30)) if arguments.network else
+        rows = (network_rows(precision, arguments.rounds, NETWORKS_MASKED) if arguments.network else
                 block_rows(precision, arguments.rounds, arguments.patches))
         interleave.print_table(
             ["model", "precision", "density", "ms", "all pixels, ms", "ratio", "masker ms"],

@@ -4,14 +4,18 @@
 #include <math.h>
 #include <string.h>
 
+#include "adapt/block_skim.h"
 #include "adapt/rewrite.h"
 #include "adapt/spatial_block.h"
+#include "adapt/spatial_time.h"
 #include "base/alloc.h"
 #include "model/infer.h"
 #include "ops/op.h"
 #include "train/objective.h"
 
-enum { UP, LO, AIM, SETTINGS };
+/* How far bounds still hold blocks to the aim, 1 to 0; how far that has come down from 1 to the
+ * target, 0 to 1. */
+enum { CLOSED, DESCENDED, SETTINGS };
 enum { WORK, DENSITY, WATCHED };
 
 static const double pi = 3.14159265358979323846;
@@ -19,30 +23,42 @@ static const double pi = 3.14159265358979323846;
 typedef struct spatial_objective {
     spry_train_objective base;
     spry_adapt_goal goal;
+    latency_machine machine; /* where milliseconds are asked for */
+    latency_memo *memo;
 } spatial_objective;
 
-void spatial_bounds(double target, double done, double opening, double *up, double *lo)
+static bool counts_time(const spatial_objective *o)
+{
+    return o->goal.budget_ms > 0;
+}
+
+static double closed_at(double done, double opening)
 {
     double part = opening > 0 && done < opening ? done / opening : 1.0;
     double c = part < 1.0 ? cos(part * pi / 2.0) : 0.0;
 
-    c *= c;
-    *up = 1.0 - c * (1.0 - target);
-    *lo = c * target;
+    return c * c;
 }
 
-double spatial_aim(double target, double done, double descent)
+void spatial_bounds(double wanted, double done, double opening, double *up, double *lo)
 {
-    return done < descent ? 1.0 - (1.0 - target) * done / descent : target;
+    double c = closed_at(done, opening);
+
+    *up = 1.0 - c * (1.0 - wanted);
+    *lo = c * wanted;
+}
+
+double spatial_aim(double wanted, double done, double descent)
+{
+    return done < descent ? 1.0 - (1.0 - wanted) * done / descent : wanted;
 }
 
 static double setting(const spry_train_objective *o, int32_t index, double done)
 {
     const spry_adapt_goal *goal = &((const spatial_objective *)o)->goal;
-    double numbers[SETTINGS] = {[AIM] = spatial_aim(goal->target, done, goal->descent)};
 
-    spatial_bounds(numbers[AIM], done, goal->opening, &numbers[UP], &numbers[LO]);
-    return numbers[index];
+    return index == CLOSED ? closed_at(done, goal->opening)
+                           : 1.0 - spatial_aim(0.0, done, goal->descent);
 }
 
 /* ---- looking ---- */
@@ -52,7 +68,10 @@ typedef struct sight {
     graph *s;
     spatial_blocks blocks;
     double batch;
-    double rest; /* work outside of blocks with masks, by image */
+    spatial_cost *costs; /* of blocks with masks, by image: work, or milliseconds */
+    double rest;         /* outside of them */
+    double dense;        /* of everything, without masks */
+    double target;       /* the share of that which is to be left */
 } sight;
 
 static spry_status bind_inputs(graph *s, const model *m, const tensor *const *inputs,
@@ -70,22 +89,6 @@ static spry_status bind_inputs(graph *s, const model *m, const tensor *const *in
         }
     }
     return status;
-}
-
-/* The convolution of the masker, from the mask back; GRAPH_NONE where it is none. */
-static int32_t logits_of(const graph *s, const spatial_block *b)
-{
-    enum { STEPS = 8 };
-    int32_t id = b->map;
-
-    for (int i = 0; i < STEPS && id != GRAPH_NONE && spatial_conv(s, id) == NULL; i++) {
-        int32_t producer = s->values[id].producer;
-
-        id = producer != GRAPH_NONE && s->nodes[producer].input_count > 0
-                 ? s->nodes[producer].inputs[0]
-                 : GRAPH_NONE;
-    }
-    return id;
 }
 
 /* Of a projection. */
@@ -112,7 +115,7 @@ static double work_of_rest(const sight *x, const structure *all)
     }
     for (int32_t i = 0; i < x->blocks.count; i++) {
         const spatial_block *b = &x->blocks.items[i];
-        int32_t logits = b->map != GRAPH_NONE ? logits_of(x->s, b) : GRAPH_NONE;
+        int32_t logits = spatial_logits(x->s, b);
 
         if (b->map == GRAPH_NONE) {
             continue;
@@ -126,10 +129,10 @@ static double work_of_rest(const sight *x, const structure *all)
     return total / x->batch;
 }
 
-static spry_status look(const objective_step *step, arena *memory, sight *x, spry_error *error)
+static spry_status look(const objective_step *step, arena *memory, structure *all, sight *x,
+                        spry_error *error)
 {
     graph_uses uses;
-    structure all;
     spry_status status = graph_copy(step->m->main, memory, NULL, &x->s, error);
 
     if (status == SPRY_OK) {
@@ -145,13 +148,69 @@ static spry_status look(const objective_step *step, arena *memory, sight *x, spr
         status = spatial_blocks_find(x->s, &uses, memory, &x->blocks, error);
     }
     if (status == SPRY_OK) {
-        status = structure_find(x->s, &uses, memory, &all, error);
+        status = structure_find(x->s, &uses, memory, all, error);
     }
-    if (status == SPRY_OK) {
-        x->batch = (double)step->inputs[0]->shape[0];
-        x->rest = work_of_rest(x, &all);
-    }
+    x->batch = (double)step->inputs[0]->shape[0];
     return status;
+}
+
+/* ---- costs ---- */
+
+/* Averaging x over cells, and a pointwise convolution to two logits: three times the channels by
+ * cell, as the authors count. */
+static double masker_work(const sight *x, const spatial_block *b)
+{
+    double cells = (double)op_work_count(spatial_cells(x->s, b)) / x->batch;
+
+    return (double)b->channels * ((double)(b->from_height * b->from_width) + 3.0 * cells);
+}
+
+/* Multiply-accumulates. */
+static spatial_cost work_of_block(const sight *x, const spatial_block *b)
+{
+    spatial_cost cost = {.fixed = masker_work(x, b) + shortcut_work(x->s, b) / x->batch};
+
+    cost.dense = cost.fixed;
+    for (int i = 0; i < b->conv_count; i++) {
+        cost.by_conv[i] = spatial_conv_macs(x->s, b->convs[i]) / x->batch;
+        cost.dense += cost.by_conv[i];
+    }
+    return cost;
+}
+
+/* Costs of all blocks with masks, and what they add up to. Fails with SPRY_USAGE where masks cannot
+ * come to the budget. */
+static spry_status weigh(const spatial_objective *o, const structure *all, arena *memory, sight *x,
+                         spry_error *error)
+{
+    bool in_time = counts_time(o);
+    double least;
+
+    x->costs = arena_array(memory, (size_t)x->blocks.count + 1, sizeof *x->costs);
+    if (x->costs == NULL) {
+        return alloc_failed(error, (size_t)x->blocks.count * sizeof *x->costs);
+    }
+    x->rest = in_time ? spatial_time_rest(&o->machine, x->s, &x->blocks, all, x->batch)
+                      : work_of_rest(x, all);
+    x->dense = least = x->rest;
+    for (int32_t i = 0; i < x->blocks.count; i++) {
+        const spatial_block *b = &x->blocks.items[i];
+
+        if (b->map != GRAPH_NONE) {
+            x->costs[i] = in_time ? spatial_time_block(&o->machine, x->s, b) : work_of_block(x, b);
+            x->dense += x->costs[i].dense;
+            least += x->costs[i].fixed;
+        }
+    }
+    x->target = in_time ? o->goal.budget_ms / x->dense : o->goal.target;
+    if (in_time && (o->goal.budget_ms >= x->dense || o->goal.budget_ms <= least)) {
+        return spry_fail(error, SPRY_USAGE, "budget",
+                         "ask for something between, or for another machine",
+                         "%g ms is out of reach: the network is predicted to take %.4g ms without "
+                         "masks and %.4g ms where nothing is kept",
+                         o->goal.budget_ms, x->dense, least);
+    }
+    return SPRY_OK;
 }
 
 /* ---- densities ---- */
@@ -221,45 +280,29 @@ static int32_t emit_density(emitter *e, int32_t map)
     return emit_reshape(e, mean, 1, (int64_t[]){1});
 }
 
-/* Work of a block over that without a mask, of rank 1, that work by image, and how much of the map
- * is kept. */
-typedef struct block_work {
+/* A block's cost over that without a mask, of rank 1, and how much of the map is kept. */
+typedef struct block_share {
     int32_t share, density;
-    double dense;
-} block_work;
+} block_share;
 
-/* Averaging x over cells, and a pointwise convolution to two logits: three times the channels by
- * cell, as the authors count. */
-static double masker_work(const sight *x, const spatial_block *b)
+static block_share emit_block(emitter *e, const sight *x, int32_t block)
 {
-    const graph_node *resize = &x->s->nodes[x->s->values[b->map].producer];
-    const graph_type *cells = &x->s->values[resize->inputs[0]].type;
-
-    return (double)b->channels * ((double)(b->from_height * b->from_width) +
-                                  3.0 * (double)op_work_count(cells) / x->batch);
-}
-
-static block_work emit_block(emitter *e, const sight *x, const spatial_block *b)
-{
-    double fixed = masker_work(x, b) + shortcut_work(x->s, b) / x->batch;
-    double work[SPATIAL_CONVS];
+    const spatial_block *b = &x->blocks.items[block];
+    const spatial_cost *cost = &x->costs[block];
     int32_t map = b->map;
     int32_t density = emit_density(e, map);
-    block_work made = {.density = density, .dense = fixed};
+    block_share made = {.density = density};
 
-    for (int i = 0; i < b->conv_count; i++) {
-        work[i] = spatial_conv_macs(x->s, b->convs[i]) / x->batch;
-        made.dense += work[i];
-    }
-    made.share =
-        emit_reshape(e, emit_number(e, SPRY_DTYPE_F32, fixed / made.dense), 1, (int64_t[]){1});
+    made.share = emit_reshape(e, emit_number(e, SPRY_DTYPE_F32, cost->fixed / cost->dense), 1,
+                              (int64_t[]){1});
     for (int i = b->conv_count - 1; i >= 0; i--) {
         const graph_node *conv = spatial_conv(x->s, b->convs[i]);
         walk rows = walk_of(x->s, conv, 0);
         walk columns = walk_of(x->s, conv, 1);
 
-        made.share = emit_binary(e, "Add", made.share,
-                                 emit_scaled(e, SPRY_DTYPE_F32, density, work[i] / made.dense));
+        made.share =
+            emit_binary(e, "Add", made.share,
+                        emit_scaled(e, SPRY_DTYPE_F32, density, cost->by_conv[i] / cost->dense));
         if (i > 0 && !(is_pointwise(&rows) && is_pointwise(&columns))) {
             map = emit_dilated(e, map, &rows, &columns);
             density = emit_density(e, map);
@@ -270,11 +313,14 @@ static block_work emit_block(emitter *e, const sight *x, const spatial_block *b)
 
 /* ---- the term ---- */
 
-/* The mean over blocks of what their work is beyond the bounds, squared. */
-static int32_t emit_bounds(emitter *e, const objective_step *step, int32_t shares)
+/* The mean over blocks of what their share is beyond the bounds (spatial_bounds), squared. */
+static int32_t emit_bounds(emitter *e, const objective_step *step, int32_t aim, int32_t shares)
 {
-    int32_t over = emit_unary(e, "Relu", emit_binary(e, "Sub", shares, step->settings[UP]));
-    int32_t under = emit_unary(e, "Relu", emit_binary(e, "Sub", step->settings[LO], shares));
+    int32_t closed = step->settings[CLOSED];
+    int32_t lo = emit_binary(e, "Mul", closed, aim);
+    int32_t up = emit_binary(e, "Sub", emit_plus(e, SPRY_DTYPE_F32, lo, 1.0), closed);
+    int32_t over = emit_unary(e, "Relu", emit_binary(e, "Sub", shares, up));
+    int32_t under = emit_unary(e, "Relu", emit_binary(e, "Sub", lo, shares));
     int32_t sum = emit_binary(e, "Add", emit_binary(e, "Mul", over, over),
                               emit_binary(e, "Mul", under, under));
 
@@ -293,7 +339,9 @@ static spry_status emit_term(const spatial_objective *o, const sight *x, int32_t
     int32_t *shares = arena_array(memory, (size_t)masked, sizeof *shares);
     int32_t *densities = arena_array(memory, (size_t)masked, sizeof *densities);
     int32_t work = emit_reshape(e, emit_number(e, SPRY_DTYPE_F32, x->rest), 1, (int64_t[]){1});
-    double dense = x->rest;
+    int32_t aim =
+        emit_plus(e, SPRY_DTYPE_F32,
+                  emit_scaled(e, SPRY_DTYPE_F32, step->settings[DESCENDED], x->target - 1.0), 1.0);
     int32_t off;
     int32_t all;
     int32_t count = 0;
@@ -303,22 +351,21 @@ static spry_status emit_term(const spatial_objective *o, const sight *x, int32_t
     }
     for (int32_t i = 0; i < x->blocks.count; i++) {
         if (x->blocks.items[i].map != GRAPH_NONE) {
-            block_work made = emit_block(e, x, &x->blocks.items[i]);
+            block_share made = emit_block(e, x, i);
 
-            work =
-                emit_binary(e, "Add", work, emit_scaled(e, SPRY_DTYPE_F32, made.share, made.dense));
-            dense += made.dense;
+            work = emit_binary(e, "Add", work,
+                               emit_scaled(e, SPRY_DTYPE_F32, made.share, x->costs[i].dense));
             shares[count] = made.share;
             densities[count++] = made.density;
         }
     }
-    work = emit_scaled(e, SPRY_DTYPE_F32, work, 1.0 / dense);
-    off = emit_binary(e, "Sub", work, step->settings[AIM]);
+    work = emit_scaled(e, SPRY_DTYPE_F32, work, 1.0 / x->dense);
+    off = emit_binary(e, "Sub", work, aim);
     all = emit_node(e, "Concat", count, shares);
     emit_set_int(e, all, "axis", 0);
     step->term = emit_scaled(e, SPRY_DTYPE_F32,
                              emit_binary(e, "Add", emit_scalar(e, emit_binary(e, "Mul", off, off)),
-                                         emit_bounds(e, step, all)),
+                                         emit_bounds(e, step, aim, all)),
                              o->goal.weight);
     all = emit_node(e, "Concat", count, densities);
     emit_set_int(e, all, "axis", 0);
@@ -331,18 +378,22 @@ static spry_status build(const spry_train_objective *base, objective_step *step,
 {
     const spatial_objective *o = (const spatial_objective *)base;
     arena memory;
+    structure all;
     sight x;
     int32_t masked = 0;
     spry_status status;
 
     arena_init(&memory, &o->base.allocator, SIZE_MAX);
-    status = look(step, &memory, &x, error);
+    status = look(step, &memory, &all, &x, error);
     for (int32_t i = 0; status == SPRY_OK && i < x.blocks.count; i++) {
         masked += x.blocks.items[i].map != GRAPH_NONE;
     }
     if (status == SPRY_OK && masked == 0) {
         status = spry_fail(error, SPRY_USAGE, step->m->path, "make one with spry adapt -m lasnet",
                            "the model has no blocks with masks");
+    }
+    if (status == SPRY_OK) {
+        status = weigh(o, &all, &memory, &x, error);
     }
     if (status == SPRY_OK) {
         status = emit_term(o, &x, masked, step, &memory, error);
@@ -357,10 +408,13 @@ spry_adapt_goal spry_adapt_goal_default(void)
 {
     return (spry_adapt_goal){.struct_size = sizeof(spry_adapt_goal),
                              .target = 0.5,
+                             .machine = "cpu",
                              .weight = 10.0,
                              .opening = 0.33,
                              .teacher_weight = 0.5,
-                             .teacher_temperature = 4.0};
+                             .teacher_temperature = 4.0,
+                             .harmony = 0.1,
+                             .balance = 20.0};
 }
 
 static spry_status check_goal(const spry_adapt_goal *g, spry_error *error)
@@ -371,12 +425,15 @@ static spry_status check_goal(const spry_adapt_goal *g, spry_error *error)
         const char *range;
     } limits[] = {
         {"target", g->target, 1e-3, 1, "a share of the work, above 0 and at most 1"},
+        {"budget", g->budget_ms, 0, 1e6, "milliseconds, above 0; 0 asks for a share of the work"},
         {"weight", g->weight, 0, 1e6, "0 or more"},
         {"opening", g->opening, 0, 1, "a share of training, 0 to 1"},
         {"descent", g->descent, 0, 1, "a share of training, 0 to 1"},
         {"teacher's weight", g->teacher_weight, 0, 1e6, "0 or more"},
         {"weight of features", g->feature_weight, 0, 1e6, "0 or more"},
         {"teacher's temperature", g->teacher_temperature, 1e-3, 1e3, "0.001 to 1000"},
+        {"harmony", g->harmony, 0, 1e6, "0 or more"},
+        {"balance", g->balance, 1e-6, 1e6, "0.000001 to 1000000"},
     };
 
     if (g->struct_size != sizeof *g) {
@@ -401,7 +458,21 @@ static void destroy(spry_train_objective *o)
 {
     spry_allocator allocator = o->allocator;
 
+    alloc_release(&allocator, ((spatial_objective *)o)->memo, sizeof(latency_memo));
     alloc_release(&allocator, o, sizeof(spatial_objective));
+}
+
+/* The machine whose milliseconds count. */
+static spry_status open_machine(spatial_objective *o, spry_error *error)
+{
+    if (!counts_time(o)) {
+        return SPRY_OK;
+    }
+    o->memo = alloc_zeroed(&o->base.allocator, sizeof *o->memo);
+    if (o->memo == NULL) {
+        return alloc_failed(error, sizeof *o->memo);
+    }
+    return spatial_time_open(&o->base.allocator, o->goal.machine, o->memo, &o->machine, error);
 }
 
 spry_status spry_adapt_objective(const spry_model *adapted, const spry_adapt_goal *goal,
@@ -416,6 +487,12 @@ spry_status spry_adapt_objective(const spry_model *adapted, const spry_adapt_goa
     if (status == SPRY_OK) {
         status = spry_adaptation_of(adapted, &facts, error);
     }
+    if (status == SPRY_OK && strcmp(spry_adaptation_method(facts), "block-skim") == 0) {
+        status =
+            block_skim_objective(adapted, goal, spry_adaptation_options(facts)->block, made, error);
+        spry_adaptation_destroy(facts);
+        return status;
+    }
     if (status == SPRY_OK && strcmp(spry_adaptation_method(facts), "lasnet") != 0) {
         status = spry_fail(error, SPRY_USAGE, adapted->path, "train it by its labels",
                            "the method %s has no goal of its own", spry_adaptation_method(facts));
@@ -428,19 +505,25 @@ spry_status spry_adapt_objective(const spry_model *adapted, const spry_adapt_goa
     if (o == NULL) {
         return alloc_failed(error, sizeof *o);
     }
-    *o = (spatial_objective){.base = {.allocator = allocator,
-                                      .teacher = goal->teacher_weight > 0 ? goal->teacher : NULL,
-                                      .teacher_weight = goal->teacher_weight,
-                                      .teacher_temperature = goal->teacher_temperature,
-                                      .feature_weight = goal->feature_weight,
-                                      .ignores_labels = goal->ignore_labels,
-                                      .setting_count = SETTINGS,
-                                      .watched_count = WATCHED,
-                                      .watched_names = {"work", "kept"},
-                                      .setting = setting,
-                                      .build = build,
-                                      .destroy = destroy},
-                             .goal = *goal};
+    *o = (spatial_objective){
+        .base = {.allocator = allocator,
+                 .teacher = goal->teacher_weight > 0 ? goal->teacher : NULL,
+                 .teacher_weight = goal->teacher_weight,
+                 .teacher_temperature = goal->teacher_temperature,
+                 .feature_weight = goal->feature_weight,
+                 .ignores_labels = goal->ignore_labels,
+                 .setting_count = SETTINGS,
+                 .watched_count = WATCHED,
+                 .watched_names = {goal->budget_ms > 0 ? "time" : "work", "kept"},
+                 .setting = setting,
+                 .build = build,
+                 .destroy = destroy},
+        .goal = *goal};
+    status = open_machine(o, error);
+    if (status != SPRY_OK) {
+        destroy(&o->base);
+        return status;
+    }
     *made = &o->base;
     return SPRY_OK;
 }

@@ -51,6 +51,8 @@ spry_status adapt_goal_open(adapt_goal *goal, const spry_model *adapted, const s
     spry_status status = read_target(call, &wanted.target, error);
 
     *goal = (adapt_goal){.teacher = NULL};
+    wanted.budget_ms = cli_number(call, "budget-ms");
+    wanted.machine = cli_text(call, "budget-target");
     wanted.weight = cli_number(call, "sparsity-weight");
     wanted.opening = cli_number(call, "opening");
     wanted.descent = cli_number(call, "descent");
@@ -58,6 +60,10 @@ spry_status adapt_goal_open(adapt_goal *goal, const spry_model *adapted, const s
     wanted.teacher_temperature = cli_number(call, "distill-temperature");
     wanted.feature_weight = cli_number(call, "distill-features");
     wanted.ignore_labels = cli_given(call, "distill-only");
+    if (status == SPRY_OK && wanted.budget_ms > 0 && cli_given(call, "target")) {
+        status = spry_fail(error, SPRY_USAGE, "--budget-ms", "use one of them",
+                           "--target asks for a share of the work already");
+    }
     if (status == SPRY_OK) {
         status = choose_teacher(goal, adapted, source, call, &wanted.teacher, error);
     }

@@ -16,7 +16,7 @@ spry_status inspect_heads_check(const cli_call *call, spry_error *error)
 {
     static const char *const own[] = {"text",   "vocab",        "window", "limit",   "clusters",
                                       "ablate", "special-rows", "seed",   "threads", "svg"};
-    static const char *const others[] = {"set", "nodes"};
+    static const char *const others[] = {"set", "nodes", "input", "data", "samples"};
     bool is_asked = cli_given(call, "heads");
 
     for (size_t i = 0; !is_asked && i < sizeof own / sizeof own[0]; i++) {

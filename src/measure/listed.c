@@ -77,6 +77,42 @@ static void fill_mask(spry_random *r, const conv_nhwc_problem *p, int64_t patch,
     }
 }
 
+/* The mask, and the kernel that is expected to be the fastest at its pixels. */
+static spry_status choose(const conv_nhwc_problem *problem, layer *l, int64_t patch, double density,
+                          spry_random *r, spry_error *error)
+{
+    enum { SMALL = 2, LARGE = 4 }; /* tiles; small ones are kept for small patches only */
+    const conv_nhwc_problem *p = &l->plan.dense.problem;
+    const conv_winograd_problem whole = {problem->shape, p->batch, p->filters};
+    double least;
+
+    l->mask = arena_array(&l->memory, (size_t)pixels_of(p), 1);
+    l->winograd_tiles = arena_array(&l->memory, (size_t)pixels_of(p), sizeof *l->winograd_tiles);
+    if (l->mask == NULL || l->winograd_tiles == NULL) {
+        return alloc_failed(error, (size_t)pixels_of(p) * sizeof *l->winograd_tiles);
+    }
+    fill_mask(r, p, patch, density, l->mask);
+    least = l->plan.pixel_cost * (double)pixel_list_count(l->mask, pixels_of(p));
+    for (int size = SMALL;
+         size <= LARGE && p->type == BRGEMM_F32 && p->groups == 1 && conv_winograd_can(&p->shape);
+         size *= 2) {
+        conv_winograd plan;
+        double cost;
+
+        conv_winograd_plan(&whole, brgemm_select(BRGEMM_F32), conv_winograd_select(), size, 1,
+                           &plan);
+        cost = plan.predicted_cost / (double)plan.tiles *
+               (double)conv_winograd_list(&plan, l->mask, l->winograd_tiles, NULL);
+        if (conv_listed_prefers(&l->plan, &plan) && cost < least &&
+            (size == LARGE || patch % LARGE != 0)) {
+            least = cost;
+            l->winograd = plan;
+            l->has_winograd = true;
+        }
+    }
+    return SPRY_OK;
+}
+
 static spry_status make(const conv_nhwc_problem *p, layer *l, spry_random *r, spry_error *error)
 {
     const conv_f32_shape *s = &p->shape;
@@ -94,13 +130,10 @@ static spry_status make(const conv_nhwc_problem *p, layer *l, spry_random *r, sp
     l->packed = arena_array(&l->memory, (size_t)packed + 64, 1);
     l->y = arena_array(&l->memory, (size_t)(pixels_of(p) * l->plan.columns), sizeof(float));
     l->workspace = arena_array(&l->memory, (size_t)own + 64, 1);
-    l->mask = arena_array(&l->memory, (size_t)pixels_of(p), 1);
     l->list.tiles = arena_array(&l->memory, (size_t)tiles, sizeof *l->list.tiles);
     l->list.spots = arena_array(&l->memory, (size_t)pixels_of(p), sizeof *l->list.spots);
-    l->winograd_tiles = arena_array(&l->memory, (size_t)pixels_of(p), sizeof *l->winograd_tiles);
-    if (plain == NULL || l->winograd_tiles == NULL || l->x == NULL || l->packed == NULL ||
-        l->y == NULL || l->workspace == NULL || l->mask == NULL || l->list.tiles == NULL ||
-        l->list.spots == NULL) {
+    if (plain == NULL || l->x == NULL || l->packed == NULL || l->y == NULL ||
+        l->workspace == NULL || l->list.tiles == NULL || l->list.spots == NULL) {
         return alloc_failed(error, inputs * size);
     }
     l->packed += 63 - ((uintptr_t)l->packed + 63) % 64;
@@ -196,16 +229,11 @@ spry_status listed_measure(const spry_allocator *allocator, const conv_nhwc_prob
     }
     arena_init(&l.memory, allocator, SIZE_MAX);
     conv_listed_plan(&p, brgemm_select(p.type), &l.plan);
-    if (p.type == BRGEMM_F32 && p.groups == 1 && conv_winograd_can(&p.shape)) {
-        const conv_winograd_problem whole = {problem->shape, p.batch, p.filters};
-
-        conv_winograd_plan(&whole, brgemm_select(BRGEMM_F32), conv_winograd_select(), 4, 1,
-                           &l.winograd);
-        l.has_winograd = conv_listed_prefers(&l.plan, &l.winograd);
-    }
-    status = make(&p, &l, &r, error);
+    status = choose(problem, &l, patch, density, &r, error);
     if (status == SPRY_OK) {
-        fill_mask(&r, &p, patch, density, l.mask);
+        status = make(&p, &l, &r, error);
+    }
+    if (status == SPRY_OK) {
         measure(&l, repeats, cost);
     }
     arena_fini(&l.memory);

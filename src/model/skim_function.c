@@ -1,7 +1,6 @@
 /* The bodies as lists of nodes, from which they are made and by which they are recognised. */
 #include "model/skim_function.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,6 +27,9 @@ static const char *const ports[SKIM_PORTS] = {
     "bn1_bias",   "bn1_mean",  "bn1_var",   "conv2_weight", "conv2_bias", "bn2_weight",
     "bn2_bias",   "bn2_mean",  "bn2_var",   "fc_weight",    "fc_bias"};
 
+/* What nothing reaches, and finite: whoever looks for what went wrong looks for infinities. */
+static const float never = -1e30f;
+
 typedef struct writer {
     graph *body;
     int32_t opset;
@@ -35,7 +37,7 @@ typedef struct writer {
     int32_t heads, block;              /* integers [1] */
     int32_t axis0, axis1, axis2, last; /* integers [1]: 0, 1, 2, -1 */
     int32_t zero_zero;                 /* integers 0, 0 */
-    int32_t zero, one, never;          /* f32: 0, 1, -infinity */
+    int32_t zero, one, never;          /* f32: 0, 1, the last below all others */
     int32_t tokens;                    /* integer [1] */
     int32_t token_keep;                /* [N, T] */
     spry_status status;
@@ -211,7 +213,7 @@ static void add_constants(writer *w)
     w->zero_zero = add_ints(w, "as_before", 2, (const int64_t[]){0, 0});
     w->zero = add_number(w, "zero", 0.0f);
     w->one = add_number(w, "one", 1.0f);
-    w->never = add_number(w, "never", -INFINITY);
+    w->never = add_number(w, "never", never);
     w->heads =
         add_2(w, "Unsqueeze", "heads", add_ref(w, "head_count", SKIM_HEADS, false), w->axis0);
     w->block =

@@ -14,6 +14,8 @@ static const provider *const providers[] = {
     &provider_conv_pair,
     &provider_conv_3d,
     &provider_conv_depthwise,
+    &provider_conv_few,
+    &provider_sparse,
     &provider_conv_winograd,
     &provider_conv_nhwc,
     &provider_conv_transpose,

@@ -13,6 +13,7 @@ extern const provider provider_blocks_s8;
 extern const provider provider_conv_3d;
 extern const provider provider_conv_depthwise;
 extern const provider provider_conv_f32;
+extern const provider provider_conv_few;
 extern const provider provider_conv_gradient;
 extern const provider provider_conv_nhwc;
 extern const provider provider_conv_pair;
@@ -34,6 +35,7 @@ extern const provider provider_product;
 extern const provider provider_region;
 extern const provider provider_rows_s8;
 extern const provider provider_skim;
+extern const provider provider_sparse;
 extern const provider provider_sum;
 extern const provider provider_twin_s8;
 

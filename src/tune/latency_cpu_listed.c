@@ -4,7 +4,7 @@
 #include "kernels/conv/conv_listed.h"
 #include "tune/latency_cpu.h"
 
-enum { BYTES = 4, WINOGRAD_SIDE = 4 };
+enum { BYTES = 4, LARGE = 4, SMALL = 2 }; /* sides of Winograd's windows */
 
 const char *const latency_cpu_term_names[LATENCY_CPU_TERMS] = {
     [LATENCY_CPU_SUMS] = "sums",          [LATENCY_CPU_TILES] = "tiles",
@@ -48,17 +48,17 @@ static expected expect(double width, double side, double d, const pixel_tiling *
     return e;
 }
 
-/* Along an axis: how many windows of Winograd's output overlap i cells of `side`, as counts[i] for
- * i <= most; returns how many there are. */
-static double touched(int64_t extent, int64_t side, double *counts, int most)
+/* Along an axis: how many of Winograd's windows of `size` pixels overlap i cells of `side`, as
+ * counts[i] for i <= size; returns how many there are. */
+static double touched(int64_t extent, int64_t side, int size, double *counts)
 {
     double windows = 0;
 
-    for (int i = 0; i <= most; i++) {
+    for (int i = 0; i <= size; i++) {
         counts[i] = 0;
     }
-    for (int64_t at = 0; at < extent; at += WINOGRAD_SIDE, windows++) {
-        int64_t end = at + WINOGRAD_SIDE < extent ? at + WINOGRAD_SIDE : extent;
+    for (int64_t at = 0; at < extent; at += size, windows++) {
+        int64_t end = at + size < extent ? at + size : extent;
 
         counts[(end - 1) / side - at / side + 1]++;
     }
@@ -66,27 +66,49 @@ static double touched(int64_t extent, int64_t side, double *counts, int most)
 }
 
 /* The share of Winograd's windows that hold an active pixel. */
-static double windows_share(const latency_conv *c, latency_squares q)
+static double windows_share(const latency_conv *c, latency_squares q, int size)
 {
-    double rows[WINOGRAD_SIDE + 1];
-    double columns[WINOGRAD_SIDE + 1];
-    double all = touched(c->height, q.side, rows, WINOGRAD_SIDE) *
-                 touched(c->width, q.side, columns, WINOGRAD_SIDE);
+    double rows[LARGE + 1];
+    double columns[LARGE + 1];
+    double all = touched(c->height, q.side, size, rows) * touched(c->width, q.side, size, columns);
     double sum = 0;
 
-    for (int i = 1; i <= WINOGRAD_SIDE; i++) {
-        for (int j = 1; j <= WINOGRAD_SIDE; j++) {
+    for (int i = 1; i <= size; i++) {
+        for (int j = 1; j <= size; j++) {
             sum += rows[i] * columns[j] * (1 - pow(1 - q.density, (double)i * j));
         }
     }
     return sum / all;
 }
 
+/* Seconds of the sizes of windows that the runtime keeps, and takes where they are the cheaper; 0:
+ * the direct sum is taken. */
+static double windows(const latency_cpu *cpu, const latency_conv *c, latency_squares q,
+                      const conv_listed *plan)
+{
+    const conv_nhwc_problem problem = latency_cpu_problem(c);
+    const conv_winograd_problem whole = {problem.shape, 1, c->outputs};
+    double best = 0;
+
+    for (int size = SMALL; size <= LARGE; size *= 2) {
+        conv_winograd winograd;
+        double seconds;
+
+        conv_winograd_plan(&whole, brgemm_select(BRGEMM_F32), conv_winograd_select(), size, 1,
+                           &winograd);
+        if (!conv_listed_prefers(plan, &winograd) || (size == SMALL && q.side % LARGE == 0)) {
+            continue;
+        }
+        seconds = winograd.predicted_cost / cpu->clock * windows_share(c, q, size);
+        best = best == 0 || seconds < best ? seconds : best;
+    }
+    return best;
+}
+
 void latency_cpu_terms(const latency_cpu *cpu, const latency_conv *c, latency_squares q,
                        double terms[LATENCY_CPU_TERMS])
 {
     conv_nhwc_problem problem = latency_cpu_problem(c);
-    const conv_f32_shape shape = problem.shape;
     double map = (double)(c->height * c->width);
     bool is_flat = c->kernel_height == 1 && c->kernel_width == 1 && c->stride == 1;
     double width = is_flat ? map : (double)c->width;
@@ -99,14 +121,12 @@ void latency_cpu_terms(const latency_cpu *cpu, const latency_conv *c, latency_sq
         terms[i] = 0;
     }
     terms[LATENCY_CPU_MASK] = map;
-    if (c->groups == 1 && conv_winograd_can(&shape)) {
-        const conv_winograd_problem whole = {shape, 1, c->outputs};
-        conv_winograd winograd;
+    if (c->groups == 1 && conv_winograd_can(&problem.shape)) {
+        double direct = map * q.density * plan.pixel_cost / cpu->clock;
+        double seconds = windows(cpu, c, q, &plan);
 
-        conv_winograd_plan(&whole, brgemm_select(BRGEMM_F32), conv_winograd_select(), WINOGRAD_SIDE,
-                           1, &winograd);
-        if (conv_listed_prefers(&plan, &winograd)) {
-            terms[LATENCY_CPU_WINDOWS] = winograd.predicted_cost / cpu->clock * windows_share(c, q);
+        if (seconds > 0 && seconds < direct) {
+            terms[LATENCY_CPU_WINDOWS] = seconds;
             return;
         }
     }

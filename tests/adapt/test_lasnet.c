@@ -399,8 +399,9 @@ static void set_masker(block *b)
 }
 
 /* One training step of a block of one channel on 4x4 images: the share of the work that is left,
- * and the loss, which is the term alone since a softmax over one channel teaches nothing. */
-static void run_step(const block *b, float *samples, double target, double up, double *work,
+ * and the loss with bounds that far closed, which is the term alone since a softmax over one
+ * channel teaches nothing. */
+static void run_step(const block *b, float *samples, double target, double closed, double *work,
                      double *loss)
 {
     spry_adapt_goal goal = spry_adapt_goal_default();
@@ -423,9 +424,8 @@ static void run_step(const block *b, float *samples, double target, double up, d
     expect(tensor_init(&y, SPRY_DTYPE_I64, 1, (int64_t[]){BATCH}, labels, &error));
     expect(threads_create(NULL, 2, &team, &error));
     expect(program_create(b->masked, &options, inputs, 1, &y, team, &p, &error));
-    p->settings[0] = (float)up;
-    p->settings[1] = 0.0f;
-    p->settings[2] = (float)target;
+    p->settings[0] = (float)closed;
+    p->settings[1] = 1.0f;
     expect(program_run(p, inputs, &y, 3, &error));
     *work = (double)p->watched[0];
     *loss = (double)p->loss;
@@ -471,9 +471,17 @@ static void test_work(void **state)
         make_block(&b, &s, 4);
         expect(mask_block(&b));
         set_masker(&b);
-        run_step(&b, x, 0.9, 0.2, &work, &loss);
-        assert_true(fabs(work - share) < 1e-6);
-        assert_true(fabs(loss - 10 * (pow(share - 0.9, 2) + pow(fmax(share - 0.2, 0), 2))) < 1e-5);
+        for (int k = 0; k < 4; k++) {
+            double wanted = k % 2 == 0 ? 0.9 : 0.1;
+            double closed = k < 2 ? 1.0 : 0.75;
+            double over = fmax(share - (1 - closed * (1 - wanted)), 0);
+            double under = fmax(closed * wanted - share, 0);
+
+            run_step(&b, x, wanted, closed, &work, &loss);
+            assert_true(fabs(work - share) < 1e-6);
+            assert_true(fabs(loss - 10 * (pow(share - wanted, 2) + pow(over, 2) + pow(under, 2))) <
+                        1e-5);
+        }
         free_block(&b);
     }
 }

@@ -184,6 +184,18 @@ static void set_finish(const trial *t, graph *g, int32_t node)
     }
 }
 
+/* Is it a product of pixels by few filters, with nothing added? */
+static bool is_few(const trial *t)
+{
+    bool is_pixelwise = t->axes == 2 && !t->is_planar && t->groups == 1;
+
+    for (int i = 0; i < t->axes; i++) {
+        is_pixelwise = is_pixelwise && t->weights_shape[2 + i] == 1 && t->strides[i] == 1 &&
+                       t->pads[i] == 0 && t->pads[t->axes + i] == 0;
+    }
+    return is_pixelwise && t->weights_shape[0] <= 4 && !t->with_residual && !t->with_sigmoid;
+}
+
 static void run_moved(trial *t)
 {
     int rank = t->axes + 2;
@@ -214,8 +226,11 @@ static void run_moved(trial *t)
     moved->domain = LAYOUT_DOMAIN;
     moved->op = &moved_op;
     n.g->values[moved->outputs[0]].type = graph_type_tensor(SPRY_DTYPE_F32, rank, out);
-    run_graph(&n, t->is_depthwise ? "conv_depthwise" : "conv_nhwc", rank,
-              t->is_planar ? t->in_shape : in, t->is_planar ? t->x : t->x_last, &y);
+    run_graph(&n,
+              t->is_depthwise ? "conv_depthwise"
+              : is_few(t)     ? "conv_few"
+                              : "conv_nhwc",
+              rank, t->is_planar ? t->in_shape : in, t->is_planar ? t->x : t->x_last, &y);
     assert_int_equal(y.tensor.rank, rank);
     for (int i = 0; i < rank; i++) {
         assert_int_equal(y.tensor.shape[i], out[i]);
@@ -262,6 +277,17 @@ static void make_trial(trial *t, uint64_t stream)
         t->dilations[i] = sample_integer(&t->r, 1, 2);
         t->pads[i] = sample_integer(&t->r, 0, 3);
         t->pads[t->axes + i] = sample_integer(&t->r, 0, 3);
+    }
+    if (stream % 10 == 7) { /* few filters of one pixel */
+        t->axes = 2;
+        t->weights_shape[0] = t->groups = 1;
+        t->weights_shape[0] += sample_integer(&t->r, 0, 3);
+        t->weights_shape[1] = t->in_shape[1];
+        t->in_shape[3] = sample_integer(&t->r, 1, 20);
+        for (int i = 0; i < t->axes; i++) {
+            t->weights_shape[2 + i] = t->strides[i] = t->dilations[i] = 1;
+            t->pads[i] = t->pads[t->axes + i] = 0;
+        }
     }
     t->with_bias = spry_random_below(&t->r, 2) != 0;
     t->with_residual = spry_random_below(&t->r, 2) != 0;

@@ -159,10 +159,9 @@ def main():
             write_block(os.path.join(folder, f"block_s{patch}_r{percent}.onnx"), patch,
                         percent / 100)
     write_network(os.path.join(folder, "resnet50_dense.onnx"))
-    for percent in (100, 50, 30):
-        for disc in (False, True):
-            name = f"resnet50_s4421_r{percent}{'_disc' if disc else ''}.onnx"
-            write_network(os.path.join(folder, name), (4, 4, 2, 1), percent / 100, disc)
+    for percent, disc in ((100, False), (50, False), (30, False), (50, True), (30, True)):
+        name = f"resnet50_s4421_r{percent}{'_disc' if disc else ''}.onnx"
+        write_network(os.path.join(folder, name), (4, 4, 2, 1), percent / 100, disc)
 
 
 if __name__ == "__main__":
