@@ -8,6 +8,7 @@
 #include "ops/op.h"
 #include "runtime/integer.h"
 #include "runtime/layout.h"
+#include "runtime/providers.h"
 #include "spry/random.h"
 
 enum { OPSET = 13, PLANES = 4, ALIGNMENT = 64 };
@@ -50,6 +51,50 @@ static void fill(tensor *t, uint64_t stream)
     for (size_t i = 0; i < t->bytes; i++) {
         bytes[i] = (uint8_t)spry_random_u32(&r);
     }
+}
+
+/* Drops each number but a share. */
+static void thin_out(float *x, size_t count, double share, uint64_t stream)
+{
+    spry_random r = spry_random_stream(2, stream);
+
+    for (size_t i = 0; share < 1.0 && i < count; i++) {
+        x[i] = (double)spry_random_f32(&r) < share ? x[i] : 0.0f;
+    }
+}
+
+/* Drops, of weights [k][n] or, `turned`, [n][k], for each k all of `panel` neighbouring columns. */
+static void cut_panels(float *x, int64_t k, int64_t n, bool turned, const layer_zeros *zeros)
+{
+    spry_random r = spry_random_stream(3, 0);
+
+    for (int64_t i = 0; zeros->panels < 1.0 && i < k; i++) {
+        bool is_kept = true;
+
+        for (int64_t j = 0; j < n; j++) {
+            float *number = turned ? &x[j * k + i] : &x[i * n + j];
+
+            if (j % zeros->panel == 0) {
+                is_kept = (double)spry_random_f32(&r) < zeros->panels;
+            }
+            *number = is_kept ? *number : 0.0f;
+        }
+    }
+}
+
+static void put_zeros(layer *l, int port, tensor *t)
+{
+    const layer_zeros *zeros = l->zeros;
+    size_t count = t->bytes / sizeof(float);
+    bool turned = t->rank == PLANES;
+    int64_t n = t->shape[!turned]; /* columns, or filters */
+
+    if (port == 0) {
+        thin_out(t->data, count, zeros->inputs, 0);
+        return;
+    }
+    thin_out(t->data, count, zeros->weights, 1);
+    cut_panels(t->data, (int64_t)count / n, n, turned, zeros);
 }
 
 /* A tensor in the layer's memory, filled or zero; NULL when memory ran out. */
@@ -116,6 +161,9 @@ static bool set_random(layer *l, int port, spry_dtype dtype, int rank, const int
 
     if (t != NULL) {
         fill(t, (uint64_t)port);
+        if (l->zeros != NULL) {
+            put_zeros(l, port, t);
+        }
     }
     return set_input(l, port, t, is_constant);
 }
@@ -218,6 +266,9 @@ static bool create(layer *l, layer_type type)
                           .team = l->team};
 
     l->provider = provider_find(&site);
+    if (l->provider == &provider_sparse && l->zeros != NULL && l->zeros->skips_nothing) {
+        l->provider = provider_find_after(&site, &provider_sparse);
+    }
     if (l->provider == NULL) {
         return false;
     }
@@ -225,15 +276,18 @@ static bool create(layer *l, layer_type type)
         l->provider = NULL;
         return false;
     }
+    l->provider = l->step.taker != NULL ? l->step.taker : l->provider;
     l->workspace = alloc_bytes(l->allocator, l->step.workspace_bytes);
     return l->workspace != NULL && fits(l, type);
 }
 
-static bool make_one(layer *l, const shape *of, layer_type type, bool is_nhwc, threads *team)
+static bool make_one(layer *l, const shape *of, layer_type type, bool is_nhwc,
+                     const layer_zeros *zeros, threads *team)
 {
     memset(l, 0, sizeof *l);
     l->allocator = spry_allocator_system();
     l->team = team;
+    l->zeros = zeros;
     l->options = spry_session_options_default();
     l->options.precision = type == LAYER_BF16 ? SPRY_PRECISION_BF16 : SPRY_PRECISION_F32;
     arena_init(&l->memory, l->allocator, SIZE_MAX);
@@ -250,13 +304,13 @@ static bool make_one(layer *l, const shape *of, layer_type type, bool is_nhwc, t
     return true;
 }
 
-bool layer_make(layer *l, const shape *of, layer_type type, layer_layout layout, threads *team,
-                char *reason, size_t size)
+bool layer_make(layer *l, const shape *of, layer_type type, layer_layout layout,
+                const layer_zeros *zeros, threads *team, char *reason, size_t size)
 {
     bool is_conv = of->kind == SHAPE_CONV;
 
-    if ((is_conv && layout != LAYER_NCHW && make_one(l, of, type, true, team)) ||
-        ((!is_conv || layout != LAYER_NHWC) && make_one(l, of, type, false, team))) {
+    if ((is_conv && layout != LAYER_NCHW && make_one(l, of, type, true, zeros, team)) ||
+        ((!is_conv || layout != LAYER_NHWC) && make_one(l, of, type, false, zeros, team))) {
         return true;
     }
     (void)snprintf(reason, size, "no %s kernel takes this shape", type_names[type]);

@@ -12,11 +12,21 @@ typedef enum layer_layout { LAYER_ANY, LAYER_NHWC, LAYER_NCHW, LAYER_LAYOUTS } l
 
 enum { LAYER_PORTS = 9 };
 
+/* Zeros among a layer's numbers. */
+typedef struct layer_zeros {
+    double inputs;      /* share that is not zero, drawn number by number */
+    double weights;     /* the same */
+    double panels;      /* share of pieces of weights that are kept: those of one k in ... */
+    long panel;         /* ... so many neighbouring columns or filters */
+    bool skips_nothing; /* executed as if there were none: the best dense way */
+} layer_zeros;
+
 typedef struct layer {
     arena memory; /* of everything here but what the provider holds */
     graph *g;
     graph_node *node;
     spry_session_options options;
+    const layer_zeros *zeros; /* while it is made */
     const spry_allocator *allocator;
     threads *team;
     const provider *provider; /* NULL: nothing to run */
@@ -33,10 +43,10 @@ typedef struct layer {
 layer_type layer_parse_type(const char *text);
 layer_layout layer_parse_layout(const char *text);
 
-/* Makes a layer of that shape with seeded numbers. On false, `reason` (of `size` bytes) says why
- * there is none; the layer is empty then. */
-bool layer_make(layer *l, const shape *of, layer_type type, layer_layout layout, threads *team,
-                char *reason, size_t size);
+/* Makes a layer of that shape with seeded numbers, without zeros where `zeros` is NULL (f32 only).
+ * On false, `reason` (of `size` bytes) says why there is none; the layer is empty then. */
+bool layer_make(layer *l, const shape *of, layer_type type, layer_layout layout,
+                const layer_zeros *zeros, threads *team, char *reason, size_t size);
 void layer_clear(layer *l);
 
 /* Runs it once. On false, l->error says why. */

@@ -56,7 +56,7 @@ static bool set_shape(void *context, const char *line, char *reason)
     if (self->is_on_engine) {
         return set_forced(self, &wanted, reason);
     }
-    if (!layer_make(&self->current, &wanted, self->type, self->layout, self->team, reason,
+    if (!layer_make(&self->current, &wanted, self->type, self->layout, NULL, self->team, reason,
                     SERVE_REASON_SIZE)) {
         return false;
     }

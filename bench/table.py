@@ -19,8 +19,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable
 
+import attention_heads
+import block_skim
 import inputs
 import interleave
+import sparse
 import spatial
 import train
 import versus_explicit
@@ -538,6 +541,7 @@ def train_private_line(name, what, side, demand):
 
 SPATIAL = {100: Demand(mean=0.97), 50: Demand(mean=1.8), 30: Demand(mean=3), 10: Demand(mean=6)}
 DEMANDED_PATCH = 8
+LEAST_SKIM_ROUNDS = 5
 
 
 def needs_spatial():
@@ -575,6 +579,78 @@ def spatial_network(bench):
             yield bench.summarise("spatial-network", f"ResNet-50 in shape {precision}, patches "
                                   f"4-4-2-1, half of them, {which}, with maskers", [row],
                                   Demand(mean=1.5) if precision == "f32" else None)
+
+
+# ---- zeros ----
+
+def needs_sparse():
+    if not os.path.exists(sparse.PROGRAM):
+        raise Skip("bench/sparse was not built (cmake -DSPRY_BUILD_BENCH=ON)")
+
+
+def sparse_points(bench):
+    """Products with zeros against our dense kernel, at the demanded densities."""
+    needs_sparse()
+    sizes = sparse.SIZES[:2] if bench.quick else sparse.SIZES
+    for name, least, rows in sparse.point_rows(sizes, 0.1 if bench.quick else 0.5):
+        yield bench.summarise("sparse-gemm", f"zeros: {name}, {sizes[0]} to {sizes[-1]} cubed",
+                              rows, Demand(each=least, needs="AVX-512"))
+
+
+def sparse_grid(bench):
+    """The runtime's choice, over all densities and some layers, is never slower than dense."""
+    needs_sparse()
+    seconds = 0.05 if bench.quick else 0.2
+    shares = sparse.SHARES[::2] if bench.quick else sparse.SHARES
+    for kind in ("weights", "panels"):
+        rows = sparse.grid_rows(sparse.gemm(768), kind, seconds, shares)
+        yield bench.summarise("sparse-grid", f"{len(rows)} densities of inputs and {kind}, 768 "
+                              "cubed", rows, Demand(each=0.97))
+    yield bench.summarise("sparse-grid", "layers of networks, some with zeros",
+                          sparse.layer_rows(seconds), Demand(each=0.97))
+
+
+def sparse_peers(bench):
+    """Weights of 70 to 95 % zeros against libraries for sparse products."""
+    needs_sparse()
+    for name in sparse.PEERS:
+        if sparse.missing_peer(name):
+            raise Skip(f"no {name} (libxsmm-dev, libgraphblas-dev)")
+        rows = sparse.peer_rows(name, sparse.SIZES[:1 if bench.quick else 3], 7, 1)
+        yield bench.summarise("sparse-peers", f"weights of 70 to 95 % zeros, {name}", rows,
+                              Demand(mean=1.5))
+
+
+def blocks_of_text(bench):
+    """Encoders that drop blocks of tokens, in units of what the work that is left promises."""
+    for row in block_skim.rows(LEAST_SKIM_ROUNDS if bench.quick else 2 * LEAST_SKIM_ROUNDS):
+        yield bench.summarise("block-skim", f"4 layers as in BERT-base, 384 tokens, {row['name']} "
+                              "from the second on, of the promised speed-up", [row], Demand(mean=0.85))
+
+
+# ---- attention by heads ----
+
+def needs_heads():
+    if not os.path.exists(attention_heads.PROGRAM):
+        raise Skip("bench/attention_heads was not built (cmake -DSPRY_BUILD_BENCH=ON)")
+
+
+def heads_survey(bench):
+    """Attention alone against attention with a survey, which may cost a quarter."""
+    needs_heads()
+    rows = [row for row in attention_heads.survey_rows(7 if bench.quick else 15)
+            if int(row["name"]) >= 256]
+    yield bench.summarise("heads-survey", "attention with a survey of its heads, 256 to 2048",
+                          rows, Demand(mean=0.8), peer="attention alone")
+
+
+def heads_policy(bench):
+    """Attention of an encoder whose heads look at few keys, against all keys."""
+    needs_heads()
+    rows = attention_heads.policy_rows(3 if bench.quick else 7)
+    yield bench.summarise("heads-policy", "attention of an encoder with windows and sinks by head, "
+                          f"cosine {min(row['cosine'] for row in rows):.4f}", rows,
+                          Demand(each=1.8), peer="attention to all keys")
 
 
 # ---- the table ----
@@ -622,6 +698,12 @@ ROWS = {
     "spatial-bf16": spatial_line("spatial-bf16", "bf16"),
     "spatial-int8": spatial_line("spatial-int8", "int8"),
     "spatial-network": spatial_network,
+    "sparse-gemm": sparse_points,
+    "sparse-grid": sparse_grid,
+    "sparse-peers": sparse_peers,
+    "block-skim": blocks_of_text,
+    "heads-survey": heads_survey,
+    "heads-policy": heads_policy,
     "squant": squant,
     "gemv": few_bits,
     "peak-f32": peak_line("peak-f32", "share of the peak, 40 products f32", "f32", IS_GEMM,

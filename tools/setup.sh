@@ -21,7 +21,7 @@ for package in $packages_build; do
     lib*-dev) [ "$package" = libc6-dev ] || packages_aarch64="$packages_aarch64 $package:arm64" ;;
     esac
 done
-packages_bench="libdnnl-dev python3-numpy python3-onnx python3-torch python3-torchvision"
+packages_bench="libdnnl-dev libxsmm-dev libgraphblas-dev python3-numpy python3-onnx python3-torch python3-torchvision"
 # Node.js often comes from elsewhere; Debian's must not replace that.
 command -v npm >/dev/null || packages_bench="$packages_bench nodejs npm"
 

@@ -6,7 +6,8 @@
 A block that starts with ```console holds lines "$ COMMAND" and their output. Every command must end
 with 0, or with N where the block starts with ```console exit=N; --update also replaces the output
 (only its first N lines with lines=N). Without FILE: README.md, docs/*.md and docs/guide/*.md. Each
-file has a scratch folder of its own, in which examples/ and tests/ are those of the repository."""
+file has a scratch folder of its own, in which docs/, examples/ and tests/ are those of the
+repository."""
 
 import os
 import re
@@ -55,7 +56,7 @@ def main():
     for file in files:
         text = file.read_text(encoding="utf-8")
         with tempfile.TemporaryDirectory() as folder:
-            for name in ("examples", "tests"):
+            for name in ("docs", "examples", "tests"):
                 os.symlink(root / name, Path(folder, name))
             os.mkdir(Path(folder, "bin"))
             os.symlink(program, Path(folder, "bin", "spry"))

@@ -106,7 +106,7 @@ SPRY_API int32_t spry_adaptation_nodes(const spry_adaptation *facts, const char 
 SPRY_API void spry_adaptation_counts(const spry_adaptation *facts, int64_t *trainable,
                                      int64_t *total);
 
-/* What a model of the method lasnet learns towards. */
+/* What a model of the methods lasnet or block-skim learns towards. */
 typedef struct spry_adapt_goal {
     size_t struct_size; /* sizeof(spry_adapt_goal): lets the struct grow */
     double target;      /* multiply-accumulates that are left, of those without masks; in (0, 1] */
@@ -123,14 +123,19 @@ typedef struct spry_adapt_goal {
     double feature_weight; /* of the features that the teacher makes its scores of: the squared
                               distance to them in units of their mean square; 0: left out */
     double descent; /* the share of training over which the target falls from 1 to `target` */
+    /* block-skim: learns from the data of spry_span_data, and has no teacher. */
+    double harmony; /* what the predictors' losses weigh beside that of the answers, 0 or more */
+    double balance; /* what a block with the answer counts, where others count 1; above 0 */
+    bool strict_blocks; /* blocks with one token of the answer alone do not count as having it */
 } spry_adapt_goal;
 
-/* Half of the work, weight 10, a third of training; the teacher counts half, at temperature 4. */
+/* Half of the work, weight 10, a third of training; the teacher counts half, at temperature 4.
+ * block-skim: 0.1 and 20, as published for SQuAD. */
 SPRY_API spry_adapt_goal spry_adapt_goal_default(void);
 
-/* The objective for spry_train_options, whose gates are to be SPRY_ADAPT_GATES. The goal's teacher
- * must outlive it. Fails with SPRY_USAGE (numbers out of range; not a model of the method lasnet),
- * SPRY_BAD_INPUT, SPRY_LIMIT. */
+/* The objective for spry_train_options, whose gates are to be SPRY_ADAPT_GATES for lasnet. The
+ * goal's teacher must outlive it. Fails with SPRY_USAGE (numbers out of range; not a model of these
+ * methods), SPRY_BAD_INPUT, SPRY_LIMIT. */
 SPRY_API SPRY_MUST_USE spry_status spry_adapt_objective(const spry_model *adapted,
                                                         const spry_adapt_goal *goal,
                                                         spry_train_objective **objective,
@@ -144,6 +149,40 @@ SPRY_API SPRY_MUST_USE spry_status spry_adapt_objective(const spry_model *adapte
  * SPRY_BAD_INPUT, SPRY_LIMIT. */
 SPRY_API SPRY_MUST_USE spry_status spry_adapt_reveal(const spry_model *adapted,
                                                      spry_model **revealed, spry_error *error);
+
+/* What the predictor behind a layer of a block-skim model does on a data set. Nothing is dropped
+ * while this is measured: when earlier layers drop, what is left is nearly the same. */
+typedef struct spry_skim_layer {
+    double threshold; /* a chance in [0, 1): blocks below it are dropped; 0: nothing is */
+    int64_t answers;  /* blocks with tokens of an answer that may be dropped */
+    double recall;    /* share of these that stay; 1 where there are none */
+    int64_t blocks;   /* of text that may be dropped */
+    double kept;      /* share of these that stay */
+} spry_skim_layer;
+
+typedef struct spry_skim_options {
+    size_t struct_size; /* sizeof(spry_skim_options): lets the struct grow */
+    /* Thresholds are the largest for which, of the blocks with an answer, no more than this share
+     * divided by the number of predictors is expected to be lost at each: (lost + 1) / (n + 1) of n
+     * blocks seen (conformal risk control). In (0, 1). */
+    double miss;
+    double threshold; /* the same for all predictors instead, in [0, 1); below 0: choose */
+    int threads;
+    const spry_progress *progress;
+    const spry_allocator *allocator;
+} spry_skim_options;
+
+/* 2 % of answers may be lost in all. */
+SPRY_API spry_skim_options spry_skim_options_default(void);
+
+/* A copy of a model of the method block-skim with thresholds chosen on the data of spry_span_data,
+ * which must be other than what was trained on for the bound to mean something. `layers` has room
+ * for `most` and gets what the *count predictors do. `adapted` must outlive *chosen.
+ * Fails with SPRY_USAGE (options; another model), SPRY_BAD_INPUT (what a predictor says is no
+ * number), as sessions and data sets do. */
+SPRY_API SPRY_MUST_USE spry_status spry_adapt_choose_thresholds(
+    const spry_model *adapted, spry_dataset *questions, const spry_skim_options *options,
+    spry_model **chosen, spry_skim_layer *layers, int32_t most, int32_t *count, spry_error *error);
 
 /* A copy of `adapted` in which LoRA's products are added to the weights that they stand beside: it
  * has the operators of the base model. What other methods train is part of the graph anyway; their

@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "spry/dataset.h"
 #include "spry/model.h"
 #include "spry/progress.h"
 #include "spry/session.h"
@@ -75,6 +76,15 @@ SPRY_API void spry_answers_destroy(spry_answers *answers);
  * beginnings lie behind all ends, say. */
 SPRY_API int32_t spry_answers_list(const spry_answers *answers, const spry_answer **list);
 
+enum { SPRY_ANSWER_LAYERS = 64 };
+
+/* What a model of the method block-skim computed: blocks of tokens by layer. Layer 0 computes all
+ * that hold text. */
+typedef struct spry_answer_blocks {
+    int32_t layer_count; /* 0: the model computes all; further layers than the last are left out */
+    int64_t layers[SPRY_ANSWER_LAYERS];
+} spry_answer_blocks;
+
 typedef struct spry_answers_info {
     int32_t windows;
     int64_t context_tokens;
@@ -82,6 +92,7 @@ typedef struct spry_answers_info {
     bool is_none;            /* the model says that there is no answer */
     double none_score;       /* the least over windows of the logits at the first token */
     double run_seconds;      /* in the model */
+    spry_answer_blocks blocks;
 } spry_answers_info;
 
 SPRY_API spry_answers_info spry_answers_describe(const spry_answers *answers);
@@ -139,6 +150,7 @@ typedef struct spry_squad_totals {
     double unanswerable_exact; /* F1 is the same */
     int64_t windows;
     double seconds, run_seconds;
+    spry_answer_blocks blocks;
 } spry_squad_totals;
 
 typedef struct spry_squad_options {
@@ -160,6 +172,31 @@ SPRY_API SPRY_MUST_USE spry_status
 spry_squad_evaluate(const spry_model *model, spry_session *session, const spry_tokenizer *tokenizer,
                     const spry_squad *squad, const spry_squad_options *options,
                     spry_squad_totals *totals, spry_error *error);
+
+/* ---- learning ---- */
+
+typedef struct spry_span_options {
+    size_t struct_size;       /* sizeof(spry_span_options): lets the struct grow */
+    int32_t window;           /* tokens of every sample, 8 to 4096 */
+    int32_t stride;           /* tokens from one window of a context to the next */
+    int32_t longest_question; /* in tokens; what is beyond is cut off */
+    int64_t limit;            /* only the first questions; 0: all */
+    const spry_allocator *allocator;
+} spry_span_options;
+
+/* 384, 128 and 64 tokens, all questions. */
+SPRY_API spry_span_options spry_span_options_default(void);
+
+/* The questions of a file as samples to learn from, for spry_train with an objective of spans:
+ * input_ids, attention_mask and token_type_ids i64[window] of every window, with the class
+ * start + window x end, the first and the last token of the question's first answer; 0, the first
+ * token, where that is not in the window. Fails with SPRY_USAGE (options; a question that leaves no
+ * room), SPRY_BAD_INPUT (no questions; an answer that no token comes from), SPRY_LIMIT, and as
+ * spry_tokenizer_encode. */
+SPRY_API SPRY_MUST_USE spry_status spry_span_data(const spry_squad *squad,
+                                                  const spry_tokenizer *tokenizer,
+                                                  const spry_span_options *options,
+                                                  spry_dataset **data, spry_error *error);
 
 #ifdef __cplusplus
 }

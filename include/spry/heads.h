@@ -4,7 +4,8 @@
  *     spry_heads_options options = spry_heads_options_default();
  *     spry_heads *heads = NULL;
  *     const spry_head *list = NULL;
- *     spry_status status = spry_heads_inspect(model, tokenizer, text, size, &options, &heads, &error);
+ *     spry_status status =
+ *         spry_heads_inspect(model, tokenizer, text, size, &options, &heads, &error);
  *     int32_t count = spry_heads_list(heads, &list);
  *     ... list[i].layer, list[i].head, list[i].mean[SPRY_HEAD_DISTANCE] ...
  *     spry_heads_destroy(heads);
@@ -100,8 +101,8 @@ typedef struct spry_heads_totals {
     bool has_structure; /* else there is one cluster */
     double silhouette;
     double null_mean, null_deviation; /* of silhouettes when columns are permuted */
-    double
-        stability; /* mean adjusted Rand index between resamplings of sequences; NaN: one sequence */
+    /* Mean adjusted Rand index between resamplings of sequences; NaN: there is one. */
+    double stability;
     double agreement; /* the same with average linkage on divergences; NaN: not computed */
     double loss;      /* of the next token, unchanged; NaN as above */
     double run_seconds, seconds;
@@ -142,6 +143,65 @@ SPRY_API int32_t spry_heads_list(const spry_heads *heads, const spry_head **list
 SPRY_API int32_t spry_heads_clusters(const spry_heads *heads, const spry_heads_cluster **list);
 SPRY_API int32_t spry_heads_choices(const spry_heads *heads, const spry_heads_choice **list);
 SPRY_API spry_heads_totals spry_heads_describe(const spry_heads *heads);
+
+/* ---- heads that look at few keys ---- */
+
+typedef struct spry_head_policy_options {
+    size_t struct_size; /* sizeof(spry_head_policy_options) */
+    int64_t window;     /* tokens of a sequence; windows and sinks hold for such lengths */
+    int64_t limit;      /* most sequences; half of them choose, the others check */
+    double epsilon;     /* share of a head's weights that it may lose, above 0, below 1 */
+    double cosine;      /* least cosine between a layer's attention and that of the source */
+    uint64_t seed;
+    int threads;
+    const spry_progress *progress;
+    const spry_allocator *allocator;
+} spry_head_policy_options;
+
+/* Sequences of 256 tokens, 16 of them; epsilon 0.05; cosine 0.99. */
+SPRY_API spry_head_policy_options spry_head_policy_options_default(void);
+
+enum { SPRY_HEAD_POLICY_SINKS = 4 };
+
+/* What one head looks at: keys from `before` in front of a query to `after` behind it, and the
+ * sinks, which all queries look at. */
+typedef struct spry_head_policy {
+    int32_t layer, head;
+    bool is_dense; /* all keys */
+    int64_t before, after;
+    int32_t sink_count;
+    int64_t sinks[SPRY_HEAD_POLICY_SINKS];
+    double kept;   /* share of the weights, where it was chosen */
+    double cosine; /* of its results with those of all keys, on other sequences */
+} spry_head_policy;
+
+typedef struct spry_head_policy_totals {
+    int32_t layers, heads, dense;
+    int64_t tokens;
+    double share;             /* of the products of queries and keys that are left */
+    double cosine;            /* the least of a layer's attention, alone */
+    double output_cosine;     /* of the model's first output, all layers together */
+    double loss, loss_before; /* of the next token, for causal models with logits; else NaN */
+} spry_head_policy_totals;
+
+typedef struct spry_head_policies spry_head_policies;
+
+/* Chooses for each head the fewest keys that keep 1 - epsilon of its weights over half of the
+ * text's sequences: a window, and up to SPRY_HEAD_POLICY_SINKS keys of high weight. A layer whose
+ * results move by more than options->cosine allows on the other half gets back heads that look at
+ * everything, the worst first. The model that comes back computes the rest of the scores no more;
+ * in other programs it masks them. It shares memory with `source`.
+ * Fails as spry_heads_inspect, and with SPRY_UNSUPPORTED (operator set below 13; attention whose
+ * softmax is not found). */
+SPRY_API SPRY_MUST_USE spry_status
+spry_heads_restrict(const spry_model *source, const spry_tokenizer *tokenizer, const char *text,
+                    size_t size, const spry_head_policy_options *options, spry_model **restricted,
+                    spry_head_policies **policies, spry_error *error);
+/* NULL is allowed. */
+SPRY_API void spry_head_policies_destroy(spry_head_policies *policies);
+SPRY_API int32_t spry_head_policies_list(const spry_head_policies *policies,
+                                         const spry_head_policy **list);
+SPRY_API spry_head_policy_totals spry_head_policies_describe(const spry_head_policies *policies);
 
 #ifdef __cplusplus
 }

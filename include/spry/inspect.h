@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "spry/model.h"
+#include "spry/tensor.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -137,9 +138,30 @@ SPRY_API int32_t spry_inspection_gaps(const spry_inspection *inspection,
 SPRY_API int32_t spry_inspection_symbols(const spry_inspection *inspection,
                                          const char *const **symbols);
 
+/* A picture on the page: u8 [H,W], [H,W,1] or [H,W,3]. */
+typedef struct spry_inspect_picture {
+    const char *group;   /* pictures of one group follow one another, under its name */
+    const char *caption; /* under the picture */
+    const spry_tensor *image;
+} spry_inspect_picture;
+
+/* What the page shows besides the inspection. */
+typedef struct spry_inspect_page {
+    size_t struct_size; /* sizeof(spry_inspect_page): lets the struct grow */
+    const char *title;  /* on top, e.g. the file's name */
+    const char *pictures_title;
+    const spry_inspect_picture *pictures;
+    int32_t picture_count;
+} spry_inspect_page;
+
 /* Writes one HTML page that needs no other file and no network, replacing `path` atomically.
- * `title` is shown on top, e.g. the file's name.
- * Fails with SPRY_LIMIT (memory, more nodes than can be drawn), SPRY_IO. */
+ * Fails with SPRY_USAGE (not initialised; no picture), SPRY_LIMIT (memory, more nodes than can be
+ * drawn), SPRY_IO. */
+SPRY_API SPRY_MUST_USE spry_status spry_inspection_save_page(const spry_inspection *inspection,
+                                                             const spry_inspect_page *page,
+                                                             const char *path, spry_error *error);
+
+/* The same without pictures. */
 SPRY_API SPRY_MUST_USE spry_status spry_inspection_save_html(const spry_inspection *inspection,
                                                              const char *title, const char *path,
                                                              spry_error *error);

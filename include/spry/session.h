@@ -95,6 +95,10 @@ typedef struct spry_profile_row {
     double predicted_cycles; /* per call, foretold when planning; 0 when unknown */
     double
         density; /* mean share of the results that were computed, where a mask decides; else -1 */
+    /* Where zeros are skipped; else -1: share of the weights that is not zero; the same of the
+     * input, from samples, the mean over calls; the foretold time of the best dense way over that
+     * of the way taken, the mean over calls. */
+    double weight_density, input_density, gain;
 } spry_profile_row;
 
 /* Rows in order of first execution; *rows lives until the next run or reset. Empty unless

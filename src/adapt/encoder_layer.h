@@ -1,7 +1,7 @@
 /* Layers of an encoder as BERT has them, found by what they compute:
  *
- *     u = LayerNorm(x + Attention(x, mask) Wo + bo)
- *     y = LayerNorm(u + Gelu(u W1 + b1) W2 + b2)
+ *     u = LayerNorm(x + Attention(x, mask) W1 + b1)
+ *     y = LayerNorm(u + Gelu(u W2 + b2) W3 + b3)
  *
  * with queries, keys and values from products of x with biases, and a mask that is added to the
  * scores and is the same for all heads and queries. */

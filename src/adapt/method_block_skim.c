@@ -360,25 +360,41 @@ static spry_status hide_outputs(skim *s)
                : status;
 }
 
-/* One more output: which blocks each layer computed. */
+/* Which blocks each layer computed, as [N, layers, K]. */
+static spry_status add_all(skim *s, int32_t *report)
+{
+    graph *g = s->b.job->g;
+    int32_t node;
+    spry_status status = graph_add_value(g, BLOCK_SKIM_REPORT, report, s->b.error);
+
+    if (status == SPRY_OK) {
+        status = graph_add_node(g, "Concat", "", s->b.job->opset, s->computed_count, 1, &node,
+                                s->b.error);
+    }
+    if (status != SPRY_OK) {
+        return status;
+    }
+    g->nodes[node].name = g->values[*report].name;
+    for (int32_t i = 0; i < s->computed_count; i++) {
+        graph_set_input(g, node, i, s->computed[i]);
+    }
+    graph_set_output(g, node, 0, *report);
+    return graph_set_int(g, node, "axis", 1, s->b.error);
+}
+
+/* That is one more output. */
 static spry_status add_report(skim *s)
 {
     graph *g = s->b.job->g;
     size_t count = (size_t)g->output_count + 1;
     int32_t *outputs = arena_array(g->memory, count, sizeof *outputs);
-    int32_t all = add_concat(s, "all", s->computed_count, s->computed, 1);
     int32_t report;
+    spry_status status =
+        outputs != NULL ? add_all(s, &report) : alloc_failed(s->b.error, count * sizeof *outputs);
 
-    if (s->b.status == SPRY_OK && outputs == NULL) {
-        s->b.status = alloc_failed(s->b.error, count * sizeof *outputs);
+    if (status != SPRY_OK) {
+        return status;
     }
-    if (s->b.status == SPRY_OK) {
-        s->b.status = graph_add_value(g, BLOCK_SKIM_REPORT, &report, s->b.error);
-    }
-    if (s->b.status != SPRY_OK) {
-        return s->b.status;
-    }
-    graph_set_output(g, g->values[all].producer, 0, report);
     g->values[report].is_output = true;
     memcpy(outputs, g->outputs, (count - 1) * sizeof *outputs);
     outputs[count - 1] = report;

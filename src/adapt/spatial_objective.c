@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "adapt/block_skim.h"
 #include "adapt/rewrite.h"
 #include "adapt/spatial_block.h"
 #include "adapt/spatial_time.h"
@@ -411,7 +412,9 @@ spry_adapt_goal spry_adapt_goal_default(void)
                              .weight = 10.0,
                              .opening = 0.33,
                              .teacher_weight = 0.5,
-                             .teacher_temperature = 4.0};
+                             .teacher_temperature = 4.0,
+                             .harmony = 0.1,
+                             .balance = 20.0};
 }
 
 static spry_status check_goal(const spry_adapt_goal *g, spry_error *error)
@@ -429,6 +432,8 @@ static spry_status check_goal(const spry_adapt_goal *g, spry_error *error)
         {"teacher's weight", g->teacher_weight, 0, 1e6, "0 or more"},
         {"weight of features", g->feature_weight, 0, 1e6, "0 or more"},
         {"teacher's temperature", g->teacher_temperature, 1e-3, 1e3, "0.001 to 1000"},
+        {"harmony", g->harmony, 0, 1e6, "0 or more"},
+        {"balance", g->balance, 1e-6, 1e6, "0.000001 to 1000000"},
     };
 
     if (g->struct_size != sizeof *g) {
@@ -481,6 +486,12 @@ spry_status spry_adapt_objective(const spry_model *adapted, const spry_adapt_goa
     *made = NULL;
     if (status == SPRY_OK) {
         status = spry_adaptation_of(adapted, &facts, error);
+    }
+    if (status == SPRY_OK && strcmp(spry_adaptation_method(facts), "block-skim") == 0) {
+        status =
+            block_skim_objective(adapted, goal, spry_adaptation_options(facts)->block, made, error);
+        spry_adaptation_destroy(facts);
+        return status;
     }
     if (status == SPRY_OK && strcmp(spry_adaptation_method(facts), "lasnet") != 0) {
         status = spry_fail(error, SPRY_USAGE, adapted->path, "train it by its labels",

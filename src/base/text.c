@@ -188,6 +188,22 @@ void text_append_escaped(text *t, text_escape how, const char *bytes, size_t len
     }
 }
 
+void text_append_base64(text *t, const uint8_t *bytes, size_t length)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    for (size_t i = 0; i < length; i += 3) {
+        size_t left = length - i;
+        uint32_t word = (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) |
+                        (left > 2 ? bytes[i + 2] : 0u);
+        char four[4] = {digits[word >> 18], digits[word >> 12 & 63],
+                        left > 1 ? digits[word >> 6 & 63] : '=',
+                        left > 2 ? digits[word & 63] : '='};
+
+        text_append(t, four, sizeof four);
+    }
+}
+
 spry_status text_status(const text *t, const char *what, spry_error *error)
 {
     if (!t->failed) {

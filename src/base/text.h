@@ -55,6 +55,9 @@ void text_append_f64(text *t, double value);
  * become U+FFFD. */
 void text_append_escaped(text *t, text_escape how, const char *bytes, size_t length);
 
+/* Appends bytes in base64 (RFC 4648, padded). */
+void text_append_base64(text *t, const uint8_t *bytes, size_t length);
+
 /* SPRY_OK when every append has worked; else SPRY_LIMIT, with `what` naming the text. */
 SPRY_MUST_USE spry_status text_status(const text *t, const char *what, spry_error *error);
 

@@ -73,6 +73,27 @@ static void way_cell(table *t, const spry_profile_row *row)
     }
 }
 
+/* A share in percent, or nothing where it is negative. */
+static void share_cell(table *t, double share)
+{
+    if (share >= 0.0) {
+        table_cell(t, "%.0f", 100.0 * share);
+    } else {
+        table_cell(t, "%s", "");
+    }
+}
+
+/* Which columns behind the last one every table has: those of layers that skip zeros. */
+static bool skips_zeros(const spry_profile_row *rows, int32_t count)
+{
+    bool any = false;
+
+    for (int32_t i = 0; i < count; i++) {
+        any = any || rows[i].gain >= 0.0;
+    }
+    return any;
+}
+
 static table_style style_of(const cli_call *call)
 {
     if (cli_given(call, "csv")) {
@@ -170,13 +191,19 @@ static void print_facts(const bench_report *b)
 static spry_status print_nodes(const bench_report *b, const spry_profile_row *rows, int32_t count,
                                spry_error *error)
 {
-    static const table_column columns[] = {
-        {"node", false},   {"operator", false}, {"kernel", false},   {"way", false},
-        {"threads", true}, {"ms", true},        {"foretold", true},  {"%", true},
-        {"MMAC", true},    {"GFLOP/s", true},   {"% of peak", true}, {"MB", true},
-        {"GB/s", true},    {NULL, false}};
+    enum { PLAIN = 13 };
+    table_column columns[] = {{"node", false},    {"operator", false}, {"kernel", false},
+                              {"way", false},     {"threads", true},   {"ms", true},
+                              {"foretold", true}, {"%", true},         {"MMAC", true},
+                              {"GFLOP/s", true},  {"% of peak", true}, {"MB", true},
+                              {"GB/s", true},     {"weights %", true}, {"inputs %", true},
+                              {"x dense", true},  {NULL, false}};
+    bool zeros = skips_zeros(rows, count);
     table t;
 
+    if (!zeros) {
+        columns[PLAIN] = (table_column){NULL, false};
+    }
     table_init(&t, columns);
     for (int32_t i = 0; i < count; i++) {
         const spry_profile_row *row = &rows[i];
@@ -194,6 +221,11 @@ static spry_status print_nodes(const bench_report *b, const spry_profile_row *ro
         optional_cell(&t, "%.1f", node_share(b, row));
         table_cell(&t, "%.3f", (double)row->bytes * 1e-6);
         table_cell(&t, "%.1f", rate((double)row->bytes, node_ms(row)));
+        if (zeros) {
+            share_cell(&t, row->weight_density);
+            share_cell(&t, row->input_density);
+            optional_cell(&t, "%.2f", row->gain);
+        }
     }
     return print(b, &t, error);
 }
@@ -299,6 +331,13 @@ static void write_node(const bench_report *b, const spry_profile_row *row, json_
     json_write_i64(json, "bytes", row->bytes);
     if (row->density >= 0.0) {
         json_write_f64(json, "density", row->density);
+    }
+    if (row->gain >= 0.0) {
+        json_write_f64(json, "weight_density", row->weight_density);
+        json_write_f64(json, "foretold_gain", row->gain);
+    }
+    if (row->input_density >= 0.0) {
+        json_write_f64(json, "input_density", row->input_density);
     }
     json_write_end(json);
 }

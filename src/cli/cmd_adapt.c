@@ -4,6 +4,8 @@
 
 #include "base/alloc.h"
 #include "cli/adapt_goal.h"
+#include "cli/adapt_heads.h"
+#include "cli/adapt_skim.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/train_command.h"
@@ -11,8 +13,8 @@
 
 enum { MOST_TARGETS = 64 };
 
-static const char *const method_choices[] = {"lora", "adapter", "bias",       "prompt", "head",
-                                             "full", "lasnet",  "block-skim", NULL};
+static const char *const method_choices[] = {"lora", "adapter", "bias",       "prompt",      "head",
+                                             "full", "lasnet",  "block-skim", "head-policy", NULL};
 
 static const cli_option options[] = {
     {.name = "output",
@@ -62,14 +64,9 @@ static const cli_option options[] = {
      .highest = 1000,
      .help = "lasnet: by how much maskers prefer to keep at first, 0 for 5 (10 in front of grouped "
              "convolutions)"},
-    {.name = "block",
-     .kind = CLI_INTEGER,
-     .value = "N",
-     .fallback = "32",
-     .lowest = 4,
-     .highest = 256,
-     .help = "block-skim: tokens that are kept or dropped together, a multiple of 4"},
     ADAPT_GOAL_OPTIONS,
+    ADAPT_SKIM_OPTIONS,
+    ADAPT_HEADS_OPTIONS,
     {.name = "prompts",
      .letter = 'p',
      .kind = CLI_INTEGER,
@@ -108,7 +105,9 @@ typedef struct adapt_state {
     train_setup setup; /* where there is data to train on */
     train_outcome outcome;
     adapt_goal goal;
-    bool is_plain; /* merged, and nothing is left of the method */
+    adapt_skim skim;
+    spry_model *chosen; /* with thresholds */
+    bool is_plain;      /* merged, and nothing is left of the method */
 } adapt_state;
 
 /* Is it to be trained as well? */
@@ -200,8 +199,8 @@ static spry_status read_options(adapt_state *a, spry_adapt_options *o, spry_erro
 static spry_status make(adapt_state *a, spry_error *error)
 {
     const char *delta = cli_text(a->call, "apply");
-    bool takes_adapted =
-        cli_given(a->call, "merge") || cli_given(a->call, "delta-only") || is_training(a->call);
+    bool takes_adapted = cli_given(a->call, "merge") || cli_given(a->call, "delta-only") ||
+                         cli_given(a->call, "calibrate") || is_training(a->call);
     spry_adapt_options o;
     spry_status status;
 
@@ -218,6 +217,11 @@ static spry_status make(adapt_state *a, spry_error *error)
 static bool has_masks(const adapt_state *a)
 {
     return strcmp(spry_adaptation_method(a->facts), "lasnet") == 0;
+}
+
+static bool skips_blocks(const adapt_state *a)
+{
+    return strcmp(spry_adaptation_method(a->facts), "block-skim") == 0;
 }
 
 /* Freezes what the method does not train. Factors that were asked for come before, since a rule for
@@ -252,6 +256,14 @@ static spry_status add_rules(adapt_state *a, spry_error *error)
     return SPRY_OK;
 }
 
+/* Questions are read by the vocabulary, when the method is known. */
+static spry_status open_skim(adapt_state *a, spry_error *error)
+{
+    return skips_blocks(a)
+               ? adapt_skim_open(&a->skim, a->call, is_training(a->call) ? &a->setup : NULL, error)
+               : SPRY_OK;
+}
+
 static spry_status train(adapt_state *a, spry_error *error)
 {
     const spry_model *made = a->made != NULL ? a->made : a->source;
@@ -260,7 +272,12 @@ static spry_status train(adapt_state *a, spry_error *error)
     if (!is_training(a->call)) {
         return SPRY_OK;
     }
-    if (strcmp(spry_adaptation_method(a->facts), "full") != 0) {
+    if (a->setup.options.data == NULL) {
+        return spry_fail(error, SPRY_USAGE, cli_text(a->call, "data"), "use --method block-skim",
+                         "the method %s does not learn from questions",
+                         spry_adaptation_method(a->facts));
+    }
+    if (strcmp(spry_adaptation_method(a->facts), "full") != 0 && !skips_blocks(a)) {
         a->setup.options.freeze_statistics = true;
     }
     a->outcome =
@@ -269,13 +286,26 @@ static spry_status train(adapt_state *a, spry_error *error)
     if (status == SPRY_OK && has_masks(a)) {
         status = adapt_goal_open(&a->goal, made, a->source, &a->setup, error);
     }
+    if (status == SPRY_OK && skips_blocks(a)) {
+        status = adapt_skim_goal(&a->skim, made, &a->setup, error);
+    }
     return status == SPRY_OK ? train_perform(made, &a->setup, &a->outcome, error) : status;
 }
 
 /* The last of what the steps have made. */
 static const spry_model *result_of(const adapt_state *a)
 {
-    return a->outcome.trained != NULL ? a->outcome.trained : a->made != NULL ? a->made : a->source;
+    return a->chosen != NULL            ? a->chosen
+           : a->outcome.trained != NULL ? a->outcome.trained
+           : a->made != NULL            ? a->made
+                                        : a->source;
+}
+
+static spry_status choose(adapt_state *a, spry_error *error)
+{
+    return skips_blocks(a)
+               ? adapt_skim_choose(&a->skim, result_of(a), a->setup.options.data, &a->chosen, error)
+               : SPRY_OK;
 }
 
 static spry_status save(adapt_state *a, spry_error *error)
@@ -316,6 +346,7 @@ static void print_text(const adapt_state *a)
     for (int32_t i = 0; cli_given(a->call, "list") && i < count; i++) {
         (void)fprintf(to, "%s\n", names[i]);
     }
+    adapt_skim_print(&a->skim);
 }
 
 static void write_list(json_writer *json, const char *key, int32_t count, const char *const *list)
@@ -356,6 +387,9 @@ static spry_status print_json(const adapt_state *a, spry_error *error)
     write_list(json, "tensors", count, list);
     count = spry_adaptation_nodes(a->facts, &list);
     write_list(json, "operators", count, list);
+    if (skips_blocks(a)) {
+        adapt_skim_write(&a->skim, json);
+    }
     if (output_write_record(json, &record, error) != SPRY_OK) {
         output_drop(&document);
         return SPRY_IO;
@@ -384,9 +418,15 @@ static spry_status tell(adapt_state *a, spry_error *error)
 
 static spry_status perform(const cli_call *call, spry_error *error)
 {
-    static spry_status (*const steps[])(adapt_state *, spry_error *) = {make, train, save, tell};
+    static spry_status (*const steps[])(adapt_state *, spry_error *) = {make,   open_skim, train,
+                                                                        choose, save,      tell};
     adapt_state a = {.call = call};
-    spry_status status = check_usage(call, error);
+    spry_status status;
+
+    if (strcmp(cli_text(call, "method"), "head-policy") == 0) {
+        return adapt_heads(call, error);
+    }
+    status = check_usage(call, error);
 
     if (status == SPRY_OK && is_training(call)) {
         status = train_setup_open(&a.setup, call, error);
@@ -399,8 +439,10 @@ static spry_status perform(const cli_call *call, spry_error *error)
     }
     spry_adaptation_destroy(a.facts);
     spry_model_destroy(a.merged);
+    spry_model_destroy(a.chosen);
     train_outcome_close(&a.outcome);
     adapt_goal_close(&a.goal);
+    adapt_skim_close(&a.skim);
     spry_model_destroy(a.made);
     spry_model_destroy(a.source);
     if (a.setup.call != NULL) {

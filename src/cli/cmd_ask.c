@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/skim_report.h"
 #include "cli/subject.h"
 #include "cli/table.h"
 #include "spry/answer.h"
@@ -163,6 +164,10 @@ static spry_status print_text(const ask_state *a, spry_error *error)
                       a->list[0].end, (int)a->list[0].window + 1, (int)a->info.windows);
         print_answer(a, &a->list[0]);
     }
+    if (a->info.blocks.layer_count > 0) {
+        (void)fprintf(out, "\n");
+        skim_report_print(out, &a->info.blocks);
+    }
     return a->count > 0 && cli_integer(a->call, "top") > 1 ? print_list(a, error) : SPRY_OK;
 }
 
@@ -180,6 +185,7 @@ static spry_status print_json(const ask_state *a, spry_error *error)
     json_write_i64(json, "context_tokens", a->info.context_tokens);
     json_write_i64(json, "question_tokens", a->info.question_tokens);
     json_write_f64(json, "run_seconds", a->info.run_seconds);
+    skim_report_write(json, &a->info.blocks);
     json_write_array(json, "answers");
     for (int32_t i = 0; i < a->count; i++) {
         const spry_answer *answer = &a->list[i];

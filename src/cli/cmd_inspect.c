@@ -7,7 +7,9 @@
 #include "base/units.h"
 #include "cli/commands.h"
 #include "cli/inspect_heads.h"
+#include "cli/inspect_look.h"
 #include "cli/output.h"
+#include "cli/subject.h"
 #include "cli/table.h"
 #include "spry/inspect.h"
 
@@ -24,6 +26,7 @@ static const cli_option options[] = {
      .kind = CLI_PATH,
      .value = "FILE",
      .help = "write one page with the graph drawn, which opens without a network"},
+    INSPECT_LOOK_OPTIONS,
     {.name = "force", .kind = CLI_FLAG, .help = "replace an existing FILE"},
     INSPECT_HEADS_OPTIONS,
     {0},
@@ -412,19 +415,30 @@ static void remark(const cli_call *call, const spry_inspection *inspection)
     }
 }
 
-static spry_status save_page(const cli_call *call, const spry_inspection *inspection,
-                             spry_error *error)
+static spry_status save_page(const cli_call *call, const spry_model *model,
+                             const spry_inspection *inspection, spry_error *error)
 {
     const char *path = cli_text(call, "html");
     const char *slash = strrchr(call->arguments[0], '/');
+    inspect_look look;
+    spry_status status = path != NULL ? output_check_free(call, path, error) : SPRY_OK;
 
-    if (path == NULL) {
-        return SPRY_OK;
+    if (status != SPRY_OK) {
+        return status;
     }
-    spry_status status = output_check_free(call, path, error);
-    if (status == SPRY_OK) {
-        status = spry_inspection_save_html(
-            inspection, slash != NULL ? slash + 1 : call->arguments[0], path, error);
+    status = inspect_look_open(&look, call, model, error);
+    if (status == SPRY_OK && path != NULL) {
+        const spry_inspect_page page = {.struct_size = sizeof page,
+                                        .title = slash != NULL ? slash + 1 : call->arguments[0],
+                                        .pictures_title = "Where it looked",
+                                        .pictures = look.pictures,
+                                        .picture_count = look.count};
+
+        status = spry_inspection_save_page(inspection, &page, path, error);
+    }
+    inspect_look_close(&look);
+    if (path == NULL) {
+        return status;
     }
     if (status == SPRY_OK) {
         output_note(call, "wrote %s", path);
@@ -439,7 +453,7 @@ static spry_status inspect(const cli_call *call, const spry_model *model,
     spry_status status = spry_inspect(model, asked, &inspection, error);
 
     if (status == SPRY_OK) {
-        status = save_page(call, inspection, error);
+        status = save_page(call, model, inspection, error);
     }
     if (status == SPRY_OK) {
         remark(call, inspection);
@@ -490,7 +504,9 @@ const cli_command cmd_inspect = {
         "--set. Parameters are the elements of all constants but i64, bool and text, which hold "
         "shapes and indices. Memory is the most that is alive at once, without sharing in "
         "place.\n\n"
-        "The page that --html writes holds the drawn graph and all tables. It fetches nothing.\n\n"
+        "The page that --html writes holds the drawn graph and all tables. It fetches nothing. "
+        "With --input or --data it also shows, for models that compute a part of the pixels, "
+        "which.\n\n"
         "With --heads the model runs over a text, and what is shown is what its attention heads "
         "look at: how far, how sharply, at which tokens. Heads that look at the same kind of thing "
         "form clusters, which get names by fixed rules. Maps of attention are never held, so texts "

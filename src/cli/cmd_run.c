@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "cli/commands.h"
 #include "cli/labels.h"
+#include "cli/mask_report.h"
 #include "cli/output.h"
 #include "cli/subject.h"
 #include "cli/table.h"
@@ -35,6 +36,14 @@ static const cli_option options[] = {
      .lowest = 1,
      .highest = 1000000,
      .help = "run so many times; outputs are those of the last run"},
+    {.name = "densities",
+     .kind = CLI_FLAG,
+     .help = "say how much of each block's map is computed, for models of spry adapt -m lasnet"},
+    {.name = "masks",
+     .kind = CLI_PATH,
+     .value = "DIR",
+     .help = "write a picture of what each block computes of the input, as PNG; implies "
+             "--densities"},
     {.name = "trace",
      .kind = CLI_PATH,
      .value = "FILE",
@@ -60,6 +69,9 @@ typedef struct run_state {
     size_t part_capacity;
     double best_ms;
     spry_trace *trace; /* NULL: not wanted */
+    mask_report masks;
+    spry_model *source; /* the model as it was, while masks are looked at */
+    bool has_masks;     /* and they are asked for */
 } run_state;
 
 /* ---- running ---- */
@@ -77,7 +89,7 @@ static spry_status run_all(run_state *r, spry_error *error)
     int64_t repeat = cli_integer(r->call, "repeat");
     spry_status status = SPRY_OK;
 
-    r->output_count = spry_model_output_count(r->s.model);
+    r->output_count = spry_model_output_count(r->s.model); /* masks included */
     r->outputs =
         alloc_array(spry_allocator_system(), (size_t)r->output_count + 1, sizeof *r->outputs);
     if (r->outputs == NULL) {
@@ -93,6 +105,40 @@ static spry_status run_all(run_state *r, spry_error *error)
         r->best_ms = i == 0 || ms < r->best_ms ? ms : r->best_ms;
     }
     return status;
+}
+
+/* ---- masks ---- */
+
+/* Where masks are asked for, the model that is run has them as outputs. */
+static spry_status reveal_masks(run_state *r, spry_error *error)
+{
+    spry_status status;
+
+    if (!cli_given(r->call, "densities") && !cli_given(r->call, "masks")) {
+        return SPRY_OK;
+    }
+    r->source = r->s.model;
+    r->has_masks = true;
+    status = mask_report_open(&r->masks, r->source, cli_text(r->call, "masks"), error);
+    if (status == SPRY_OK) {
+        r->s.model = r->masks.revealed;
+    }
+    return status;
+}
+
+/* The input is one batch of samples. */
+static spry_status take_masks(run_state *r, spry_error *error)
+{
+    const spry_tensor *input;
+    spry_evaluate_batch batch = {.outputs = r->outputs};
+
+    if (!r->has_masks) {
+        return SPRY_OK;
+    }
+    input = spry_value_tensor(spry_feed_value(r->s.feed, 0));
+    batch.input = input;
+    batch.count = spry_tensor_rank(input) > 0 ? spry_tensor_shape(input)[0] : 0;
+    return mask_report_take(&r->masks, &batch, error);
 }
 
 /* ---- parts ---- */
@@ -136,9 +182,10 @@ static spry_status add_value(run_state *r, const char *name, const spry_value *v
 
 static spry_status list_parts(run_state *r, spry_error *error)
 {
+    int32_t count = r->has_masks ? r->masks.first : r->output_count;
     spry_status status = SPRY_OK;
 
-    for (int32_t i = 0; i < r->output_count && status == SPRY_OK; i++) {
+    for (int32_t i = 0; i < count && status == SPRY_OK; i++) {
         spry_port port;
 
         status = spry_model_output(r->s.model, i, &port, error);
@@ -295,7 +342,8 @@ static spry_status print_text(const run_state *r, spry_error *error)
     for (size_t i = 0; i < r->part_count && status == SPRY_OK; i++) {
         print_top(r, &r->parts[i]);
     }
-    return status;
+    return status == SPRY_OK && r->has_masks ? mask_report_print(&r->masks, r->call, error)
+                                             : status;
 }
 
 static void write_tensor(json_writer *json, const char *name, const spry_tensor *t)
@@ -372,7 +420,10 @@ static spry_status print_json(const run_state *r, spry_error *error)
     }
     json_write_end(json);
     json_write_f64(json, "run_ms", r->best_ms);
-    status = output_write_record(json, &record, error);
+    status = r->has_masks ? mask_report_json(&r->masks, json, error) : SPRY_OK;
+    if (status == SPRY_OK) {
+        status = output_write_record(json, &record, error);
+    }
     if (status != SPRY_OK) {
         output_drop(&document);
         return status;
@@ -392,6 +443,9 @@ static spry_status perform(run_state *r, spry_error *error)
     if (status == SPRY_OK) {
         status = check_files(r, error);
     }
+    if (status == SPRY_OK) {
+        status = reveal_masks(r, error);
+    }
     if (status == SPRY_OK && cli_given(r->call, "trace")) {
         status = spry_trace_create(NULL, &r->trace, error);
         r->s.options.trace = r->trace;
@@ -404,6 +458,9 @@ static spry_status perform(run_state *r, spry_error *error)
     }
     if (status == SPRY_OK) {
         status = run_all(r, error);
+    }
+    if (status == SPRY_OK) {
+        status = take_masks(r, error);
     }
     if (status == SPRY_OK) {
         status = list_parts(r, error);
@@ -431,7 +488,14 @@ static spry_status run(const cli_call *call, spry_error *error)
     destroy_outputs(&r);
     alloc_release(allocator, r.outputs, ((size_t)r.output_count + 1) * sizeof *r.outputs);
     alloc_release(allocator, r.parts, r.part_capacity * sizeof *r.parts);
+    if (r.has_masks) { /* the feed's and session's model is the report's */
+        r.s.model = NULL;
+    }
     subject_close(&r.s);
+    if (r.has_masks) {
+        mask_report_close(&r.masks);
+        spry_model_destroy(r.source);
+    }
     spry_trace_destroy(r.trace);
     labels_close(&r.names);
     return status;

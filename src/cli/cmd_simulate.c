@@ -115,7 +115,16 @@ static const cli_option options[] = {
      .lowest = 1,
      .highest = 65536,
      .help = "tpu: inputs at a time"},
-    {.name = "compare", .kind = CLI_FLAG, .help = "tpu: all ways of lowering"},
+    {.name = "generations",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "60",
+     .lowest = 0,
+     .highest = 1000000,
+     .help = "metro: of the search for routes and orders, at most; 0: rules of thumb alone"},
+    {.name = "compare",
+     .kind = CLI_FLAG,
+     .help = "tpu: all ways of lowering; metro: packets on routers"},
     {.name = "seed",
      .kind = CLI_INTEGER,
      .value = "N",
@@ -197,7 +206,8 @@ const cli_command cmd_simulate = {
         "and K x N: the cycles that it takes are counted, and its result is compared.\n\n"
         "metro schedules known traffic over a mesh so that no two flits want one link, lets a "
         "replay confirm it, and says how far it is from the bound of its routes. FLOWS is a CSV "
-        "of id,type,src,dst list,bytes,release,due,group.\n\n"
+        "of id,type,src,dst list,bytes,release,due,group; of an ONNX file, every layer's weights, "
+        "inputs and results are moved between memory and tiles.\n\n"
         "tpu runs the convolutions and products of an ONNX file through systolic arrays beside a "
         "memory: passes, cycles, use of the array and energy per layer.",
     .options = options,

@@ -61,7 +61,7 @@ const cli_option *cli_option_at(const cli_command *command, int index);
 
 /* ---- a parsed command line ---- */
 
-enum { CLI_MOST_OPTIONS = 96, CLI_MOST_VALUES = 256 };
+enum { CLI_MOST_OPTIONS = 192, CLI_MOST_VALUES = 256 };
 
 struct cli_call {
     const cli_command *command;

@@ -19,6 +19,7 @@ const cli_command *const cli_commands[] = {
     &cmd_dp,
     &cmd_predict,
     &cmd_simulate,
+    &cmd_chart,
     &cmd_ask,
     &cmd_tokenize,
     &cmd_doctor,

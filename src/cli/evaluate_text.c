@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
+#include "cli/skim_report.h"
 #include "cli/subject.h"
 #include "spry/answer.h"
 #include "spry/perplexity.h"
@@ -71,6 +72,7 @@ static spry_status tell_squad(const text_state *e, const spry_squad_totals *t, s
         json_write_i64(json, "windows", t->windows);
         json_write_f64(json, "seconds", t->seconds);
         json_write_f64(json, "run_seconds", t->run_seconds);
+        skim_report_write(json, &t->blocks);
         return end(e, &document, error);
     }
     (void)fprintf(out, "exact      %.2f %%\nF1         %.2f %%\n", 100 * t->exact, 100 * t->f1);
@@ -87,6 +89,7 @@ static spry_status tell_squad(const text_state *e, const spry_squad_totals *t, s
                   " windows)\n",
                   t->count, t->seconds, t->seconds > 0 ? (double)t->count / t->seconds : 0,
                   t->run_seconds, t->windows);
+    skim_report_print(out, &t->blocks);
     return SPRY_OK;
 }
 

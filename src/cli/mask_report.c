@@ -2,18 +2,25 @@
 #include "cli/mask_report.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/alloc.h"
+#include "cli/mask_picture.h"
 #include "cli/table.h"
 #include "spry/adapt.h"
 #include "spry/image.h"
 #include "tensor/tensor.h"
 
-enum { MOST_PICTURES = 16, PATH_SIZE = 4096, NAME_SIZE = 256, IMAGE_RANK = 4, GAP = 2 };
+enum {
+    MOST_PICTURES = 16,
+    PATH_SIZE = 4096,
+    NAME_SIZE = 256,
+    GAP = 2,
+    LEAST_SIDE = 64,
+    PER_ROW = 10
+};
 
 spry_status mask_report_open(mask_report *r, const spry_model *m, const char *folder,
                              spry_error *error)
@@ -45,86 +52,32 @@ void mask_report_close(mask_report *r)
 
 /* ---- pictures ---- */
 
-/* One panel of a row: the sample at (top, left), pixels that `mask` leaves out at a quarter. */
-typedef struct panel {
-    uint8_t *pixels; /* [height][row_width][3] */
-    int64_t row_width, left;
-    const float *sample; /* [channels][height][width] */
-    int64_t channels, height, width;
-    float low, high;   /* of the sample */
-    const float *mask; /* [rows][columns]; NULL: everything is shown */
-    int64_t rows, columns;
-} panel;
-
-static void draw(const panel *p)
-{
-    float range = p->high > p->low ? p->high - p->low : 1.0f;
-
-    for (int64_t y = 0; y < p->height; y++) {
-        for (int64_t x = 0; x < p->width; x++) {
-            const float *mask = p->mask;
-            bool is_kept =
-                mask == NULL ||
-                mask[y * p->rows / p->height * p->columns + x * p->columns / p->width] > 0.5f;
-            uint8_t *to = p->pixels + (y * p->row_width + p->left + x) * 3;
-
-            for (int64_t c = 0; c < 3; c++) {
-                int64_t plane = p->channels >= 3 ? c : 0;
-                float v = (p->sample[(plane * p->height + y) * p->width + x] - p->low) / range;
-
-                v = is_kept ? v : 0.25f * v + (c == 2 ? 0.2f : 0.0f); /* blue is left out */
-                to[c] = (uint8_t)lrintf(v * 255.0f);
-            }
-        }
-    }
-}
-
-static void find_range(panel *p)
-{
-    p->low = p->high = p->sample[0];
-    for (int64_t i = 0; i < p->channels * p->height * p->width; i++) {
-        p->low = fminf(p->low, p->sample[i]);
-        p->high = fmaxf(p->high, p->sample[i]);
-    }
-}
-
-/* Is it a batch of pictures in f32, channels first? */
-static bool is_picture(const spry_tensor *t)
-{
-    return t->dtype == SPRY_DTYPE_F32 && t->rank == IMAGE_RANK && tensor_count(t) > 0;
-}
-
-/* The masks of all blocks for sample `i` of the batch. */
+/* The sample and the masks of all blocks, PER_ROW beside each other, small ones enlarged. */
 static spry_status write_picture(const mask_report *r, const spry_evaluate_batch *batch, int64_t i,
                                  spry_error *error)
 {
-    const spry_tensor *input = batch->input;
-    int64_t width = (input->shape[3] + GAP) * (r->count + 1) - GAP;
-    const int64_t shape[] = {input->shape[2], width, 3};
+    mask_picture p = mask_picture_of(batch->input, i);
+    int64_t scale = p.height < LEAST_SIDE ? (LEAST_SIDE + p.height - 1) / p.height : 1;
+    int64_t width = p.width * scale + GAP;
+    int64_t height = p.height * scale + GAP;
+    int64_t columns = r->count + 1 < PER_ROW ? r->count + 1 : PER_ROW;
+    const int64_t shape[] = {(r->count / PER_ROW + 1) * height - GAP, columns * width - GAP, 3};
     spry_tensor *picture = NULL;
     char path[PATH_SIZE];
-    panel p = {.channels = input->shape[1],
-               .height = input->shape[2],
-               .width = input->shape[3],
-               .row_width = width};
     spry_status status = spry_tensor_create(NULL, SPRY_DTYPE_U8, 3, shape, &picture, error);
+    uint8_t *pixels;
 
     if (status != SPRY_OK) {
         return status;
     }
-    p.pixels = spry_tensor_data(picture);
-    memset(p.pixels, UINT8_MAX, picture->bytes);
-    p.sample = (const float *)input->data + i * p.channels * p.height * p.width;
-    find_range(&p);
-    draw(&p);
-    for (int32_t k = 0; k < r->count; k++) {
-        const spry_tensor *mask = spry_value_tensor(batch->outputs[r->first + k]);
+    pixels = spry_tensor_data(picture);
+    memset(pixels, UINT8_MAX, picture->bytes);
+    for (int32_t k = -1; k < r->count; k++) {
+        int64_t place = k + 1;
 
-        p.left += p.width + GAP;
-        p.rows = mask->shape[2];
-        p.columns = mask->shape[3];
-        p.mask = (const float *)mask->data + i * p.rows * p.columns;
-        draw(&p);
+        mask_picture_draw(
+            &p, k >= 0 ? spry_value_tensor(batch->outputs[r->first + k]) : NULL, scale,
+            pixels + (place / PER_ROW * height * shape[1] + place % PER_ROW * width) * 3, shape[1]);
     }
     (void)snprintf(path, sizeof path, "%s/%06lld.png", r->folder, (long long)(batch->first + i));
     status = spry_image_save_png(picture, path, error);
@@ -138,21 +91,13 @@ static spry_status count_mask(mask_report *r, int32_t k, const spry_evaluate_bat
                               spry_error *error)
 {
     const spry_tensor *mask = spry_value_tensor(batch->outputs[r->first + k]);
-    int64_t cells;
 
-    if (mask == NULL || !is_picture(mask) || mask->shape[0] != batch->count) {
+    if (mask == NULL || !mask_picture_fits(mask) || mask->shape[0] != batch->count) {
         return spry_fail(error, SPRY_BAD_INPUT, "masks", NULL,
                          "a mask is not f32 [samples, 1, height, width]");
     }
-    cells = tensor_count(mask) / batch->count;
     for (int64_t i = batch->skip; i < batch->count; i++) {
-        const float *x = (const float *)mask->data + i * cells;
-        double sum = 0;
-
-        for (int64_t c = 0; c < cells; c++) {
-            sum += (double)x[c];
-        }
-        r->sums[k] += sum / (double)cells;
+        r->sums[k] += mask_share(mask, i);
     }
     return SPRY_OK;
 }
@@ -167,7 +112,7 @@ spry_status mask_report_take(void *report, const spry_evaluate_batch *batch, spr
     }
     r->samples += batch->count - batch->skip;
     for (int64_t i = batch->skip; i < batch->count && status == SPRY_OK; i++) {
-        if (batch->first + i < r->pictures && is_picture(batch->input)) {
+        if (batch->first + i < r->pictures && mask_picture_fits(batch->input)) {
             status = write_picture(r, batch, i, error);
         }
     }
@@ -176,8 +121,7 @@ spry_status mask_report_take(void *report, const spry_evaluate_batch *batch, spr
 
 /* ---- telling ---- */
 
-/* The block that mask `k` belongs to: the name of its output without the last part. */
-static spry_status block_name(const mask_report *r, int32_t k, char *name, size_t size,
+spry_status mask_report_block(const mask_report *r, int32_t k, char *name, size_t size,
                               spry_error *error)
 {
     spry_port port;
@@ -210,7 +154,7 @@ spry_status mask_report_print(const mask_report *r, const cli_call *call, spry_e
     for (int32_t k = 0; k < r->count && status == SPRY_OK; k++) {
         char name[NAME_SIZE];
 
-        status = block_name(r, k, name, sizeof name, error);
+        status = mask_report_block(r, k, name, sizeof name, error);
         if (status == SPRY_OK) {
             table_cell(&t, "%s", name);
             table_cell(&t, "%.2f", 100 * density(r, k));
@@ -235,7 +179,7 @@ spry_status mask_report_json(const mask_report *r, json_writer *json, spry_error
     for (int32_t k = 0; k < r->count && status == SPRY_OK; k++) {
         char name[NAME_SIZE];
 
-        status = block_name(r, k, name, sizeof name, error);
+        status = mask_report_block(r, k, name, sizeof name, error);
         if (status == SPRY_OK) {
             json_write_object(json, NULL);
             json_write_string(json, "block", name);

@@ -24,10 +24,15 @@ SPRY_MUST_USE spry_status mask_report_open(mask_report *report, const spry_model
 void mask_report_close(mask_report *report);
 
 /* Counts the samples of a batch and writes their pictures: spry_evaluate_options.visit, with the
- * report as context. Every picture is a row: the sample, then what each block computes of it, the
+ * report as context. Every picture is the sample, then what each block computes of it, the
  * rest dark. Fails with SPRY_IO, SPRY_LIMIT. */
 SPRY_MUST_USE spry_status mask_report_take(void *report, const spry_evaluate_batch *batch,
                                            spry_error *error);
+
+/* The block that mask `k` belongs to: the name of its output without the last part. Fails with
+ * SPRY_LIMIT. */
+SPRY_MUST_USE spry_status mask_report_block(const mask_report *report, int32_t k, char *name,
+                                            size_t size, spry_error *error);
 
 /* A line per block; or members of an array "masks". */
 SPRY_MUST_USE spry_status mask_report_print(const mask_report *report, const cli_call *call,

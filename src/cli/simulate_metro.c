@@ -1,12 +1,14 @@
 /* spry simulate metro: known traffic, scheduled beforehand. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "cli/output.h"
 #include "cli/simulate_models.h"
 #include "simulate/metro/replay.h"
 #include "simulate/noc/mesh_target.h"
 
-static const char *const taken[] = {"target", "set", "flit", "chunk", NULL};
+static const char *const taken[] = {"target",      "set",     "flit", "chunk",
+                                    "generations", "compare", "seed", NULL};
 
 typedef struct outcome {
     int64_t makespan, bound, tardiness, flit_links;
@@ -79,7 +81,7 @@ static spry_status print_json(const cli_call *call, const target *t, const outco
     return output_end(&document, call, error);
 }
 
-static spry_status run(const cli_call *call, spry_error *error)
+static spry_status run_flows(const cli_call *call, spry_error *error)
 {
     metro_options o = {.flit_bits = (int)cli_integer(call, "flit"),
                        .chunk_flits = (int)cli_integer(call, "chunk")};
@@ -126,6 +128,20 @@ static spry_status run(const cli_call *call, spry_error *error)
     metro_flows_fini(&f);
     target_destroy(t);
     return status;
+}
+
+static bool ends_with(const char *path, const char *end)
+{
+    size_t length = strlen(path);
+
+    return length >= strlen(end) && strcmp(path + length - strlen(end), end) == 0;
+}
+
+/* A table of flows, or else a network. */
+static spry_status run(const cli_call *call, spry_error *error)
+{
+    return ends_with(call->arguments[1], ".csv") ? run_flows(call, error)
+                                                 : simulate_metro_model(call, error);
 }
 
 const simulate_model simulate_metro = {

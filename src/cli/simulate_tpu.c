@@ -42,21 +42,12 @@ static int choice_of(const char *word, const char *const *names)
     return i;
 }
 
-static bool are_alike(const simulate_layer *a, const simulate_layer *b)
-{
-    simulate_layer twin = *a;
-
-    twin.name = b->name;
-    return memcmp(&twin, b, sizeof twin) == 0;
-}
-
-/* Layers of equal sizes cost the same. */
 static spry_status simulate_layer_at(job *j, lowering_way way, int32_t i, spry_error *error)
 {
     const simulate_layer *l = &j->layers.items[i];
 
     for (int32_t before = 0; before < i; before++) {
-        if (are_alike(&j->layers.items[before], l)) {
+        if (simulate_layers_are_alike(&j->layers.items[before], l)) {
             j->costs[i] = j->costs[before];
             return SPRY_OK;
         }

@@ -532,6 +532,12 @@ static spry_status open_data(train_setup *s, spry_error *error)
         return spry_fail(error, SPRY_USAGE, "--data", "for example --data cifar10:train.bin",
                          "no data given");
     }
+    if (strncmp(data, "squad:", strlen("squad:")) == 0) {
+        return strcmp(s->call->command->name, "adapt") == 0
+                   ? SPRY_OK /* opened when the method is known */
+                   : spry_fail(error, SPRY_USAGE, data, "spry adapt --method block-skim does",
+                               "this command does not learn from questions");
+    }
     status = spry_dataset_open(NULL, data, &s->options.data, error);
     if (status == SPRY_OK && validation != NULL) {
         status = spry_dataset_open(NULL, validation, &s->options.validation, error);

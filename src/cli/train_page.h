@@ -25,8 +25,8 @@ typedef struct train_line {
     int32_t count;
 } train_line;
 
-/* A figure with axes for all lines; values that are not finite are left out. `title` and `axis`,
- * the name of what x counts, are markup. Nothing where the first line has no points. */
+/* A figure with axes for all lines, 8 at most; values that are not finite are left out. `title` and
+ * `axis`, the name of what x counts, are markup. Nothing where the first line has no points. */
 void train_page_plot(text *to, const char *title, const char *axis, const train_line *lines,
                      int32_t count);
 

@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "base/text.h"
 #include "data/dataset.h"
+#include "data/dataset_memory.h"
 #include "tensor/convert.h"
 #include "tensor/npz.h"
 #include "tensor/safetensors.h"
@@ -412,6 +413,9 @@ spry_status dataset_open_array(const spry_dataset *d, const char *array, spry_da
     spry_status status;
 
     *made = NULL;
+    if (dataset_is_of_arrays(d)) {
+        return dataset_other_array(d, array, made, error);
+    }
     if (d->kind != &dataset_npz && d->kind != &dataset_safetensors) {
         return spry_fail(error, SPRY_UNSUPPORTED, d->path, "use npz or safetensors",
                          "samples of this kind hold no array '%s'", array);

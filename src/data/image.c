@@ -287,20 +287,18 @@ spry_status spry_image_decode(const spry_allocator *allocator, const void *bytes
     return status == SPRY_OK ? tensor_publish(allocator, &image, result, error) : status;
 }
 
-spry_status spry_image_save_png(const spry_tensor *image, const char *path, spry_error *error)
+spry_status image_encode_png(const spry_allocator *allocator, const spry_tensor *image,
+                             const char *where, image_bytes *encoded, spry_error *error)
 {
-    spry_allocator allocator = alloc_resolve(NULL);
     int64_t channels = image->rank == 3 ? image->shape[2] : 1;
     png_image png;
     png_alloc_size_t bytes;
-    png_alloc_size_t capacity;
-    void *memory;
-    spry_status status;
 
+    *encoded = (image_bytes){.data = NULL};
     if (image->dtype != SPRY_DTYPE_U8 || image->rank < 2 || image->rank > 3 ||
         (channels != 1 && channels != 3) || tensor_count(image) == 0 ||
         image->shape[0] > LIMIT_IMAGE_PIXELS / image->shape[1]) {
-        return spry_fail(error, SPRY_USAGE, path, "give a u8 tensor [H,W], [H,W,1] or [H,W,3]",
+        return spry_fail(error, SPRY_USAGE, where, "give a u8 tensor [H,W], [H,W,1] or [H,W,3]",
                          "the tensor is no picture");
     }
     memset(&png, 0, sizeof png);
@@ -308,18 +306,36 @@ spry_status spry_image_save_png(const spry_tensor *image, const char *path, spry
     png.height = (png_uint_32)image->shape[0];
     png.width = (png_uint_32)image->shape[1];
     png.format = channels == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY;
-    capacity = PNG_IMAGE_PNG_SIZE_MAX(png);
-    bytes = capacity;
-    memory = alloc_bytes(&allocator, capacity);
-    if (memory == NULL) {
-        return alloc_failed(error, capacity);
+    encoded->capacity = PNG_IMAGE_PNG_SIZE_MAX(png);
+    bytes = encoded->capacity;
+    encoded->data = alloc_bytes(allocator, encoded->capacity);
+    if (encoded->data == NULL) {
+        return alloc_failed(error, encoded->capacity);
     }
-    if (png_image_write_to_memory(&png, memory, &bytes, 0, image->data, 0, NULL) == 0) {
-        status = spry_fail(error, SPRY_INTERNAL, path, NULL, "cannot be encoded: %s", png.message);
-    } else {
-        status = file_replace(path, memory, bytes, error);
+    if (png_image_write_to_memory(&png, encoded->data, &bytes, 0, image->data, 0, NULL) == 0) {
+        image_bytes_release(allocator, encoded);
+        return spry_fail(error, SPRY_INTERNAL, where, NULL, "cannot be encoded: %s", png.message);
     }
+    encoded->size = bytes;
     png_image_free(&png);
-    alloc_release(&allocator, memory, capacity);
+    return SPRY_OK;
+}
+
+void image_bytes_release(const spry_allocator *allocator, image_bytes *encoded)
+{
+    alloc_release(allocator, encoded->data, encoded->capacity);
+    *encoded = (image_bytes){.data = NULL};
+}
+
+spry_status spry_image_save_png(const spry_tensor *image, const char *path, spry_error *error)
+{
+    spry_allocator allocator = alloc_resolve(NULL);
+    image_bytes encoded;
+    spry_status status = image_encode_png(&allocator, image, path, &encoded, error);
+
+    if (status == SPRY_OK) {
+        status = file_replace(path, encoded.data, encoded.size, error);
+        image_bytes_release(&allocator, &encoded);
+    }
     return status;
 }

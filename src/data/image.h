@@ -24,4 +24,17 @@ SPRY_MUST_USE spry_status image_decode(const spry_allocator *allocator, const ui
 SPRY_MUST_USE spry_status image_load(const spry_allocator *allocator, const char *path,
                                      tensor *image, spry_error *error);
 
+/* A picture as a file has it. */
+typedef struct image_bytes {
+    uint8_t *data;
+    size_t size, capacity;
+} image_bytes;
+
+/* As PNG; `where` names it in errors. Undo with image_bytes_release.
+ * Fails with SPRY_USAGE (not u8 [H,W], [H,W,1] or [H,W,3]), SPRY_LIMIT. */
+SPRY_MUST_USE spry_status image_encode_png(const spry_allocator *allocator,
+                                           const spry_tensor *image, const char *where,
+                                           image_bytes *encoded, spry_error *error);
+void image_bytes_release(const spry_allocator *allocator, image_bytes *encoded);
+
 #endif

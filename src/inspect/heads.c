@@ -79,35 +79,27 @@ static spry_status open_session(spry_heads *h, const spry_model *source, spry_er
                              : status;
 }
 
-static spry_status look(spry_heads *h, const spry_model *source, const spry_tokenizer *tokenizer,
-                        const char *text, size_t size, spry_error *error)
+static spry_status open_text(spry_heads *h, const spry_tokenizer *tokenizer, const char *text,
+                             size_t size, spry_error *error)
 {
     const spry_heads_options *o = &h->options;
-    int64_t start = clock_ns();
-    spry_status status = open_session(h, source, error);
+    spry_status status =
+        heads_text_open(&h->text, tokenizer, text, size, has_segments(&h->feed),
+                        o->window > 0 ? o->window : DEFAULT_WINDOW, h->feed.length,
+                        o->limit > 0 ? o->limit : DEFAULT_LIMIT, &h->memory, error);
 
-    if (status == SPRY_OK) {
-        h->text.keeps_special_rows = false;
-        status = heads_text_open(&h->text, tokenizer, text, size, has_segments(&h->feed),
-                                 o->window > 0 ? o->window : DEFAULT_WINDOW, h->feed.length,
-                                 o->limit > 0 ? o->limit : DEFAULT_LIMIT, &h->memory, error);
-        h->text.keeps_special_rows = o->keep_special_rows;
-    }
+    h->text.keeps_special_rows = o->keep_special_rows;
     if (status == SPRY_OK && h->feed.length > h->text.window && !h->feed.has_mask) {
         status = spry_fail(error, SPRY_USAGE, "text", "give a longer text",
                            "the model takes sequences of %lld tokens and has no attention_mask",
                            (long long)h->feed.length);
     }
-    status = status == SPRY_OK ? heads_gather(h, error) : status;
-    status = status == SPRY_OK ? heads_group(h, error) : status;
-    status = status == SPRY_OK && o->ablate ? heads_ablate(h, error) : status;
-    h->totals.seconds = (double)(clock_ns() - start) * 1e-9;
     return status;
 }
 
-spry_status spry_heads_inspect(const spry_model *source, const spry_tokenizer *tokenizer,
-                               const char *text, size_t size, const spry_heads_options *options,
-                               spry_heads **heads, spry_error *error)
+spry_status heads_open(const spry_model *source, const spry_tokenizer *tokenizer, const char *text,
+                       size_t size, const spry_heads_options *options, spry_heads **heads,
+                       spry_error *error)
 {
     spry_status status = check_options(options, error);
 
@@ -125,8 +117,25 @@ spry_status spry_heads_inspect(const spry_model *source, const spry_tokenizer *t
     made->options.allocator = &made->allocator;
     arena_init(&made->memory, &made->allocator, SIZE_MAX);
     token_list_init(&made->text.tokens, &made->allocator);
-    status = look(made, source, tokenizer, text, size, error);
+    *heads = made;
+    status = open_session(made, source, error);
+    return status == SPRY_OK ? open_text(made, tokenizer, text, size, error) : status;
+}
+
+spry_status spry_heads_inspect(const spry_model *source, const spry_tokenizer *tokenizer,
+                               const char *text, size_t size, const spry_heads_options *options,
+                               spry_heads **heads, spry_error *error)
+{
+    int64_t start = clock_ns();
+    spry_heads *made = NULL;
+    spry_status status = heads_open(source, tokenizer, text, size, options, &made, error);
+
+    *heads = NULL;
+    status = status == SPRY_OK ? heads_gather(made, error) : status;
+    status = status == SPRY_OK ? heads_group(made, error) : status;
+    status = status == SPRY_OK && options->ablate ? heads_ablate(made, error) : status;
     if (status == SPRY_OK) {
+        made->totals.seconds = (double)(clock_ns() - start) * 1e-9;
         *heads = made;
     } else {
         spry_heads_destroy(made);

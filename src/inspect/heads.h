@@ -60,6 +60,22 @@ struct spry_heads {
     spry_heads_totals totals;
 };
 
+/* A session over a copy of `source` with one output, and the text cut for it. Undo with
+ * spry_heads_destroy, also after a failure. Fails as spry_heads_inspect. */
+SPRY_MUST_USE spry_status heads_open(const spry_model *source, const spry_tokenizer *tokenizer,
+                                     const char *text, size_t size,
+                                     const spry_heads_options *options, spry_heads **heads,
+                                     spry_error *error);
+/* The first run: fills h->layers, h->head_count and h->totals.is_causal. Fails with
+ * SPRY_UNSUPPORTED (there is no attention), and as runs do. */
+SPRY_MUST_USE spry_status heads_find(spry_heads *h, spry_error *error);
+heads_layer *heads_find_layer(spry_heads *h, const char *name);
+
+/* Mean loss of the next token of the sequence that was run last, given its logits; and whether
+ * the first output of the last run has such logits. */
+double heads_loss(const spry_heads *h, const float *logits, int64_t classes);
+bool heads_have_logits(const spry_heads *h);
+
 /* Runs the model over all sequences and gathers. Fails as spry_heads_inspect. */
 SPRY_MUST_USE spry_status heads_gather(spry_heads *h, spry_error *error);
 /* Runs sequence `which`; its outputs are in h->feed. */

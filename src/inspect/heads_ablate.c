@@ -29,21 +29,21 @@ typedef struct ablating {
 
 /* ---- one measurement ---- */
 
-/* Are the outputs logits for every token, from which the next one is foretold? */
-static bool has_logits(const spry_heads *h, const spry_tensor *t)
+bool heads_have_logits(const spry_heads *h)
 {
+    const spry_tensor *t = spry_value_tensor(h->feed.outputs[0]);
     int64_t most = 0;
 
     for (int64_t i = 0; i < h->text.used; i++) {
         most = h->text.ids[i] > most ? h->text.ids[i] : most;
     }
-    return h->totals.is_causal && t->rank == 3 && t->shape[1] == h->text.length &&
+    return h->totals.is_causal && t != NULL && t->rank == 3 && t->shape[1] == h->text.length &&
            t->shape[2] > most;
 }
 
-static double loss_of(const ablating *a, const float *logits, int64_t classes)
+double heads_loss(const spry_heads *h, const float *logits, int64_t classes)
 {
-    const heads_text *text = &a->h->text;
+    const heads_text *text = &h->text;
     double sum = 0.0;
 
     for (int64_t i = 0; i + 1 < text->used; i++) {
@@ -91,7 +91,7 @@ static spry_status measure(ablating *a, bool is_first)
             if (a->before[s] == NULL || a->row == NULL) {
                 return alloc_failed(a->error, (size_t)a->counts[s] * sizeof(float));
             }
-            a->has_loss = t != NULL && has_logits(h, t);
+            a->has_loss = heads_have_logits(h);
         }
         if (status != SPRY_OK || t == NULL || tensor_count(t) != a->counts[s]) {
             continue;
@@ -99,7 +99,7 @@ static spry_status measure(ablating *a, bool is_first)
         to = is_first ? a->before[s] : a->row;
         convert_read_f32(t, 0, a->counts[s], to);
         a->moved += distance(to, a->before[s], a->counts[s]) / (double)a->sequences;
-        a->loss += a->has_loss ? loss_of(a, to, t->shape[2]) / (double)a->sequences : NAN;
+        a->loss += a->has_loss ? heads_loss(h, to, t->shape[2]) / (double)a->sequences : NAN;
     }
     if (status == SPRY_OK) {
         status = progress_report(h->options.progress, "taking heads away", (double)++a->done,

@@ -49,8 +49,8 @@ typedef struct cluster_choice {
 
 /* Clusters for the k in [2, most] with the best silhouette (the smaller of equals), if it beats
  * that of 20 copies with permuted columns by three deviations, else one. With `wanted` > 0 that
- * number. Points lie along their principal axes: columns that depend on each other would make chance
- * look like structure. Fails with SPRY_LIMIT (memory). */
+ * number. Points lie along their principal axes: columns that depend on each other would make
+ * chance look like structure. Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status cluster_choose(const double *points, int64_t count, int64_t size,
                                          int32_t most, int32_t wanted, uint64_t seed, arena *memory,
                                          int32_t *labels, cluster_choice *choice,

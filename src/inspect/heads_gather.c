@@ -8,7 +8,7 @@
 #include "inspect/heads.h"
 #include "inspect/heads_features.h"
 
-static heads_layer *find_layer(spry_heads *h, const char *name)
+heads_layer *heads_find_layer(spry_heads *h, const char *name)
 {
     for (int32_t i = 0; i < h->totals.layers; i++) {
         if (strcmp(h->layers[i].name, name) == 0) {
@@ -148,7 +148,7 @@ static void see(void *context, const char *name, const attention_problem *p,
                 const attention_survey *survey)
 {
     spry_heads *h = context;
-    heads_layer *layer = find_layer(h, name);
+    heads_layer *layer = heads_find_layer(h, name);
 
     if (h->sequence < 0 && layer == NULL) {
         note_layer(h, name, p, survey);
@@ -164,7 +164,7 @@ static void see(void *context, const char *name, const attention_problem *p,
 static const attention_policy *policies_of(void *context, const char *name, int64_t heads)
 {
     spry_heads *h = context;
-    const heads_layer *layer = h->policies != NULL ? find_layer(h, name) : NULL;
+    const heads_layer *layer = h->policies != NULL ? heads_find_layer(h, name) : NULL;
 
     return layer != NULL && layer->heads == heads ? h->policies + layer->first : NULL;
 }
@@ -229,7 +229,7 @@ static spry_status make_room(spry_heads *h, spry_error *error)
                : alloc_failed(error, heads * length * sizeof(double));
 }
 
-spry_status heads_gather(spry_heads *h, spry_error *error)
+spry_status heads_find(spry_heads *h, spry_error *error)
 {
     spry_status status;
 
@@ -248,6 +248,13 @@ spry_status heads_gather(spry_heads *h, spry_error *error)
                          "operator Attention, over whole sequences",
                          "no attention between tokens was found");
     }
+    return status;
+}
+
+spry_status heads_gather(spry_heads *h, spry_error *error)
+{
+    spry_status status = heads_find(h, error);
+
     status = status == SPRY_OK ? make_room(h, error) : status;
     h->feed.run_seconds = 0.0;
     for (h->sequence = 0; status == SPRY_OK && h->sequence < h->sequences; h->sequence++) {

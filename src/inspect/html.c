@@ -4,6 +4,7 @@
 
 #include "base/files.h"
 #include "base/units.h"
+#include "data/image.h"
 #include "inspect/drawing.h"
 #include "inspect/family.h"
 #include "inspect/page.h"
@@ -167,6 +168,53 @@ static void append_weights(text *to, const summary *s)
     text_append_string(to, "</table>\n");
 }
 
+/* ---- pictures ---- */
+
+static spry_status append_picture(text *to, const summary *s, const spry_inspect_picture *picture,
+                                  spry_error *error)
+{
+    image_bytes encoded;
+    spry_status status =
+        image_encode_png(&s->allocator, picture->image, "picture", &encoded, error);
+
+    if (status != SPRY_OK) {
+        return status;
+    }
+    text_append_string(to, "<figure><img alt=\"\" src=\"data:image/png;base64,");
+    text_append_base64(to, encoded.data, encoded.size);
+    text_append_string(to, "\"><figcaption>");
+    append_escaped(to, picture->caption);
+    text_append_string(to, "</figcaption></figure>\n");
+    image_bytes_release(&s->allocator, &encoded);
+    return SPRY_OK;
+}
+
+static spry_status append_pictures(text *to, const summary *s, const spry_inspect_page *page,
+                                   spry_error *error)
+{
+    const char *group = NULL;
+    spry_status status = SPRY_OK;
+
+    if (page->picture_count > 0) {
+        text_append_string(to, "<h2>");
+        append_escaped(to, page->pictures_title);
+        text_append_string(to, "</h2>\n");
+    }
+    for (int32_t i = 0; i < page->picture_count && status == SPRY_OK; i++) {
+        const spry_inspect_picture *picture = &page->pictures[i];
+
+        if (group == NULL || strcmp(group, picture->group) != 0) {
+            text_append_string(to, group != NULL ? "</div>\n<h3>" : "<h3>");
+            append_escaped(to, picture->group);
+            text_append_string(to, "</h3>\n<div class=\"pictures\">\n");
+            group = picture->group;
+        }
+        status = append_picture(to, s, picture, error);
+    }
+    text_append_string(to, group != NULL ? "</div>\n" : "");
+    return status;
+}
+
 /* ---- the page ---- */
 
 static void append_head(text *to, const char *title)
@@ -175,7 +223,7 @@ static void append_head(text *to, const char *title)
     text_append_string(to, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta "
                            "charset=\"utf-8\">\n<meta http-equiv=\"Content-Security-Policy\" "
                            "content=\"default-src 'none'; style-src 'unsafe-inline'; script-src "
-                           "'unsafe-inline'\">\n<meta name=\"viewport\" "
+                           "'unsafe-inline'; img-src data:\">\n<meta name=\"viewport\" "
                            "content=\"width=device-width\">\n<title>");
     append_escaped(to, title);
     text_append_string(to, "</title>\n<style>\n");
@@ -216,10 +264,12 @@ static void append_graph(text *to, const drawing *d, const char *problem)
     text_append_string(to, "</script>\n</body>\n</html>\n");
 }
 
-static void append_page(text *to, const summary *s, const char *title, const drawing *d,
-                        const char *problem)
+static spry_status append_page(text *to, const summary *s, const spry_inspect_page *page,
+                               const drawing *d, const char *problem, spry_error *error)
 {
-    append_head(to, title);
+    spry_status status;
+
+    append_head(to, page->title);
     if (d != NULL) {
         append_tools(to);
     }
@@ -230,28 +280,47 @@ static void append_page(text *to, const summary *s, const char *title, const dra
                            (int)d->hidden);
     }
     append_warnings(to, s);
+    status = append_pictures(to, s, page, error);
     append_operators(to, s);
     append_weights(to, s);
     text_append_string(to, "</aside>\n");
     append_graph(to, d, problem);
+    return status;
 }
 
-spry_status spry_inspection_save_html(const spry_inspection *inspection, const char *title,
-                                      const char *path, spry_error *error)
+spry_status spry_inspection_save_page(const spry_inspection *inspection,
+                                      const spry_inspect_page *asked, const char *path,
+                                      spry_error *error)
 {
     drawing d;
     spry_error problem = {0};
     text page;
-    spry_status drawn = drawing_init(&d, inspection, &problem);
+    spry_status drawn;
+    spry_status status;
 
+    if (asked->struct_size != sizeof *asked) {
+        return spry_fail(error, SPRY_USAGE, "page", "set struct_size", "not initialised");
+    }
+    drawn = drawing_init(&d, inspection, &problem);
     text_init(&page, &inspection->allocator, most_page_bytes);
     /* A graph that is too large to be drawn still has a summary. */
-    append_page(&page, inspection, title, drawn == SPRY_OK ? &d : NULL, problem.what);
-    spry_status status = text_status(&page, "page", error);
+    status =
+        append_page(&page, inspection, asked, drawn == SPRY_OK ? &d : NULL, problem.what, error);
+    if (status == SPRY_OK) {
+        status = text_status(&page, "page", error);
+    }
     if (status == SPRY_OK) {
         status = file_replace(path, page.data, page.length, error);
     }
     text_fini(&page);
     drawing_fini(&d);
     return status;
+}
+
+spry_status spry_inspection_save_html(const spry_inspection *inspection, const char *title,
+                                      const char *path, spry_error *error)
+{
+    const spry_inspect_page page = {.struct_size = sizeof page, .title = title};
+
+    return spry_inspection_save_page(inspection, &page, path, error);
 }

@@ -29,6 +29,8 @@ typedef struct answering {
     const spry_tokenizer *tokenizer;
     text_feed feed;
     int32_t start, end; /* outputs; equal: one output with both */
+    int32_t report;     /* output that tells which blocks were computed; -1: none */
+    spry_answer_blocks blocks;
     token_list question, context;
     arena memory;
     int64_t length; /* most tokens of a window */
@@ -69,11 +71,14 @@ static spry_status check_options(const spry_answer_options *o, spry_error *error
 
 static spry_status find_outputs(answering *x, spry_error *error)
 {
+    x->report = text_feed_output(&x->feed, "kept_blocks");
     x->start = text_feed_output(&x->feed, "start_logits");
     x->end = text_feed_output(&x->feed, "end_logits");
     if (x->start < 0 || x->end < 0) {
+        int32_t others = x->feed.output_count - (x->report >= 0);
+
         x->start = 0;
-        x->end = x->feed.output_count > 1 ? 1 : 0;
+        x->end = others > 1 ? 1 : 0;
     }
     for (int32_t i = 0; i < 2; i++) {
         spry_port port;
@@ -189,6 +194,26 @@ static spry_status read_logits(const answering *x, int32_t output, int64_t which
     return SPRY_OK;
 }
 
+/* Adds up the blocks that each layer computed: an output [1, layers, K] of zeros and ones. */
+static spry_status count_blocks(answering *x, spry_error *error)
+{
+    const spry_tensor *t = x->report >= 0 ? spry_value_tensor(x->feed.outputs[x->report]) : NULL;
+
+    if (x->report < 0) {
+        return SPRY_OK;
+    }
+    if (t == NULL || t->rank != 3 || t->dtype != SPRY_DTYPE_F32) {
+        return spry_fail(error, SPRY_USAGE, "kept_blocks", NULL,
+                         "the output does not tell blocks by layer, f32 [1, layers, blocks]");
+    }
+    x->blocks.layer_count =
+        t->shape[1] < SPRY_ANSWER_LAYERS ? (int32_t)t->shape[1] : SPRY_ANSWER_LAYERS;
+    for (int64_t i = 0; i < x->blocks.layer_count * t->shape[2]; i++) {
+        x->blocks.layers[i / t->shape[2]] += ((const float *)t->data)[i] > 0.0f;
+    }
+    return SPRY_OK;
+}
+
 /* How many tokens are run for a window of `used`. */
 static int64_t run_length(const answering *x, int64_t used)
 {
@@ -240,6 +265,9 @@ static spry_status run_window(answering *x, int64_t which, spry_error *error)
     if (status == SPRY_OK) {
         status = read_logits(x, x->end, x->start == x->end, length, x->end_logits, error);
     }
+    if (status == SPRY_OK) {
+        status = count_blocks(x, error);
+    }
     if (status != SPRY_OK) {
         return status;
     }
@@ -267,7 +295,8 @@ static spry_status fill(const answering *x, spry_answers *a, spry_error *error)
                                   .context_tokens = (int64_t)x->context.count,
                                   .question_tokens = (int64_t)x->question.count,
                                   .none_score = x->none_score,
-                                  .run_seconds = x->feed.run_seconds};
+                                  .run_seconds = x->feed.run_seconds,
+                                  .blocks = x->blocks};
     a->info.is_none = o->may_be_none &&
                       (x->best_count == 0 || x->none_score - x->best[0].score > o->none_threshold);
     a->list = alloc_array(&a->allocator, (size_t)given, sizeof *a->list);

@@ -56,6 +56,10 @@ static spry_status score(asking *x, const spry_squad_question *q, const spry_ans
     spry_status status = spry_squad_score(q, answer, x->version2, &exact, &f1, error);
     x->totals->windows += info.windows;
     x->totals->run_seconds += info.run_seconds;
+    x->totals->blocks.layer_count = info.blocks.layer_count;
+    for (int32_t i = 0; i < info.blocks.layer_count; i++) {
+        x->totals->blocks.layers[i] += info.blocks.layers[i];
+    }
     count(x->totals, q, exact, f1);
     if (status == SPRY_OK && x->options->told != NULL) {
         x->options->told(x->options->told_context, q, answer, exact, f1);

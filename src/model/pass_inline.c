@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "model/graph_walk.h"
+#include "model/head_policy_function.h"
 #include "model/pass.h"
 #include "model/skim_function.h"
 #include "model/twin_function.h"
@@ -29,6 +30,12 @@ typedef struct call_site {
     int32_t *map; /* value of the body -> value of g */
 } call_site;
 
+/* Is it one that Spry has an operator for? */
+static bool is_known(const model_function *f)
+{
+    return twin_function_is(f) || skim_function_is(f) || head_policy_function_is(f);
+}
+
 /* The function that the node calls, if it is to be expanded: not one that Spry has an operator for,
  * unless every operator is to run as written. */
 static const model_function *called(const inliner *x, const graph_node *n)
@@ -37,8 +44,7 @@ static const model_function *called(const inliner *x, const graph_node *n)
                                   ? NULL
                                   : model_find_function(x->m, n->domain, n->type, n->overload);
 
-    return f != NULL && !x->c->inline_all && (twin_function_is(f) || skim_function_is(f)) ? NULL
-                                                                                          : f;
+    return f != NULL && !x->c->inline_all && is_known(f) ? NULL : f;
 }
 
 static int64_t count_nodes(const graph *g)

@@ -1,11 +1,11 @@
 /* The bodies as lists of nodes, from which they are made and by which they are recognised. */
 #include "model/skim_function.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "model/function_body.h"
 #include "model/insert.h"
 #include "ops/skim.h"
 
@@ -27,6 +27,9 @@ static const char *const ports[SKIM_PORTS] = {
     "bn1_bias",   "bn1_mean",  "bn1_var",   "conv2_weight", "conv2_bias", "bn2_weight",
     "bn2_bias",   "bn2_mean",  "bn2_var",   "fc_weight",    "fc_bias"};
 
+/* What nothing reaches, and finite: whoever looks for what went wrong looks for infinities. */
+static const float never = -1e30f;
+
 typedef struct writer {
     graph *body;
     int32_t opset;
@@ -34,7 +37,7 @@ typedef struct writer {
     int32_t heads, block;              /* integers [1] */
     int32_t axis0, axis1, axis2, last; /* integers [1]: 0, 1, 2, -1 */
     int32_t zero_zero;                 /* integers 0, 0 */
-    int32_t zero, one, never;          /* f32: 0, 1, -infinity */
+    int32_t zero, one, never;          /* f32: 0, 1, the last below all others */
     int32_t tokens;                    /* integer [1] */
     int32_t token_keep;                /* [N, T] */
     spry_status status;
@@ -210,7 +213,7 @@ static void add_constants(writer *w)
     w->zero_zero = add_ints(w, "as_before", 2, (const int64_t[]){0, 0});
     w->zero = add_number(w, "zero", 0.0f);
     w->one = add_number(w, "one", 1.0f);
-    w->never = add_number(w, "never", -INFINITY);
+    w->never = add_number(w, "never", never);
     w->heads =
         add_2(w, "Unsqueeze", "heads", add_ref(w, "head_count", SKIM_HEADS, false), w->axis0);
     w->block =
@@ -462,64 +465,6 @@ spry_status skim_function_add(model *m, bool decides, int64_t opset, spry_error 
 
 /* ---- recognising ---- */
 
-static bool same_attribute(const graph_attribute *a, const graph_attribute *b)
-{
-    if (b == NULL || a->kind != b->kind || (a->ref_name == NULL) != (b->ref_name == NULL)) {
-        return false;
-    }
-    if (a->ref_name != NULL) {
-        return strcmp(a->ref_name, b->ref_name) == 0;
-    }
-    if (a->count != b->count) {
-        return false;
-    }
-    if (a->kind == GRAPH_ATTRIBUTE_FLOAT) {
-        return memcmp(a->as.floats, b->as.floats, sizeof *a->as.floats) == 0;
-    }
-    return (a->kind == GRAPH_ATTRIBUTE_INT || a->kind == GRAPH_ATTRIBUTE_INTS) &&
-           memcmp(a->as.ints, b->as.ints, (size_t)a->count * sizeof *a->as.ints) == 0;
-}
-
-/* `map` says which value of b is which of a; a node's result is noted there. */
-static bool same_node(const graph_node *a, const graph_node *b, int32_t *map)
-{
-    bool same = strcmp(a->type, b->type) == 0 && strcmp(a->domain, b->domain) == 0 &&
-                a->input_count == b->input_count && a->output_count == 1 && b->output_count == 1 &&
-                a->attribute_count == b->attribute_count;
-
-    for (int32_t i = 0; same && i < a->input_count; i++) {
-        same = b->inputs[i] >= 0 && map[b->inputs[i]] == a->inputs[i];
-    }
-    for (int32_t i = 0; same && i < a->attribute_count; i++) {
-        same = same_attribute(&a->attributes[i], graph_attribute_find(b, a->attributes[i].name));
-    }
-    if (same) {
-        map[b->outputs[0]] = a->outputs[0];
-    }
-    return same;
-}
-
-static bool same_body(const graph *a, const graph *b, arena *memory)
-{
-    int32_t *map = arena_array(memory, (size_t)b->value_count + 1, sizeof *map);
-    bool same = map != NULL && a->node_count == b->node_count && a->input_count == b->input_count &&
-                a->output_count == b->output_count;
-
-    for (int32_t i = 0; same && i < b->value_count; i++) {
-        map[i] = GRAPH_NONE;
-    }
-    for (int32_t i = 0; same && i < b->input_count; i++) {
-        map[b->inputs[i]] = a->inputs[i];
-    }
-    for (int32_t i = 0; same && i < b->node_count; i++) {
-        same = same_node(&a->nodes[i], &b->nodes[i], map);
-    }
-    for (int32_t i = 0; same && i < b->output_count; i++) {
-        same = map[b->outputs[i]] == a->outputs[i];
-    }
-    return same;
-}
-
 static bool has_attributes(const model_function *f)
 {
     bool found = f->attribute_count == SKIM_ATTRIBUTES && f->default_count == 0;
@@ -549,7 +494,7 @@ bool skim_function_is(const model_function *f)
     }
     arena_init(&memory, &f->body->memory->allocator, SIZE_MAX);
     same = write_body(&memory, decides, f->opsets[0].version, &body, NULL) == SPRY_OK &&
-           same_body(body, f->body, &memory);
+           function_body_same(body, f->body, &memory);
     arena_fini(&memory);
     return same;
 }

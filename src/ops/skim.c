@@ -12,10 +12,15 @@ static const double batch_epsilon = 1e-5;
 
 /* ---- forms ---- */
 
+static bool has_rank(const graph_type *type, int rank)
+{
+    return type != NULL && graph_type_is_static(type) && type->dtype == SPRY_DTYPE_F32 &&
+           type->rank == rank;
+}
+
 static bool has_shape(const graph_type *type, int rank, const int64_t *dims)
 {
-    bool same = type != NULL && type->kind == GRAPH_TYPE_TENSOR && type->dtype == SPRY_DTYPE_F32 &&
-                graph_type_is_static(type) && type->rank == rank;
+    bool same = has_rank(type, rank);
 
     for (int i = 0; same && i < rank; i++) {
         same = type->dims[i].size == dims[i];
@@ -79,11 +84,6 @@ static bool read_attributes(const graph_node *n, skim_form *f)
            isfinite(f->epsilon) && isfinite(f->scale);
 }
 
-static bool is_known(const graph_type *t, int rank)
-{
-    return t != NULL && t->rank == rank && graph_type_is_static(t);
-}
-
 bool skim_read(const graph_node *n, const graph_type *const *inputs, int32_t input_count,
                skim_form *form)
 {
@@ -100,7 +100,7 @@ bool skim_read(const graph_node *n, const graph_type *const *inputs, int32_t inp
     x = inputs[SKIM_X];
     up = inputs[SKIM_UP];
     bias = inputs[SKIM_BIAS];
-    if (!is_known(x, 3) || !is_known(up, 2) || !is_known(bias, 4) || x->dtype != SPRY_DTYPE_F32) {
+    if (!has_rank(x, 3) || !has_rank(up, 2) || !has_rank(bias, 4)) {
         return false;
     }
     form->batch = x->dims[0].size;

@@ -6,15 +6,15 @@
  *     y = SkimLayer(x, bias, keep, weights...)
  *     y, next, logits = SkimDecide(x, bias, keep, weights..., protected, threshold, predictor...)
  *
- *     x, y    f32 [N, T, h]      rows of blocks that are not kept: zeros in y
- *     bias    f32 [N or 1, 1, 1, T]   added to the scores: the attention mask
- *     keep    f32 [N, K]         1 where a block of `block` tokens is computed, 0 elsewhere;
- *                                K = ceil(T / block)
- *     protected f32 [N, K]       1: is kept if it was
- *     logits  f32 [N, K, 2]      of dropping and keeping; of dropped blocks unspecified but finite
- *     next    f32 [N, K]         keep where protected, or the odds logits[1] - logits[0] are at least
- *                                those of the threshold, a chance in [0, 1), or the best ones of
- *                                blocks that are kept and not protected */
+ *     x, y       f32 [N, T, h]  rows of blocks that are not kept: zeros in y
+ *     bias       f32 [N or 1, 1, 1, T], added to the scores: the attention mask
+ *     keep       f32 [N, K]     1 where a block of `block` tokens is computed, 0 elsewhere;
+ *                               K = ceil(T / block)
+ *     protected  f32 [N, K]     1: is kept if it was
+ *     logits     f32 [N, K, 2]  of dropping and keeping; of dropped blocks unspecified but finite
+ *     next       f32 [N, K]     keep where protected, or the odds logits[1] - logits[0] are at
+ *                               least those of the threshold, a chance in [0, 1), or the best of
+ *                               blocks that are kept and not protected */
 #ifndef OPS_SKIM_H
 #define OPS_SKIM_H
 

@@ -56,6 +56,7 @@ static const op *const tables[] = {
     ops_space,
     ops_text,
     ops_top_k,
+    ops_head_policy,
     ops_twin,
     ops_unary,
     ops_unique,

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "model/pass.h"
+#include "ops/head_policy.h"
 #include "runtime/attention_match.h"
 #include "runtime/chain.h"
 
@@ -12,6 +13,7 @@
 #define SCALE "spry_scale" /* floats */
 #define BLIND "spry_blind"
 #define FILL "spry_fill"
+#define POLICIES "spry_policies" /* [heads][POLICY_NUMBERS] */
 
 static void cost(const op_work *w, int64_t *macs, int64_t *flops)
 {
@@ -98,12 +100,101 @@ bool attention_read(const graph_node *n, attention_form *form)
     return true;
 }
 
+/* ---- policies as an attribute ---- */
+
+enum { BEFORE, AFTER, COUNT, SINKS, POLICY_NUMBERS = SINKS + ATTENTION_MOST_SINKS };
+
+bool attention_read_policies(const graph_node *n, int64_t heads, attention_policy *policies)
+{
+    int64_t count = 0;
+    const int64_t *numbers = graph_attribute_ints(n, POLICIES, &count);
+
+    if (count != heads * POLICY_NUMBERS) {
+        return false;
+    }
+    for (int64_t h = 0; h < heads; h++, numbers += POLICY_NUMBERS) {
+        policies[h] = (attention_policy){.is_dense = numbers[BEFORE] >= HEAD_POLICY_ALL &&
+                                                     numbers[AFTER] >= HEAD_POLICY_ALL,
+                                         .before = numbers[BEFORE],
+                                         .after = numbers[AFTER],
+                                         .sink_count = numbers[COUNT]};
+        memcpy(policies[h].sinks, numbers + SINKS, sizeof policies[h].sinks);
+    }
+    return true;
+}
+
+/* The sinks of one head in ascending order, without those that stand for none; returns how many. */
+static int64_t sort_sinks(const int64_t *from, int64_t count, int64_t *to)
+{
+    int64_t kept = 0;
+
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at = kept;
+
+        while (at > 0 && to[at - 1] > from[i]) {
+            at--;
+        }
+        if (from[i] < 0 || (at > 0 && to[at - 1] == from[i])) {
+            continue;
+        }
+        memmove(to + at + 1, to + at, (size_t)(kept - at) * sizeof *to);
+        to[at] = from[i];
+        kept++;
+    }
+    return kept;
+}
+
+static spry_status write_policies(graph *g, const attention_match *m, int32_t node, int64_t heads,
+                                  spry_error *error)
+{
+    const graph_node *n = &g->nodes[m->policy];
+    const tensor *before = graph_constant(g, n->inputs[HEAD_POLICY_BEFORE]);
+    const tensor *after = graph_constant(g, n->inputs[HEAD_POLICY_AFTER]);
+    const tensor *sinks = graph_constant(g, n->inputs[HEAD_POLICY_SINKS]);
+    int64_t each = tensor_count(sinks) / heads;
+    size_t count = (size_t)heads * POLICY_NUMBERS;
+    int64_t *numbers = arena_array(g->memory, count, sizeof *numbers);
+
+    if (numbers == NULL) {
+        return alloc_failed(error, count * sizeof *numbers);
+    }
+    for (int64_t h = 0; h < heads; h++) {
+        int64_t *to = numbers + h * POLICY_NUMBERS;
+
+        to[BEFORE] = ((const int64_t *)before->data)[h];
+        to[AFTER] = ((const int64_t *)after->data)[h];
+        to[COUNT] = sort_sinks((const int64_t *)sinks->data + h * each, each, to + SINKS);
+    }
+    return graph_set_ints(g, node, POLICIES, (int64_t)count, numbers, error);
+}
+
+/* Can the kernel do what the policy says of this problem? */
+static bool takes_policy(const graph *g, const attention_match *m, attention_form *form)
+{
+    attention_problem *p = &form->problem;
+    const graph_node *n;
+
+    if (m->policy == GRAPH_NONE) {
+        return true;
+    }
+    n = &g->nodes[m->policy];
+    /* Rows of HeadPolicy end with the last key. */
+    if (tensor_count(graph_constant(g, n->inputs[HEAD_POLICY_BEFORE])) != p->heads ||
+        (p->is_causal && p->past != p->keys - p->rows)) {
+        return false;
+    }
+    p->past = p->keys - p->rows;
+    p->blind = 0.0f;
+    return true;
+}
+
 /* ---- rewriting ---- */
 
 static spry_status rewrite(graph *g, const attention_match *m, const attention_form *form,
                            spry_error *error)
 {
     graph_node *n = &g->nodes[m->node];
+    spry_status status = SPRY_OK;
     bool has_mask = m->mask_kind != ATTENTION_NO_MASK;
     int32_t *ports = arena_array(g->memory, ATTENTION_PORTS, sizeof *ports);
 
@@ -126,7 +217,10 @@ static spry_status rewrite(graph *g, const attention_match *m, const attention_f
     n->attributes = NULL;
     n->attribute_count = 0;
     graph_set_output(g, m->node, 0, m->result);
-    return write_form(g, m->node, form, error);
+    if (m->policy != GRAPH_NONE) {
+        status = write_policies(g, m, m->node, form->problem.heads, error);
+    }
+    return status == SPRY_OK ? write_form(g, m->node, form, error) : status;
 }
 
 spry_status attention_graph(graph *g, spry_error *error)
@@ -145,7 +239,7 @@ spry_status attention_graph(graph *g, spry_error *error)
 
         if ((attention_match_softmax(g, &uses, i, &m) ||
              attention_match_operator(g, &uses, i, &m)) &&
-            attention_settle(&m, &form)) {
+            attention_settle(&m, &form) && takes_policy(g, &m, &form)) {
             status = rewrite(g, &m, &form, error);
             found++;
         }

@@ -9,7 +9,7 @@
 #ifndef RUNTIME_ATTENTION_H
 #define RUNTIME_ATTENTION_H
 
-#include "kernels/attention/attention_f32.h"
+#include "kernels/attention/attention_heads.h"
 #include "runtime/provider.h"
 
 #define ATTENTION_DOMAIN "ai.spry.attention"
@@ -25,6 +25,10 @@ typedef struct attention_form {
 
 /* The form of a node of the domain; false for other nodes. */
 bool attention_read(const graph_node *n, attention_form *form);
+
+/* Which keys the heads of such a node look at, into policies[heads]; false where all look at all:
+ * they come from HeadPolicy (ops/head_policy.h) between scores and softmax. */
+bool attention_read_policies(const graph_node *n, int64_t heads, attention_policy *policies);
 
 /* Rewrites what it can of an inferred, sorted graph; leaves it sorted.
  * Fails with SPRY_LIMIT (memory). */

@@ -4,7 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/attention/attention_heads.h"
 #include "model/match.h"
+#include "ops/head_policy.h"
 #include "ops/op.h"
 #include "runtime/chain.h"
 #include "tensor/convert.h"
@@ -300,6 +302,39 @@ static bool walk_where(const graph *g, const graph_uses *uses, const graph_node 
     return false;
 }
 
+/* Windows that hold the query itself. */
+static bool has_windows(const tensor *t)
+{
+    const int64_t *reach = t->data;
+
+    for (int64_t i = 0; i < tensor_count(t); i++) {
+        if (reach[i] < 0 || reach[i] > HEAD_POLICY_ALL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Windows and sinks that are known, of scores by image and head. */
+static bool is_policy(const graph *g, const graph_node *n)
+{
+    bool is_known = strcmp(n->domain, HEAD_POLICY_DOMAIN) == 0 &&
+                    strcmp(n->type, HEAD_POLICY_OP) == 0 && n->input_count == HEAD_POLICY_PORTS &&
+                    is_static_f32(g, n->inputs[0]) && type_of(g, n->inputs[0])->rank == 4;
+
+    for (int i = HEAD_POLICY_BEFORE; is_known && i < HEAD_POLICY_PORTS; i++) {
+        const tensor *t = graph_constant(g, n->inputs[i]);
+        int64_t heads = type_of(g, n->inputs[0])->dims[1].size;
+
+        is_known = t != NULL && t->dtype == SPRY_DTYPE_I64 && heads > 0 &&
+                   (i == HEAD_POLICY_SINKS || has_windows(t)) &&
+                   (i == HEAD_POLICY_SINKS ? tensor_count(t) % heads == 0 &&
+                                                 tensor_count(t) / heads <= ATTENTION_MOST_SINKS
+                                           : tensor_count(t) == heads);
+    }
+    return is_known;
+}
+
 static bool walk_back(const graph *g, const graph_uses *uses, int32_t id, int depth,
                       attention_match *m, product *scores)
 {
@@ -319,6 +354,12 @@ static bool walk_back(const graph *g, const graph_uses *uses, int32_t id, int de
     }
     if (graph_node_is(n, "Where")) {
         return walk_where(g, uses, n, depth + 1, m, scores);
+    }
+    if (is_policy(g, n)) {
+        /* Of what comes before: masks and factors. */
+        m->policy = m->policy == GRAPH_NONE && m->scale == 1.0 ? producer : GRAPH_NONE;
+        return m->policy != GRAPH_NONE && m->mask_kind == ATTENTION_NO_MASK &&
+               walk_back(g, uses, n->inputs[0], depth + 1, m, scores);
     }
     if (graph_node_is(n, "Div") && match_scalar(g, n->inputs[1], &factor) && factor != 0.0) {
         m->scale /= factor;
@@ -506,7 +547,7 @@ bool attention_match_softmax(const graph *g, const graph_uses *uses, int32_t nod
     product scores;
     int axis;
 
-    *m = (attention_match){.scale = 1.0, .fill = -INFINITY, .blind = NAN};
+    *m = (attention_match){.scale = 1.0, .fill = -INFINITY, .blind = NAN, .policy = GRAPH_NONE};
     if (n->removed || !graph_node_is(n, "Softmax") || !is_static_f32(g, n->outputs[0]) ||
         !op_normalize_axis(graph_attribute_int(n, "axis", n->opset < 13 ? 1 : -1),
                            type_of(g, n->outputs[0])->rank, &axis) ||

@@ -18,6 +18,7 @@ typedef struct attention_match {
     float blind;
     bool is_causal;
     int64_t past;
+    int32_t policy;                            /* HeadPolicy among them; GRAPH_NONE: none */
     int32_t node;                              /* becomes the attention */
     int32_t result;                            /* value that it computes */
     int32_t absorbed[ATTENTION_MOST_ABSORBED]; /* nodes that go */

@@ -64,7 +64,11 @@ static void clear_frame(plan *p)
 {
     for (int32_t i = 0; i < p->g->value_count; i++) {
         switch (p->values[i].place) {
-        case PLAN_DYNAMIC: value_fini(&p->frame[i]); break;
+        case PLAN_DYNAMIC:
+            if (p->frame[i].kind != SPRY_VALUE_NONE) { /* most have died by now */
+                value_fini(&p->frame[i]);
+            }
+            break;
         case PLAN_CAPTURE:
         case PLAN_INPUT: value_init(&p->frame[i], &p->allocator); break;
         case PLAN_CONSTANT:
@@ -168,8 +172,7 @@ static void record_step(executor *x, const plan *p, const plan_step *step, int64
     char label[256];
 
     if (x->times != NULL && step->profile_row >= 0) {
-        profile_add(x->times, step->profile_row, end - start,
-                    step->provider != NULL ? step->provided.density : NULL);
+        profile_add(x->times, step->profile_row, end - start, &step->provided);
     }
     if (x->spans != NULL) {
         (void)graph_node_label(p->g, step->node, label, sizeof label);

@@ -187,6 +187,8 @@ static spry_status choose_provider(builder *b, int32_t index)
         status = step->provider->create(&site, &step->provided, b->error);
         if (status != SPRY_OK) {
             step->provider = NULL; /* nothing was created */
+        } else if (step->provided.taker != NULL) {
+            step->provider = step->provided.taker;
         }
     }
     return status == SPRY_OK

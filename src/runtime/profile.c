@@ -27,17 +27,34 @@ void profile_reset(profile *p)
         p->rows[i].calls = 0;
         p->rows[i].milliseconds = 0;
         p->rows[i].density = p->rows[i].density < 0 ? -1 : 0;
+        p->rows[i].input_density = p->rows[i].input_density < 0 ? -1 : 0;
+        p->rows[i].gain = p->rows[i].gain < 0 ? -1 : 0;
     }
 }
 
-void profile_add(profile *p, int32_t row, int64_t nanoseconds, const double *density)
+/* Moves a mean over calls. */
+static void move_mean(double *mean, double number, int64_t calls)
+{
+    *mean += (number - *mean) / (double)calls;
+}
+
+void profile_add(profile *p, int32_t row, int64_t nanoseconds, const provider_step *step)
 {
     spry_profile_row *r = &p->rows[row];
+    const provider_sparsity *zeros = step->sparsity;
 
     r->calls++;
     r->milliseconds += (double)nanoseconds * 1e-6;
-    if (density != NULL) {
-        r->density += (*density - r->density) / (double)r->calls;
+    if (step->density != NULL) {
+        move_mean(&r->density, *step->density, r->calls);
+    }
+    if (zeros != NULL) {
+        move_mean(&r->gain, zeros->gain, r->calls);
+        r->plan = zeros->way != NULL ? zeros->way : r->plan;
+        if (zeros->activations >= 0.0) {
+            r->input_density = r->calls == 1 ? 0.0 : r->input_density;
+            move_mean(&r->input_density, zeros->activations, r->calls);
+        }
     }
 }
 
@@ -88,6 +105,7 @@ static void find_cost(const graph *g, const graph_node *node, spry_profile_row *
 static spry_status find_row(profile *p, const plan *of, const plan_step *step, int32_t *row,
                             spry_error *error)
 {
+    const provider_sparsity *zeros = step->provided.sparsity;
     char label[512];
     spry_status status;
     spry_profile_row *made;
@@ -112,7 +130,10 @@ static spry_status find_row(profile *p, const plan *of, const plan_step *step, i
         .plan = step->provided.plan != NULL ? step->provided.plan : "",
         .threads = step->provided.threads,
         .predicted_cycles = step->provided.predicted_cycles,
-        .density = step->provided.density != NULL ? 0 : -1};
+        .density = step->provided.density != NULL ? 0 : -1,
+        .weight_density = zeros != NULL ? zeros->weights : -1,
+        .input_density = -1,
+        .gain = zeros != NULL ? 0 : -1};
     if (made->node == NULL || made->type == NULL) {
         return alloc_failed(error, sizeof label);
     }

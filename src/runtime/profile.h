@@ -25,7 +25,7 @@ void profile_reset(profile *p);
  * Fails with SPRY_LIMIT (memory). */
 SPRY_MUST_USE spry_status profile_attach(profile *p, plan *of, spry_error *error);
 
-/* One call; `density` as in provider_step. */
-void profile_add(profile *p, int32_t row, int64_t nanoseconds, const double *density);
+/* One call, of a step of which `step` tells. */
+void profile_add(profile *p, int32_t row, int64_t nanoseconds, const provider_step *step);
 
 #endif

@@ -24,6 +24,14 @@ typedef struct provider_site {
     struct plan_cache *cache; /* of packed memory (packed.h); NULL: none */
 } provider_site;
 
+/* What a provider that skips zeros says about its last run. */
+typedef struct provider_sparsity {
+    double weights;     /* share that is not zero */
+    double activations; /* the same, from a sample; negative: not looked at */
+    double gain;        /* foretold time of the best dense way / foretold time of the way taken */
+    const char *way;    /* taken: a constant string; NULL: as provider_step.plan */
+} provider_sparsity;
+
 /* What `create` gives back. */
 typedef struct provider_step {
     void *state;
@@ -38,6 +46,8 @@ typedef struct provider_step {
     double predicted_cycles; /* from start to end, as the provider's model foretells */
     const double *density;   /* in the state: share of the results that the last run computed; NULL:
                                 all of them */
+    const provider_sparsity *sparsity; /* in the state; NULL: zeros are not skipped */
+    const struct provider *taker; /* executes the node instead, and owns the state; NULL: nobody */
 } provider_step;
 
 /* What a provider's nodes may have after them (fuse.h). */

@@ -12,8 +12,9 @@ typedef struct attention_state {
     attention_form form;
     int64_t floats; /* of workspace per worker */
     const spry_attention_probe *probe;
-    const char *name; /* of the result, for the probe */
-    int64_t members;  /* workers; the survey's memory comes behind theirs */
+    const char *name;           /* of the result, for the probe */
+    int64_t members;            /* workers; the survey's memory comes behind theirs */
+    attention_policy *policies; /* [heads]; NULL: all look at all keys */
 } attention_state;
 
 static bool accepts(const provider_site *site)
@@ -53,6 +54,33 @@ static int64_t measure_workspace(const attention_state *s, const attention_probl
     return most;
 }
 
+static void destroy(void *state)
+{
+    attention_state *s = state;
+    spry_allocator allocator = s->allocator;
+
+    alloc_release(&allocator, s->policies, (size_t)s->form.problem.heads * sizeof *s->policies);
+    alloc_release(&allocator, s, sizeof *s);
+}
+
+static spry_status read_policies(const provider_site *site, attention_state *s, spry_error *error)
+{
+    attention_problem *p = &s->form.problem;
+    size_t bytes = (size_t)p->heads * sizeof *s->policies;
+
+    s->policies = alloc_array(&s->allocator, (size_t)p->heads, sizeof *s->policies);
+    if (s->policies == NULL) {
+        return alloc_failed(error, bytes);
+    }
+    if (attention_read_policies(site->node, p->heads, s->policies)) {
+        p->policies = s->policies;
+    } else {
+        alloc_release(&s->allocator, s->policies, bytes);
+        s->policies = NULL;
+    }
+    return SPRY_OK;
+}
+
 static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
 {
     attention_state *s = alloc_zeroed(site->allocator, sizeof *s);
@@ -68,25 +96,22 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     s->probe = site->options->attention;
     s->name = site->g->values[site->node->outputs[0]].name;
     s->members = members;
+    if (read_policies(site, s, error) != SPRY_OK) {
+        destroy(s);
+        return SPRY_LIMIT;
+    }
     s->kernel = choose_kernel(site, p);
     s->floats = measure_workspace(s, p);
     p->slice = attention_slice(s->kernel, p, members);
     step->state = s;
     step->kernel = s->kernel->name;
+    step->plan = p->policies != NULL ? "head policies" : NULL;
     step->threads = (int)provider_least(members, attention_pieces(p));
     step->workspace_bytes = (size_t)s->floats * sizeof(float) * (size_t)members;
     if (s->probe != NULL) {
         step->workspace_bytes += attention_probe_bytes(s->probe, p);
     }
     return SPRY_OK;
-}
-
-static void destroy(void *state)
-{
-    attention_state *s = state;
-    spry_allocator allocator = s->allocator;
-
-    alloc_release(&allocator, s, sizeof *s);
 }
 
 typedef struct attention_call {

@@ -225,18 +225,9 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
 static void prepare_bytes(const depthwise_state *s, const op_call *call, uint8_t *room,
                           depthwise_nhwc_call *c)
 {
-    int32_t *offsets = (int32_t *)(void *)room;
-    float *factors = (float *)(offsets + s->channels.count);
-
     c->flip = s->node.x_flip;
     c->zero = (uint8_t)integer_zero(&s->node, call);
-    c->finish = integer_brgemm_finish(&s->node, call);
-    integer_offsets(&s->node, call, s->channels.sums, s->channels.count, offsets);
-    c->finish.offset = offsets;
-    if (c->finish.result != BRGEMM_SUMS) {
-        integer_factors(&s->node, call, s->channels.count, factors);
-        c->finish.factor = factors;
-    }
+    c->finish = integer_channel_finish(&s->node, call, &s->channels, room);
 }
 
 static spry_status run(void *state, op_call *call, void *workspace)

@@ -162,7 +162,8 @@ static void plan(conv_state *s, int members)
         p.filters++;
         p.result_size = sizeof(int32_t);
     }
-    conv_nhwc_plan(&p, brgemm_select(BRGEMM_S8), CONV_NHWC_AUTO, members, &s->conv);
+    conv_nhwc_plan(&p, brgemm_select_narrow(BRGEMM_S8, p.filters), CONV_NHWC_AUTO, members,
+                   &s->conv);
     if (s->is_planar) {
         s->x_size = round_up(p.batch * p.shape.in_h * p.shape.in_w * p.groups * p.shape.channels);
     }
@@ -333,11 +334,9 @@ static void run_conv(const conv_state *s, op_call *call, conv_run *r, void *work
 static spry_status run(void *state, op_call *call, void *workspace)
 {
     const conv_state *s = state;
-    int32_t *offsets = workspace;
-    float *factors = (float *)(offsets + s->channels.count);
     conv_run r = {.s = s,
                   .x = op_call_input(call, s->node.ports.x)->data,
-                  .finish = integer_brgemm_finish(&s->node, call)};
+                  .finish = integer_channel_finish(&s->node, call, &s->channels, workspace)};
     tensor *y;
     spry_status status = provider_output(call, s->node.y_dtype, &y);
 
@@ -345,12 +344,6 @@ static spry_status run(void *state, op_call *call, void *workspace)
         return status;
     }
     r.y = y->data;
-    integer_offsets(&s->node, call, s->channels.sums, s->channels.count, offsets);
-    r.finish.offset = offsets;
-    if (r.finish.result != BRGEMM_SUMS) {
-        integer_factors(&s->node, call, s->channels.count, factors);
-        r.finish.factor = factors;
-    }
     run_conv(s, call, &r, (uint8_t *)workspace + integer_room(&s->channels));
     return SPRY_OK;
 }

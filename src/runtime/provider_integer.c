@@ -178,6 +178,103 @@ static spry_status sum_channels(void *context, void *to, spry_error *error)
     return SPRY_OK;
 }
 
+/* ---- inputs, before the run or during it ---- */
+
+typedef struct integer_inputs {
+    const provider_site *site; /* before, else NULL */
+    const op_call *call;
+} integer_inputs;
+
+static const tensor *input_at(const integer_inputs *in, int port)
+{
+    if (in->site == NULL) {
+        return op_call_input(in->call, port);
+    }
+    return has_port(in->site->node, port) ? provider_constant(in->site, port) : NULL;
+}
+
+static double scalar_at(const integer_inputs *in, int port, double fallback)
+{
+    const tensor *t = port >= 0 ? input_at(in, port) : NULL;
+
+    return t != NULL && tensor_count(t) > 0 ? convert_get_f64(t, 0) : fallback;
+}
+
+static void set_offsets(const integer_node *n, const integer_inputs *in, const int32_t *sums,
+                        int64_t count, int32_t *offsets)
+{
+    /* Of bytes made unsigned, so its own 128 counts too. */
+    uint32_t zero =
+        (uint32_t)((int32_t)scalar_at(in, n->ports.x_zero, 0.0)) + (n->x_flip != 0 ? 128U : 0);
+
+    for (int64_t c = 0; c < count; c++) {
+        uint32_t bias = n->bias != NULL ? (uint32_t)n->bias[c] : 0;
+
+        offsets[c] = (int32_t)(bias - zero * (uint32_t)sums[c]);
+    }
+}
+
+static void set_factors(const integer_node *n, const integer_inputs *in, int64_t count,
+                        float *factors)
+{
+    float x_scale = (float)scalar_at(in, n->ports.x_scale, 1.0);
+    float y_scale = (float)scalar_at(in, n->ports.y_scale, 1.0);
+    const tensor *w_scale = input_at(in, n->ports.w_scale);
+    const float *scales = w_scale->data;
+    bool single = tensor_count(w_scale) == 1;
+
+    if (w_scale->dtype != SPRY_DTYPE_F32) {
+        for (int64_t c = 0; c < count; c++) {
+            factors[c] = (float)convert_get_f64(w_scale, single ? 0 : c);
+        }
+    } else if (single) {
+        for (int64_t c = 0; c < count; c++) {
+            factors[c] = scales[0];
+        }
+    } else {
+        memcpy(factors, scales, (size_t)count * sizeof *factors);
+    }
+    for (int64_t c = 0; c < count; c++) {
+        factors[c] *= x_scale;
+    }
+    for (int64_t c = 0; n->result == BRGEMM_BYTES && c < count; c++) {
+        factors[c] /= y_scale;
+    }
+}
+
+static bool is_constant(const provider_site *site, int port)
+{
+    return !has_port(site->node, port) || provider_constant(site, port) != NULL;
+}
+
+/* Offsets and factors, when nothing in them waits for the run. */
+static spry_status settle(const provider_site *site, const integer_node *n,
+                          integer_channels *channels, spry_error *error)
+{
+    integer_inputs in = {.site = site};
+    spry_status status;
+    int32_t *offsets;
+
+    if (!is_constant(site, n->ports.x_scale) || !is_constant(site, n->ports.x_zero) ||
+        !is_constant(site, n->ports.w_scale) || !is_constant(site, n->ports.y_scale)) {
+        return SPRY_OK;
+    }
+    status = packed_room(site, integer_room(channels), &channels->settled, error);
+    if (status != SPRY_OK) {
+        return status;
+    }
+    offsets = channels->settled.memory;
+    set_offsets(n, &in, channels->sums, channels->count, offsets);
+    channels->offsets = offsets;
+    if (n->result != BRGEMM_SUMS) {
+        float *factors = (float *)(void *)(offsets + channels->count);
+
+        set_factors(n, &in, channels->count, factors);
+        channels->factors = factors;
+    }
+    return SPRY_OK;
+}
+
 spry_status integer_channels_create(const provider_site *site, const integer_node *n, int64_t count,
                                     int64_t channel_stride, int64_t k, int64_t k_stride,
                                     integer_channels *channels, spry_error *error)
@@ -188,12 +285,13 @@ spry_status integer_channels_create(const provider_site *site, const integer_nod
 
     channels->count = count;
     channels->sums = channels->memory.data;
-    return status;
+    return status == SPRY_OK ? settle(site, n, channels, error) : status;
 }
 
 void integer_channels_release(const spry_allocator *allocator, integer_channels *channels)
 {
     packed_release(allocator, &channels->memory);
+    packed_release(allocator, &channels->settled);
 }
 
 /* ---- running ---- */
@@ -222,41 +320,12 @@ int32_t integer_w_zero(const integer_node *n, const op_call *call)
 void integer_offsets(const integer_node *n, const op_call *call, const int32_t *sums, int64_t count,
                      int32_t *offsets)
 {
-    /* Of bytes made unsigned, so its own 128 counts too. */
-    uint32_t zero = (uint32_t)(integer_zero(n, call) + (n->x_flip != 0 ? 128 : 0));
-
-    for (int64_t c = 0; c < count; c++) {
-        uint32_t bias = n->bias != NULL ? (uint32_t)n->bias[c] : 0;
-
-        offsets[c] = (int32_t)(bias - zero * (uint32_t)sums[c]);
-    }
+    set_offsets(n, &(integer_inputs){.call = call}, sums, count, offsets);
 }
 
 void integer_factors(const integer_node *n, const op_call *call, int64_t count, float *factors)
 {
-    float x_scale = (float)op_call_scalar(call, n->ports.x_scale, 1.0);
-    float y_scale = (float)op_call_scalar(call, n->ports.y_scale, 1.0);
-    const tensor *w_scale = op_call_input(call, n->ports.w_scale);
-    const float *scales = w_scale->data;
-    bool single = tensor_count(w_scale) == 1;
-
-    if (w_scale->dtype != SPRY_DTYPE_F32) {
-        for (int64_t c = 0; c < count; c++) {
-            factors[c] = (float)convert_get_f64(w_scale, single ? 0 : c);
-        }
-    } else if (single) {
-        for (int64_t c = 0; c < count; c++) {
-            factors[c] = scales[0];
-        }
-    } else {
-        memcpy(factors, scales, (size_t)count * sizeof *factors);
-    }
-    for (int64_t c = 0; c < count; c++) {
-        factors[c] *= x_scale;
-    }
-    for (int64_t c = 0; n->result == BRGEMM_BYTES && c < count; c++) {
-        factors[c] /= y_scale;
-    }
+    set_factors(n, &(integer_inputs){.call = call}, count, factors);
 }
 
 brgemm_finish integer_brgemm_finish(const integer_node *n, const op_call *call)
@@ -274,5 +343,25 @@ brgemm_finish integer_brgemm_finish(const integer_node *n, const op_call *call)
     f.zero = t.zero;
     f.low = n->lower > -INFINITY ? quantize_f32(n->lower, y_scale, t) : t.low;
     f.high = n->upper < INFINITY ? quantize_f32(n->upper, y_scale, t) : t.high;
+    return f;
+}
+
+brgemm_finish integer_channel_finish(const integer_node *n, const op_call *call,
+                                     const integer_channels *channels, void *room)
+{
+    brgemm_finish f = integer_brgemm_finish(n, call);
+    int32_t *offsets = room;
+    float *factors = (float *)(void *)(offsets + channels->count);
+
+    f.offset = channels->offsets;
+    f.factor = channels->factors;
+    if (f.offset == NULL) {
+        integer_offsets(n, call, channels->sums, channels->count, offsets);
+        f.offset = offsets;
+    }
+    if (f.factor == NULL && f.result != BRGEMM_SUMS) {
+        integer_factors(n, call, channels->count, factors);
+        f.factor = factors;
+    }
     return f;
 }

@@ -31,11 +31,15 @@ typedef struct integer_node {
     float lower, upper;      /* the clamp in real numbers */
 } integer_node;
 
-/* Output channels (columns of MatMul): what depends on weights alone. */
+/* Output channels (columns of MatMul): what depends on weights alone, and what else is known before
+ * the run. */
 typedef struct integer_channels {
     int64_t count;
-    const int32_t *sums;  /* of each channel's weights less their zero point */
-    packed_memory memory; /* of the sums */
+    const int32_t *sums;    /* of each channel's weights less their zero point */
+    const int32_t *offsets; /* and factors: when scales and zero points are constant, else NULL */
+    const float *factors;   /* NULL too where the result is BRGEMM_SUMS */
+    packed_memory memory;   /* of the sums */
+    packed_memory settled;  /* of offsets and factors */
 } integer_channels;
 
 /* Reads a node called `type_linear` (QLinearConv, QLinearMatMul; INTEGER_DOMAIN too) or `type_sums`
@@ -74,5 +78,9 @@ void integer_factors(const integer_node *n, const op_call *call, int64_t count, 
 /* The rest of the finish of this run: offsets and factors are the caller's to set (factors where
  * the result is not BRGEMM_SUMS). */
 brgemm_finish integer_brgemm_finish(const integer_node *n, const op_call *call);
+/* All of it; `room`, of integer_room bytes, is where offsets and factors go that were not known
+ * before. */
+brgemm_finish integer_channel_finish(const integer_node *n, const op_call *call,
+                                     const integer_channels *channels, void *room);
 
 #endif

@@ -35,6 +35,7 @@ extern const provider provider_product;
 extern const provider provider_region;
 extern const provider provider_rows_s8;
 extern const provider provider_skim;
+extern const provider provider_sparse;
 extern const provider provider_sum;
 extern const provider provider_twin_s8;
 

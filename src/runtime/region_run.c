@@ -332,14 +332,8 @@ static brgemm_finish finish_of(const region_pass *p, int i)
 
     if (l->is_integer) {
         op_call c = call_of(p, i);
-        int32_t *offsets = (int32_t *)(void *)(p->room + l->room);
-        float *factors = (float *)(offsets + l->channels.count);
 
-        f = integer_brgemm_finish(&l->integer, &c);
-        integer_offsets(&l->integer, &c, l->channels.sums, l->channels.count, offsets);
-        integer_factors(&l->integer, &c, l->channels.count, factors);
-        f.offset = offsets;
-        f.factor = factors;
+        f = integer_channel_finish(&l->integer, &c, &l->channels, p->room + l->room);
     }
     if (i + 1 == p->s->layer_count) {
         set_end(p, &f);

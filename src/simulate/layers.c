@@ -11,6 +11,17 @@ int64_t simulate_layer_pixels(const simulate_layer *l)
     return l->images * l->out_height * l->out_width;
 }
 
+bool simulate_layers_are_alike(const simulate_layer *a, const simulate_layer *b)
+{
+    return a->images == b->images && a->in_height == b->in_height && a->in_width == b->in_width &&
+           a->channels == b->channels && a->out_height == b->out_height &&
+           a->out_width == b->out_width && a->filters == b->filters &&
+           a->kernel_height == b->kernel_height && a->kernel_width == b->kernel_width &&
+           a->stride_height == b->stride_height && a->stride_width == b->stride_width &&
+           a->dilation_height == b->dilation_height && a->dilation_width == b->dilation_width &&
+           a->groups == b->groups;
+}
+
 double simulate_layer_macs(const simulate_layer *l)
 {
     return (double)simulate_layer_pixels(l) * (double)l->kernel_height * (double)l->kernel_width *

@@ -40,6 +40,8 @@ void simulate_layers_fini(simulate_layers *l);
 
 /* Rows of the lowered matrix: output pixels of all images. */
 int64_t simulate_layer_pixels(const simulate_layer *l);
+/* Are they of equal sizes? Then they cost the same. */
+bool simulate_layers_are_alike(const simulate_layer *a, const simulate_layer *b);
 /* Multiply-adds. */
 double simulate_layer_macs(const simulate_layer *l);
 

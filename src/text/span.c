@@ -5,7 +5,7 @@
 #include "text/window.h"
 
 /* Indices of the `most` largest of `count` values, largest first, of equals the first first;
- * returns how many there are that are numbers. */
+ * returns how many there are above -infinity. */
 static int64_t largest(const float *values, int64_t count, int64_t most, int64_t *indices)
 {
     int64_t kept = 0;
@@ -13,8 +13,8 @@ static int64_t largest(const float *values, int64_t count, int64_t most, int64_t
     for (int64_t i = 0; i < count; i++) {
         int64_t place = kept;
 
-        if (isnan(values[i])) {
-            continue;
+        if (!(values[i] > -INFINITY)) {
+            continue; /* NaN, or a token that the model dropped */
         }
         while (place > 0 && values[i] > values[indices[place - 1]]) {
             place--;

@@ -47,7 +47,7 @@ typedef struct span {
 enum { SPAN_MOST_CANDIDATES = 256 };
 
 /* Spans of windows[which] from the best `candidates` beginnings and ends, best first; `found` holds
- * up to candidates x candidates. NaN logits are never chosen. Returns how many. */
+ * up to candidates x candidates. NaN and -infinity are never chosen. Returns how many. */
 int64_t span_search(const text_window *windows, int64_t count, int64_t which,
                     const span_logits *logits, int32_t candidates, int32_t longest, span *found);
 

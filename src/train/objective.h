@@ -19,6 +19,7 @@ enum { OBJECTIVE_SETTINGS = 8, OBJECTIVE_WATCHED = SPRY_TRAIN_WATCHED };
 typedef struct objective_step {
     model *m; /* a copy in training form, with functions inlined: terms go into its main graph */
     const tensor *const *inputs;          /* types of a batch, in the order of the model's inputs */
+    int32_t targets;                      /* value i64[batch]: labels */
     emitter e;                            /* adds to m->main */
     int32_t settings[OBJECTIVE_SETTINGS]; /* values f32[] that hold the scheduled numbers */
     /* To be filled in: */
@@ -34,6 +35,7 @@ struct spry_train_objective {
     double feature_weight;      /* of being off the teacher's features, training_features; 0: they
                                    do not count */
     bool ignores_labels;        /* the loss of labels is left out */
+    bool has_spans;             /* labels are start + scores x end: the start is what scores find */
     int32_t setting_count;
     int32_t watched_count;
     const char *watched_names[OBJECTIVE_WATCHED];

@@ -49,6 +49,7 @@ typedef struct builder {
     program_inside *in;
     const tensor *const *inputs;
     const tensor *targets;
+    int32_t target_value;
     spry_error *error;
 } builder;
 
@@ -92,6 +93,18 @@ static int32_t given_inputs(const model *m, int32_t *inputs)
     return count;
 }
 
+static spry_status add_targets(builder *b)
+{
+    graph *g = b->in->m->main;
+    spry_status status = graph_add_value(g, "targets", &b->target_value, b->error);
+
+    if (status == SPRY_OK) {
+        g->values[b->target_value].type =
+            graph_type_tensor(b->targets->dtype, b->targets->rank, b->targets->shape);
+    }
+    return status;
+}
+
 /* Those, then targets, cooling, settings, counts, weights and statistics. */
 static spry_status make_inputs(builder *b)
 {
@@ -111,12 +124,7 @@ static spry_status make_inputs(builder *b)
         return spry_fail(b->error, SPRY_USAGE, b->in->m->path, "spry inspect lists the inputs",
                          "the model takes %d inputs, the data gives %d", count, b->in->given);
     }
-    status = graph_add_value(g, "targets", &inputs[count], b->error);
-    if (status != SPRY_OK) {
-        return status;
-    }
-    g->values[inputs[count++]].type =
-        graph_type_tensor(b->targets->dtype, b->targets->rank, b->targets->shape);
+    inputs[count++] = b->target_value;
     if (b->in->cooling != GRAPH_NONE) {
         inputs[count++] = b->in->cooling;
     }
@@ -167,6 +175,7 @@ static spry_status add_objective(builder *b)
     graph *g = in->m->main;
     objective_step step = {.m = in->m,
                            .inputs = b->inputs,
+                           .targets = b->target_value,
                            .e = {.g = g, .name = "objective", .error = b->error},
                            .term = GRAPH_NONE};
     spry_status status = SPRY_OK;
@@ -557,6 +566,9 @@ static spry_status build(builder *b, const spry_model *source)
     }
     if (status == SPRY_OK && o->gates != NULL) {
         status = gumbel_form(in->m, o->gates, &in->cooling, b->error);
+    }
+    if (status == SPRY_OK) {
+        status = add_targets(b);
     }
     if (status == SPRY_OK && o->objective != NULL) {
         status = add_objective(b);

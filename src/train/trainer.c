@@ -47,9 +47,12 @@ uint64_t trainer_seed(const trainer *t, int64_t number)
 static void count_right(trainer *t, const int64_t *labels)
 {
     int64_t classes = t->p->classes;
+    bool has_spans = t->options.objective != NULL && t->options.objective->has_spans;
 
     for (int64_t i = 0; i < t->p->batch; i++) {
-        t->epoch_right += validate_best(t->p->scores + i * classes, classes) == labels[i];
+        int64_t label = has_spans && labels[i] >= 0 ? labels[i] % classes : labels[i];
+
+        t->epoch_right += validate_best(t->p->scores + i * classes, classes) == label;
         t->epoch_seen += labels[i] >= 0;
     }
     t->samples += t->p->batch;

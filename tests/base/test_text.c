@@ -213,13 +213,31 @@ static void patterns(void **state)
     assert_true(text_matches("Conv #3", "Conv #3"));
 }
 
+/* RFC 4648, section 10; and bytes above 127. */
+static void test_base64(void **state)
+{
+    static const char *const cases[][2] = {
+        {"", ""},        {"f", "Zg=="},          {"fo", "Zm8="},
+        {"foo", "Zm9v"}, {"foobar", "Zm9vYmFy"}, {"\xff\xfe\xfd", "//79"}};
+    text t;
+
+    (void)state;
+    text_init(&t, NULL, 100);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        text_clear(&t);
+        text_append_base64(&t, (const uint8_t *)cases[i][0], strlen(cases[i][0]));
+        assert_string_equal(t.data, cases[i][1]);
+    }
+    text_fini(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(appends_and_grows), cmocka_unit_test(stops_at_the_ceiling),
-        cmocka_unit_test(escapes),           cmocka_unit_test(knows_utf8),
-        cmocka_unit_test(numbers_read_back), cmocka_unit_test(memory_may_run_out),
-        cmocka_unit_test(patterns),
+        cmocka_unit_test(test_base64),          cmocka_unit_test(appends_and_grows),
+        cmocka_unit_test(stops_at_the_ceiling), cmocka_unit_test(escapes),
+        cmocka_unit_test(knows_utf8),           cmocka_unit_test(numbers_read_back),
+        cmocka_unit_test(memory_may_run_out),   cmocka_unit_test(patterns),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

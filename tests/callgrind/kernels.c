@@ -71,7 +71,7 @@ int main(void)
         layer l;
 
         if (!shape_parse(layers[i].shape, &s) ||
-            !layer_make(&l, &s, layers[i].type, LAYER_ANY, threads_single(), reason,
+            !layer_make(&l, &s, layers[i].type, LAYER_ANY, NULL, threads_single(), reason,
                         sizeof reason)) {
             (void)fprintf(stderr, "kernels: %s: cannot be made\n", layers[i].name);
             return EXIT_FAILURE;

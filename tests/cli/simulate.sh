@@ -106,3 +106,11 @@ expect 3 simulate tpu resnet20.onnx --target v100
 printf '{"compute":{"clock":"1 GHz"},"array":{"rows":8,"columns":8},"memory":{"sram":{"size":"64 KiB"},"dram":{"bandwidth":"1 GB/s"}}}' >plain.json
 expect 0 simulate tpu resnet20.onnx --target ./plain.json
 expect 3 simulate tpu resnet20.onnx --target ./plain.json --level cycle
+
+expect 0 simulate metro resnet20.onnx --json --generations 5 "${four[@]}"
+json out 'len(d["layers"]) == 20 and d["bound"] <= d["makespan"] <= 1.1 * d["bound"]' \
+    'all(l["floor"] <= l["makespan"] for l in d["layers"])'
+expect 0 simulate metro resnet20.onnx -q --generations 0 --compare "${four[@]}"
+contains out "packets that fork"
+expect 2 simulate metro flows.csv --generations x
+expect 6 simulate metro missing.onnx

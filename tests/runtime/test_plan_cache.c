@@ -237,16 +237,19 @@ static int64_t count_refused(void)
     return count;
 }
 
-/* Weights that Winograd's method refuses are refused again, and what replaces them is kept. */
+/* Weights that Winograd's method refuses are refused again, and what replaces them is kept. Others
+ * are refused in any case: they have no zeros to skip. */
 static void test_refused_weights(void **state)
 {
+    int64_t others;
+
     (void)state;
     write_model(1, 0);
     check_with(1, 1, "");
-    assert_int_equal(count_refused(), 0);
+    others = count_refused();
     write_model(1, 3.2e38f);
     check_with(1, 1, "");
-    assert_true(count_refused() > 0);
+    assert_true(count_refused() > others);
     check_with(1, 1, "read: ");
 }
 

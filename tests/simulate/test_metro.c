@@ -105,8 +105,8 @@ static void test_reduction_in_a_row(void **state)
     put(&f, true, 0, (int[]){1, 2, 3}, 3, FLITS);
     s = checked(&f, &plain, NULL, NULL);
     assert_int_equal(s.makespan, 16);
-    for (int i = 0; i < s.trees[0].count; i++) {
-        const metro_step *step = &s.trees[0].steps[i];
+    for (int i = 0; i < s.trees[0]->count; i++) {
+        const metro_step *step = &s.trees[0]->steps[i];
 
         if (step->link % METRO_LINKS == METRO_INJECT) {
             starts[step->link / METRO_LINKS] = (int64_t)METRO_HOP * step->depth;

@@ -348,6 +348,98 @@ static void test_small_buffers_saturate_earlier(void **state)
     assert_false(deep.drained);
 }
 
+typedef struct landed {
+    int copies[64];
+    uint64_t last;
+} landed;
+
+static void land(void *context, const mesh_arrival *arrival)
+{
+    landed *l = context;
+
+    l->copies[arrival->destination]++;
+    l->last = arrival->arrived;
+}
+
+/* To one node a forking packet takes what any packet does; along a row, what the farthest takes. */
+static void test_lone_forks(void **state)
+{
+    const int row[] = {1, 2, 3};
+    mesh_options o = {.width = 4, .height = 4, .channels = 4, .depth = 16, .routing_delay = 1};
+    spry_error error = {0};
+
+    (void)state;
+    for (int count = 1; count <= 3; count++) {
+        landed l = {{0}, 0};
+        mesh *m = NULL;
+        int group;
+
+        assert_int_equal(mesh_create(NULL, &o, land, &l, &m, &error), SPRY_OK);
+        assert_int_equal(mesh_add_group(m, 0, row, count, &group, &error), SPRY_OK);
+        assert_int_equal(mesh_send_group(m, group, 9, 0, &error), SPRY_OK);
+        while (mesh_underway(m) > 0) {
+            mesh_step(m);
+        }
+        assert_int_equal(l.last, 2 + 5 * (count + 1) + 8);
+        for (int n = 0; n < 16; n++) {
+            assert_int_equal(l.copies[n], n >= 1 && n <= count);
+        }
+        mesh_destroy(m);
+    }
+}
+
+/* Random trees and packets at once, far above what the mesh can carry: all arrive once, everywhere
+ * that they should, and nothing stands still. */
+static void test_many_forks(void **state)
+{
+    enum { GROUPS = 40, SENT = 4000 };
+    mesh_options o = {.width = 5, .height = 6, .channels = 2, .depth = 9, .routing_delay = 1};
+    spry_random random = spry_random_stream(3, 1);
+    int wanted[64] = {0};
+    landed l = {{0}, 0};
+    spry_error error = {0};
+    mesh *m = NULL;
+    int groups[GROUPS];
+    int members[GROUPS][8];
+
+    (void)state;
+    assert_int_equal(mesh_create(NULL, &o, land, &l, &m, &error), SPRY_OK);
+    for (int g = 0; g < GROUPS; g++) {
+        for (int i = 0; i < 8; i++) {
+            members[g][i] = (int)spry_random_below(&random, 30);
+        }
+        assert_int_equal(mesh_add_group(m, (int)spry_random_below(&random, 30), members[g], 8,
+                                        &groups[g], &error),
+                         SPRY_OK);
+    }
+    for (int p = 0; p < SENT; p++) {
+        int g = (int)spry_random_below(&random, GROUPS);
+        int flits = 1 + (int)spry_random_below(&random, 9);
+        int to = (int)spry_random_below(&random, 30);
+
+        assert_int_equal(mesh_send_group(m, groups[g], flits, 0, &error), SPRY_OK);
+        for (int i = 0; i < 8; i++) {
+            bool is_new = true;
+
+            for (int k = 0; k < i; k++) {
+                is_new = is_new && members[g][k] != members[g][i];
+            }
+            wanted[members[g][i]] += is_new;
+        }
+        assert_int_equal(mesh_send(m, (int)spry_random_below(&random, 30), to, flits, 0, &error),
+                         SPRY_OK);
+        wanted[to]++;
+    }
+    while (mesh_underway(m) > 0) {
+        mesh_step(m);
+        assert_false(mesh_stuck(m));
+    }
+    assert_memory_equal(l.copies, wanted, sizeof wanted);
+    assert_int_equal(mesh_send_group(m, 0, 10, 0, &error), SPRY_USAGE);
+    assert_int_equal(mesh_send_group(m, GROUPS, 1, 0, &error), SPRY_USAGE);
+    mesh_destroy(m);
+}
+
 static void test_refusals(void **state)
 {
     mesh_options good = {.width = 4, .height = 2, .channels = 1, .depth = 1};
@@ -385,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_lone_packets), cmocka_unit_test(test_credit_loop),
         cmocka_unit_test(test_conservation), cmocka_unit_test(test_latencies),
         cmocka_unit_test(test_saturation),   cmocka_unit_test(test_small_buffers_saturate_earlier),
+        cmocka_unit_test(test_lone_forks),   cmocka_unit_test(test_many_forks),
         cmocka_unit_test(test_refusals),
     };
 

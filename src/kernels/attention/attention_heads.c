@@ -414,7 +414,6 @@ static void settle_row(const head_piece *w, int64_t query, int r, int64_t end)
     const attention_problem *p = w->p;
     const attention_survey *to = p->survey;
     int64_t at = (w->image * p->heads + w->head) * p->rows + query + r;
-    double sum = (double)w->state.sum[r];
     double distance = 0.0;
     double mean = 0.0;
     double variance = 0.0;
@@ -443,7 +442,9 @@ static void settle_row(const head_piece *w, int64_t query, int r, int64_t end)
     to->offset[at] = mean;
     to->variance[at] = variance;
     to->entropy[at] =
-        sum > 0.0 ? log(sum) - (double)w->state.energy[r] / sum * 0.69314718055994530942 : 0.0;
+        w->state.sum[r] > 0.0f
+            ? (double)(logf(w->state.sum[r]) - w->state.energy[r] / w->state.sum[r] * 0.693147181f)
+            : 0.0;
 }
 
 /* Sums by key and offset for each class of queries that the strip has. */

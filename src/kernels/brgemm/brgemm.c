@@ -36,6 +36,7 @@ static const isa_variant s8_variants[] = {
     {"brgemm_s8_6x16__avxvnni", ISA_AVX2, &brgemm_s8_6x16__avxvnni},
 #endif
 #ifdef SPRY_HAVE_AVX512VNNI
+    {"brgemm_s8_16x16__avx512vnni", ISA_AVX512VNNI, &brgemm_s8_16x16__avx512vnni},
     {"brgemm_s8_14x32__avx512vnni", ISA_AVX512VNNI, &brgemm_s8_14x32__avx512vnni},
 #endif
 #ifdef SPRY_HAVE_AMX
@@ -74,6 +75,25 @@ const brgemm_kernel *brgemm_select(brgemm_type type)
 
     for (int i = 1; i < variants.count; i++) {
         best = brgemm_usable(&variants.list[i]) ? variants.list[i].table : best;
+    }
+    return best;
+}
+
+const brgemm_kernel *brgemm_select_narrow(brgemm_type type, int64_t columns)
+{
+    brgemm_variants variants = brgemm_variants_of(type);
+    const brgemm_kernel *best = variants.list[0].table;
+    isa_level level = variants.list[0].level;
+
+    for (int i = 1; i < variants.count; i++) {
+        const brgemm_kernel *kernel = variants.list[i].table;
+        bool is_level = variants.list[i].level == level;
+
+        if (brgemm_usable(&variants.list[i]) &&
+            !(is_level && best->nr >= columns && best->mr > kernel->mr && best->nr < kernel->nr)) {
+            best = kernel;
+            level = variants.list[i].level;
+        }
     }
     return best;
 }

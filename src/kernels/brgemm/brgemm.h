@@ -108,6 +108,10 @@ bool brgemm_usable(const isa_variant *variant);
 /* The best variant that may run now. */
 const brgemm_kernel *brgemm_select(brgemm_type type);
 
+/* The same for products of so many columns: where they fit a tile of fewer columns and more rows,
+ * of the same level, that one. */
+const brgemm_kernel *brgemm_select_narrow(brgemm_type type, int64_t columns);
+
 /* Bytes of an element of A and B. */
 static inline int64_t brgemm_size(brgemm_type type)
 {

@@ -3,6 +3,9 @@
 
 typedef __m512 brgemm_sums;
 
+#define BRGEMM_ROWS 14
+#define BRGEMM_COLUMNS 32
+
 enum { BRGEMM_C_PARTS = 1 };
 
 BRGEMM_INLINE brgemm_sums brgemm_start(const brgemm_tile *t, int part)
@@ -12,9 +15,17 @@ BRGEMM_INLINE brgemm_sums brgemm_start(const brgemm_tile *t, int part)
     return _mm512_setzero_ps();
 }
 
-BRGEMM_INLINE brgemm_sums brgemm_dot(brgemm_sums sum, __m512i a, __m512i b, const brgemm_tile *t)
+BRGEMM_INLINE bool brgemm_flips(const brgemm_tile *t)
 {
     (void)t;
+    return false;
+}
+
+BRGEMM_INLINE brgemm_sums brgemm_dot(brgemm_sums sum, __m512i a, __m512i b, const brgemm_tile *t,
+                                     bool flips)
+{
+    (void)t;
+    (void)flips;
     return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), sum);
 }
 
@@ -49,7 +60,7 @@ BRGEMM_INLINE void brgemm_store(const brgemm_tile *t, int rows, int parts, int m
     brgemm_store_part(t, 0, rows, parts, mr, sums);
 }
 
-#include "kernels/brgemm/brgemm_14x32_avx512_body.h"
+#include "kernels/brgemm/brgemm_tile_avx512_body.h"
 
 const brgemm_kernel brgemm_f32_14x32__avx512 = {
     "brgemm_f32_14x32__avx512", BRGEMM_F32, MR, NR, 1, tile, NULL};

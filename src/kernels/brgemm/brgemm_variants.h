@@ -9,6 +9,7 @@ extern const brgemm_kernel brgemm_bf16_4x16__generic;
 extern const brgemm_kernel brgemm_s8_4x16__generic;
 extern const brgemm_kernel brgemm_s8_4x8__avx2;
 extern const brgemm_kernel brgemm_s8_6x16__avxvnni;
+extern const brgemm_kernel brgemm_s8_16x16__avx512vnni;
 extern const brgemm_kernel brgemm_s8_14x32__avx512vnni;
 extern const brgemm_kernel brgemm_f32_6x16__avx2;
 extern const brgemm_kernel brgemm_f32_14x32__avx512;

@@ -87,6 +87,22 @@ static void copy_pixels(const conv_nhwc_source *s, int64_t row, int64_t column, 
     }
 }
 
+/* Padding beside a line is one pixel as a rule: too little to call for. */
+static void fill_padding(const conv_nhwc_source *s, int64_t bytes, char *to)
+{
+    enum { PART = 16, FEW = 4 };
+    char part[PART];
+
+    if (bytes % PART != 0 || bytes > FEW * PART) {
+        memset(to, s->zero, (size_t)bytes);
+        return;
+    }
+    memset(part, s->zero, sizeof part);
+    for (int64_t i = 0; i < bytes; i += PART) {
+        memcpy(to + i, part, sizeof part);
+    }
+}
+
 /* Pixels [column, column + count) of input row `row`, of which any part may lie outside. */
 static void copy_padded(const conv_nhwc_source *s, int64_t row, int64_t column, int64_t count,
                         int64_t pitch, char *to)
@@ -99,9 +115,9 @@ static void copy_padded(const conv_nhwc_source *s, int64_t row, int64_t column, 
         memset(to, s->zero, (size_t)(count * pitch));
         return;
     }
-    memset(to, s->zero, (size_t)(begin * pitch));
+    fill_padding(s, begin * pitch, to);
     copy_pixels(s, row, column + begin, end - begin, pitch, to + begin * pitch);
-    memset(to + end * pitch, s->zero, (size_t)((count - end) * pitch));
+    fill_padding(s, (count - end) * pitch, to + end * pitch);
 }
 
 /* ---- bands ---- */

@@ -155,7 +155,7 @@ static void set_slices(conv_nhwc *c, int64_t row_slice, int64_t filter_slice)
 static double tile_cost(const conv_nhwc *c, double rows, int64_t columns)
 {
     enum { LANES = 16, LATENCY = 4, PER_TAP = 12, PER_TILE = 100 };
-    int64_t half = c->kernel->nr / 2;
+    int64_t half = c->kernel->nr <= LANES ? c->kernel->nr : c->kernel->nr / 2;
     double vectors = (double)(conv_nhwc_round_up(columns, half)) / LANES;
     double step = rows * vectors < LATENCY ? LATENCY : rows * vectors;
     int64_t stride = conv_nhwc_copies_patches(c->way) ? 1 : c->shape.stride_w;

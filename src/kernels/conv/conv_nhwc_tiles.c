@@ -14,17 +14,26 @@ typedef struct grid {
     int64_t line;      /* pixels of a line from output row to output row */
     bool asks;         /* for the next tile of A ahead of time */
     bool skips;        /* kernel rows on padding are left out */
+    int64_t row_taps;  /* of one kernel row, where they are */
     int64_t first;     /* output pixel of pixel 0, counted through all images */
     const int64_t *offsets;
     char *scratch; /* the worker's */
     conv_nhwc_scratch at;
 } grid;
 
+/* Pixels as tiles: full ones or, where that would leave few pixels for the last, equal ones. */
+typedef struct cut {
+    int64_t pixels;
+    int64_t tiles;
+    int64_t rows;   /* of a tile */
+    int64_t larger; /* tiles of one more */
+} cut;
+
 /* Pixels that tiles are cut from: a run at one pitch, or half a tile each from two output rows. */
 typedef struct run {
     const char *a;
     int64_t second; /* as in brgemm_tile */
-    int64_t pixels;
+    cut cut;
     int64_t first; /* output pixel */
     int64_t tap;   /* taps [tap, tap + taps) */
     int taps;
@@ -179,24 +188,31 @@ static const void *soon(const grid *g, const run *r, const panel *p, int64_t end
     if (p->tiles < 2 && p->next_b != NULL) {
         return p->next_b + p->tiles * p->bytes / 2;
     }
-    return g->asks && p->index == 0 && end < r->pixels ? r->a + end * g->pitch : NULL;
+    return g->asks && p->index == 0 && end < r->cut.pixels ? r->a + end * g->pitch : NULL;
 }
 
-/* A run, cut into full tiles or, where that would leave few pixels for the last, equal ones. Panels
- * [first, last). */
-static void run_pixels(const grid *g, const run *r, int64_t first, int64_t last, panel *p)
+static cut cut_of(const grid *g, int64_t pixels)
 {
     int64_t mr = g->piece->call->c->kernel->mr;
-    int64_t tiles = conv_nhwc_pieces(r->pixels, mr);
-    int64_t rest = r->pixels % mr;
+    int64_t tiles = conv_nhwc_pieces(pixels, mr);
+    int64_t rest = pixels % mr;
     bool is_even = rest > 0 && rest < mr / 2;
-    int64_t rows = is_even ? r->pixels / tiles : mr;
-    int64_t larger = is_even ? r->pixels % tiles : 0; /* tiles of one pixel more */
+
+    return (cut){.pixels = pixels,
+                 .tiles = tiles,
+                 .rows = is_even ? pixels / tiles : mr,
+                 .larger = is_even ? pixels % tiles : 0};
+}
+
+/* Panels [first, last). */
+static void run_pixels(const grid *g, const run *r, int64_t first, int64_t last, panel *p)
+{
     int64_t done = 0;
 
-    for (int64_t t = 0; t < tiles; t++) {
+    for (int64_t t = 0; t < r->cut.tiles; t++) {
         int64_t begin = done;
-        int64_t end = conv_nhwc_least(begin + rows + (t < larger ? 1 : 0), r->pixels);
+        int64_t end =
+            conv_nhwc_least(begin + r->cut.rows + (t < r->cut.larger ? 1 : 0), r->cut.pixels);
 
         done = end;
         trim(g, &begin, &end);
@@ -228,8 +244,8 @@ static bool choose_taps(const grid *g, int64_t row, run *r)
         end = in_row < s->in_h ? conv_nhwc_pieces(s->in_h - in_row, s->dilation_h) : 0;
         end = end < begin ? begin : end;
     }
-    r->tap = begin * (c->taps / s->kernel_h);
-    r->taps = (int)((end - begin) * (c->taps / s->kernel_h));
+    r->tap = begin * g->row_taps;
+    r->taps = (int)((end - begin) * g->row_taps);
     return end - begin < s->kernel_h;
 }
 
@@ -238,6 +254,8 @@ static void run_rows(const grid *g, int64_t first, int64_t last, panel *p)
 {
     const conv_nhwc *c = g->piece->call->c;
     int64_t half = c->kernel->mr / 2;
+    cut one = cut_of(g, c->shape.out_w);
+    cut two = cut_of(g, 2 * half);
     run r = {.taps = c->taps};
     run next = r;
 
@@ -248,7 +266,7 @@ static void run_rows(const grid *g, int64_t first, int64_t last, panel *p)
 
         r.a = g->a + row * g->row_pitch;
         r.second = are_two ? g->row_pitch : half * g->pitch;
-        r.pixels = are_two ? 2 * half : c->shape.out_w;
+        r.cut = are_two ? two : one;
         r.first = g->first + row * c->shape.out_w;
         run_pixels(g, &r, first, last, p);
         row += are_two ? 2 : 1;
@@ -260,7 +278,7 @@ static void run_panels(const grid *g, int64_t first, int64_t last, panel *p)
     const conv_nhwc *c = g->piece->call->c;
     run r = {.a = g->a,
              .second = c->kernel->mr / 2 * g->pitch,
-             .pixels = g->pixels,
+             .cut = cut_of(g, g->pixels),
              .first = g->first,
              .taps = c->taps};
 
@@ -337,6 +355,7 @@ static void run_lines(const conv_nhwc_piece *p)
     g.pixels = (p->rows - 1) * c->line + s->out_w;
     g.skips = c->is_copied && !is_one_line && s->kernel_h > 1 &&
               (c->problem.type != BRGEMM_S8 || p->call->zero == p->call->flip);
+    g.row_taps = c->taps / s->kernel_h;
     g.asks = c->taps == 1 && !c->is_copied;
     run_grid(&g);
 }

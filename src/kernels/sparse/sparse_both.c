@@ -5,23 +5,25 @@
 
 enum {
     LINE = 64,
+    WIDE = 16, /* floats of the vectors that costs are given for */
     MASK_BITS = 16,
     LEAST_LINE = 64,
-    MOST_LINE = 256,        /* pixels that share what is read of the weights */
+    MOST_LINE = 384,        /* pixels that share what is read of the weights */
     LIST_NUMBERS = 1 << 20, /* of them, listed in a worker's workspace */
     SAMPLED_ROWS = 16,
     SAMPLED_NUMBERS = 1024 /* of a row */
 };
 
 /* Cycles. */
-static const double entry_cost = 1.0;   /* per vector */
-static const double entry_start = 0.75; /* its place and its broadcast */
-static const double row_cost = 2.5;     /* per vector: sums loaded and stored */
-static const double row_start = 14.0;   /* of a row: its length is not known before */
-static const double list_cost = 0.6;    /* per number looked at */
-static const double join_cost = 1.2;    /* per entry */
-static const double join_start = 8.0;   /* of a row */
-static const double finish_cost = 4.0;  /* per vector */
+static const double entry_cost = 1.35;  /* per vector */
+static const double entry_start = 1.2;  /* its place and its broadcast */
+static const double row_cost = 4.0;     /* per vector: sums loaded and stored */
+static const double row_start = 20.0;   /* of a row: its length is not known before */
+static const double list_cost = 0.8;    /* per number looked at */
+static const double join_cost = 1.5;    /* per entry */
+static const double join_start = 12.0;  /* of a row */
+static const double weight_cost = 0.06; /* per byte of weights that a piece reads */
+static const double finish_cost = 6.0;  /* per vector */
 
 static int64_t least(int64_t a, int64_t b)
 {
@@ -148,7 +150,8 @@ double sparse_both_masks(const sparse_both *b, const float *packed, uint16_t *ma
 double sparse_both_cost(const sparse_both *b, double density, double kept)
 {
     double pixels = (double)b->pixels;
-    double vectors = (double)parts_of(b->problem.filters, b->kernel->vector);
+    double width = (double)b->kernel->vector / WIDE;
+    double vectors = width * (double)parts_of(b->problem.filters, b->kernel->vector);
     double tiles = (double)b->tiles;
     double k = (double)(b->taps * b->shape.channels);
     double blocks = (double)(b->taps * parts_of(b->shape.channels, block_of(density * kept)));
@@ -159,7 +162,9 @@ double sparse_both_cost(const sparse_both *b, double density, double kept)
     if (kept < 1.0) { /* joined for each tile */
         lists += tiles * (join_cost * k * density + blocks * join_start);
     }
-    return pixels * (entries + rows + lists + finish_cost * vectors);
+    return pixels * (entries + rows + lists + finish_cost * vectors) +
+           weight_cost * (double)(b->batch * b->bands) * k * (double)b->problem.filters * 4.0 *
+               kept;
 }
 
 /* ---- running ---- */

@@ -3,15 +3,16 @@
  *     sparse_conv_plan -> sparse_conv_pack (once) -> sparse_conv_run (any number of times, from
  *     several threads on different pieces)
  *
- * The weights are the sparse operand of the tile (sparse.h), so pixels are its columns: vectors of
- * neighbours of one output row, or, of narrow images, of pieces of several rows (strips). A piece
- * of work turns the pixels that a tile of outputs reads, for a block of channels, into planes of
- * such vectors. There is one set of planes per column of the kernel, because vectors that begin in
- * the middle of a cache line cost two reads each; the rows of the kernel are steps within a plane.
- * So a block is kernel_w times as large as the pixels that it stands for, it fits the first-level
- * cache, and the matrix of patches is never made. Results are turned back when they are finished.
+ * The weights are the sparse operand of the tile (sparse.h), so pixels are its columns. An image is
+ * cut into as many strips as a vector has lanes, by columns and, where there are few, by rows too,
+ * and a vector holds the same pixel of all strips. So a step of the kernel in any direction is a
+ * step of whole vectors: none begins in the middle of a cache line, and nothing is stored twice but
+ * the strips' margins. A piece of work turns the pixels that it reads into planes of such vectors,
+ * one per channel, and its results back when they are finished. The matrix of patches is never
+ * made.
  *
- * A matrix product [m][k] x [k][n] is a convolution of a line of m pixels with k channels. */
+ * A matrix product [m][k] x [k][n] is a convolution of a line of m pixels with k channels. There a
+ * vector holds neighbours. */
 #ifndef KERNELS_SPARSE_SPARSE_CONV_H
 #define KERNELS_SPARSE_SPARSE_CONV_H
 
@@ -25,15 +26,16 @@ typedef struct sparse_conv_problem {
     conv_f32_shape shape;
     int64_t batch;
     int64_t filters;
-    brgemm_type type; /* F32 */
+    brgemm_type type; /* F32 or BF16; images are floats */
 } sparse_conv_problem;
 
 /* How: immutable, holds no memory. */
 typedef struct sparse_conv {
     sparse_conv_problem problem;
     const sparse_kernel *kernel;
-    const sparse_rows_kernel *rows;
+    const sparse_rows_kernel *row_kernel;
     const transpose_kernel *transpose;
+    const bf16_kernel *pairs;
     sparse_lists lists;
     int64_t packed_bytes;  /* of the weights */
     int64_t worker_bytes;  /* workspace per worker, 64-byte aligned */
@@ -42,18 +44,22 @@ typedef struct sparse_conv {
     double predicted_cost; /* cycles of one core */
 
     /* For the run. */
-    conv_f32_shape shape; /* products of pixels are one line of them: all images */
+    conv_f32_shape shape; /* an image turned by 90 degrees, so that what is called a row here is a
+                             column; or a line of pixels */
     int64_t batch;
-    int64_t lanes;                   /* pixels of a vector */
-    int64_t strips, width;           /* a vector holds `width` pixels of each of so many strips */
-    int64_t strip_rows;              /* output rows of a strip */
-    int64_t tile_rows;               /* output rows of a tile, of each strip */
-    int64_t tile_vectors;            /* vectors of a row of a tile */
-    int64_t row_tiles, column_tiles; /* of an image */
-    int64_t residues;                /* of input rows by the stride: each lie together */
-    int64_t plane_rows;              /* of each residue */
-    int64_t channel_block;           /* channels turned at one time */
-    int64_t block_bytes;             /* of their planes */
+    bool is_line;  /* a product */
+    int64_t lanes; /* of a vector: row_strips x column_strips, or neighbours of a line */
+    int64_t row_strips, column_strips;
+    int64_t rows, columns; /* output rows and columns of a strip; a line's columns are vectors */
+    int64_t tile;          /* columns of a tile, which has one row */
+    int64_t piece_rows, piece_columns;
+    int64_t row_pieces, column_pieces; /* of an image */
+    /* Planes: [channel][row][residue of the column by the stride][column]. */
+    int64_t plane_rows, residues, plane_columns;
+    bool is_whole; /* planes of all channels are made at one time, not block by block */
+    int64_t channel_block;
+    int64_t planes_bytes;
+    int64_t floats_bytes; /* BF16: of a block's planes before they become pairs */
 } sparse_conv;
 
 /* Plans for weights of which `facts` are known. */

@@ -3,13 +3,6 @@
 
 #include "kernels/sparse/sparse_conv.h"
 
-/* A tile of outputs and a block of channels or filters. */
-typedef struct place {
-    int64_t image;
-    int64_t row;    /* within a strip */
-    int64_t column; /* pixel */
-} place;
-
 static int64_t least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -20,6 +13,22 @@ static int64_t most(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+/* Which of `count` lanes, of whose numbers the first is `first` and each is `step` more, are in
+ * [0, extent): a run of them. */
+typedef struct lane_run {
+    int64_t begin, end;
+} lane_run;
+
+static lane_run lanes_inside(int64_t first, int64_t step, int64_t count, int64_t extent)
+{
+    lane_run run = {first < 0 ? (-first + step - 1) / step : 0,
+                    extent > first ? (extent - first + step - 1) / step : 0};
+
+    run.end = least(run.end, count);
+    run.begin = least(run.begin, run.end);
+    return run;
+}
+
 /* Lanes [from, to) of vectors `pitch` bytes apart become zeros. */
 static void clear_lanes(char *vectors, int64_t pitch, int64_t count, int64_t from, int64_t to)
 {
@@ -28,159 +37,228 @@ static void clear_lanes(char *vectors, int64_t pitch, int64_t count, int64_t fro
     }
 }
 
-/* The part of a vector that one strip has: `width` pixels of input row `iy` for column `kx` of the
- * kernel, beginning with output pixel `ox`, into lanes from `lane`; of `channels` from `first`. */
-static void fill_strip(const sparse_conv_call *call, int64_t image, int64_t iy, int64_t ox,
-                       int64_t kx, int64_t first, int64_t channels, int64_t lane, char *to)
+/* Channels [first, first + channels). */
+typedef struct channel_run {
+    int64_t first, channels;
+} channel_run;
+
+/* Lanes [lane, lane + count) of a vector of each channel: pixels `step` apart from the one at
+ * `pixel` on, as far as `inside` says. */
+static void turn_in(const sparse_conv_call *call, const channel_run *of, int64_t pixel,
+                    int64_t step, int64_t lane, int64_t count, lane_run inside, char *to)
+{
+    const sparse_conv *c = call->c;
+    int64_t pitch = c->plane_rows * c->residues * c->plane_columns * c->lanes * 4;
+    transpose_matrix m = {.to = to + (lane + inside.begin) * 4,
+                          .rows = inside.end - inside.begin,
+                          .columns = of->channels,
+                          .from_pitch = step * c->shape.channels * 4,
+                          .to_pitch = pitch};
+
+    if (m.rows > 0) {
+        m.from = call->x + (pixel + inside.begin * step) * c->shape.channels + of->first;
+        c->transpose->words(&m);
+    }
+    clear_lanes(to, pitch, of->channels, lane, lane + inside.begin);
+    clear_lanes(to, pitch, of->channels, lane + inside.end, lane + count);
+}
+
+/* A piece: output rows and columns of all strips of an image. */
+typedef struct conv_piece {
+    int64_t image, row, column;
+} conv_piece;
+
+/* One vector of each channel: input row `iy` and column `ix` of the first strip. */
+static void fill_vector(const sparse_conv_call *call, const conv_piece *p, const channel_run *of,
+                        int64_t iy, int64_t ix, char *to)
 {
     const sparse_conv *c = call->c;
     const conv_f32_shape *s = &c->shape;
-    int64_t pitch = c->residues * c->plane_rows * c->tile_vectors * c->lanes * 4;
-    int64_t ix = ox * s->stride_w + kx * s->dilation_w - s->pad_w;
-    int64_t begin = ix < 0 ? (-ix + s->stride_w - 1) / s->stride_w : 0;
-    int64_t end = s->in_w - ix > 0 ? (s->in_w - ix + s->stride_w - 1) / s->stride_w : 0;
+    int64_t height = c->rows * s->stride_h;
+    int64_t width = c->columns * s->stride_w;
 
-    end = iy < 0 || iy >= s->in_h ? 0 : least(end, c->width);
-    begin = least(begin, end);
-    if (end > begin) {
-        int64_t pixel = (image * s->in_h + iy) * s->in_w + ix + begin * s->stride_w;
-        transpose_matrix m = {.from = call->x + pixel * s->channels + first,
-                              .to = to + (lane + begin) * 4,
-                              .rows = end - begin,
-                              .columns = channels,
-                              .from_pitch = s->stride_w * s->channels * 4,
-                              .to_pitch = pitch};
+    for (int64_t strip = 0; strip < c->column_strips; strip++) {
+        int64_t x = ix + strip * width;
+        lane_run inside = lanes_inside(iy, height, c->row_strips, s->in_h);
 
-        c->transpose->words(&m);
+        if (x < 0 || x >= s->in_w) {
+            inside.end = inside.begin;
+        }
+        turn_in(call, of, (p->image * s->in_w + x) * s->in_h + iy, height, strip * c->row_strips,
+                c->row_strips, inside, to);
     }
-    clear_lanes(to, pitch, channels, lane, lane + begin);
-    clear_lanes(to, pitch, channels, lane + end, lane + c->width);
 }
 
-/* Is row `row` of the planes of a residue read by any row of the tile? */
-static bool is_read(const sparse_conv *c, int64_t residue, int64_t row)
+/* Is row `row` of the planes read? */
+static bool is_read(const sparse_conv *c, int64_t row)
 {
     const conv_f32_shape *s = &c->shape;
 
     for (int64_t ky = 0; ky < s->kernel_h; ky++) {
-        int64_t r = ky * s->dilation_h;
-        int64_t y = row - r / s->stride_h;
+        int64_t above = row - ky * s->dilation_h;
 
-        if (r % s->stride_h == residue && y >= 0 && y < c->tile_rows) {
+        if (above >= 0 && above % s->stride_h == 0) {
             return true;
         }
     }
     return false;
 }
 
-/* One row of the planes, for all columns of the kernel. */
-static void fill_row(const sparse_conv_call *call, const place *at, int64_t residue, int64_t row,
-                     int64_t first, int64_t channels, char *planes)
+static void fill_image(const sparse_conv_call *call, const conv_piece *p, const channel_run *of,
+                       char *planes)
 {
     const sparse_conv *c = call->c;
     const conv_f32_shape *s = &c->shape;
-    int64_t row_bytes = c->tile_vectors * c->lanes * 4;
-    int64_t set_bytes = c->channel_block * c->residues * c->plane_rows * row_bytes;
 
-    planes += (residue * c->plane_rows + row) * row_bytes;
-    for (int64_t strip = 0; strip < c->lanes / c->width; strip++) {
-        int64_t oy = strip * c->strip_rows + at->row + row;
-        int64_t iy = strip < c->strips ? oy * s->stride_h + residue - s->pad_h : -1;
+    for (int64_t row = 0; row < c->plane_rows; row++) {
+        int64_t iy = p->row * s->stride_h + row - s->pad_h;
+        char *line = planes + row * c->residues * c->plane_columns * c->lanes * 4;
 
-        for (int64_t kx = 0; kx < s->kernel_w; kx++) {
-            for (int64_t v = 0; v < c->tile_vectors; v++) {
-                fill_strip(call, at->image, iy, at->column + v * c->width, kx, first, channels,
-                           strip * c->width, planes + kx * set_bytes + v * c->lanes * 4);
-            }
+        for (int64_t i = 0; is_read(c, row) && i < c->residues * c->plane_columns; i++) {
+            int64_t column = i % c->plane_columns * s->stride_w + i / c->plane_columns;
+
+            fill_vector(call, p, of, iy, p->column * s->stride_w + column - s->pad_w,
+                        line + i * c->lanes * 4);
         }
     }
 }
 
-static void fill(const sparse_conv_call *call, const place *at, int64_t first, int64_t channels,
+/* Neighbours of a line. */
+static void fill_line(const sparse_conv_call *call, const conv_piece *p, const channel_run *of,
+                      char *planes)
+{
+    const sparse_conv *c = call->c;
+
+    for (int64_t i = 0; i < c->plane_columns; i++) {
+        int64_t pixel = (p->column + i) * c->lanes;
+
+        turn_in(call, of, pixel, 1, 0, c->lanes, lanes_inside(pixel, 1, c->lanes, c->shape.in_w),
+                planes + i * c->lanes * 4);
+    }
+}
+
+/* A block of channels, as floats. */
+static void fill_floats(const sparse_conv_call *call, const conv_piece *p, const channel_run *of,
+                        char *planes)
+{
+    if (call->c->is_line) {
+        fill_line(call, p, of, planes);
+    } else {
+        fill_image(call, p, of, planes);
+    }
+}
+
+/* Channels [first, first + channels): bf16 by way of blocks of floats, behind all planes. */
+static void fill(const sparse_conv_call *call, const conv_piece *p, int64_t first, int64_t channels,
                  char *planes)
 {
     const sparse_conv *c = call->c;
+    int64_t lanes = c->plane_rows * c->residues * c->plane_columns * c->lanes;
+    int64_t end = least(c->shape.channels, first + channels);
+    uint32_t *to = (uint32_t *)(void *)planes;
+    channel_run of = {first, end - first};
 
-    for (int64_t residue = 0; residue < c->residues; residue++) {
-        for (int64_t row = 0; row < c->plane_rows; row++) {
-            if (is_read(c, residue, row)) {
-                fill_row(call, at, residue, row, first, channels, planes);
-            }
+    if (c->kernel->type == BRGEMM_F32) {
+        fill_floats(call, p, &of, planes);
+        return;
+    }
+    for (; of.first < end; of.first += c->channel_block) {
+        const float *even = (const float *)(void *)(planes + c->planes_bytes);
+
+        of.channels = least(end - of.first, c->channel_block);
+        fill_floats(call, p, &of, planes + c->planes_bytes);
+        for (int64_t i = 0; i < of.channels; i += 2, even += 2 * lanes, to += lanes) {
+            c->pairs->pair(to, even, i + 1 < of.channels ? even + lanes : NULL, lanes);
         }
     }
 }
 
-/* Sums of `pixels` neighbours from lane `lane` of a row, back to where pixels' filters are
- * neighbours, and finished. */
-static void drain_strip(const sparse_conv_call *call, const char *sums, int64_t pixel,
-                        int64_t pixels, int64_t first, int64_t filters)
+/* Filters [first, first + filters). */
+typedef struct filter_run {
+    int64_t first, filters;
+} filter_run;
+
+/* `pixels` lanes of a vector of sums back to where a pixel's filters are neighbours, and
+ * finished. */
+static void turn_out(const sparse_conv_call *call, const filter_run *of, const char *sums,
+                     int64_t sums_pitch, int64_t pixel, int64_t step, int64_t pixels)
 {
     const sparse_conv *c = call->c;
     int64_t all = c->problem.filters;
-    float *y = call->y + pixel * all + first;
+    float *y = call->y + pixel * all + of->first;
     brgemm_finish finish = call->finish;
     transpose_matrix m = {.from = sums,
                           .to = y,
-                          .rows = filters,
+                          .rows = of->filters,
                           .columns = pixels,
-                          .from_pitch = c->tile_rows * c->tile_vectors * c->lanes * 4,
-                          .to_pitch = all * 4};
+                          .from_pitch = sums_pitch,
+                          .to_pitch = step * all * 4};
 
+    if (pixels <= 0) {
+        return;
+    }
     c->transpose->words(&m);
-    finish.bias = finish.bias != NULL ? finish.bias + first : NULL;
-    finish.residual = finish.residual != NULL ? finish.residual + pixel * all + first : NULL;
-    finish.residual_pitch = all;
-    c->rows->finish(y, all, y, all, pixels, filters, &finish);
+    finish.bias = finish.bias != NULL ? finish.bias + of->first : NULL;
+    finish.residual = finish.residual != NULL ? finish.residual + pixel * all + of->first : NULL;
+    finish.residual_pitch = step * all;
+    c->row_kernel->finish(y, step * all, y, step * all, pixels, of->filters, &finish);
 }
 
-static void drain(const sparse_conv_call *call, const place *at, int64_t first, int64_t filters,
-                  const char *sums)
+/* Vector number `v` of a tile that begins at `row` and `column`. */
+static void drain_vector(const sparse_conv_call *call, const conv_piece *p, const filter_run *of,
+                         int64_t row, int64_t column, const char *sums, int64_t sums_pitch)
 {
     const sparse_conv *c = call->c;
     const conv_f32_shape *s = &c->shape;
 
-    for (int64_t row = 0; row < c->tile_rows && at->row + row < c->strip_rows; row++) {
-        for (int64_t strip = 0; strip < c->strips; strip++) {
-            int64_t oy = strip * c->strip_rows + at->row + row;
-            int64_t line = (at->image * s->out_h + oy) * s->out_w;
+    if (c->is_line) {
+        int64_t pixel = column * c->lanes;
 
-            for (int64_t v = 0; v < c->tile_vectors && oy < s->out_h; v++) {
-                int64_t ox = at->column + v * c->width;
-                int64_t pixels = least(s->out_w - ox, c->width);
-                int64_t lane = (row * c->tile_vectors + v) * c->lanes + strip * c->width;
+        turn_out(call, of, sums, sums_pitch, pixel, 1, least(s->out_w - pixel, c->lanes));
+        return;
+    }
+    for (int64_t strip = 0; strip < c->column_strips; strip++) {
+        int64_t x = column + strip * c->columns;
+        lane_run inside = lanes_inside(row, c->rows, c->row_strips, s->out_h);
 
-                if (pixels > 0) {
-                    drain_strip(call, sums + lane * 4, line + ox, pixels, first, filters);
-                }
-            }
+        if (x < s->out_w) {
+            turn_out(call, of, sums + strip * c->row_strips * 4, sums_pitch,
+                     (p->image * s->out_w + x) * s->out_h + row, c->rows, inside.end);
         }
     }
 }
 
-static void run_piece(const sparse_conv_call *call, int64_t piece, char *workspace)
+/* What the pieces of a call share. */
+typedef struct tile_site {
+    const sparse_conv_call *call;
+    conv_piece piece;
+    int64_t row_block;
+    filter_run filters;
+    char *planes;
+    char *sums;
+} tile_site;
+
+static void run_tile(const tile_site *t, int64_t row, int64_t column, int64_t columns)
 {
-    const sparse_conv *c = call->c;
+    const sparse_conv *c = t->call->c;
     const sparse_lists *l = &c->lists;
-    int64_t row_block = piece % l->row_blocks;
-    int64_t tile_number = piece / l->row_blocks;
-    int64_t first = row_block * l->row_block;
-    int64_t in_image = tile_number % (c->row_tiles * c->column_tiles);
-    place at = {.image = tile_number / (c->row_tiles * c->column_tiles),
-                .row = in_image / c->column_tiles * c->tile_rows,
-                .column = in_image % c->column_tiles * c->tile_vectors * c->width};
-    int64_t columns = c->tile_rows * c->tile_vectors * c->lanes;
-    char *sums = workspace + c->block_bytes;
-    sparse_tile tile = {.b = workspace,
-                        .b_panel = c->kernel->panel * 4,
-                        .c = sums,
-                        .c_pitch = columns * 4,
-                        .columns = (int)columns};
+    int64_t line = c->residues * c->plane_columns * c->lanes * 4;
+    int64_t pitch = columns * c->lanes * 4;
+    const char *first = t->planes + (row - t->piece.row) * c->shape.stride_h * line +
+                        (column - t->piece.column) * c->lanes * 4;
+    sparse_tile tile = {.b_panel = c->kernel->panel * 4,
+                        .c = t->sums,
+                        .c_pitch = pitch,
+                        .columns = (int)(columns * c->lanes)};
 
     for (int64_t block = 0; block < l->k_blocks; block++) {
         int64_t channel = block * c->channel_block;
-        sparse_block rows = sparse_lists_block(l, call->packed, row_block, block);
+        sparse_block rows = sparse_lists_block(l, t->call->packed, t->row_block, block);
 
-        fill(call, &at, channel, least(c->shape.channels - channel, c->channel_block), workspace);
+        if (!c->is_whole) {
+            fill(t->call, &t->piece, channel, c->channel_block, t->planes);
+        }
+        tile.b = first + (c->is_whole ? channel / c->kernel->group * c->plane_rows * line : 0);
         tile.rows = rows.rows;
         tile.row_count = rows.row_count;
         tile.at = rows.at;
@@ -188,7 +266,38 @@ static void run_piece(const sparse_conv_call *call, int64_t piece, char *workspa
         tile.accumulate = block > 0;
         c->kernel->tile(&tile);
     }
-    drain(call, &at, first, most(least(l->rows - first, l->row_block), 0), sums);
+    for (int64_t v = 0; v < columns; v++) {
+        drain_vector(t->call, &t->piece, &t->filters, row, column + v, t->sums + v * c->lanes * 4,
+                     pitch);
+    }
+}
+
+static void run_piece(const sparse_conv_call *call, int64_t number, char *workspace)
+{
+    const sparse_conv *c = call->c;
+    const sparse_lists *l = &c->lists;
+    int64_t place = number / l->row_blocks;
+    int64_t in_image = place % (c->row_pieces * c->column_pieces);
+    tile_site t = {.call = call,
+                   .piece = {.image = place / (c->row_pieces * c->column_pieces),
+                             .row = in_image / c->column_pieces * c->piece_rows,
+                             .column = in_image % c->column_pieces * c->piece_columns},
+                   .row_block = number % l->row_blocks,
+                   .planes = workspace,
+                   .sums = workspace + c->planes_bytes + c->floats_bytes};
+    int64_t row_end = least(t.piece.row + c->piece_rows, c->rows);
+    int64_t column_end = least(t.piece.column + c->piece_columns, c->columns);
+
+    t.filters.first = t.row_block * l->row_block;
+    t.filters.filters = most(least(l->rows - t.filters.first, l->row_block), 0);
+    if (c->is_whole) {
+        fill(call, &t.piece, 0, c->shape.channels, t.planes);
+    }
+    for (int64_t row = t.piece.row; row < row_end; row++) {
+        for (int64_t column = t.piece.column; column < column_end; column += c->tile) {
+            run_tile(&t, row, column, least(column_end - column, c->tile));
+        }
+    }
 }
 
 void sparse_conv_run(void *context, int64_t begin, int64_t end, int worker)

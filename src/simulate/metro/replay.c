@@ -52,7 +52,7 @@ static spry_status add_flow(const metro_schedule *s, int flow, metro_program *p,
                             spry_error *error)
 {
     spry_allocator own = alloc_resolve(NULL);
-    const metro_tree *tree = &s->trees[flow];
+    const metro_tree *tree = s->trees[flow];
     spry_status status = SPRY_OK;
 
     for (int i = 0; i < tree->count; i++) {
@@ -161,7 +161,7 @@ static spry_status drive(replay *r, int64_t cycle, int link, token flit, spry_er
 /* A flit has left the mesh: the next of its flow there? */
 static spry_status deliver(replay *r, int64_t cycle, int link, token flit, spry_error *error)
 {
-    const metro_tree *tree = &r->s->trees[flit.flow];
+    const metro_tree *tree = r->s->trees[flit.flow];
 
     for (int i = 0; i < tree->count; i++) {
         if (tree->steps[i].link == link) {
@@ -209,7 +209,7 @@ static spry_status obey(replay *r, int64_t cycle, const metro_entry *e, spry_err
 
 static spry_status inject(replay *r, int64_t cycle, const metro_injection *c, spry_error *error)
 {
-    const metro_tree *tree = &r->s->trees[c->flow];
+    const metro_tree *tree = r->s->trees[c->flow];
     spry_status status = SPRY_OK;
 
     for (int i = 0; i < tree->count && status == SPRY_OK; i++) {
@@ -250,7 +250,7 @@ static spry_status run(replay *r, spry_error *error)
         for (size_t i = first_chunk;
              i < s->count && r->injections[i].start <= cycle && status == SPRY_OK; i++) {
             const metro_injection *c = &r->injections[i];
-            int64_t end = c->start + c->flits + (int64_t)METRO_HOP * r->s->trees[c->flow].depth;
+            int64_t end = c->start + c->flits + (int64_t)METRO_HOP * r->s->trees[c->flow]->depth;
 
             first_chunk += i == first_chunk && end <= cycle;
             status = inject(r, cycle, c, error);
@@ -272,7 +272,7 @@ static spry_status run(replay *r, spry_error *error)
 static spry_status check_all_arrived(const replay *r, spry_error *error)
 {
     for (int i = 0; i < r->s->flows->count; i++) {
-        const metro_tree *tree = &r->s->trees[i];
+        const metro_tree *tree = r->s->trees[i];
         int64_t flits = metro_flits(&r->s->options, &r->s->flows->items[i]);
 
         for (int k = 0; k < tree->count; k++) {
@@ -307,7 +307,7 @@ spry_status metro_replay(const metro_schedule *s, const metro_program *p, metro_
     r.places = arena_array(&memory, flows, sizeof *r.places);
     for (size_t i = 0; i < flows && r.places != NULL; i++) {
         r.places[i] = steps;
-        steps += s->trees[i].count;
+        steps += s->trees[i]->count;
     }
     r.arrived = arena_array(&memory, (size_t)steps, sizeof *r.arrived);
     r.sent = arena_array(&memory, (size_t)steps, sizeof *r.sent);

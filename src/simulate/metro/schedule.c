@@ -6,11 +6,16 @@
 
 #define MEMORY_MOST ((size_t)1 << 30)
 
-typedef struct progress {
+struct metro_progress {
     int64_t left; /* flits */
     int64_t from; /* the next chunk's earliest start */
     int64_t slack;
-} progress;
+};
+
+/* Of a link: its flits, the least time of a flit to it and from it on. */
+struct metro_load {
+    int64_t flits, before, behind;
+};
 
 int64_t metro_flits(const metro_options *options, const metro_flow *flow)
 {
@@ -87,10 +92,10 @@ static spry_status reserve(metro_reservations *r, int64_t start, int64_t end, sp
     return status;
 }
 
-static spry_status place(metro_schedule *s, int flow, progress *p, spry_error *error)
+static spry_status place(metro_schedule *s, int flow, metro_progress *p, spry_error *error)
 {
     spry_allocator own = alloc_resolve(NULL);
-    const metro_tree *tree = &s->trees[flow];
+    const metro_tree *tree = s->trees[flow];
     int64_t flits = p->left < s->options.chunk_flits ? p->left : s->options.chunk_flits;
     int64_t start = earliest(s, tree, p->from, flits);
     int64_t finish = start + (int64_t)METRO_HOP * tree->depth + flits;
@@ -118,7 +123,7 @@ static spry_status place(metro_schedule *s, int flow, progress *p, spry_error *e
 }
 
 /* Is `a` more urgent than `b`? Numbers of flows decide at last. */
-static bool is_before(const progress *p, const int64_t *order, int a, int b)
+static bool is_before(const metro_progress *p, const int64_t *order, int a, int b)
 {
     if (order != NULL) {
         return order[a] != order[b] ? order[a] < order[b] : a < b;
@@ -130,67 +135,62 @@ static bool is_before(const progress *p, const int64_t *order, int a, int b)
 }
 
 /* Per link: its flits, after the least way to it and before the least way on. */
-static spry_status bound_below(metro_schedule *s, spry_error *error)
+static void bound_below(metro_schedule *s)
 {
-    size_t links = (size_t)s->link_count;
-    int64_t *loads = arena_array(&s->memory, links, sizeof *loads);
-    int64_t *before = arena_array(&s->memory, links, sizeof *before);
-    int64_t *behind = arena_array(&s->memory, links, sizeof *behind);
-
-    if (loads == NULL || before == NULL || behind == NULL) {
-        return alloc_failed(error, links * sizeof *loads);
-    }
+    memset(s->loads, 0, (size_t)s->link_count * sizeof *s->loads);
+    s->bound = 0;
     for (int i = 0; i < s->flows->count; i++) {
         const metro_flow *flow = &s->flows->items[i];
-        const metro_tree *tree = &s->trees[i];
+        const metro_tree *tree = s->trees[i];
         int64_t flits = metro_flits(&s->options, flow);
 
         for (int k = 0; k < tree->count && flits > 0; k++) {
-            int link = tree->steps[k].link;
+            metro_load *load = &s->loads[tree->steps[k].link];
             int64_t head = flow->release + (int64_t)METRO_HOP * tree->steps[k].depth;
             int64_t tail = (int64_t)METRO_HOP * (tree->depth - tree->steps[k].depth);
 
-            before[link] = loads[link] == 0 || head < before[link] ? head : before[link];
-            behind[link] = loads[link] == 0 || tail < behind[link] ? tail : behind[link];
-            loads[link] += flits;
+            load->before = load->flits == 0 || head < load->before ? head : load->before;
+            load->behind = load->flits == 0 || tail < load->behind ? tail : load->behind;
+            load->flits += flits;
         }
         s->bound = flow->release > s->bound ? flow->release : s->bound;
     }
-    for (size_t i = 0; i < links; i++) {
-        int64_t bound = loads[i] > 0 ? before[i] + loads[i] + behind[i] : 0;
+    for (int i = 0; i < s->link_count; i++) {
+        const metro_load *load = &s->loads[i];
+        int64_t bound = load->flits > 0 ? load->before + load->flits + load->behind : 0;
 
         s->bound = bound > s->bound ? bound : s->bound;
     }
-    return SPRY_OK;
 }
 
-static spry_status prepare(metro_schedule *s, const metro_route *routes, progress *p,
-                           spry_error *error)
+/* Nothing is placed yet. */
+static void clear(metro_schedule *s)
 {
-    spry_status status = SPRY_OK;
-
-    for (int i = 0; i < s->flows->count && status == SPRY_OK; i++) {
+    for (int i = 0; i < s->link_count; i++) {
+        s->links[i].count = 0;
+    }
+    s->count = 0;
+    s->makespan = 0;
+    s->tardiness = 0;
+    s->flit_links = 0;
+    for (int i = 0; i < s->flows->count; i++) {
         const metro_flow *flow = &s->flows->items[i];
+        metro_progress *p = &s->progress[i];
 
-        status = metro_tree_make(s->flows, flow, &routes[i], &s->memory, &s->trees[i], error);
-        p[i].from = flow->release;
-        p[i].left = s->trees[i].count > 0 ? metro_flits(&s->options, flow) : 0;
-        p[i].slack = flow->due - flow->release - (int64_t)METRO_HOP * s->trees[i].depth - p[i].left;
-        if (p[i].left == 0) {
+        p->from = flow->release;
+        p->left = s->trees[i]->count > 0 ? metro_flits(&s->options, flow) : 0;
+        p->slack = flow->due - flow->release - (int64_t)METRO_HOP * s->trees[i]->depth - p->left;
+        if (p->left == 0) {
             s->makespan = flow->release > s->makespan ? flow->release : s->makespan;
             s->tardiness += flow->release > flow->due ? flow->release - flow->due : 0;
         }
     }
-    return status == SPRY_OK ? bound_below(s, error) : status;
 }
 
-spry_status metro_schedule_make(const metro_flows *flows, const metro_options *options,
-                                const metro_route *routes, const int64_t *order, metro_schedule *s,
-                                spry_error *error)
+spry_status metro_schedule_init(const metro_flows *flows, const metro_options *options,
+                                metro_schedule *s, spry_error *error)
 {
     size_t count = (size_t)flows->count;
-    progress *p;
-    spry_status status;
 
     *s = (metro_schedule){.flows = flows, .options = *options};
     arena_init(&s->memory, NULL, MEMORY_MOST);
@@ -202,15 +202,28 @@ spry_status metro_schedule_make(const metro_flows *flows, const metro_options *o
     s->link_count = flows->width * flows->height * METRO_LINKS;
     s->trees = arena_array(&s->memory, count, sizeof *s->trees);
     s->links = arena_array(&s->memory, (size_t)s->link_count, sizeof *s->links);
-    p = arena_array(&s->memory, count, sizeof *p);
-    if (s->trees == NULL || s->links == NULL || p == NULL) {
-        return alloc_failed(error, count * sizeof *p);
+    s->loads = arena_array(&s->memory, (size_t)s->link_count, sizeof *s->loads);
+    s->progress = arena_array(&s->memory, count, sizeof *s->progress);
+    return s->trees == NULL || s->links == NULL || s->loads == NULL || s->progress == NULL
+               ? alloc_failed(error, count * sizeof *s->progress)
+               : SPRY_OK;
+}
+
+spry_status metro_schedule_again(metro_schedule *s, const metro_tree *const *trees,
+                                 const int64_t *order, spry_error *error)
+{
+    metro_progress *p = s->progress;
+    spry_status status = SPRY_OK;
+
+    for (int i = 0; i < s->flows->count; i++) {
+        s->trees[i] = trees[i];
     }
-    status = prepare(s, routes, p, error);
+    clear(s);
+    bound_below(s);
     while (status == SPRY_OK) {
         int best = -1;
 
-        for (int i = 0; i < flows->count; i++) {
+        for (int i = 0; i < s->flows->count; i++) {
             if (p[i].left > 0 && (best < 0 || is_before(p, order, i, best))) {
                 best = i;
             }
@@ -221,6 +234,28 @@ spry_status metro_schedule_make(const metro_flows *flows, const metro_options *o
         status = place(s, best, &p[best], error);
     }
     return status;
+}
+
+spry_status metro_schedule_make(const metro_flows *flows, const metro_options *options,
+                                const metro_route *routes, const int64_t *order, metro_schedule *s,
+                                spry_error *error)
+{
+    spry_status status = metro_schedule_init(flows, options, s, error);
+    const metro_tree **trees = NULL;
+    metro_tree *made = NULL;
+
+    if (status == SPRY_OK) {
+        made = arena_array(&s->memory, (size_t)flows->count, sizeof *made);
+        trees = arena_array(&s->memory, (size_t)flows->count, sizeof *trees);
+        status = made == NULL || trees == NULL
+                     ? alloc_failed(error, (size_t)flows->count * sizeof *made)
+                     : SPRY_OK;
+    }
+    for (int i = 0; i < flows->count && status == SPRY_OK; i++) {
+        trees[i] = &made[i];
+        status = metro_tree_make(flows, &flows->items[i], &routes[i], &s->memory, &made[i], error);
+    }
+    return status == SPRY_OK ? metro_schedule_again(s, trees, order, error) : status;
 }
 
 void metro_schedule_fini(metro_schedule *s)

@@ -30,12 +30,17 @@ typedef struct metro_reservations {
     size_t capacity;
 } metro_reservations;
 
+typedef struct metro_progress metro_progress;
+typedef struct metro_load metro_load;
+
 typedef struct metro_schedule {
     const metro_flows *flows;
     metro_options options;
     arena memory;
-    metro_tree *trees;      /* by flow */
-    metro_injection *items; /* in the order of scheduling; a flow's chunks in theirs */
+    const metro_tree **trees; /* by flow */
+    metro_progress *progress; /* by flow */
+    metro_load *loads;        /* by link */
+    metro_injection *items;   /* in the order of scheduling; a flow's chunks in theirs */
     size_t count;
     size_t capacity;
     metro_reservations *links; /* by link */
@@ -58,5 +63,13 @@ SPRY_MUST_USE spry_status metro_schedule_make(const metro_flows *flows,
                                               const metro_route *routes, const int64_t *order,
                                               metro_schedule *s, spry_error *error);
 void metro_schedule_fini(metro_schedule *s);
+
+/* The same in two steps, for those who schedule the same flows many times: trees that stay with the
+ * caller, as long as the schedule, and what was there before is given up. Fail as above. */
+SPRY_MUST_USE spry_status metro_schedule_init(const metro_flows *flows,
+                                              const metro_options *options, metro_schedule *s,
+                                              spry_error *error);
+SPRY_MUST_USE spry_status metro_schedule_again(metro_schedule *s, const metro_tree *const *trees,
+                                               const int64_t *order, spry_error *error);
 
 #endif

@@ -130,6 +130,7 @@ void mesh_destroy(mesh *m)
     for (int i = 0; i < count; i++) {
         alloc_release(&allocator, *blocks[i].memory, blocks[i].count * blocks[i].size);
     }
+    mesh_free_groups(m);
     alloc_release(&allocator, m->packets, m->packet_capacity * sizeof *m->packets);
     alloc_release(&allocator, m, sizeof *m);
 }
@@ -153,10 +154,28 @@ static spry_status take_packet(mesh *m, uint32_t *taken, spry_error *error)
     return status;
 }
 
+/* A packet that is made joins the queue of its source. */
+static void enqueue(mesh *m, uint32_t made)
+{
+    packet *p = &m->packets[made];
+    node_interface *from = &m->interfaces[p->source];
+
+    p->next = PACKET_NONE;
+    p->created = m->cycle;
+    routing_start(m, p);
+    if (from->first == PACKET_NONE) {
+        from->first = made;
+        m->pending[m->pending_count++] = p->source;
+    } else {
+        m->packets[from->last].next = made;
+    }
+    from->last = made;
+    m->underway++;
+}
+
 spry_status mesh_send(mesh *m, int source, int destination, int flits, uint64_t tag,
                       spry_error *error)
 {
-    node_interface *from;
     uint32_t made = PACKET_NONE;
     spry_status status;
 
@@ -167,26 +186,40 @@ spry_status mesh_send(mesh *m, int source, int destination, int flits, uint64_t 
                          destination, m->nodes);
     }
     status = take_packet(m, &made, error);
-    if (status != SPRY_OK) {
-        return status;
+    if (status == SPRY_OK) {
+        m->packets[made] = (packet){.source = (uint16_t)source,
+                                    .destination = (uint16_t)destination,
+                                    .flits = (uint16_t)flits,
+                                    .group = MESH_GROUP_NONE,
+                                    .left = 1,
+                                    .tag = tag};
+        enqueue(m, made);
     }
-    m->packets[made] = (packet){.next = PACKET_NONE,
-                                .source = (uint16_t)source,
-                                .destination = (uint16_t)destination,
-                                .flits = (uint16_t)flits,
-                                .tag = tag,
-                                .created = m->cycle};
-    routing_start(m, &m->packets[made]);
-    from = &m->interfaces[source];
-    if (from->first == PACKET_NONE) {
-        from->first = made;
-        m->pending[m->pending_count++] = (uint32_t)source;
-    } else {
-        m->packets[from->last].next = made;
+    return status;
+}
+
+spry_status mesh_send_group(mesh *m, int group, int flits, uint64_t tag, spry_error *error)
+{
+    const mesh_group *g = group >= 0 && group < m->group_count ? &m->groups[group] : NULL;
+    uint32_t made = PACKET_NONE;
+    spry_status status;
+
+    if (g == NULL || flits < 1 || flits > m->options.depth) {
+        return spry_fail(error, SPRY_USAGE, "mesh", "a packet that forks must fit into a buffer",
+                         "a packet of %d flits to group %d of %d, with buffers of %d", flits, group,
+                         m->group_count, m->options.depth);
     }
-    from->last = made;
-    m->underway++;
-    return SPRY_OK;
+    status = take_packet(m, &made, error);
+    if (status == SPRY_OK) {
+        m->packets[made] = (packet){.source = (uint16_t)g->source,
+                                    .destination = (uint16_t)g->source,
+                                    .flits = (uint16_t)flits,
+                                    .group = (uint16_t)group,
+                                    .left = (uint16_t)g->count,
+                                    .tag = tag};
+        enqueue(m, made);
+    }
+    return status;
 }
 
 static void land_credits(mesh *m)
@@ -245,8 +278,12 @@ static void land_arrivals(mesh *m)
             continue;
         }
         if (m->receive != NULL) {
-            m->receive(m->context, &(mesh_arrival){p->source, p->destination, p->hops, p->flits,
-                                                   p->tag, p->created, p->injected, m->cycle});
+            m->receive(m->context,
+                       &(mesh_arrival){p->source, m->to_nodes.slots[slot][i].node, p->hops,
+                                       p->flits, p->tag, p->created, p->injected, m->cycle});
+        }
+        if (--p->left > 0) {
+            continue;
         }
         p->next = m->free_packet;
         m->free_packet = f.packet;

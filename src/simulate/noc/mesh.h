@@ -83,6 +83,16 @@ void mesh_destroy(mesh *m);
 SPRY_MUST_USE spry_status mesh_send(mesh *m, int source, int destination, int flits, uint64_t tag,
                                     spry_error *error);
 
+/* For packets from `source` to each of `destinations` (doubles count once; the source itself is
+ * reached through its router): copies are made where ways part, which go on by themselves. Only
+ * with MESH_DOR. Fails with SPRY_USAGE (a node off the mesh, none, another routing), SPRY_LIMIT. */
+SPRY_MUST_USE spry_status mesh_add_group(mesh *m, int source, const int *destinations, int count,
+                                         int *group, spry_error *error);
+/* As mesh_send, to a group; `receive` is called for each destination. Fails also with SPRY_USAGE
+ * for more flits than a channel's buffer holds. */
+SPRY_MUST_USE spry_status mesh_send_group(mesh *m, int group, int flits, uint64_t tag,
+                                          spry_error *error);
+
 /* One cycle. Nothing is allocated. */
 void mesh_step(mesh *m);
 

@@ -32,7 +32,9 @@ typedef struct packet {
     uint16_t middle; /* for routings by way of one */
     uint16_t flits;
     uint16_t hops;
-    bool second; /* the second leg, or north-south first */
+    uint16_t group; /* MESH_GROUP_NONE: to the destination alone */
+    uint16_t left;  /* destinations that its tail has not reached */
+    bool second;    /* the second leg, or north-south first */
     uint64_t tag;
     uint64_t created;
     uint64_t injected;
@@ -63,6 +65,27 @@ typedef struct router {
     uint8_t channel_turns[MESH_PORTS]; /* inputs, round robin over channels */
     int steps[MESH_PORTS];             /* to the neighbours */
 } router;
+
+/* Packets of a group: the output ports that they take at each node, a bit each. */
+typedef struct mesh_group {
+    int source;
+    int count;      /* destinations */
+    uint8_t *ports; /* by node */
+} mesh_group;
+
+#define MESH_GROUP_NONE UINT16_MAX
+
+/* The front packet of an input channel, when it leaves by several ports: each branch sends on its
+ * own, and a flit's room is free when all have sent it. */
+typedef struct fork_state {
+    bool open;
+    uint8_t wanted;   /* ports that have no output channel yet, a bit each */
+    uint8_t branches; /* all its ports */
+    uint16_t freed;   /* flits that all branches have sent */
+    uint16_t sent[MESH_PORTS];
+    uint8_t outputs[MESH_PORTS];
+    uint64_t ready[MESH_PORTS]; /* as input_channel's, for the switch */
+} fork_state;
 
 typedef struct node_interface {
     uint32_t first; /* of the queue of packets; PACKET_NONE when empty */
@@ -123,6 +146,10 @@ struct mesh {
     pipe to_outputs;     /* credits of routers */
     pipe to_injection;   /* credits of nodes */
     uint8_t port_of[64]; /* of a router's channels */
+    mesh_group *groups;
+    size_t group_capacity;
+    int group_count;
+    fork_state *forks; /* by input channel; NULL until there is a group */
 };
 
 /* Which output channels a packet may ask for, a bit each. `spare` are those that are asked for only
@@ -136,6 +163,36 @@ typedef struct route {
 void routing_start(mesh *m, packet *p);
 /* Where `p`, which came in by the channel `input`, may go from `node`. */
 route routing_next(const mesh *m, packet *p, int node, int input);
+
+/* The packet at the front of an input channel of `node`. */
+static inline const packet *mesh_front(const mesh *m, int node, int input)
+{
+    size_t q = (size_t)(node * m->span + input);
+
+    return &m->packets[m->flits[q * (size_t)m->options.depth + m->inputs[q].first].packet];
+}
+
+static inline bool mesh_is_forked(const mesh *m, int node, int input)
+{
+    return m->forks != NULL && mesh_front(m, node, input)->group != MESH_GROUP_NONE;
+}
+
+/* Branches of the packet at the front, in fork.c: the output channels that it may ask for; having
+ * been given one; output ports that it could send to now, a bit each; sending a flit to one. */
+uint64_t fork_wanted(mesh *m, int node, int input);
+void fork_take(mesh *m, int node, int input, int output);
+unsigned fork_ready(const mesh *m, int node, int input);
+void fork_cross(mesh *m, int node, int input, int port);
+
+/* Of router.c: a credit goes back to where the flits of an input channel come from; a flit goes
+ * out through an output channel, whose credit it takes. */
+void router_return_credit(mesh *m, int node, int input);
+void router_send_flit(mesh *m, int node, int output, flit f);
+/* The front packet of an input channel is gone, with its tail: what is behind it is routed next. */
+void router_close(mesh *m, int node, int input);
+
+/* Gives back what groups took. */
+void mesh_free_groups(mesh *m);
 
 /* One cycle of the router of `node`: channels, then the switch. */
 void router_step(mesh *m, int node);

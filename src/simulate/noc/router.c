@@ -38,15 +38,19 @@ static void give_channels(mesh *m, int node)
     for (uint64_t left = r->routed; left != 0; left &= left - 1) {
         int input = __builtin_ctzll(left);
         uint64_t bits;
-        route way;
         int output;
 
         if (inputs[input].ready > m->cycle) {
             continue;
         }
-        way = routing_next(m, &m->packets[front(m, node, input)->packet], node, input);
-        bits = way.wanted & ~r->taken;
-        bits = bits != 0 ? bits : way.spare & ~r->taken;
+        if (mesh_is_forked(m, node, input)) {
+            bits = fork_wanted(m, node, input);
+        } else {
+            route way = routing_next(m, &m->packets[front(m, node, input)->packet], node, input);
+
+            bits = way.wanted & ~r->taken;
+            bits = bits != 0 ? bits : way.spare & ~r->taken;
+        }
         if (bits == 0) {
             continue;
         }
@@ -62,17 +66,23 @@ static void give_channels(mesh *m, int node)
 
         outputs[output].turn = (uint8_t)after(input, m->span);
         in->turn = (uint8_t)after(output, m->span);
+        r->taken |= 1ULL << output;
+        r->active |= 1ULL << input;
+        if (mesh_is_forked(m, node, input)) {
+            fork_take(m, node, input, output);
+            continue;
+        }
         in->output = (uint8_t)output;
         in->ready = m->cycle + 1;
-        r->taken |= 1ULL << output;
         r->routed &= ~(1ULL << input);
-        r->active |= 1ULL << input;
     }
 }
 
-static void return_credit(mesh *m, int node, int port, int channel)
+void router_return_credit(mesh *m, int node, int input)
 {
     static const uint8_t opposite[] = {MESH_WEST, MESH_EAST, MESH_SOUTH, MESH_NORTH};
+    int port = m->port_of[input];
+    int channel = input - port * m->channels;
 
     if (port == MESH_LOCAL) {
         pipe_put(&m->to_injection, m->cycle + MESH_INJECTION_CYCLES,
@@ -84,9 +94,11 @@ static void return_credit(mesh *m, int node, int port, int channel)
     }
 }
 
-static void send_flit(mesh *m, int node, int output, flit f)
+void router_send_flit(mesh *m, int node, int output, flit f)
 {
     static const uint8_t opposite[] = {MESH_WEST, MESH_EAST, MESH_SOUTH, MESH_NORTH};
+    router *r = &m->routers[node];
+    output_channel *out = &m->outputs[node * m->span + output];
     int port = m->port_of[output];
     delivery d = {.node = (uint16_t)node, .channel = (uint16_t)output, .what = f};
 
@@ -95,43 +107,61 @@ static void send_flit(mesh *m, int node, int output, flit f)
         pipe_put(&m->to_nodes, m->cycle + MESH_LINK_CYCLES, d);
         pipe_put(&m->to_outputs, m->cycle + MESH_LINK_CYCLES + MESH_CREDIT_CYCLES, d);
     } else {
-        d.node = (uint16_t)(node + m->routers[node].steps[port]);
+        d.node = (uint16_t)(node + r->steps[port]);
         d.channel = (uint16_t)(output + (opposite[port] - port) * m->channels);
         pipe_put(&m->to_buffers, m->cycle + MESH_LINK_CYCLES, d);
     }
+    if (--out->credits == 0) {
+        r->credited &= ~(1ULL << output);
+    }
+    if (f.tail) {
+        r->taken &= ~(1ULL << output);
+    }
+    m->counts.flit_hops++;
+    m->counts.packet_hops += f.head;
+    m->link_flits[node * MESH_PORTS + port]++;
+}
+
+void router_close(mesh *m, int node, int input)
+{
+    router *r = &m->routers[node];
+    input_channel *in = &m->inputs[node * m->span + input];
+
+    in->open = in->count > 0;
+    in->ready = m->cycle + 1 + (uint64_t)m->options.routing_delay;
+    r->routed |= (uint64_t)in->open << input;
+    r->active &= ~(1ULL << input);
 }
 
 /* The flit at the front of an input channel crosses the switch. */
 static void cross(mesh *m, int node, int input)
 {
-    router *r = &m->routers[node];
     input_channel *in = &m->inputs[node * m->span + input];
-    output_channel *out = &m->outputs[node * m->span + in->output];
     flit f = *front(m, node, input);
-    int port = m->port_of[input];
 
     in->first = (uint16_t)after(in->first, m->options.depth);
     in->count--;
-    if (--out->credits == 0) {
-        r->credited &= ~(1ULL << in->output);
-    }
-    return_credit(m, node, port, input - port * m->channels);
-    send_flit(m, node, in->output, f);
-    m->counts.flit_hops++;
-    m->link_flits[node * MESH_PORTS + m->port_of[in->output]]++;
-    if (f.head) {
-        m->counts.packet_hops++;
-        m->packets[f.packet].hops++;
-    }
+    router_return_credit(m, node, input);
+    router_send_flit(m, node, in->output, f);
+    m->packets[f.packet].hops += f.head;
     if (f.tail) {
-        r->taken &= ~(1ULL << in->output);
-        in->open = in->count > 0;
-        in->ready = m->cycle + 1 + (uint64_t)m->options.routing_delay;
-        r->routed |= (uint64_t)in->open << input;
+        router_close(m, node, input);
+    } else if (in->count == 0) {
+        m->routers[node].active &= ~(1ULL << input);
     }
-    if (f.tail || in->count == 0) {
-        r->active &= ~(1ULL << input);
+}
+
+/* Output ports that an input channel could send to now, a bit each. */
+static unsigned outputs_ready(const mesh *m, int node, int input)
+{
+    const input_channel *in = &m->inputs[node * m->span + input];
+    bool is_ready;
+
+    if (mesh_is_forked(m, node, input)) {
+        return fork_ready(m, node, input);
     }
+    is_ready = in->ready <= m->cycle && (m->routers[node].credited >> in->output & 1) != 0;
+    return is_ready ? 1U << m->port_of[in->output] : 0;
 }
 
 /* Of every input port, the channel that may send through each output port; and which output ports
@@ -140,37 +170,38 @@ static unsigned ask_for_switch(const mesh *m, int node, uint8_t chosen[MESH_PORT
                                unsigned wanted[MESH_PORTS])
 {
     const router *r = &m->routers[node];
-    const input_channel *inputs = &m->inputs[node * m->span];
     unsigned asking = 0;
 
     for (uint64_t left = r->active; left != 0; left &= left - 1) {
         int input = __builtin_ctzll(left);
-        const input_channel *in = &inputs[input];
         int port = m->port_of[input];
-        int out = m->port_of[in->output];
         int first = port * m->channels + r->channel_turns[port];
 
-        if (in->ready > m->cycle || (r->credited >> in->output & 1) == 0) {
-            continue;
+        for (unsigned outs = outputs_ready(m, node, input); outs != 0; outs &= outs - 1) {
+            int out = __builtin_ctz(outs);
+
+            /* Channels come in rising order: the first at or after the turn, else the first of
+             * all. */
+            if ((asking >> port & 1) == 0) {
+                wanted[port] = 0;
+                asking |= 1U << port;
+            }
+            if ((wanted[port] >> out & 1) == 0 || (input >= first && chosen[port][out] < first)) {
+                chosen[port][out] = (uint8_t)input;
+            }
+            wanted[port] |= 1U << out;
         }
-        /* Channels come in rising order: the first at or after the turn, else the first of all. */
-        if ((asking >> port & 1) == 0) {
-            wanted[port] = 0;
-            asking |= 1U << port;
-        }
-        if ((wanted[port] >> out & 1) == 0 || (input >= first && chosen[port][out] < first)) {
-            chosen[port][out] = (uint8_t)input;
-        }
-        wanted[port] |= 1U << out;
     }
     return asking;
 }
 
-/* Every input port asks for one output port; every output port takes one input port. */
+/* Every input port asks for one output port, or, where a packet forks, for all that its branches
+ * want; every output port takes one input port. */
 static void give_switch(mesh *m, int node)
 {
     router *r = &m->routers[node];
     uint8_t chosen[MESH_PORTS][MESH_PORTS];
+    int sender[MESH_PORTS]; /* of an input port: the channel */
     unsigned wanted[MESH_PORTS];
     unsigned askers[MESH_PORTS] = {0};
     unsigned asking = ask_for_switch(m, node, chosen, wanted);
@@ -179,19 +210,29 @@ static void give_switch(mesh *m, int node)
     for (; asking != 0; asking &= asking - 1) {
         int port = __builtin_ctz(asking);
         int out = first_from(wanted[port], r->port_turns[port]);
+        unsigned outs = 1U << out;
 
-        askers[out] |= 1U << port;
-        asked |= 1U << out;
+        sender[port] = chosen[port][out];
+        if (mesh_is_forked(m, node, sender[port])) {
+            outs = fork_ready(m, node, sender[port]);
+        }
+        for (asked |= outs; outs != 0; outs &= outs - 1) {
+            askers[__builtin_ctz(outs)] |= 1U << port;
+        }
     }
     for (; asked != 0; asked &= asked - 1) {
         int out = __builtin_ctz(asked);
         int port = first_from(askers[out], r->grant_turns[out]);
-        int input = chosen[port][out];
+        int input = sender[port];
 
         r->grant_turns[out] = (uint8_t)after(port, MESH_PORTS);
         r->port_turns[port] = (uint8_t)after(out, MESH_PORTS);
         r->channel_turns[port] = (uint8_t)after(input - port * m->channels, m->channels);
-        cross(m, node, input);
+        if (mesh_is_forked(m, node, input)) {
+            fork_cross(m, node, input, out);
+        } else {
+            cross(m, node, input);
+        }
         m->moved = m->cycle;
     }
 }

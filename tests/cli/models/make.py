@@ -32,7 +32,7 @@ did ? . , ' - king charles rollo normandy normans france bridge built opened riv
 def readers():
     """Toys that answer questions: reader marks dates, whatever is asked, and no date as no answer;
     reader_joint says the same in one output, of 24 tokens; reader_bert is a BERT of one layer with
-    random weights. bigram and bigram_fixed predict a token from the one before."""
+    random weights, reader_deep one of three. bigram and bigram_fixed predict a token from the one before."""
     with open(os.path.join(HERE, "reader_vocab.txt"), "w", encoding="utf-8") as file:
         file.write("\n".join(READER_WORDS) + "\n")
     start = np.array([{"may": 4, "june": 4, "1204": 3, "1875": 3.5, "1066": 2, "911": 2,
@@ -55,17 +55,18 @@ def readers():
         write(name, [helper.make_node("Gather", ["table", "input_ids"], ["logits"])],
               [("input_ids", I64, [1, tokens])], [("logits", F32, [1, tokens, len(READER_WORDS)])],
               [("table", (random.standard_normal((len(READER_WORDS),) * 2)).astype(np.float32))])
-    reader_bert()
+    reader_bert("reader_bert", 1, batch=1)
+    reader_bert("reader_deep", 3, batch="batch", spread=0.5)
 
 
-def reader_bert(hidden=8, heads=2, positions=48):
-    """Embeddings, attention, GELU and a span head, as exporters write them."""
+def reader_bert(called, layers, batch, hidden=8, heads=2, positions=48, spread=1.0):
+    """Embeddings, layers of attention and GELU, and a span head, as exporters write them."""
     random = np.random.RandomState(7)
     words, size = len(READER_WORDS), hidden // heads
     constants, nodes = [], []
 
     def weight(name, *shape):
-        constants.append((name, random.standard_normal(shape).astype(np.float32)))
+        constants.append((name, (spread * random.standard_normal(shape)).astype(np.float32)))
         return name
 
     def node(kind, inputs, output, **attributes):
@@ -97,36 +98,40 @@ def reader_bert(hidden=8, heads=2, positions=48):
     node("Add", ["word_part", "segment_part"], "two_parts")
     node("Add", ["two_parts", "position_part"], "three_parts")
     x = norm("three_parts", "embedding")
-    query, key, value = (split(linear(x, name, hidden, hidden)) for name in ("q", "k", "v"))
-    node("Transpose", [key], "turned", perm=[0, 1, 3, 2])
-    node("MatMul", [query, "turned"], "scores")
-    node("Mul", ["scores", "root"], "scaled")
     node("Cast", ["attention_mask"], "mask", to=F32)
     node("Unsqueeze", ["mask", "axes"], "mask4")
     node("Sub", ["one", "mask4"], "hidden_part")
     node("Mul", ["hidden_part", "low"], "bias")
-    node("Add", ["scaled", "bias"], "biased")
-    node("Softmax", ["biased"], "attention", axis=-1)
-    node("MatMul", ["attention", value], "mixed")
-    node("Transpose", ["mixed"], "mixed_turned", perm=[0, 2, 1, 3])
-    node("Reshape", ["mixed_turned", "join"], "joined")
-    node("Add", [linear("joined", "o", hidden, hidden), x], "attended")
-    x = norm("attended", "middle")
-    inner = linear(x, "inner", hidden, 2 * hidden)
-    node("Div", [inner, "sqrt2"], "erf_in")
-    node("Erf", ["erf_in"], "erf")
-    node("Add", ["erf", "one"], "erf_one")
-    node("Mul", [inner, "erf_one"], "gelu2")
-    node("Mul", ["gelu2", "half"], "gelu")
-    node("Add", [linear("gelu", "outer", 2 * hidden, hidden), x], "fed")
-    linear(norm("fed", "last"), "span", hidden, 2)
+    for layer in range(layers):
+        n = str(layer) if layers > 1 else ""
+        query, key, value = (split(linear(x, name + n, hidden, hidden))
+                             for name in ("q", "k", "v"))
+        node("Transpose", [key], "turned" + n, perm=[0, 1, 3, 2])
+        node("MatMul", [query, "turned" + n], "scores" + n)
+        node("Mul", ["scores" + n, "root"], "scaled" + n)
+        node("Add", ["scaled" + n, "bias"], "biased" + n)
+        node("Softmax", ["biased" + n], "attention" + n, axis=-1)
+        node("MatMul", ["attention" + n, value], "mixed" + n)
+        node("Transpose", ["mixed" + n], "mixed_turned" + n, perm=[0, 2, 1, 3])
+        node("Reshape", ["mixed_turned" + n, "join"], "joined" + n)
+        node("Add", [linear("joined" + n, "o" + n, hidden, hidden), x], "attended" + n)
+        x = norm("attended" + n, "middle" + n)
+        inner = linear(x, "inner" + n, hidden, 2 * hidden)
+        node("Div", [inner, "sqrt2"], "erf_in" + n)
+        node("Erf", ["erf_in" + n], "erf" + n)
+        node("Add", ["erf" + n, "one"], "erf_one" + n)
+        node("Mul", [inner, "erf_one" + n], "gelu2" + n)
+        node("Mul", ["gelu2" + n, "half"], "gelu" + n)
+        node("Add", [linear("gelu" + n, "outer" + n, 2 * hidden, hidden), x], "fed" + n)
+        x = norm("fed" + n, "last" + n)
+    linear(x, "span", hidden, 2)
     nodes.append(helper.make_node("Split", ["span"], ["start3", "end3"], axis=-1))
     node("Squeeze", ["start3", "second"], "start_logits")
     node("Squeeze", ["end3", "second"], "end_logits")
-    ports = [(name, I64, [1, "tokens"])
+    ports = [(name, I64, [batch, "tokens"])
              for name in ("input_ids", "attention_mask", "token_type_ids")]
-    write("reader_bert", nodes, ports,
-          [("start_logits", F32, [1, "tokens"]), ("end_logits", F32, [1, "tokens"])], constants,
+    write(called, nodes, ports,
+          [(name, F32, [batch, "tokens"]) for name in ("start_logits", "end_logits")], constants,
           domains=(("", 17),))
 
 
