@@ -44,34 +44,36 @@ def gemm(size):
     return f"gemm {size} {size} {size}"
 
 
-def measure(lines, seconds=0.2, rounds=5):
+def measure(lines, seconds=0.2, rounds=5, clock="wall"):
     """What bench/sparse says of each (shape, inputs, weights, panels)."""
     text = "".join(f"{shape} {inputs:g} {weights:g} {panels:g}\n"
                    for shape, inputs, weights, panels in lines)
-    done = subprocess.run([PROGRAM, "--seconds", str(seconds), "--rounds", str(rounds)],
-                          input=text, check=True, capture_output=True, text=True)
+    done = subprocess.run([PROGRAM, "--seconds", str(seconds), "--rounds", str(rounds),
+                           "--clock", clock], input=text, check=True,
+                          capture_output=True, text=True)
     return [{**json.loads(line), "threads": 1} for line in done.stdout.splitlines()]
 
 
-def point_rows(sizes, seconds):
+def point_rows(sizes, seconds, clock="wall"):
     """(name, demanded ratio, rows by size)."""
     for name, (shares, demand) in POINTS.items():
-        yield name, demand, measure([(gemm(size), *shares) for size in sizes], seconds)
+        yield name, demand, measure([(gemm(size), *shares) for size in sizes], seconds,
+                                    clock=clock)
 
 
-def grid_rows(shape, kind, seconds, shares=SHARES):
+def grid_rows(shape, kind, seconds, shares=SHARES, clock="wall"):
     """All pairs of shares: of inputs and of `kind`, "weights" or "panels"."""
     def line(inputs, others):
         weights, panels = (others, 1) if kind == "weights" else (1, others)
         return shape, inputs, weights, panels
 
-    return measure([line(i, w) for w in shares for i in shares], seconds, 3)
+    return measure([line(i, w) for w in shares for i in shares], seconds, 3, clock)
 
 
-def layer_rows(seconds):
+def layer_rows(seconds, clock="wall"):
     """Layers of networks, weights without and with zeros, inputs as after a Relu and dense."""
     return measure([(shape, inputs, weights, 1) for shape in LAYERS
-                    for inputs in (1, 0.5) for weights in (1, 0.5, 0.3, 0.1)], seconds)
+                    for inputs in (1, 0.5) for weights in (1, 0.5, 0.3, 0.1)], seconds, clock=clock)
 
 
 def missing_peer(name):
@@ -172,15 +174,17 @@ def main():
     parser.add_argument("--peers", action="store_true", help="against libxsmm and GraphBLAS")
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES[:3])
     parser.add_argument("--seconds", type=float, default=0.2, help="of each line, at least")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall",
+                        help="cpu: time of the thread, for a machine that is busy")
     arguments = parser.parse_args()
     if arguments.map:
-        grids = {kind: grid_rows(gemm(768), kind, arguments.seconds)
+        grids = {kind: grid_rows(gemm(768), kind, arguments.seconds, clock=arguments.clock)
                  for kind in ("weights", "panels")}
         write_svg(arguments.map, "768 x 768 x 768", grids)
         for kind, rows in grids.items():
             print(f"{kind}: least {min(row['ratio'] for row in rows):.3f}")
     elif arguments.layers:
-        print_rows(layer_rows(arguments.seconds))
+        print_rows(layer_rows(arguments.seconds, arguments.clock))
     elif arguments.peers:
         for name in PEERS:
             if missing_peer(name):
@@ -192,7 +196,8 @@ def main():
                       f"{row['ratio']:.2f}")
             print(f"{name}: {interleave.geometric_mean(row['ratio'] for row in rows):.2f}")
     else:
-        for name, demand, rows in point_rows(arguments.sizes, arguments.seconds):
+        for name, demand, rows in point_rows(arguments.sizes, arguments.seconds,
+                                             arguments.clock):
             print(f"{name}: at least {demand} wanted")
             print_rows(rows)
     return 0

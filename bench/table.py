@@ -19,6 +19,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable
 
+import attention_heads
+import block_skim
 import inputs
 import interleave
 import sparse
@@ -539,6 +541,7 @@ def train_private_line(name, what, side, demand):
 
 SPATIAL = {100: Demand(mean=0.97), 50: Demand(mean=1.8), 30: Demand(mean=3), 10: Demand(mean=6)}
 DEMANDED_PATCH = 8
+LEAST_SKIM_ROUNDS = 5
 
 
 def needs_spatial():
@@ -618,6 +621,38 @@ def sparse_peers(bench):
                               Demand(mean=1.5))
 
 
+def blocks_of_text(bench):
+    """Encoders that drop blocks of tokens, in units of what the work that is left promises."""
+    for row in block_skim.rows(LEAST_SKIM_ROUNDS if bench.quick else 2 * LEAST_SKIM_ROUNDS):
+        yield bench.summarise("block-skim", f"4 layers as in BERT-base, 384 tokens, {row['name']} "
+                              "from the second on, of the promised speed-up", [row], Demand(mean=0.85))
+
+
+# ---- attention by heads ----
+
+def needs_heads():
+    if not os.path.exists(attention_heads.PROGRAM):
+        raise Skip("bench/attention_heads was not built (cmake -DSPRY_BUILD_BENCH=ON)")
+
+
+def heads_survey(bench):
+    """Attention alone against attention with a survey, which may cost a quarter."""
+    needs_heads()
+    rows = [row for row in attention_heads.survey_rows(7 if bench.quick else 15)
+            if int(row["name"]) >= 256]
+    yield bench.summarise("heads-survey", "attention with a survey of its heads, 256 to 2048",
+                          rows, Demand(mean=0.8), peer="attention alone")
+
+
+def heads_policy(bench):
+    """Attention of an encoder whose heads look at few keys, against all keys."""
+    needs_heads()
+    rows = attention_heads.policy_rows(3 if bench.quick else 7)
+    yield bench.summarise("heads-policy", "attention of an encoder with windows and sinks by head, "
+                          f"cosine {min(row['cosine'] for row in rows):.4f}", rows,
+                          Demand(each=1.8), peer="attention to all keys")
+
+
 # ---- the table ----
 
 LAYERS_LOW = Demand(mean=1.05, each=0.8)
@@ -666,6 +701,9 @@ ROWS = {
     "sparse-gemm": sparse_points,
     "sparse-grid": sparse_grid,
     "sparse-peers": sparse_peers,
+    "block-skim": blocks_of_text,
+    "heads-survey": heads_survey,
+    "heads-policy": heads_policy,
     "squant": squant,
     "gemv": few_bits,
     "peak-f32": peak_line("peak-f32", "share of the peak, 40 products f32", "f32", IS_GEMM,

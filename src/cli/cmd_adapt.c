@@ -199,8 +199,8 @@ static spry_status read_options(adapt_state *a, spry_adapt_options *o, spry_erro
 static spry_status make(adapt_state *a, spry_error *error)
 {
     const char *delta = cli_text(a->call, "apply");
-    bool takes_adapted =
-        cli_given(a->call, "merge") || cli_given(a->call, "delta-only") || is_training(a->call);
+    bool takes_adapted = cli_given(a->call, "merge") || cli_given(a->call, "delta-only") ||
+                         cli_given(a->call, "calibrate") || is_training(a->call);
     spry_adapt_options o;
     spry_status status;
 

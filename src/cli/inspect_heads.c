@@ -1,5 +1,6 @@
 /* What attention heads look at: running, the table, JSON. */
 #include "cli/inspect_heads.h"
+#include "cli/inspect_heads_picture.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -13,8 +14,8 @@
 
 spry_status inspect_heads_check(const cli_call *call, spry_error *error)
 {
-    static const char *const own[] = {"text",   "vocab",        "window", "limit",  "clusters",
-                                      "ablate", "special-rows", "seed",   "threads"};
+    static const char *const own[] = {"text",   "vocab",        "window", "limit",   "clusters",
+                                      "ablate", "special-rows", "seed",   "threads", "svg"};
     static const char *const others[] = {"set", "nodes", "input", "data", "samples"};
     bool is_asked = cli_given(call, "heads");
 
@@ -325,10 +326,17 @@ static spry_status print_json(const cli_call *call, const spry_heads *heads, spr
 static spry_status tell(const cli_call *call, const spry_heads *heads, spry_error *error)
 {
     const char *page = cli_text(call, "html");
+    const char *picture = cli_text(call, "svg");
     spry_status status = page != NULL ? inspect_heads_page(call, heads, page, error) : SPRY_OK;
 
     if (status == SPRY_OK && page != NULL) {
         output_note(call, "wrote %s", page);
+    }
+    if (status == SPRY_OK && picture != NULL) {
+        status = heads_picture_write(heads, picture, error);
+    }
+    if (status == SPRY_OK && picture != NULL) {
+        output_note(call, "wrote %s", picture);
     }
     if (status != SPRY_OK) {
         return status;
@@ -372,8 +380,12 @@ spry_status inspect_heads(const cli_call *call, spry_error *error)
     spry_model *model = NULL;
     spry_tokenizer *tokenizer = NULL;
     const char *page = cli_text(call, "html");
+    const char *picture = cli_text(call, "svg");
     spry_status status = page != NULL ? output_check_free(call, page, error) : SPRY_OK;
 
+    if (status == SPRY_OK && picture != NULL) {
+        status = output_check_free(call, picture, error);
+    }
     if (status == SPRY_OK) {
         status = spry_tokenizer_load(cli_text(call, "vocab"), NULL, &tokenizer, error);
     }

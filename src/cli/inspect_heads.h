@@ -43,6 +43,10 @@
         {.name = "ablate",                                                                     \
          .kind = CLI_FLAG,                                                                     \
          .help = "heads: say what clusters do, by taking their heads away"},                   \
+        {.name = "svg",                                                                        \
+         .kind = CLI_PATH,                                                                     \
+         .value = "FILE",                                                                      \
+         .help = "heads: write the map of clusters and their mean maps as a picture"},         \
         {.name = "threads",                                                                    \
          .letter = 't',                                                                        \
          .kind = CLI_INTEGER,                                                                  \

@@ -5,12 +5,13 @@
 #include <stdio.h>
 
 #include "cli/inspect_heads.h"
+#include "cli/inspect_heads_picture.h"
 #include "cli/page.h"
 #include "cli/train_page.h"
 
 extern const char heads_page_css[]; /* web/heads/page.css, embedded by the build */
 
-enum { CELL = 22, MAP_CELL = 5, LIMITS = 7 };
+enum { LIMITS = 7 };
 
 typedef struct page_state {
     const cli_call *call;
@@ -56,40 +57,16 @@ static void append_tiles(page_state *p)
 static void append_map(page_state *p)
 {
     text *to = &p->page;
-    int32_t widest = 0;
+    int32_t widest = heads_picture_widest(p->list, p->head_count);
 
-    for (int32_t i = 0; i < p->head_count; i++) {
-        widest = p->list[i].head >= widest ? p->list[i].head + 1 : widest;
-    }
     text_append_format(to,
                        "<h2>Layers and heads</h2>\n<div class=\"both\"><svg class=\"heads\" "
                        "width=\"%d\" viewBox=\"0 0 %d %d\" role=\"img\"><title>Layers and heads by "
                        "cluster</title>\n",
-                       (int)(widest + 2) * CELL, (int)(widest + 2) * CELL,
-                       (int)(p->totals.layers + 1) * CELL);
-    for (int32_t i = 0; i < widest; i++) {
-        text_append_format(to, "<text x=\"%d\" y=\"15\" text-anchor=\"middle\">%d</text>",
-                           (int)(i + 2) * CELL - CELL / 2, (int)i);
-    }
-    for (int32_t i = 0; i < p->head_count; i++) {
-        const spry_head *h = &p->list[i];
-        int x = (int)(h->head + 1) * CELL;
-        int y = (int)(h->layer + 1) * CELL;
-
-        if (h->head == 0) {
-            text_append_format(to, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">%d</text>",
-                               CELL - 6, y + 15, (int)h->layer);
-        }
-        text_append_format(to,
-                           "<rect class=\"c%d\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" "
-                           "rx=\"3\"><title>layer %d, head %d: %s, alone %s, distance %.3f, "
-                           "entropy %.3f</title></rect><text class=\"in\" x=\"%d\" y=\"%d\" "
-                           "text-anchor=\"middle\">%c</text>\n",
-                           (int)h->cluster, x + 1, y + 1, CELL - 2, CELL - 2, (int)h->layer,
-                           (int)h->head, p->clusters[h->cluster].pattern, h->pattern,
-                           h->mean[SPRY_HEAD_DISTANCE], h->mean[SPRY_HEAD_ENTROPY], x + CELL / 2,
-                           y + 15, inspect_heads_letter(h->cluster));
-    }
+                       (int)(widest + 2) * HEADS_PICTURE_CELL,
+                       (int)(widest + 2) * HEADS_PICTURE_CELL,
+                       (int)(p->totals.layers + 1) * HEADS_PICTURE_CELL);
+    heads_picture_map(to, p->list, p->head_count, p->clusters);
     text_append_string(to, "</svg>\n<ul class=\"legend\">\n");
     for (int32_t k = 0; k < p->totals.clusters; k++) {
         text_append_format(to, "<li><i class=\"c%d\"></i><b>%c</b> %s%s, %d head%s</li>\n", (int)k,
@@ -106,31 +83,14 @@ static void append_heat(page_state *p, int32_t k)
 {
     const spry_head *h = &p->list[p->clusters[k].medoid];
     text *to = &p->page;
-    int side = SPRY_HEADS_MAP * MAP_CELL;
-    double most = 0.0;
 
-    for (int i = 0; i < SPRY_HEADS_MAP * SPRY_HEADS_MAP; i++) {
-        most = (double)h->map[i] > most ? (double)h->map[i] : most;
-    }
     text_append_format(to,
                        "<figure><figcaption><b>%c</b> %s <span class=\"dim\">layer %d, head "
                        "%d</span></figcaption>\n<svg class=\"heat\" viewBox=\"0 0 %d %d\" "
-                       "role=\"img\"><title>Mean attention of layer %d, head %d</title><rect "
-                       "class=\"ground\" width=\"%d\" height=\"%d\"/>\n",
+                       "role=\"img\"><title>Mean attention of layer %d, head %d</title>\n",
                        inspect_heads_letter(k), p->clusters[k].pattern, (int)h->layer, (int)h->head,
-                       side, side, (int)h->layer, (int)h->head, side, side);
-    for (int i = 0; i < SPRY_HEADS_MAP * SPRY_HEADS_MAP; i++) {
-        /* The eye sees the root of a share better than the share. */
-        double shade = most > 0.0 ? sqrt((double)h->map[i] / most) : 0.0;
-
-        if (shade >= 0.02) {
-            text_append_format(to,
-                               "<rect class=\"c%d\" x=\"%d\" y=\"%d\" width=\"%d\" "
-                               "height=\"%d\" fill-opacity=\"%.2f\"/>",
-                               (int)k, i % SPRY_HEADS_MAP * MAP_CELL, i / SPRY_HEADS_MAP * MAP_CELL,
-                               MAP_CELL, MAP_CELL, shade);
-        }
-    }
+                       HEADS_PICTURE_SIDE, HEADS_PICTURE_SIDE, (int)h->layer, (int)h->head);
+    heads_picture_heat(to, h, k);
     text_append_string(to, "</svg></figure>\n");
 }
 

@@ -24,8 +24,7 @@ typedef struct heads_view {
     int64_t sample_stride, sample_count;
 } heads_view;
 
-/* The view of head `head` of image 0 in a survey of `p`; the caller fills in what is of the text.
- */
+/* The view of head `head` of image 0 in a survey of `p`; what is of the text is left to callers. */
 heads_view heads_view_of(const attention_problem *p, const attention_survey *s, int64_t head);
 
 /* Features of the sequence, in the order of spry_head_feature; SPRY_HEAD_CHANGE is 0. `offsets` has

@@ -37,15 +37,43 @@ static void emit_external(wire_writer *w, const onnx_tensor_out *out)
     wire_write_integer(w, 14, 1);
 }
 
+/* Lists of small numbers, as axes and sizes are, take a byte each instead of eight. */
+enum { SMALL_LIST = 64 };
+
+/* How many there are, in `list`, which may not lie as `t` does; 0: the tensor is another one. */
+static int64_t read_small_list(const tensor *t, int64_t list[SMALL_LIST])
+{
+    enum { ONE_BYTE = 128 };
+    int64_t count = t->dtype == SPRY_DTYPE_I64 ? tensor_count(t) : 0;
+
+    if (count > SMALL_LIST || t->bytes != (size_t)count * sizeof *list) {
+        return 0;
+    }
+    if (count > 0) {
+        memcpy(list, t->data, t->bytes);
+    }
+    for (int64_t i = 0; i < count; i++) {
+        if (list[i] < 0 || list[i] >= ONE_BYTE) {
+            return 0;
+        }
+    }
+    return count;
+}
+
 void onnx_emit_tensor(wire_writer *w, const void *context)
 {
     const onnx_tensor_out *out = context;
     const tensor *t = out->t;
+    int64_t list[SMALL_LIST];
+    int64_t listed = out->location == NULL ? read_small_list(t, list) : 0;
 
     if (t->rank > 0) {
         wire_write_packed_i64(w, 1, t->shape, t->rank);
     }
     wire_write_integer(w, 2, (uint64_t)t->dtype);
+    if (listed > 0) {
+        wire_write_packed_i64(w, 7, list, listed);
+    }
     for (int64_t i = 0; t->dtype == SPRY_DTYPE_STRING && i < tensor_count(t); i++) {
         const spry_text *text = (const spry_text *)t->data + i;
 
@@ -54,7 +82,7 @@ void onnx_emit_tensor(wire_writer *w, const void *context)
     wire_write_text(w, 8, out->name);
     if (out->location != NULL) {
         emit_external(w, out);
-    } else if (t->dtype != SPRY_DTYPE_STRING) {
+    } else if (t->dtype != SPRY_DTYPE_STRING && listed == 0) {
         wire_write_bytes(w, 9, t->data, t->bytes);
     }
     wire_write_kept(w, out->unknown);

@@ -13,7 +13,6 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "runtime/packed.h"
-#include "runtime/precision.h"
 #include "runtime/providers.h"
 #include "runtime/sparse_layer.h"
 
@@ -72,7 +71,7 @@ static spry_status count_weights(void *context, void *to, spry_error *error)
     sparse_layer_facts facts;
 
     (void)error;
-    sparse_layer_count(r->site, &r->s->layer, &facts);
+    sparse_layer_count(&r->s->layer, &facts);
     memcpy(to, &facts, sizeof facts);
     return SPRY_OK;
 }
@@ -125,8 +124,8 @@ static spry_status pack_dense(void *context, void *to, spry_error *error)
 static spry_status make_lists(const provider_site *site, sparse_state *s, provider_step *step,
                               spry_error *error)
 {
-    sparse_conv_problem p = {s->layer.shape, s->layer.batch, s->layer.filters, BRGEMM_F32};
-    const sparse_kernel *kernel = sparse_select(BRGEMM_F32);
+    sparse_conv_problem p = {s->layer.shape, s->layer.batch, s->layer.filters, s->layer.type};
+    const sparse_kernel *kernel = sparse_select(s->layer.type);
     pack_run r = {site, s};
     spry_status status;
 
@@ -157,15 +156,14 @@ static double other_cost(const sparse_state *s)
 }
 
 /* Could skipping zeros of activations ever pay? Half of what a Relu makes is zero. */
-static bool may_gain(const provider_site *site, const sparse_state *s)
+static bool may_gain(const sparse_state *s)
 {
     const conv_f32_shape *shape = &s->layer.shape;
     double work = (double)shape->channels * (double)s->layer.filters * (double)shape->in_w;
     const sparse_kernel *kernel = sparse_select(BRGEMM_F32);
 
     return s->layer.is_product && kernel->panel == brgemm_select(BRGEMM_F32)->nr &&
-           shape->in_w >= LEAST_PIXELS && work >= LEAST_WORK &&
-           precision_of_products(site, shape->channels, s->layer.filters) == BRGEMM_F32 &&
+           shape->in_w >= LEAST_PIXELS && work >= LEAST_WORK && s->layer.type == BRGEMM_F32 &&
            sparse_layer_gains(sparse_both_cost(&s->both, 0.3, 1.0), other_cost(s));
 }
 
@@ -185,7 +183,7 @@ static spry_status make_both(const provider_site *site, sparse_state *s, provide
     spry_status status;
 
     sparse_both_plan(&p, sparse_select(BRGEMM_F32), s->workers, &s->both);
-    if (!may_gain(site, s)) {
+    if (!may_gain(s)) {
         return SPRY_OK;
     }
     brgemm_product_plan(&product, dense, s->workers, &s->product);

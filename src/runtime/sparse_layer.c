@@ -103,18 +103,22 @@ bool sparse_layer_read(const provider_site *site, sparse_layer *l)
         weights->dtype != SPRY_DTYPE_F32 || op_work_count(x) == 0 || op_work_count(y) == 0) {
         return false;
     }
-    return provider_is(site, "Conv") ? read_conv(site, x, weights, l)
-                                     : read_product(site, x, weights, l);
+    if (!(provider_is(site, "Conv") ? read_conv(site, x, weights, l)
+                                    : read_product(site, x, weights, l))) {
+        return false;
+    }
+    l->type = precision_of_products(site, l->shape.channels * l->shape.kernel_h * l->shape.kernel_w,
+                                    l->filters);
+    return true;
 }
 
 /* Small images take as little as this share of what is foretold for Winograd's method. */
 static const double winograd_at_best = 0.72;
 
 /* Cycles of the best dense way of that type: by products, or by Winograd's method. */
-static double dense_cost(const provider_site *site, const sparse_layer *l)
+static double dense_cost(const sparse_layer *l)
 {
-    int64_t depth = l->shape.channels * l->shape.kernel_h * l->shape.kernel_w;
-    brgemm_type type = precision_of_products(site, depth, l->filters);
+    brgemm_type type = l->type;
     conv_nhwc_problem direct = {.shape = l->shape,
                                 .batch = l->batch,
                                 .groups = 1,
@@ -157,17 +161,19 @@ static bool has_zeros(const sparse_source *s)
     return zeros * (step | 1) * SAMPLED > count * FEW;
 }
 
-void sparse_layer_count(const provider_site *site, const sparse_layer *l, sparse_layer_facts *f)
+void sparse_layer_count(const sparse_layer *l, sparse_layer_facts *f)
 {
     int64_t count = l->source.rows * l->source.k;
 
-    *f = (sparse_layer_facts){.weights = {.entries = count, .numbers = count}, .density = 1.0};
+    *f = (sparse_layer_facts){
+        .weights = {.entries = count / sparse_select(l->type)->group, .numbers = count},
+        .density = 1.0};
     if (has_zeros(&l->source)) {
         f->weights =
             sparse_facts_of(&l->source, 1, BRGEMM_F32, l->shape.kernel_h * l->shape.kernel_w);
         f->density = (double)f->weights.numbers / (double)count;
     }
-    f->dense = dense_cost(site, l);
+    f->dense = dense_cost(l);
 }
 
 bool sparse_layer_gains(double cost, double other)

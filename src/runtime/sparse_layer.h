@@ -13,6 +13,7 @@ typedef struct sparse_layer {
     conv_f32_shape shape; /* of a product: a line of pixels */
     int64_t batch, filters;
     bool is_product;      /* each pixel by itself */
+    brgemm_type type;     /* in which it multiplies: F32 or BF16 */
     sparse_source source; /* the weights; k counts channels, then positions of the kernel */
 } sparse_layer;
 
@@ -30,8 +31,8 @@ bool sparse_layer_possible(void);
  * these. */
 bool sparse_layer_read(const provider_site *site, sparse_layer *l);
 
-/* Counts; entries are those of f32 lists. The weights must be held. */
-void sparse_layer_count(const provider_site *site, const sparse_layer *l, sparse_layer_facts *f);
+/* Counts; entries are those of lists of the layer's type. The weights must be held. */
+void sparse_layer_count(const sparse_layer *l, sparse_layer_facts *f);
 
 /* Is `cost` less than `other` by more than foretelling errs? */
 bool sparse_layer_gains(double cost, double other);

@@ -58,3 +58,36 @@ expect 6 "${bert[@]}" --text absent.txt
 expect 4 inspect "$models/reader.onnx" --heads --text text.txt --vocab "$models/reader_vocab.txt"
 contains err "no attention between tokens"
 expect 2 inspect "$models/sum.onnx" --heads --text text.txt --vocab "$models/reader_vocab.txt"
+
+# ---- heads that look at few keys ----
+policy=(adapt "$models/reader_bert.onnx" --method head-policy --vocab "$models/reader_vocab.txt")
+expect 0 "${policy[@]}" -o few.onnx --text text.txt --window 48 --limit 6 --epsilon 0.6 --cosine 0
+contains out "method      head-policy"
+contains out "look at few keys, for sequences of 48 tokens"
+expect 0 "${policy[@]}" -o few.onnx --force --text text.txt --window 48 --limit 6 --epsilon 0.6 \
+    --cosine 0 --json
+json out 'd["method"] == "head-policy" and d["tokens"] == 48 and d["dense"] < len(d["heads"])' \
+    'all(h["mode"] == "dense" or h["before"] >= 0 for h in d["heads"])' \
+    'all(h["kept"] >= 0.4 for h in d["heads"])'
+expect 0 inspect few.onnx
+contains out "ai.spry 1"
+contains out "HeadPolicy"
+expect 0 inspect few.onnx --heads --text text.txt --vocab "$models/reader_vocab.txt" --window 32
+# What must not change at all looks at everything: the model stays as it is.
+expect 0 "${policy[@]}" -o all.onnx --text text.txt --window 32 --limit 4 --cosine 1 --epsilon 0.9
+contains out " 0 of "
+expect 0 inspect all.onnx
+lacks out "HeadPolicy"
+expect 4 adapt few.onnx -o again.onnx --method head-policy --text text.txt --epsilon 0.6 --cosine 0 \
+    --vocab "$models/reader_vocab.txt" --window 48
+contains err "policies already"
+[ ! -e again.onnx ] || fail "a refused run left a model"
+expect 2 "${policy[@]}" -o few.onnx --text text.txt
+contains err "--force"
+expect 2 "${policy[@]}" -o x.onnx
+contains err "text"
+expect 2 "${policy[@]}" -o x.safetensors --text text.txt
+expect 2 "${policy[@]}" -o x.onnx --text short.txt
+expect 2 "${policy[@]}" -o x.onnx --text text.txt --classes 3
+contains err "trains nothing"
+expect 2 "${policy[@]}" -o x.onnx --text text.txt --epsilon 1

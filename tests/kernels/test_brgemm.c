@@ -544,11 +544,33 @@ static void test_select(void **state)
     }
 }
 
+/* A tile of fewer columns is taken where they suffice and it has more rows, and no other way. */
+static void test_select_narrow(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        const brgemm_kernel *best = brgemm_select(types[i]);
+
+        for (int64_t columns = 1; columns <= 2 * BRGEMM_MOST_NR; columns++) {
+            const brgemm_kernel *kernel = brgemm_select_narrow(types[i], columns);
+
+            assert_int_equal(kernel->type, types[i]);
+            assert_true(kernel == best ||
+                        (kernel->nr >= columns && kernel->nr < best->nr && kernel->mr > best->mr));
+        }
+    }
+    if (strcmp(brgemm_select(BRGEMM_S8)->name, "brgemm_s8_14x32__avx512vnni") == 0) {
+        assert_int_equal(brgemm_select_narrow(BRGEMM_S8, 16)->nr, 16);
+        assert_int_equal(brgemm_select_narrow(BRGEMM_S8, 17)->nr, 32);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes), cmocka_unit_test(test_parts),  cmocka_unit_test(test_special),
-        cmocka_unit_test(test_bytes), cmocka_unit_test(test_select),
+        cmocka_unit_test(test_sizes),   cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_special), cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_select),  cmocka_unit_test(test_select_narrow),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -264,6 +264,54 @@ static void keeps_what_it_does_not_know(void **state)
     data_remove_folder(folder);
 }
 
+static size_t file_size(const char *path)
+{
+    struct stat info;
+
+    assert_int_equal(stat(path, &info), 0);
+    return (size_t)info.st_size;
+}
+
+/* Numbers that fit seven bits take a byte each; one that does not, or too many, eight all of
+ * them. */
+static void writes_small_lists_short(void **state)
+{
+    enum { MOST = 65 };
+    static const struct {
+        int64_t count, last;
+        size_t bytes;
+    } cases[] = {{1, 0, 1}, {3, 127, 3}, {3, 128, 24}, {3, -1, 24}, {64, 5, 64}, {65, 5, 520}};
+    static const int64_t shape[] = {-1};
+    int64_t numbers[MOST] = {0};
+    char folder[512];
+    size_t least = 0;
+
+    (void)state;
+    (void)snprintf(folder, sizeof folder, "%s", data_make_folder());
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int64_t count = cases[i].count;
+        proto body = {0};
+        proto p = {0};
+        size_t size;
+
+        numbers[count - 1] = cases[i].last;
+        proto_value_info(&body, 11, "x", SPRY_DTYPE_F32, 1, shape);
+        proto_tensor(&body, 5, "s", SPRY_DTYPE_I64, 1, &count, numbers,
+                     (size_t)count * sizeof *numbers);
+        proto_node(&body, 1, "Reshape", "x s", "y");
+        proto_value_info(&body, 12, "y", SPRY_DTYPE_F32, 1, shape);
+        proto_model(&p, 8, 13, &body);
+        data_write(data_join(folder, "a.onnx"), p.data, p.size);
+        round_trip(data_join(folder, "a.onnx"), data_join(folder, "b.onnx"));
+        size = file_size(data_join(folder, "b.onnx"));
+        least = i == 0 ? size - cases[i].bytes : least;
+        assert_in_range(size - cases[i].bytes, least, least + 4); /* lengths of two bytes */
+        proto_fini(&p);
+        numbers[count - 1] = 0;
+    }
+    data_remove_folder(folder);
+}
+
 static void moves_large_weights_outside(void **state)
 {
     enum { COUNT = 600 };
@@ -331,6 +379,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_what_it_does_not_know),
+        cmocka_unit_test(writes_small_lists_short),
         cmocka_unit_test(moves_large_weights_outside),
         cmocka_unit_test(rewrites_real_models),
     };

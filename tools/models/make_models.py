@@ -101,6 +101,12 @@ def bert_base():
     return networks.QuestionAnswerer(30522, 768, 12, 12, 3072)
 
 
+def bert_four():
+    import networks
+
+    return networks.QuestionAnswerer(2000, 768, 4, 12, 3072)
+
+
 def small_scale():
     import networks
 
@@ -172,6 +178,7 @@ MODELS = {
     "vit_s16": Model("large", vit_s16, image(224), opset=OPSET_WITH_LAYER_NORMALIZATION),
     "bert_base_128": Model("large", bert_base, text(128), SPAN),
     "bert_base_384": Model("large", bert_base, text(384), SPAN),
+    "bert_four_384": Model("large", bert_four, text(384), SPAN),
     "resnet18_qdq": Model("quantized", resnet18, image(224), activations="uint8"),
     "resnet50_qdq": Model("quantized", resnet50, image(224), activations="uint8"),
     "mobilenet_v2_qdq": Model("quantized", mobilenet_v2, image(224), activations="uint8"),

@@ -8,14 +8,14 @@ enum {
     WIDE = 16, /* floats of the vectors that costs are given for */
     MASK_BITS = 16,
     LEAST_LINE = 64,
-    MOST_LINE = 256,        /* pixels that share what is read of the weights */
+    MOST_LINE = 384,        /* pixels that share what is read of the weights */
     LIST_NUMBERS = 1 << 20, /* of them, listed in a worker's workspace */
     SAMPLED_ROWS = 16,
     SAMPLED_NUMBERS = 1024 /* of a row */
 };
 
 /* Cycles. */
-static const double entry_cost = 1.25;  /* per vector */
+static const double entry_cost = 1.35;  /* per vector */
 static const double entry_start = 1.2;  /* its place and its broadcast */
 static const double row_cost = 4.0;     /* per vector: sums loaded and stored */
 static const double row_start = 20.0;   /* of a row: its length is not known before */

@@ -104,6 +104,7 @@ static void set_piece(sparse_conv *c, int64_t rows, int64_t columns)
     c->is_whole = rows > 1 || columns > c->tile;
 }
 
+/* Of the plane of a channel, or of a group of them that lie together. */
 static int64_t channel_bytes(const sparse_conv *c)
 {
     return c->plane_rows * c->residues * c->plane_columns * c->lanes * 4;
@@ -116,7 +117,8 @@ static void plan_piece(sparse_conv *c)
     int64_t columns = c->is_line ? c->tile : c->columns;
 
     set_piece(c, rows, columns);
-    while (c->is_whole && channel_bytes(c) * c->shape.channels > PIECE_BYTES) {
+    while (c->is_whole &&
+           channel_bytes(c) * parts_of(c->shape.channels, c->kernel->group) > PIECE_BYTES) {
         if (columns > 2 * c->tile || (rows == 1 && columns > c->tile)) {
             columns = parts_of(parts_of(columns, 2), c->tile) * c->tile;
         } else {
@@ -135,7 +137,8 @@ static void plan_blocks(const sparse_facts *facts, sparse_conv *c)
     int64_t reach = (s->kernel_w - 1) * s->dilation_w;
     int64_t per_channel =
         s->kernel_h * (c->tile + reach / s->stride_w) * c->residues * c->lanes * 4;
-    int64_t fit = most(BLOCK_BYTES / per_channel, LEAST_CHANNELS);
+    int64_t group = c->kernel->group;
+    int64_t fit = most(BLOCK_BYTES / per_channel, LEAST_CHANNELS) * group;
     double entries = (double)facts->entries / (double)(c->problem.filters * s->channels);
 
     if ((double)fit * entries < FEW_ENTRIES) {
@@ -147,6 +150,7 @@ static void plan_blocks(const sparse_facts *facts, sparse_conv *c)
     if (c->channel_block > c->lanes / 2) { /* turned in squares */
         c->channel_block = parts_of(c->channel_block, LEAST_CHANNELS) * LEAST_CHANNELS;
     }
+    c->channel_block = parts_of(c->channel_block, group) * group;
     c->lists = (sparse_lists){.type = c->kernel->type,
                               .group = c->kernel->group,
                               .rows = c->problem.filters,
@@ -157,7 +161,9 @@ static void plan_blocks(const sparse_facts *facts, sparse_conv *c)
     fit = SUMS_BYTES / (c->tile * c->lanes * 4);
     c->lists.row_block = parts_of(c->problem.filters, parts_of(c->problem.filters, fit));
     sparse_lists_plan(&c->lists);
-    c->planes_bytes = channel_bytes(c) * (c->is_whole ? s->channels : c->channel_block);
+    c->planes_bytes =
+        channel_bytes(c) * parts_of(c->is_whole ? s->channels : c->channel_block, group);
+    c->floats_bytes = group > 1 ? channel_bytes(c) * c->channel_block : 0;
 }
 
 static double predict(const sparse_conv *c)
@@ -182,7 +188,8 @@ void sparse_conv_plan(const sparse_conv_problem *problem, const sparse_kernel *k
     *c = (sparse_conv){.problem = *problem,
                        .kernel = kernel,
                        .row_kernel = sparse_rows_select(),
-                       .transpose = transpose_select()};
+                       .transpose = transpose_select(),
+                       .pairs = bf16_select()};
     plan_shape(c);
     plan_strips(c);
     plan_piece(c);
@@ -191,8 +198,9 @@ void sparse_conv_plan(const sparse_conv_problem *problem, const sparse_kernel *k
     c->multiplies = facts->entries * kernel->group * c->batch * c->rows * c->columns * c->lanes;
     c->packed_bytes = c->lists.bytes + parts_of(c->lists.k_block * 4, LINE) * LINE;
     c->planes_bytes = parts_of(c->planes_bytes, LINE) * LINE;
-    c->worker_bytes =
-        c->planes_bytes + parts_of(c->lists.row_block * c->tile * c->lanes * 4, LINE) * LINE;
+    c->floats_bytes = parts_of(c->floats_bytes, LINE) * LINE;
+    c->worker_bytes = c->planes_bytes + c->floats_bytes +
+                      parts_of(c->lists.row_block * c->tile * c->lanes * 4, LINE) * LINE;
     c->predicted_cost = predict(c);
 }
 
@@ -203,7 +211,7 @@ void sparse_conv_pack(const sparse_conv *c, const sparse_source *source, void *p
     uint32_t *at = (uint32_t *)(void *)((char *)packed + c->lists.bytes);
     int64_t line = c->residues * c->plane_columns;
 
-    for (int64_t channel = 0; channel < c->channel_block; channel++) {
+    for (int64_t channel = 0; channel < c->channel_block / c->kernel->group; channel++) {
         for (int64_t kx = 0; kx < s->kernel_w; kx++) { /* the image is turned */
             for (int64_t ky = 0; ky < s->kernel_h; ky++) {
                 int64_t q = kx * s->dilation_w;
@@ -214,5 +222,5 @@ void sparse_conv_pack(const sparse_conv *c, const sparse_source *source, void *p
             }
         }
     }
-    sparse_lists_pack(&c->lists, source, at - c->lists.k_block, packed);
+    sparse_lists_pack(&c->lists, source, at - c->lists.k_block / c->kernel->group, packed);
 }

@@ -26,7 +26,7 @@ typedef struct sparse_conv_problem {
     conv_f32_shape shape;
     int64_t batch;
     int64_t filters;
-    brgemm_type type; /* F32 */
+    brgemm_type type; /* F32 or BF16; images are floats */
 } sparse_conv_problem;
 
 /* How: immutable, holds no memory. */
@@ -35,6 +35,7 @@ typedef struct sparse_conv {
     const sparse_kernel *kernel;
     const sparse_rows_kernel *row_kernel;
     const transpose_kernel *transpose;
+    const bf16_kernel *pairs;
     sparse_lists lists;
     int64_t packed_bytes;  /* of the weights */
     int64_t worker_bytes;  /* workspace per worker, 64-byte aligned */
@@ -58,6 +59,7 @@ typedef struct sparse_conv {
     bool is_whole; /* planes of all channels are made at one time, not block by block */
     int64_t channel_block;
     int64_t planes_bytes;
+    int64_t floats_bytes; /* BF16: of a block's planes before they become pairs */
 } sparse_conv;
 
 /* Plans for weights of which `facts` are known. */

@@ -137,15 +137,39 @@ static void fill_line(const sparse_conv_call *call, const conv_piece *p, const c
     }
 }
 
+/* A block of channels, as floats. */
+static void fill_floats(const sparse_conv_call *call, const conv_piece *p, const channel_run *of,
+                        char *planes)
+{
+    if (call->c->is_line) {
+        fill_line(call, p, of, planes);
+    } else {
+        fill_image(call, p, of, planes);
+    }
+}
+
+/* Channels [first, first + channels): bf16 by way of blocks of floats, behind all planes. */
 static void fill(const sparse_conv_call *call, const conv_piece *p, int64_t first, int64_t channels,
                  char *planes)
 {
-    channel_run of = {first, least(call->c->shape.channels - first, channels)};
+    const sparse_conv *c = call->c;
+    int64_t lanes = c->plane_rows * c->residues * c->plane_columns * c->lanes;
+    int64_t end = least(c->shape.channels, first + channels);
+    uint32_t *to = (uint32_t *)(void *)planes;
+    channel_run of = {first, end - first};
 
-    if (call->c->is_line) {
-        fill_line(call, p, &of, planes);
-    } else {
-        fill_image(call, p, &of, planes);
+    if (c->kernel->type == BRGEMM_F32) {
+        fill_floats(call, p, &of, planes);
+        return;
+    }
+    for (; of.first < end; of.first += c->channel_block) {
+        const float *even = (const float *)(void *)(planes + c->planes_bytes);
+
+        of.channels = least(end - of.first, c->channel_block);
+        fill_floats(call, p, &of, planes + c->planes_bytes);
+        for (int64_t i = 0; i < of.channels; i += 2, even += 2 * lanes, to += lanes) {
+            c->pairs->pair(to, even, i + 1 < of.channels ? even + lanes : NULL, lanes);
+        }
     }
 }
 
@@ -234,7 +258,7 @@ static void run_tile(const tile_site *t, int64_t row, int64_t column, int64_t co
         if (!c->is_whole) {
             fill(t->call, &t->piece, channel, c->channel_block, t->planes);
         }
-        tile.b = first + (c->is_whole ? channel * c->plane_rows * line : 0);
+        tile.b = first + (c->is_whole ? channel / c->kernel->group * c->plane_rows * line : 0);
         tile.rows = rows.rows;
         tile.row_count = rows.row_count;
         tile.at = rows.at;
@@ -260,7 +284,7 @@ static void run_piece(const sparse_conv_call *call, int64_t number, char *worksp
                              .column = in_image % c->column_pieces * c->piece_columns},
                    .row_block = number % l->row_blocks,
                    .planes = workspace,
-                   .sums = workspace + c->planes_bytes};
+                   .sums = workspace + c->planes_bytes + c->floats_bytes};
     int64_t row_end = least(t.piece.row + c->piece_rows, c->rows);
     int64_t column_end = least(t.piece.column + c->piece_columns, c->columns);
 
