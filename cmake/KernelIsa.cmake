@@ -57,7 +57,7 @@ function(spry_kernel_flags variable)
             # Unrolled over 28 registers for every number of rows, with a check at every access these
             # take minutes to compile. Their reads are watched by the address sanitizer and by
             # guard pages, their portable twins by all.
-            if(SPRY_SANITIZE MATCHES "undefined" AND name MATCHES "_14x32__|depthwise_nhwc_f32__")
+            if(SPRY_SANITIZE MATCHES "undefined" AND name MATCHES "_14x32__|_16x16__|depthwise_nhwc_f32__")
                 set_property(SOURCE "${source}" APPEND PROPERTY COMPILE_OPTIONS
                              -fno-sanitize=undefined)
             endif()
