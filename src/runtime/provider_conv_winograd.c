@@ -12,10 +12,7 @@
 #include "runtime/packed.h"
 #include "runtime/precision.h"
 #include "runtime/providers.h"
-
-/* The largest error of a layer, relative to the range of its results (conv_winograd_error).
- * Networks are held to 1e-4 of their output's range, and trained layers stay below 2e-6. */
-static const double tolerance = 5e-6;
+#include "runtime/winograd_weights.h"
 
 typedef struct conv_state {
     spry_allocator allocator;
@@ -112,61 +109,6 @@ static bool accepts(const provider_site *site)
            choose_sizes(site, &problem, sizes) > 0;
 }
 
-typedef struct pack_run {
-    const provider_site *site;
-    const conv_winograd *plan;
-    const float *weights;
-    void *packed;
-} pack_run;
-
-static void pack_panels(void *context, int64_t begin, int64_t end, int worker)
-{
-    const pack_run *r = context;
-
-    (void)worker;
-    conv_winograd_pack(r->plan, r->weights, begin, end, r->packed);
-}
-
-/* Packs the weights and measures what they do to accuracy: that is noted behind them. */
-static spry_status pack_weights(void *context, void *to, spry_error *error)
-{
-    pack_run *r = context;
-    const spry_allocator *allocator = r->site->allocator;
-    size_t checking = (size_t)conv_winograd_error_bytes(r->plan);
-    void *scratch = alloc_bytes(allocator, checking);
-    double relative_error;
-
-    if (scratch == NULL) {
-        return alloc_failed(error, checking);
-    }
-    r->packed = to;
-    threads_for(r->site->team, conv_winograd_panels(r->plan), 1, pack_panels, r);
-    relative_error = conv_winograd_error(r->plan, r->weights, to, scratch);
-    memcpy((char *)to + r->plan->packed_bytes, &relative_error, sizeof relative_error);
-    alloc_release(allocator, scratch, checking);
-    return SPRY_OK;
-}
-
-/* Weights for s->plan, or none where they are not accurate enough. */
-static spry_status make_packed(const provider_site *site, conv_state *s, const char *kind,
-                               spry_error *error)
-{
-    pack_run r = {site, &s->plan, provider_constant(site, 1)->data, NULL};
-    size_t bytes = (size_t)s->plan.packed_bytes;
-    double relative_error;
-    spry_status status =
-        packed_make(site, kind, bytes + sizeof relative_error, pack_weights, &r, &s->packed, error);
-
-    if (status != SPRY_OK || s->packed.data == NULL) {
-        return status;
-    }
-    memcpy(&relative_error, (const char *)s->packed.data + bytes, sizeof relative_error);
-    if (!(relative_error <= tolerance)) { /* true for NaN */
-        packed_refuse(site, &s->packed);
-    }
-    return SPRY_OK;
-}
-
 /* Plans and packs the best size that is accurate enough, else hands over to the next provider. */
 static spry_status make(const provider_site *site, conv_state *s, provider_step *step,
                         spry_error *error)
@@ -184,7 +126,8 @@ static spry_status make(const provider_site *site, conv_state *s, provider_step 
 
         conv_winograd_plan(&problem, brgemm_select(BRGEMM_F32), conv_winograd_select(), sizes[i],
                            workers, &s->plan);
-        status = make_packed(site, s, names[sizes[i] == 4], error);
+        status = winograd_weights_make(site, names[sizes[i] == 4], &s->plan,
+                                       provider_constant(site, 1)->data, &s->packed, error);
         if (status != SPRY_OK) {
             return status;
         }
