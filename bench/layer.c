@@ -6,9 +6,9 @@
 
 #include "base/alloc.h"
 #include "ops/op.h"
-#include "runtime/integer.h"
-#include "runtime/layout.h"
-#include "runtime/providers.h"
+#include "runtime/integer/integer.h"
+#include "runtime/layout/layout.h"
+#include "runtime/provider/providers.h"
 #include "spry/random.h"
 
 enum { OPSET = 13, PLANES = 4, ALIGNMENT = 64 };

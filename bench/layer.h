@@ -4,7 +4,7 @@
 #define BENCH_LAYER_H
 
 #include "base/threads.h"
-#include "runtime/provider.h"
+#include "runtime/provider/provider.h"
 #include "shape.h"
 
 typedef enum layer_type { LAYER_F32, LAYER_BF16, LAYER_U8S8, LAYER_TYPES } layer_type;

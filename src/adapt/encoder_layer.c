@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "model/match.h"
 #include "model/pass.h"
-#include "runtime/attention_match.h"
+#include "runtime/attention/match.h"
 
 typedef struct search {
     const rewrite *job;

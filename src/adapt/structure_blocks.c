@@ -4,7 +4,7 @@
 
 #include "base/alloc.h"
 #include "model/match.h"
-#include "runtime/attention_match.h"
+#include "runtime/attention/match.h"
 #include "runtime/chain.h"
 
 enum { MOST_STEPS = 16 };

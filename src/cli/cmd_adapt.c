@@ -3,12 +3,12 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "cli/adapt_goal.h"
-#include "cli/adapt_heads.h"
-#include "cli/adapt_skim.h"
+#include "cli/adapt/goal.h"
+#include "cli/adapt/heads.h"
+#include "cli/adapt/skim.h"
 #include "cli/commands.h"
 #include "cli/output.h"
-#include "cli/train_command.h"
+#include "cli/train/command.h"
 #include "spry/adapt.h"
 
 enum { MOST_TARGETS = 64 };

@@ -1,13 +1,13 @@
 /* spry inspect: what is inside a model, as text, JSON, or a page with the graph drawn. What its
- * attention heads look at is in inspect_heads.c. */
+ * attention heads look at is in inspect/heads.c. */
 #include <inttypes.h>
 #include <string.h>
 
 #include "base/parse.h"
 #include "base/units.h"
 #include "cli/commands.h"
-#include "cli/inspect_heads.h"
-#include "cli/inspect_look.h"
+#include "cli/inspect/heads.h"
+#include "cli/inspect/look.h"
 #include "cli/output.h"
 #include "cli/subject.h"
 #include "cli/table.h"

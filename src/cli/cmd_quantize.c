@@ -7,7 +7,7 @@
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
-#include "cli/quantize_command.h"
+#include "cli/quantize/command.h"
 
 static spry_status make(quantize_state *q, spry_error *error)
 {

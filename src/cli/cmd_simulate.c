@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
-#include "cli/simulate_models.h"
+#include "cli/simulate/models.h"
 #include "simulate/array/lowering.h"
 
 static const simulate_model *const models[] = {&simulate_noc,   &simulate_dram, &simulate_systolic,

@@ -1,7 +1,7 @@
 /* spry train: fit a model to labelled data. */
 #include "cli/commands.h"
 #include "cli/output.h"
-#include "cli/train_command.h"
+#include "cli/train/command.h"
 
 static const cli_option options[] = {
     {.name = "output",

@@ -6,9 +6,9 @@
 
 #include "base/files.h"
 #include "base/limits.h"
+#include "cli/adapt/skim_report.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
-#include "cli/skim_report.h"
 #include "cli/subject.h"
 #include "spry/answer.h"
 #include "spry/perplexity.h"

@@ -6,7 +6,7 @@
 #include "inspect/heads_cluster.h"
 #include "inspect/heads_text.h"
 #include "measure/text_feed.h"
-#include "runtime/attention_probe.h"
+#include "runtime/attention/probe.h"
 #include "spry/heads.h"
 
 enum {

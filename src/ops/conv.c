@@ -2,7 +2,7 @@
  *
  * The reference adds, for every output row, one weighted input row per kernel position, in double
  * precision: slow but plain. Fast kernels take the common cases over
- * (runtime/provider_conv_f32.c). */
+ * (runtime/provider/conv_f32.c). */
 #include <string.h>
 
 #include "ops/conv.h"

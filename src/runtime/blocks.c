@@ -5,7 +5,7 @@
 
 #include "base/alloc.h"
 #include "runtime/chain.h"
-#include "runtime/integer_match.h"
+#include "runtime/integer/match.h"
 
 static const op blocks_op = {.name = "Blocks",
                              .domain = BLOCKS_DOMAIN,

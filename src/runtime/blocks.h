@@ -11,7 +11,7 @@
 #ifndef RUNTIME_BLOCKS_H
 #define RUNTIME_BLOCKS_H
 
-#include "runtime/provider.h"
+#include "runtime/provider/provider.h"
 
 #define BLOCKS_DOMAIN "ai.spry.blocks"
 #define BLOCKS_SIZE "spry_block"    /* elements along k that share a scale */

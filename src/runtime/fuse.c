@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "runtime/activation.h"
 #include "runtime/chain.h"
-#include "runtime/providers.h"
+#include "runtime/provider/providers.h"
 
 /* A chain that starts at `node`, as far as it has been followed. */
 typedef struct chain {

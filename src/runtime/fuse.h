@@ -10,7 +10,7 @@
 #ifndef RUNTIME_FUSE_H
 #define RUNTIME_FUSE_H
 
-#include "runtime/provider.h"
+#include "runtime/provider/provider.h"
 
 #define FUSE_DOMAIN "ai.spry.fused"
 #define FUSE_LOWER "spry_lower" /* float; absent: no clamp */

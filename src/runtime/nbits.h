@@ -12,7 +12,7 @@
 #ifndef RUNTIME_NBITS_H
 #define RUNTIME_NBITS_H
 
-#include "runtime/provider.h"
+#include "runtime/provider/provider.h"
 
 #define NBITS_DOMAIN "ai.spry.nbits"
 #define NBITS_TYPE "MatMul"

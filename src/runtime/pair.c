@@ -8,7 +8,7 @@
 #include "ops/op.h"
 #include "runtime/chain.h"
 #include "runtime/fuse.h"
-#include "runtime/layout.h"
+#include "runtime/layout/layout.h"
 
 enum { LEAST_BYTES = 9 << 16 }; /* of the image in between: over half of a second-level cache */
 

@@ -10,7 +10,7 @@
 #ifndef RUNTIME_PAIR_H
 #define RUNTIME_PAIR_H
 
-#include "runtime/provider.h"
+#include "runtime/provider/provider.h"
 
 #define PAIR_DOMAIN "ai.spry.pair"
 #define PAIR_FIRST_LOWER "spry_first_lower" /* the clamp and activation of the first (fuse.h) */

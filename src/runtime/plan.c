@@ -5,8 +5,8 @@
 
 #include "base/alloc.h"
 #include "model/model.h"
+#include "runtime/cache/plan_cache.h"
 #include "runtime/memory_planner.h"
-#include "runtime/plan_cache.h"
 
 enum {
     NEVER_DIES = INT32_MAX,

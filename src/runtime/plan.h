@@ -9,7 +9,7 @@
 
 #include "base/threads.h"
 #include "model/graph.h"
-#include "runtime/provider.h"
+#include "runtime/provider/provider.h"
 #include "spry/session.h"
 #include "tensor/value.h"
 

@@ -10,7 +10,7 @@
 #define RUNTIME_PRECISION_H
 
 #include "kernels/brgemm/brgemm.h"
-#include "runtime/provider.h"
+#include "runtime/provider/provider.h"
 
 /* True when the node multiplies quantized numbers, or makes or reads them. */
 bool precision_is_quantized(const graph_node *n);

@@ -1,19 +1,19 @@
 /* From a model's graph to one that can be planned. */
 #include "runtime/prepare.h"
-#include "runtime/byte_pool.h"
+#include "runtime/integer/byte_pool.h"
 
 #include "model/infer.h"
 #include "model/pass.h"
 #include "model/support.h"
-#include "runtime/attention.h"
+#include "runtime/attention/attention.h"
 #include "runtime/blocks.h"
 #include "runtime/fuse.h"
-#include "runtime/integer.h"
-#include "runtime/layout.h"
+#include "runtime/integer/integer.h"
+#include "runtime/layout/layout.h"
 #include "runtime/nbits.h"
 #include "runtime/pair.h"
 #include "runtime/precision.h"
-#include "runtime/region.h"
+#include "runtime/region/region.h"
 
 spry_status prepare_graph(const model *m, const spry_session_options *options, threads *team,
                           arena *memory, graph **prepared, spry_error *error)

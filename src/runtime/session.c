@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "runtime/cache/plan_cache.h"
 #include "runtime/execute.h"
-#include "runtime/plan_cache.h"
 #include "runtime/prepare.h"
 #include "runtime/profile.h"
 #include "spry/session.h"

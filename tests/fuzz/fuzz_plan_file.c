@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/hash64.h"
-#include "runtime/plan_file.h"
+#include "runtime/cache/plan_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

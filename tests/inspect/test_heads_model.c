@@ -11,7 +11,7 @@
 
 #include "inspect/heads_features.h"
 #include "model/model.h"
-#include "runtime/attention_probe.h"
+#include "runtime/attention/probe.h"
 #include "spry/heads.h"
 #include "spry/spry.h"
 #include "support/data.h"

@@ -12,7 +12,7 @@
 
 #include "model/infer.h"
 #include "model/pass.h"
-#include "runtime/attention.h"
+#include "runtime/attention/attention.h"
 #include "runtime/execute.h"
 #include "runtime/plan.h"
 #include "spry/random.h"

@@ -13,7 +13,7 @@
 #include "ops/op.h"
 #include "runtime/chain.h"
 #include "runtime/execute.h"
-#include "runtime/layout.h"
+#include "runtime/layout/layout.h"
 #include "runtime/plan.h"
 #include "support/net.h"
 #include "support/sample.h"

@@ -15,7 +15,7 @@
 #include "runtime/chain.h"
 #include "runtime/execute.h"
 #include "runtime/fuse.h"
-#include "runtime/layout.h"
+#include "runtime/layout/layout.h"
 #include "runtime/plan.h"
 #include "support/net.h"
 #include "support/sample.h"

@@ -9,7 +9,7 @@
 
 #include "model/infer.h"
 #include "model/pass.h"
-#include "runtime/integer.h"
+#include "runtime/integer/integer.h"
 #include "support/net.h"
 
 static spry_error error;

@@ -13,7 +13,7 @@
 #include "model/infer.h"
 #include "runtime/execute.h"
 #include "runtime/fuse.h"
-#include "runtime/layout.h"
+#include "runtime/layout/layout.h"
 #include "runtime/pair.h"
 #include "runtime/plan.h"
 #include "spry/random.h"

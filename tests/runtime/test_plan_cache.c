@@ -19,7 +19,7 @@
 
 #include "base/alloc.h"
 #include "base/files.h"
-#include "runtime/plan_file.h"
+#include "runtime/cache/plan_file.h"
 #include "spry/session.h"
 #include "support/fault.h"
 #include "support/proto.h"

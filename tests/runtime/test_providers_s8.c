@@ -14,7 +14,7 @@
 
 #include "model/infer.h"
 #include "runtime/execute.h"
-#include "runtime/integer.h"
+#include "runtime/integer/integer.h"
 #include "runtime/plan.h"
 #include "support/cases.h"
 #include "support/net.h"

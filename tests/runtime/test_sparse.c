@@ -13,10 +13,10 @@
 #include "model/infer.h"
 #include "runtime/execute.h"
 #include "runtime/fuse.h"
-#include "runtime/layout.h"
+#include "runtime/layout/layout.h"
 #include "runtime/plan.h"
-#include "runtime/providers.h"
-#include "runtime/sparse_layer.h"
+#include "runtime/provider/providers.h"
+#include "runtime/provider/sparse_layer.h"
 #include "spry/random.h"
 #include "support/net.h"
 
