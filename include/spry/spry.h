@@ -7,6 +7,7 @@
 #include "spry/answer.h"
 #include "spry/architecture.h"
 #include "spry/bench.h"
+#include "spry/blocks.h"
 #include "spry/chart.h"
 #include "spry/compare.h"
 #include "spry/dataset.h"

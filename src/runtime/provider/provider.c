@@ -11,6 +11,7 @@
 static const provider *const providers[] = {
     &provider_attention,
     &provider_region,
+    &provider_block,
     &provider_conv_pair,
     &provider_conv_3d,
     &provider_conv_depthwise,
