@@ -5,8 +5,13 @@
 #include "cli/simulate/models.h"
 #include "simulate/array/lowering.h"
 
-static const simulate_model *const models[] = {&simulate_noc,   &simulate_dram, &simulate_systolic,
-                                               &simulate_metro, &simulate_tpu,  NULL};
+static const simulate_model *const models[] = {&simulate_noc,
+                                               &simulate_dram,
+                                               &simulate_systolic,
+                                               &simulate_metro,
+                                               &simulate_tpu,
+                                               &simulate_mlu,
+                                               NULL};
 
 static const char *const levels[] = {"fast", "cycle", NULL};
 static const char *const dataflows[] = {"weights", "outputs", NULL};
@@ -18,8 +23,9 @@ static const cli_option options[] = {
     {.name = "target",
      .kind = CLI_PATH,
      .value = "NAME|FILE",
-     .help = "the machine: mesh-8x8 for noc, ddr4-2400, ddr4-3200 or hbm2 for dram, "
-             "tpuv2, tpuv3 or edge32 for tpu and systolic, or a description of one"},
+     .help =
+         "the machine: mesh-8x8 for noc, ddr4-2400, ddr4-3200 or hbm2 for dram, "
+         "tpuv2, tpuv3 or edge32 for tpu and systolic, mlu100 for mlu, or a description of one"},
     {.name = "set",
      .kind = CLI_TEXT,
      .value = "KEY=VALUE",
@@ -57,7 +63,7 @@ static const cli_option options[] = {
      .highest = 1e9,
      .help = "noc: cycles that are measured, after half as many"},
     {.name = "sweep", .kind = CLI_TEXT, .value = "FROM:TO:STEP", .help = "noc: one row per rate"},
-    {.name = "csv", .kind = CLI_PATH, .value = "FILE", .help = "noc, tpu: where rows go"},
+    {.name = "csv", .kind = CLI_PATH, .value = "FILE", .help = "noc, tpu, mlu: where rows go"},
     {.name = "force", .letter = 'f', .kind = CLI_FLAG, .help = "replace the file of --csv"},
     {.name = "trace",
      .kind = CLI_PATH,
@@ -124,7 +130,7 @@ static const cli_option options[] = {
      .help = "metro: of the search for routes and orders, at most; 0: rules of thumb alone"},
     {.name = "compare",
      .kind = CLI_FLAG,
-     .help = "tpu: all ways of lowering; metro: packets on routers"},
+     .help = "tpu: all ways of lowering; metro: packets on routers; mlu: all strategies"},
     {.name = "seed",
      .kind = CLI_INTEGER,
      .value = "N",
@@ -190,7 +196,7 @@ static spry_status run(const cli_call *call, spry_error *error)
 const cli_command cmd_simulate = {
     .name = "simulate",
     .summary = "networks on a chip, memories and arrays, cycle by cycle",
-    .arguments = "noc|dram|systolic|metro|tpu [MxNxK|FLOWS|MODEL]",
+    .arguments = "noc|dram|systolic|metro|tpu|mlu [INPUT]",
     .least_arguments = 1,
     .most_arguments = 2,
     .examples = {"spry simulate noc --sweep 0.02:0.4:0.02 --csv latency.csv",
@@ -209,7 +215,10 @@ const cli_command cmd_simulate = {
         "of id,type,src,dst list,bytes,release,due,group; of an ONNX file, every layer's weights, "
         "inputs and results are moved between memory and tiles.\n\n"
         "tpu runs the convolutions and products of an ONNX file through systolic arrays beside a "
-        "memory: passes, cycles, use of the array and energy per layer.",
+        "memory: passes, cycles, use of the array and energy per layer.\n\n"
+        "mlu is an accelerator of many cores that runs several layers as one: DLFusion cuts the "
+        "layers of an ONNX file into blocks and gives each a number of cores; --compare has other "
+        "strategies beside it, the best one too.",
     .options = options,
     .run = run,
 };

@@ -114,3 +114,27 @@ expect 0 simulate metro resnet20.onnx -q --generations 0 --compare "${four[@]}"
 contains out "packets that fork"
 expect 2 simulate metro flows.csv --generations x
 expect 6 simulate metro missing.onnx
+
+# Blocks of layers on an accelerator of many cores. Sums must agree, and no strategy beats the best.
+expect 0 new resnet18 -o resnet18.onnx --quiet
+expect 0 simulate mlu resnet18.onnx --compare --json
+json out 'd["model"] == "mlu" and d["target"]["fusion.launch"] == "20 us"' \
+    'len(d["strategies"]) == 7 and len(d["strategies"]["s1"]["blocks"]) == d["layers"]' \
+    'all(b["cores"] == 1 for b in d["strategies"]["s1"]["blocks"])' \
+    'all(abs(sum(b["milliseconds"] for b in s["blocks"]) - s["milliseconds"]) < 1e-9 for s in d["strategies"].values())' \
+    'all(sum(len(b["layers"]) for b in s["blocks"]) == d["layers"] for s in d["strategies"].values())' \
+    'd["strategies"]["s1"]["speed"] == 1 and 3 < d["strategies"]["s6"]["speed"] < 10' \
+    'max(d["strategies"][s]["speed"] for s in ("s2", "s4", "s5")) < d["strategies"]["s3"]["speed"] < d["strategies"]["s6"]["speed"]' \
+    'd["strategies"]["s6"]["speed"] >= 0.9 * d["strategies"]["s7"]["speed"]'
+expect 0 simulate mlu resnet18.onnx --csv blocks.csv
+contains out "launch          20 us  (assumed)"
+contains out "come from the number of cores alone"
+[ "$(grep -c '^s1,' blocks.csv)" -eq 31 ] || fail "a row per layer"
+expect 2 simulate mlu resnet18.onnx --csv blocks.csv
+expect 2 simulate mlu resnet18.onnx --level cycle
+expect 2 simulate mlu
+expect 3 simulate mlu resnet18.onnx --set fusion.lunch="5 us"
+expect 3 simulate mlu resnet18.onnx --set fusion.on_chip="0 KiB"
+contains err "fusion.on_chip"
+expect 3 simulate mlu resnet18.onnx --target edge32
+expect 2 simulate mlu resnet18.onnx --target nowhere
