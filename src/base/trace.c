@@ -182,8 +182,8 @@ void trace_visit(trace *t, void (*see)(void *context, const trace_seen *span), v
         const trace_event *e = &t->events[i];
 
         if (e->kind == TRACE_SPAN) {
-            const trace_seen span = {e->start, e->u.end, e->thread, e->category, e->name,
-                                     e->detail};
+            const trace_seen span = {e->start,    e->u.end, e->thread,
+                                     e->category, e->name,  e->detail};
 
             see(context, &span);
         }

@@ -25,8 +25,7 @@ spry_status subject_open(subject *s, const cli_call *call, spry_error *error)
     return subject_open_path(s, call, call->arguments[0], error);
 }
 
-spry_status subject_open_path(subject *s, const cli_call *call, const char *path,
-                              spry_error *error)
+spry_status subject_open_path(subject *s, const cli_call *call, const char *path, spry_error *error)
 {
     int64_t start = clock_ns();
     spry_status status;

@@ -332,8 +332,8 @@ static void draw_point(const plot *p, int32_t k, int32_t i, const char *class)
     double x = place(&p->x, s->x[i]);
     double y = place(&p->y, s->y[i]);
 
-    text_append_format(p->to, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%s\">", class, x,
-                       y, s->is_line ? "2.5" : "3.5");
+    text_append_format(p->to, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%s\">", class, x, y,
+                       s->is_line ? "2.5" : "3.5");
     draw_tooltip(p, k, i);
     text_append_string(p->to, "</circle>");
     if (s->labels != NULL && is_said(s->labels[i])) {

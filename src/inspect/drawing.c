@@ -253,8 +253,7 @@ static spry_status add_edges(drawing *d, spry_error *error)
     return SPRY_OK;
 }
 
-spry_status drawing_init(drawing *d, const summary *s, const drawing_note *notes,
-                         spry_error *error)
+spry_status drawing_init(drawing *d, const summary *s, const drawing_note *notes, spry_error *error)
 {
     *d = (drawing){.s = s, .notes = notes};
     arena_init(&d->memory, &s->allocator, SIZE_MAX);
@@ -319,9 +318,9 @@ static void append_share(const drawing *d, text *to, int32_t node, const layout_
 {
     int64_t macs = d->s->nodes[node].macs;
     double noted = d->notes != NULL ? d->notes[node].share : -1.0;
-    double share = noted >= 0.0                          ? noted
+    double share = noted >= 0.0                        ? noted
                    : macs > 0 && d->s->totals.macs > 0 ? (double)macs / (double)d->s->totals.macs
-                                                         : 0.0;
+                                                       : 0.0;
 
     if (noted > 0.0) {
         text_append_format(to,

@@ -29,8 +29,8 @@ typedef struct drawing {
     int32_t hidden;      /* nodes that are not drawn, Constant nodes not counted */
 } drawing;
 
-/* `notes` may be NULL and must outlive the drawing. Undo with drawing_fini, also on failure. Fails as
- * layout_place. */
+/* `notes` may be NULL and must outlive the drawing. Undo with drawing_fini, also on failure. Fails
+ * as layout_place. */
 SPRY_MUST_USE spry_status drawing_init(drawing *d, const summary *s, const drawing_note *notes,
                                        spry_error *error);
 void drawing_fini(drawing *d);

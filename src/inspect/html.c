@@ -219,8 +219,7 @@ static spry_status append_pictures(text *to, const summary *s, const spry_inspec
 
 static void append_head(text *to, const char *title)
 {
-    const page_head head = {
-        .title = title, .styles = {drawing_css, page_css}, .has_script = true};
+    const page_head head = {.title = title, .styles = {drawing_css, page_css}, .has_script = true};
 
     page_open(to, &head);
     text_append_string(to, "<header><h1>");

@@ -15,7 +15,7 @@ enum { PAGE_STYLES_MOST = 3 };
 typedef struct page_head {
     const char *title, *detail; /* "TITLE, DETAIL"; detail may be NULL */
     const char *styles[PAGE_STYLES_MOST];
-    bool has_script;   /* scripts and pictures within the page may show */
+    bool has_script; /* scripts and pictures within the page may show */
 } page_head;
 
 /* The page up to and with <body>, with a policy by which nothing is fetched, whatever a name in a

@@ -120,8 +120,7 @@ spry_status summary_alive_bytes(const graph *g, arena *memory, int64_t **alive, 
 spry_status summary_measure_memory(summary *s, spry_error *error)
 {
     int64_t *alive = NULL;
-    spry_status status =
-        summary_alive_bytes(s->g, &s->memory, &alive, &s->totals.all_bytes, error);
+    spry_status status = summary_alive_bytes(s->g, &s->memory, &alive, &s->totals.all_bytes, error);
 
     s->totals.peak_bytes = alive != NULL ? 0 : -1;
     for (int32_t i = 0; alive != NULL && i <= s->g->node_count; i++) {

@@ -56,8 +56,8 @@ static double triad_rate(threads *team, double bytes)
         double rate;
 
         threads_for(team, (int64_t)members, 1, run_triads, &t);
-        rate = (double)(numbers * BYTES) * (double)t.repeats * 1e9 /
-               (double)(clock_ns() - start + 1);
+        rate =
+            (double)(numbers * BYTES) * (double)t.repeats * 1e9 / (double)(clock_ns() - start + 1);
         best = rate > best ? rate : best;
     }
     alloc_release(spry_allocator_system(), t.memory, numbers * sizeof *t.memory);

@@ -49,7 +49,7 @@ void report_page_layer_name(text *to, const report_layer *l)
 
 static void append_share_bar(text *to, double share)
 {
-    text_append_format(to, "<div class=\"bar\"><i style=\"width:%.1f%%\"></i></div>",
+    text_append_format(to, "<div class=\"meter\"><i style=\"width:%.1f%%\"></i></div>",
                        100.0 * (share < 1.0 ? share : 1.0));
 }
 
@@ -70,7 +70,7 @@ static void append_tiles(text *to, const report *r)
     }
     text_append_string(to, "<div class=\"tiles\">\n");
     (void)snprintf(number, sizeof number, "%.4g ms", runs->median_ms);
-    (void)snprintf(detail, sizeof detail, "median of %d runs; %.4g to %.4g; %d thread%s",
+    (void)snprintf(detail, sizeof detail, "median of %d runs, %.4g to %.4g; %d thread%s",
                    (int)runs->runs, runs->min_ms, runs->max_ms, r->threads,
                    r->threads == 1 ? "" : "s");
     page_tile(to, "One run", number, detail);
@@ -79,7 +79,7 @@ static void append_tiles(text *to, const report *r)
     page_tile(to, "Of what the machine can do", number,
               "time that its peaks would need, over time taken");
     if (r->alone_ms > 0.0) {
-        (void)snprintf(number, sizeof number, "%.2f &times;", r->alone_ms / runs->median_ms);
+        (void)snprintf(number, sizeof number, "%.2f &times;", r->alone_ms / r->layers_ms);
         (void)snprintf(detail, sizeof detail, "as fast as one thread, which takes %.4g ms",
                        r->alone_ms);
         page_tile(to, "Gain of threads", number, detail);
@@ -117,7 +117,7 @@ static void append_costliest(text *to, const report *r)
         text_append_format(to, "<p><b>%.3g ms</b>, %.1f %% of the time. Bound by ", l->ms,
                            100.0 * report_share(r, l));
         report_page_bound(to, l->bound);
-        text_append_string(to, " ");
+        text_append_string(to, ": ");
         page_escaped(to, l->why);
         text_append_string(to, "</p>");
         if (l->try_next[0] != '\0') {
@@ -135,7 +135,7 @@ static void append_legend_of_bounds(text *to)
     static const char *const meaning[REPORT_BOUNDS] = {
         "it multiplies and adds about as fast as the processor can",
         "it moves bytes about as fast as where they lie gives them",
-        "it reaches less than a quarter of either: it starts, waits, or does something else",
+        "it reaches less than 40 % of either: it starts, waits, or does something else",
         "the same, and no fast kernel runs it"};
 
     text_append_string(to, "<p class=\"dim\">Bound by ");

@@ -160,7 +160,10 @@ static void append_roofline_key(text *to, const roofline *f)
         if (f->series[i].is_line) {
             text_append_format(to, "<span><i class=\"line %s\"></i>", f->classes[i]);
             text_append_string(to, f->series[i].name);
-            text_append_string(to, "</span> ");
+            text_append_string(to, strstr(f->classes[i], " l") != NULL ||
+                                           strstr(f->classes[i], " dram") != NULL
+                                       ? " bandwidth</span> "
+                                       : " peak</span> ");
         }
     }
     for (int b = 0; b < REPORT_BOUNDS; b++) {
@@ -250,8 +253,9 @@ void report_page_memory(text *to, report *r)
                                "there is nothing to draw.</p>\n");
         return;
     }
-    text_append_format(to, "<p class=\"dim\">MB of inputs and results that are still needed while "
-                           "each layer runs. The most, %.2f MB, at ",
+    text_append_format(to,
+                       "<p class=\"dim\">MB of inputs and results that are still needed while "
+                       "each layer runs. The most, %.2f MB, at ",
                        most * 1e-6);
     page_escaped(to, r->layers[at].row.node);
     text_append_format(to,
@@ -272,8 +276,8 @@ void report_page_machine(text *to, const report *r)
     text_append_format(to,
                        "<h2 id=\"machine\">The machine</h2>\n<p class=\"dim\">What %d thread%s can "
                        "do at most, measured just now%s. At %.2f GHz.</p>\n<div "
-                       "class=\"scroll\"><table>\n<tr><th>numbers</th><th class=\"n\">GFLOP/s"
-                       "</th></tr>\n",
+                       "class=\"pair\"><div class=\"scroll\"><table>\n<tr><th>numbers</th><th "
+                       "class=\"n\">GFLOP/s</th></tr>\n",
                        m->threads, m->threads == 1 ? "" : "s",
                        m->is_calibrated
                            ? ", or by spry doctor --calibrate where that found more"
@@ -288,8 +292,9 @@ void report_page_machine(text *to, const report *r)
             text_append_string(to, "</tr>\n");
         }
     }
-    text_append_string(to, "<tr><th>bytes in</th><th class=\"n\">size</th><th class=\"n\">GB/s"
-                           "</th></tr>\n");
+    text_append_string(to,
+                       "</table></div>\n<div class=\"scroll\"><table>\n<tr><th>bytes in</th><th "
+                       "class=\"n\">size</th><th class=\"n\">GB/s</th></tr>\n");
     for (int i = 0; i < MACHINE_LEVELS; i++) {
         text_append_format(to, "<tr data-level=\"%d\"><td>%s</td><td class=\"n\">%s</td>", i,
                            machine_level_names[i],
@@ -297,5 +302,5 @@ void report_page_machine(text *to, const report *r)
         page_decimal(to, "gbs", m->rates[i] * 1e-9, 1);
         text_append_string(to, "</tr>\n");
     }
-    text_append_string(to, "</table></div>\n");
+    text_append_string(to, "</table></div></div>\n");
 }

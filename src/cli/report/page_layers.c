@@ -21,7 +21,7 @@ static columns columns_of(const report *r)
         const spry_profile_row *row = &r->layers[i].row;
 
         c.density = c.density || row->density >= 0.0;
-        c.zeros = c.zeros || row->gain >= 0.0;
+        c.zeros = c.zeros || (row->weight_density >= 0.0 && row->weight_density < 0.999);
         c.input_zeros = c.input_zeros || row->input_density >= 0.0;
     }
     return c;
@@ -92,9 +92,9 @@ static void append_layer(text *to, const report *r, int32_t index, const columns
     text_append_string(to, "</td>");
     page_decimal(to, "ms", l->ms, 4);
     page_cell(to, "share", share);
-    text_append_format(to, "%.1f %%<div class=\"bar\"><i style=\"width:%.1f%%\"></i></div></td><td>",
-                       100.0 * share,
-                       100.0 * share * r->layers_ms / r->layers[r->slowest[0]].ms);
+    text_append_format(to,
+                       "%.1f %%<div class=\"meter\"><i style=\"width:%.1f%%\"></i></div></td><td>",
+                       100.0 * share, 100.0 * share * r->layers_ms / r->layers[r->slowest[0]].ms);
     report_page_bound(to, l->bound);
     text_append_string(to, "</td>");
     append_percent(to, "reach", report_reach(l) > 0.0 ? report_reach(l) : -1.0);
@@ -151,8 +151,10 @@ static void append_change(text *to, double first, double second)
 
         page_cell(to, "ratio", first / second);
         text_append_format(to, "<span class=\"%s\">%.2f &times; %s</span></td>",
-                           ratio < 1.05 ? "dim" : is_faster ? "faster" : "slower", ratio,
-                           is_faster ? "faster" : "slower");
+                           ratio < 1.05 ? "dim"
+                           : is_faster  ? "faster"
+                                        : "slower",
+                           ratio, is_faster ? "faster" : "slower");
     } else {
         text_append_string(to, "<td class=\"n dim\">only one has it</td>");
     }

@@ -1,4 +1,4 @@
-/* The median run as bars: a row for each thread. */
+/* A typical run as bars: a row for each thread. */
 #include <math.h>
 #include <stdio.h>
 
@@ -106,8 +106,8 @@ static void draw_spans(text *to, const report *r)
             continue;
         }
         draw_bar(to, r, s, s->lane, s->depth == 0 ? BAR : BAR / 2.0, false);
-        for (int lane = r->lane_count; s->depth == 0 && lane < r->layers[s->layer].row.threads &&
-                                       lane < lanes_of(r);
+        for (int lane = r->lane_count;
+             s->depth == 0 && lane < r->layers[s->layer].row.threads && lane < lanes_of(r);
              lane++) {
             double share = helpers_share(r, &r->layers[s->layer]);
 
@@ -128,7 +128,7 @@ void report_page_timeline(text *to, const report *r)
                        : 0.0;
     }
     text_append_format(to,
-                       "<h2 id=\"timeline\">Timeline of one run</h2>\n<p class=\"dim\">The median "
+                       "<h2 id=\"timeline\">Timeline of one run</h2>\n<p class=\"dim\">A typical "
                        "run, from left to right: each bar is a layer, as wide as it took long. "
                        "Layers take %.1f %% of it; the rest passes between them.",
                        r->drawn_ms > 0.0 ? 100.0 * covered / r->drawn_ms : 0.0);

@@ -16,8 +16,8 @@ static void print_one(FILE *out, const report *r)
         const report_layer *l = &r->layers[r->slowest[i]];
 
         (void)fprintf(out, "\n%d. %s: %.3g ms, %.1f %%, bound by %s\n   %s\n", (int)i + 1,
-                      l->row.node, l->ms, 100.0 * report_share(r, l),
-                      report_bound_names[l->bound], l->why);
+                      l->row.node, l->ms, 100.0 * report_share(r, l), report_bound_names[l->bound],
+                      l->why);
         if (l->try_next[0] != '\0') {
             (void)fprintf(out, "   Try: %s.\n", l->try_next);
         }

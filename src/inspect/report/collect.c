@@ -1,5 +1,6 @@
 /* Runs a model and takes down what each layer took. Medians of every layer, so that a run that was
  * disturbed does not make a layer look costly that is not. */
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,31 +83,33 @@ static spry_status run_all(collector *c, int wanted, spry_error *error)
     return status;
 }
 
-/* The run that took the median time. */
-static int find_median_run(const collector *c, const double *ms, double median)
+static double run_ms(const collected_run *run)
+{
+    return (double)(run->end - run->start) * 1e-6;
+}
+
+static void summarise(const collector *c, spry_bench_result *result)
+{
+    double ms[MOST_RUNS];
+
+    for (int i = 0; i < c->run_count; i++) {
+        ms[i] = run_ms(&c->runs[i]);
+    }
+    bench_summarise(ms, (size_t)c->run_count, result);
+}
+
+/* The run that took as long as the layers typically take together. */
+static int find_typical_run(const collector *c)
 {
     int best = 0;
 
     for (int i = 1; i < c->run_count; i++) {
-        double old = ms[best] > median ? ms[best] - median : median - ms[best];
-        double now = ms[i] > median ? ms[i] - median : median - ms[i];
-
-        best = now < old ? i : best;
+        best = fabs(run_ms(&c->runs[i]) - c->r->layers_ms) <
+                       fabs(run_ms(&c->runs[best]) - c->r->layers_ms)
+                   ? i
+                   : best;
     }
     return best;
-}
-
-static void summarise(collector *c, spry_bench_result *result)
-{
-    double ms[MOST_RUNS];
-    double sorted[MOST_RUNS];
-
-    for (int i = 0; i < c->run_count; i++) {
-        ms[i] = (double)(c->runs[i].end - c->runs[i].start) * 1e-6;
-        sorted[i] = ms[i];
-    }
-    bench_summarise(sorted, (size_t)c->run_count, result);
-    c->drawn = find_median_run(c, ms, result->median_ms);
 }
 
 /* ---- spans ---- */
@@ -233,6 +236,7 @@ static spry_status keep_spans(collector *c, spry_error *error)
 {
     report *r = c->r;
 
+    c->drawn = find_typical_run(c);
     trace_visit(c->trace, count_span, c);
     r->spans = arena_array(&r->memory, c->span_room + 1, sizeof *r->spans);
     if (r->spans == NULL) {
@@ -241,7 +245,7 @@ static spry_status keep_spans(collector *c, spry_error *error)
     trace_visit(c->trace, keep_span, c);
     qsort(r->spans, (size_t)r->span_count, sizeof *r->spans, compare_spans);
     find_depths(r);
-    r->drawn_ms = (double)(c->runs[c->drawn].end - c->runs[c->drawn].start) * 1e-6;
+    r->drawn_ms = run_ms(&c->runs[c->drawn]);
     return SPRY_OK;
 }
 
@@ -324,10 +328,12 @@ static void keep_alone(collector *c)
 {
     report *r = c->r;
 
+    r->alone_ms = 0.0;
     for (int32_t i = 0; i < r->layer_count; i++) {
         int32_t row = find_row(c, r->layers[i].row.node);
 
         r->layers[i].alone_ms = row >= 0 ? row_median(c, row) : -1;
+        r->alone_ms += row >= 0 ? r->layers[i].alone_ms : 0.0;
     }
 }
 
@@ -363,7 +369,6 @@ static spry_status collect(report *r, const spry_model *model, const spry_feed *
         status = sum_times(&c, error);
     }
     if (status == SPRY_OK && alone) {
-        r->alone_ms = runs.median_ms;
         keep_alone(&c);
     } else if (status == SPRY_OK) {
         r->runs = runs;

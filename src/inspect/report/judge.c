@@ -15,7 +15,9 @@ const char *const report_bound_names[REPORT_BOUNDS] = {"arithmetic", "memory", "
                                                        "general code"};
 
 /* Below this share of what the machine could do, something else costs the time. */
-static const double least_reach = 0.25;
+static const double least_reach = 0.4;
+/* Runs that take so much longer than their layers do typically were disturbed. */
+static const double disturbed = 1.25;
 /* A layer is worth a word from this share of the run. */
 static const double worth_a_word = 0.02;
 
@@ -45,8 +47,8 @@ static void find_bound(const report *r, report_layer *l)
     l->level = machine_level_of(&r->m, results);
     l->level = l->level == MACHINE_L1 ? MACHINE_L2 : l->level; /* another layer was there before */
     far = far < l->level ? l->level : far;
-    l->arithmetic_ms = 1e-6 * l->operations * computed /
-                       machine_peak(&r->m, peak_type_of(l->row.kernel), members);
+    l->arithmetic_ms =
+        1e-6 * l->operations * computed / machine_peak(&r->m, peak_type_of(l->row.kernel), members);
     l->memory_ms = 1e3 * (results / r->m.rates[l->level] + weights / r->m.rates[far]);
     if (report_reach(l) >= least_reach) {
         l->bound = l->arithmetic_ms >= l->memory_ms ? REPORT_ARITHMETIC : REPORT_MEMORY;
@@ -154,7 +156,9 @@ static bool is_poorly_shared(const report *r, const report_layer *l)
 static const char *advise_overhead(report *r, const report_layer *l)
 {
     if (l->row.threads > 1 && is_poorly_shared(r, l)) {
-        return report_text(r, "fewer threads: with one it takes %.3g ms, with %d %.3g ms",
+        return report_text(r,
+                           "one thread (it takes %.3g ms alone, %d take %.3g ms), and other work "
+                           "for the other cores",
                            l->alone_ms, r->threads, l->ms);
     }
     if (l->operations > 0.0 && l->ms < 0.2) {
@@ -195,7 +199,7 @@ static double share_of(const report *r, report_bound bound)
 
 static void say_threads(report *r)
 {
-    double gain = r->alone_ms > 0.0 ? r->alone_ms / r->runs.median_ms : 0.0;
+    double gain = r->alone_ms > 0.0 ? r->alone_ms / r->layers_ms : 0.0;
 
     if (gain > 0.0 && gain < 1.1) {
         say(r, report_text(r,
@@ -203,13 +207,13 @@ static void say_threads(report *r)
                            "the other cores for other work.",
                            r->threads, r->alone_ms));
     } else if (gain > 0.0) {
-        say(r, report_text(r,
-                           "%d threads make it %.2f times as fast as one, which takes %.3g ms%s.",
-                           r->threads, gain, r->alone_ms,
-                           gain > 0.75 * r->threads
-                               ? ""
-                               : ": several copies of the model with fewer threads each would do "
-                                 "more per second"));
+        say(r,
+            report_text(r, "%d threads make it %.2f times as fast as one, which takes %.3g ms%s.",
+                        r->threads, gain, r->alone_ms,
+                        gain > 0.75 * r->threads
+                            ? ""
+                            : ": several copies of the model with fewer threads each would do "
+                              "more per second"));
     }
 }
 
@@ -217,8 +221,8 @@ static void say_threads(report *r)
 static void say_bounds(report *r)
 {
     static const char *const what[REPORT_BOUNDS] = {
-        "multiplying", "moving bytes", "what is neither (starting, waiting, small layers)",
-        "operators without a fast kernel"};
+        "bound by multiplying", "bound by moving bytes",
+        "bound by neither (they are small, start up, or wait)", "without a fast kernel"};
     char line[SENTENCE];
     text t;
 
@@ -227,8 +231,8 @@ static void say_bounds(report *r)
         double share = share_of(r, (report_bound)b);
 
         if (share >= 0.01) {
-            text_append_format(&t, "%s%.0f %% %s %s", t.length > 0 ? ", " : "", 100.0 * share,
-                               t.length > 0 ? "with" : "of the time goes with", what[b]);
+            text_append_format(&t, "%s%.0f %%%s in layers %s", t.length > 0 ? ", " : "",
+                               100.0 * share, t.length > 0 ? "" : " of the time is spent", what[b]);
         }
     }
     if (t.length > 0) {
@@ -267,8 +271,19 @@ static void say_fastest_possible(report *r)
     if (r->layers_ms > 0.0) {
         say(r, report_text(r,
                            "With every layer at the machine's limits and the same numbers a run "
-                           "would take %.3g ms; it takes %.3g ms.",
-                           least, r->runs.median_ms));
+                           "would take %.3g ms; its layers take %.3g ms.",
+                           least, r->layers_ms));
+    }
+}
+
+static void say_disturbed(report *r)
+{
+    if (r->runs.median_ms > disturbed * r->layers_ms) {
+        say(r, report_text(r,
+                           "Something else ran on this machine: a run took %.3g ms, though its "
+                           "layers' medians add up to %.3g ms. Figures of layers are more reliable "
+                           "than those of runs; best measure again when the machine is idle.",
+                           r->runs.median_ms, r->layers_ms));
     }
 }
 
@@ -302,6 +317,7 @@ spry_status report_judge(report *r, const spry_model *model, spry_error *error)
             return alloc_failed(error, SENTENCE);
         }
     }
+    say_disturbed(r);
     say_few_layers(r);
     say_bounds(r);
     say_fastest_possible(r);

@@ -49,6 +49,9 @@ spry_status machine_measure(int thread_count, machine *m, spry_error *error)
             m->rates[i] = fmax(m->rates[i], kept.rates[i] * (i < MACHINE_L3 ? m->threads : 1));
         }
     }
+    for (int i = MACHINE_LEVELS - 2; i >= 0; i--) { /* a nearer level that was disturbed */
+        m->rates[i] = fmax(m->rates[i], m->rates[i + 1]);
+    }
     return status;
 }
 

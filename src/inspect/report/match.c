@@ -40,7 +40,8 @@ static const char *plain_type(const char *type)
 
 static bool same_work(const report_layer *a, const report_layer *b)
 {
-    return a->row.macs == b->row.macs && strcmp(plain_type(a->row.type), plain_type(b->row.type)) == 0;
+    return a->row.macs == b->row.macs &&
+           strcmp(plain_type(a->row.type), plain_type(b->row.type)) == 0;
 }
 
 typedef struct matcher {

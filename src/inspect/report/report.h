@@ -31,22 +31,22 @@ typedef enum report_bound {
 extern const char *const report_bound_names[REPORT_BOUNDS];
 
 typedef struct report_layer {
-    spry_profile_row row;    /* per call; milliseconds are the mean of one run */
-    const char *name;        /* without the operator; "" where it has none */
-    const char *fused;       /* operators that run within it: "Add, Relu"; "" */
-    double ms;               /* of one run: the median */
-    double alone_ms;         /* the same with one thread; -1: not measured */
-    double calls;            /* in one run */
-    double operations;       /* that one run needs, two per multiply-add; 0: unknown */
-    double bytes;            /* read and written in one run; 0: unknown */
-    double weight_bytes;     /* of them constants; -1: unknown */
-    double alive_bytes;      /* of inputs and results while it runs; -1: unknown */
-    double arithmetic_ms;    /* at the peak of its type of numbers, with its threads */
-    double memory_ms;        /* at the bandwidth of where its bytes lie */
-    machine_level level;     /* where its results lie */
+    spry_profile_row row; /* per call; milliseconds are the mean of one run */
+    const char *name;     /* without the operator; "" where it has none */
+    const char *fused;    /* operators that run within it: "Add, Relu"; "" */
+    double ms;            /* of one run: the median */
+    double alone_ms;      /* the same with one thread; -1: not measured */
+    double calls;         /* in one run */
+    double operations;    /* that one run needs, two per multiply-add; 0: unknown */
+    double bytes;         /* read and written in one run; 0: unknown */
+    double weight_bytes;  /* of them constants; -1: unknown */
+    double alive_bytes;   /* of inputs and results while it runs; -1: unknown */
+    double arithmetic_ms; /* at the peak of its type of numbers, with its threads */
+    double memory_ms;     /* at the bandwidth of where its bytes lie */
+    machine_level level;  /* where its results lie */
     report_bound bound;
-    const char *why;         /* what bounds it, in words with figures */
-    const char *try_next;    /* in words; "" where nothing comes to mind */
+    const char *why;      /* what bounds it, in words with figures */
+    const char *try_next; /* in words; "" where nothing comes to mind */
 } report_layer;
 
 typedef struct report report;
@@ -58,7 +58,7 @@ double report_reach(const report_layer *layer);
 /* Of the layers' time; 0 to 1. */
 double report_share(const report *r, const report_layer *layer);
 
-/* Part of the run that is drawn: the median one. */
+/* Part of the run that is drawn: the one nearest to the sum of the layers' medians. */
 typedef struct report_span {
     int32_t layer;     /* -1: not a layer */
     int32_t lane;      /* thread, 0 is the one that called */
@@ -68,8 +68,8 @@ typedef struct report_span {
 
 typedef struct report_options {
     spry_session_options session;
-    int32_t runs;          /* 0: as many as fit into a second, 5 to 50 */
-    bool with_one_thread;  /* also measured with one thread, where there are more */
+    int32_t runs;         /* 0: as many as fit into a second, 5 to 50 */
+    bool with_one_thread; /* also measured with one thread, where there are more */
     const spry_progress *progress;
 } report_options;
 
@@ -77,24 +77,24 @@ struct report {
     spry_allocator allocator;
     arena memory;
     report_options options;
-    int threads;             /* that ran */
-    spry_bench_result runs;  /* whole runs, recorded */
-    double alone_ms;         /* median with one thread; -1: not measured */
-    report_layer *layers;    /* in order of first execution */
+    int threads;            /* that ran */
+    spry_bench_result runs; /* whole runs, recorded */
+    double alone_ms;        /* sum of the layers' with one thread; -1: not measured */
+    report_layer *layers;   /* in order of first execution */
     int32_t layer_count;
-    int32_t *slowest;        /* their indices, slowest first */
-    double layers_ms;        /* sum of their ms */
+    int32_t *slowest; /* their indices, slowest first */
+    double layers_ms; /* sum of their ms */
     report_span *spans;
     int32_t span_count, lane_count;
-    double drawn_ms;         /* length of the run that is drawn */
+    double drawn_ms; /* length of the run that is drawn */
     machine m;
     size_t arena_bytes, packed_bytes;
-    int32_t *node_layer;     /* by node of the model's graph, sorted: layer that computes it, or -1 */
+    int32_t *node_layer; /* by node of the model's graph, sorted: layer that computes it, or -1 */
     int32_t node_count;
-    const char **advice;     /* about the whole, in sentences */
+    const char **advice; /* about the whole, in sentences */
     int32_t advice_count;
     spry_inspection *inspection; /* of the model, at the sizes fed */
-    spry_trace *trace;       /* of all runs */
+    spry_trace *trace;           /* of all runs */
 };
 
 /* Runs `model` on `feed`. Undo with report_close, also after a failure. Fails as
