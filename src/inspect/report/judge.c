@@ -77,10 +77,13 @@ static const char *explain(report *r, const report_layer *l)
     case REPORT_ARITHMETIC:
         return report_text(r,
                            "It multiplies and adds at %.0f billion operations a second: %.0f %% of "
-                           "what %d thread%s can do with %s.",
+                           "what %d thread%s can do with %s%s.",
                            1e-6 * l->operations / l->ms, percent_of_peak(l), members,
                            members == 1 ? "" : "s",
-                           peak_type_name(type < PEAK_TYPES ? type : PEAK_F32));
+                           peak_type_name(type < PEAK_TYPES ? type : PEAK_F32),
+                           strncmp(l->row.plan, "winograd", 8) == 0
+                               ? ", counting those that Winograd's method saves"
+                               : "");
     case REPORT_MEMORY:
         return report_text(r,
                            "It moves %.2f MB at %.1f GB a second: %.0f %% of what the %s gives. "
@@ -104,13 +107,15 @@ static const char *explain(report *r, const report_layer *l)
 
 /* ---- what to try with a layer ---- */
 
-/* How many times as fast integers are; 1 where the layer has them already. */
+/* How many times as fast integers are at most; 1 where the layer has them already. What Winograd's
+ * method saves, integers would not. */
 static double integers_gain(const report *r, const report_layer *l)
 {
     peak_type type = peak_type_of(l->row.kernel);
 
     return type == PEAK_F32 || type == PEAK_BF16
-               ? machine_peak(&r->m, PEAK_S8, 1) / machine_peak(&r->m, type, 1)
+               ? machine_peak(&r->m, PEAK_S8, 1) / machine_peak(&r->m, type, 1) /
+                     fmax(1.0, report_reach(l))
                : 1.0;
 }
 

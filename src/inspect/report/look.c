@@ -160,6 +160,15 @@ static void claim(const looker *k, int32_t id, int32_t layer, int32_t *stack, in
     }
 }
 
+/* Did a layout put the node in? Then it computes nothing that is written. */
+static bool is_put_in(const looker *k, const graph_node *node, int32_t written)
+{
+    int32_t producer = k->written->values[written].producer;
+
+    return strcmp(node->type, "Transpose") == 0 &&
+           (producer == GRAPH_NONE || strcmp(k->written->nodes[producer].type, node->type) != 0);
+}
+
 static void claim_all(const looker *k, int32_t *stack, int32_t *seen)
 {
     for (int32_t n = 0; n < k->written->node_count; n++) {
@@ -174,7 +183,7 @@ static void claim_all(const looker *k, int32_t *stack, int32_t *seen)
                     ? graph_find_value(k->written, k->planned->values[node->outputs[i]].name)
                     : GRAPH_NONE;
 
-            if (id != GRAPH_NONE) {
+            if (id != GRAPH_NONE && !is_put_in(k, node, id)) {
                 claim(k, id, k->layer_of[n], stack, seen);
             }
         }
