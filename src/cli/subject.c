@@ -10,7 +10,7 @@
 
 const char *const subject_precisions[] = {"f32", "bf16", "int8", NULL};
 
-static spry_precision precision_of(const char *name)
+spry_precision subject_precision_of(const char *name)
 {
     int index = 0;
 
@@ -22,12 +22,17 @@ static spry_precision precision_of(const char *name)
 
 spry_status subject_open(subject *s, const cli_call *call, spry_error *error)
 {
+    return subject_open_path(s, call, call->arguments[0], error);
+}
+
+spry_status subject_open_path(subject *s, const cli_call *call, const char *path, spry_error *error)
+{
     int64_t start = clock_ns();
     spry_status status;
 
-    *s = (subject){.path = call->arguments[0], .options = spry_session_options_default()};
+    *s = (subject){.path = path, .options = spry_session_options_default()};
     s->options.threads = (int)cli_integer(call, "threads");
-    s->options.precision = precision_of(cli_text(call, "precision"));
+    s->options.precision = subject_precision_of(cli_text(call, "precision"));
     s->options.seed = (uint64_t)cli_integer(call, "seed");
     s->options.plan_cache = cli_text(call, "plan-cache");
     if (s->options.plan_cache != NULL) {

@@ -90,6 +90,11 @@ typedef struct subject {
 /* Reads the model that the first argument names, and the options of a session.
  * Undo with subject_close, also after a failure. Fails as spry_model_load. */
 SPRY_MUST_USE spry_status subject_open(subject *s, const cli_call *call, spry_error *error);
+/* The same of another file. */
+SPRY_MUST_USE spry_status subject_open_path(subject *s, const cli_call *call, const char *path,
+                                            spry_error *error);
+/* By the name of one of subject_precisions. */
+spry_precision subject_precision_of(const char *name);
 /* Makes the session, replacing the one there is. Fails as spry_session_create. */
 SPRY_MUST_USE spry_status subject_open_session(subject *s, spry_error *error);
 /* Makes the feed: dimensions, files, random numbers for the rest; says on stderr what was assumed.
