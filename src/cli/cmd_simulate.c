@@ -3,10 +3,16 @@
 
 #include "cli/commands.h"
 #include "cli/simulate/models.h"
+#include "cli/subject.h"
 #include "simulate/array/lowering.h"
 
-static const simulate_model *const models[] = {&simulate_noc,   &simulate_dram, &simulate_systolic,
-                                               &simulate_metro, &simulate_tpu,  NULL};
+static const simulate_model *const models[] = {&simulate_noc,
+                                               &simulate_dram,
+                                               &simulate_systolic,
+                                               &simulate_metro,
+                                               &simulate_tpu,
+                                               &simulate_dual_side,
+                                               NULL};
 
 static const char *const levels[] = {"fast", "cycle", NULL};
 static const char *const dataflows[] = {"weights", "outputs", NULL};
@@ -19,7 +25,8 @@ static const cli_option options[] = {
      .kind = CLI_PATH,
      .value = "NAME|FILE",
      .help = "the machine: mesh-8x8 for noc, ddr4-2400, ddr4-3200 or hbm2 for dram, "
-             "tpuv2, tpuv3 or edge32 for tpu and systolic, or a description of one"},
+             "tpuv2, tpuv3 or edge32 for tpu and systolic, v100-dual-side for dual-side, or a "
+             "description of one"},
     {.name = "set",
      .kind = CLI_TEXT,
      .value = "KEY=VALUE",
@@ -57,7 +64,10 @@ static const cli_option options[] = {
      .highest = 1e9,
      .help = "noc: cycles that are measured, after half as many"},
     {.name = "sweep", .kind = CLI_TEXT, .value = "FROM:TO:STEP", .help = "noc: one row per rate"},
-    {.name = "csv", .kind = CLI_PATH, .value = "FILE", .help = "noc, tpu: where rows go"},
+    {.name = "csv",
+     .kind = CLI_PATH,
+     .value = "FILE",
+     .help = "noc, tpu, dual-side: where rows go"},
     {.name = "force", .letter = 'f', .kind = CLI_FLAG, .help = "replace the file of --csv"},
     {.name = "trace",
      .kind = CLI_PATH,
@@ -107,14 +117,30 @@ static const cli_option options[] = {
      .value = "LEVEL",
      .fallback = "fast",
      .choices = levels,
-     .help = "tpu: the memory by its bandwidth, or command by command"},
+     .help =
+         "tpu: the memory by its bandwidth, or command by command; dual-side: count, or compute "
+         "all products"},
     {.name = "batch",
      .kind = CLI_INTEGER,
      .value = "N",
      .fallback = "1",
      .lowest = 1,
      .highest = 65536,
-     .help = "tpu: inputs at a time"},
+     .help = "tpu, dual-side: inputs at a time"},
+    {.name = "density",
+     .kind = CLI_TEXT,
+     .value = "A:B",
+     .fallback = "0.5:0.25",
+     .help = "dual-side, of MxNxK: shares of the two matrices that are not zero"},
+    SUBJECT_FILE_OPTIONS,
+    {.name = "threads",
+     .letter = 't',
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "0",
+     .lowest = 0,
+     .highest = 1024,
+     .help = "dual-side: threads to use, 0 for as many as the process may use"},
     {.name = "generations",
      .kind = CLI_INTEGER,
      .value = "N",
@@ -124,7 +150,7 @@ static const cli_option options[] = {
      .help = "metro: of the search for routes and orders, at most; 0: rules of thumb alone"},
     {.name = "compare",
      .kind = CLI_FLAG,
-     .help = "tpu: all ways of lowering; metro: packets on routers"},
+     .help = "tpu: all ways of lowering; metro: packets on routers; dual-side: other cores"},
     {.name = "seed",
      .kind = CLI_INTEGER,
      .value = "N",
@@ -190,7 +216,7 @@ static spry_status run(const cli_call *call, spry_error *error)
 const cli_command cmd_simulate = {
     .name = "simulate",
     .summary = "networks on a chip, memories and arrays, cycle by cycle",
-    .arguments = "noc|dram|systolic|metro|tpu [MxNxK|FLOWS|MODEL]",
+    .arguments = "noc|dram|systolic|metro|tpu|dual-side [MxNxK|FLOWS|MODEL]",
     .least_arguments = 1,
     .most_arguments = 2,
     .examples = {"spry simulate noc --sweep 0.02:0.4:0.02 --csv latency.csv",
@@ -209,7 +235,10 @@ const cli_command cmd_simulate = {
         "of id,type,src,dst list,bytes,release,due,group; of an ONNX file, every layer's weights, "
         "inputs and results are moved between memory and tiles.\n\n"
         "tpu runs the convolutions and products of an ONNX file through systolic arrays beside a "
-        "memory: passes, cycles, use of the array and energy per layer.",
+        "memory: passes, cycles, use of the array and energy per layer.\n\n"
+        "dual-side runs them, with the weights and inputs of a real run, on tensor cores that skip "
+        "zeros of both, or a product of random matrices: instructions, cycles, and how much faster "
+        "than cores that skip nothing.",
     .options = options,
     .run = run,
 };

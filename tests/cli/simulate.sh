@@ -114,3 +114,22 @@ expect 0 simulate metro resnet20.onnx -q --generations 0 --compare "${four[@]}"
 contains out "packets that fork"
 expect 2 simulate metro flows.csv --generations x
 expect 6 simulate metro missing.onnx
+
+# Tensor cores that skip zeros.
+expect 0 simulate dual-side 256x128x512 --density 0.5:0.25 --level cycle --json
+json out 'd["model"] == "dual-side" and d["difference"] == 0 and 0 < d["products"] < 256 * 128 * 512 / 6' \
+    'd["instructions"] + d["skipped"] == 8 * 512 * (256 // 32) * (128 // 32)'
+cp out cycle.json
+expect 0 simulate dual-side 256x128x512 --density 0.5:0.25 --json
+json out 'd["instructions"] == json.load(open("cycle.json"))["instructions"]'
+expect 0 simulate dual-side 256x128x512 --level cycle --set tensor_core.banks=32 --compare
+contains out "compressed"
+expect 0 simulate dual-side "$SPRY_SOURCE_DIR/examples/glyphs/glyphs.onnx" --level cycle --batch 4 --csv dual.csv
+contains out "results differ by at most"
+head -1 dual.csv | grep -q "^layer,input_density" || fail "no titles in dual.csv"
+expect 2 simulate dual-side 256x128x512 --density 0.5
+expect 2 simulate dual-side 256x128x512 --density 2:0.5
+expect 2 simulate dual-side 256x128x512 --flit 8
+expect 3 simulate dual-side 256x128x512 --set tensor_core.banks=48
+expect 3 simulate dual-side 256x128x512 --set tensor_core.bank=32
+expect 6 simulate dual-side none.onnx

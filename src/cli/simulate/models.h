@@ -17,6 +17,7 @@ extern const simulate_model simulate_dram;
 extern const simulate_model simulate_systolic;
 extern const simulate_model simulate_metro;
 extern const simulate_model simulate_tpu;
+extern const simulate_model simulate_dual_side;
 
 /* The target that --target names, or `fallback`, with what --set changes. */
 SPRY_MUST_USE spry_status simulate_target(const cli_call *call, const char *fallback, target **t,
