@@ -88,12 +88,10 @@ static double useful_operations(const job *j, const partition_block *b)
 
 static void tell_strategies(const job *j, report *r)
 {
-    static const report_column columns[] = {{"strategy", "strategy", -1, REPORT_PLAIN},
-                                            {"what", "what", -1, REPORT_PLAIN},
-                                            {"blocks", "blocks", 0, REPORT_PLAIN},
-                                            {"milliseconds", "ms", 4, REPORT_BAR},
-                                            {"speed", "speed", 2, REPORT_BAR},
-                                            {NULL, NULL, 0, REPORT_PLAIN}};
+    static const report_column columns[] = {
+        {"strategy", "strategy", -1, REPORT_PLAIN}, {"what", "what", -1, REPORT_PLAIN},
+        {"blocks", "blocks", 0, REPORT_PLAIN},      {"milliseconds", "ms", 4, REPORT_BAR},
+        {"speed", "speed", 2, REPORT_BAR},          {NULL, NULL, 0, REPORT_PLAIN}};
 
     report_table_begin(r, "strategies", "Strategies", columns);
     for (int s = 0; s < PARTITION_STRATEGIES; s++) {
@@ -107,17 +105,13 @@ static void tell_strategies(const job *j, report *r)
 
 static void tell_blocks(const job *j, report *r)
 {
-    static const report_column columns[] = {{"strategy", "by", -1, REPORT_PLAIN},
-                                            {"first", "from", -1, REPORT_PLAIN},
-                                            {"last", "to", -1, REPORT_PLAIN},
-                                            {"layers", "layers", 0, REPORT_PLAIN},
-                                            {"cores", "cores", 0, REPORT_BAR},
-                                            {"operations", "GFLOP", 3, REPORT_PLAIN},
-                                            {"twice", "twice %", 1, REPORT_PLAIN},
-                                            {"megabytes", "MB", 2, REPORT_BAR},
-                                            {"milliseconds", "ms", 4, REPORT_BAR},
-                                            {"bound", "bound", -1, REPORT_PLAIN},
-                                            {NULL, NULL, 0, REPORT_PLAIN}};
+    static const report_column columns[] = {
+        {"strategy", "by", -1, REPORT_PLAIN},  {"first", "from", -1, REPORT_PLAIN},
+        {"last", "to", -1, REPORT_PLAIN},      {"layers", "layers", 0, REPORT_PLAIN},
+        {"cores", "cores", 0, REPORT_BAR},     {"operations", "GFLOP", 3, REPORT_PLAIN},
+        {"twice", "twice %", 1, REPORT_PLAIN}, {"megabytes", "MB", 2, REPORT_BAR},
+        {"milliseconds", "ms", 4, REPORT_BAR}, {"bound", "bound", -1, REPORT_PLAIN},
+        {NULL, NULL, 0, REPORT_PLAIN}};
     int track = timeline_track(r->timeline, "blocks");
     uint64_t at = 0;
 

@@ -14,7 +14,8 @@
     ONE(systolic)            \
     ONE(metro)               \
     ONE(tpu)                 \
-    ONE(mlu)
+    ONE(mlu)                 \
+    ONE(dual_side)
 /* clang-format on */
 
 typedef struct simulate_model {
