@@ -18,7 +18,7 @@
  *                                    others. Round 1 scores these.
  *     000.offsets  i64 [Q + 1]       query q has the entries offsets[q] to offsets[q + 1] - 1 of
  *     000.keys     i32 [S]           the survivors of round 1, ascending, and of
- *     000.rounds   u8 [S]            how many rounds each survived: 1 to the number of rounds. Round
+ *     000.rounds   u8 [S]            how many rounds each survived: 1 to their number. Round
  *                                    r + 1 scores those with at least r; those with all are read
  *                                    for exact products.
  *     000.work     i64 [9]           counted by the kernels: visible keys, survivors of rounds 1 to
