@@ -6,6 +6,7 @@
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "cli/report/print.h"
+#include "spry/compare.h"
 
 enum { LABEL_SIZE = 512 };
 
@@ -68,11 +69,13 @@ static const char *file_name(const char *path)
 
 static void describe(side *made)
 {
+    const char *numbers = spry_model_is_quantized(made->s.model)
+                              ? "integers"
+                              : subject_precisions[made->s.options.precision];
     int members = made->r.threads;
 
     (void)snprintf(made->label, sizeof made->label, "%.300s, %s, %d thread%s",
-                   file_name(made->s.path), subject_precisions[made->s.options.precision], members,
-                   members == 1 ? "" : "s");
+                   file_name(made->s.path), numbers, members, members == 1 ? "" : "s");
 }
 
 static spry_status measure(const cli_call *call, side *made, spry_error *error)

@@ -307,6 +307,7 @@ static spry_status keep_layers(collector *c, spry_error *error)
                             .weight_bytes = -1,
                             .alive_bytes = -1,
                             .try_next = ""};
+        l->least_ms = c->times[i * MOST_RUNS]; /* sorted by now */
         l->row.node = arena_text(&r->memory, row->node, strlen(row->node));
         l->row.type = arena_text(&r->memory, row->type, strlen(row->type));
         l->row.kernel = arena_text(&r->memory, row->kernel, strlen(row->kernel));

@@ -68,6 +68,12 @@ static double percent_of_peak(const report_layer *l)
     return l->ms > 0.0 ? 100.0 * l->arithmetic_ms / l->ms : 0.0;
 }
 
+/* Did the layer mostly wait for somebody else's work? */
+static bool is_disturbed(const report_layer *l)
+{
+    return l->least_ms > 0.0 && l->ms > 2.0 * l->least_ms;
+}
+
 static const char *explain(report *r, const report_layer *l)
 {
     peak_type type = peak_type_of(l->row.kernel);
@@ -98,6 +104,12 @@ static const char *explain(report *r, const report_layer *l)
                            "multiplications done in %.3g ms.",
                            l->bytes * 1e-6, l->memory_ms, l->arithmetic_ms);
     default:
+        if (is_disturbed(l)) {
+            return report_text(r,
+                               "Its fastest run took %.3g ms: in most runs something else used "
+                               "the processor meanwhile.",
+                               l->least_ms);
+        }
         return report_text(r,
                            "Neither multiplying, for which %.3g ms would do, nor moving %.2f MB, "
                            "%.3g ms, explains its %.3g ms.",
@@ -160,6 +172,9 @@ static bool is_poorly_shared(const report *r, const report_layer *l)
 
 static const char *advise_overhead(report *r, const report_layer *l)
 {
+    if (is_disturbed(l)) {
+        return "measuring again when the machine is idle";
+    }
     if (l->row.threads > 1 && is_poorly_shared(r, l)) {
         return report_text(r,
                            "one thread (it takes %.3g ms alone, %d take %.3g ms), and other work "
@@ -169,7 +184,12 @@ static const char *advise_overhead(report *r, const report_layer *l)
     if (l->operations > 0.0 && l->ms < 0.2) {
         return "it is too small to fill the machine: larger batches (--set of the first dimension)";
     }
-    return "nothing of this kind: what it does is neither multiply-adds nor bytes moved in order";
+    if (l->operations > 0.0) {
+        return "more channels in fewer layers, or larger batches: what is narrow fills the "
+               "processor "
+               "badly";
+    }
+    return "nothing at once: what it does is neither multiply-adds nor bytes moved in order";
 }
 
 static const char *advise(report *r, const report_layer *l)

@@ -69,17 +69,14 @@ static void pair_by_name(const matcher *m)
     }
 }
 
-/* What no name has paired, where operator and work agree, in order. */
+/* What no name has paired, where operator and work agree: the first with the first, and so on. */
 static void pair_by_work(const matcher *m)
 {
-    int32_t next = 0;
-
     for (int32_t i = 0; i < m->a->layer_count; i++) {
-        for (int32_t k = next; m->partner[i] < 0 && k < m->b->layer_count; k++) {
+        for (int32_t k = 0; m->partner[i] < 0 && k < m->b->layer_count; k++) {
             if (!m->is_taken[k] && same_work(&m->a->layers[i], &m->b->layers[k])) {
                 m->partner[i] = k;
                 m->is_taken[k] = true;
-                next = k + 1;
             }
         }
     }

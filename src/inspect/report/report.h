@@ -35,6 +35,7 @@ typedef struct report_layer {
     const char *name;     /* without the operator; "" where it has none */
     const char *fused;    /* operators that run within it: "Add, Relu"; "" */
     double ms;            /* of one run: the median */
+    double least_ms;      /* of the fastest run */
     double alone_ms;      /* the same with one thread; -1: not measured */
     double calls;         /* in one run */
     double operations;    /* that one run needs, two per multiply-add; 0: unknown */
