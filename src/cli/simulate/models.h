@@ -15,7 +15,8 @@
     ONE(metro)               \
     ONE(tpu)                 \
     ONE(mlu)                 \
-    ONE(dual_side)
+    ONE(dual_side)           \
+    ONE(energon)
 /* clang-format on */
 
 typedef struct simulate_model {
