@@ -326,7 +326,7 @@ static spry_status run(const cli_call *call, spry_error *error)
 
     o.strategy = strategy_of(cli_text(call, "strategy"));
     o.threads = (int)cli_integer(call, "threads");
-    o.precision = subject_precision(call);
+    o.precision = subject_precision_of(cli_text(call, "precision"));
     o.compare = cli_given(call, "compare");
     o.target = cli_text(call, "target");
     s.options.seed = (uint64_t)cli_integer(call, "seed");

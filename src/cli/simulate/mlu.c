@@ -4,16 +4,16 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/files.h"
-#include "cli/output.h"
 #include "cli/simulate/models.h"
-#include "cli/table.h"
+#include "cli/simulate/tell.h"
 #include "simulate/mlu/mlu.h"
 #include "simulate/mlu/mlu_layers.h"
 
-static const char *const taken[] = {"target", "set", "compare", "csv", "force", NULL};
+static const char *const taken[] = {"compare", NULL};
 
 enum { LONGEST = 12, MILLI = 1000 };
+
+#define FEMTO 1e15 /* a second */
 
 typedef struct job {
     const cli_call *call;
@@ -28,33 +28,36 @@ typedef struct job {
 
 /* ---- what the machine is ---- */
 
-/* "fusion.launch = 20 us (assumed)", one to a line: a reader must see what is a guess. */
-static void print_machine(const job *j)
+/* A line per figure: a reader must see what is a guess. */
+static void tell_machine(const job *j, report *r)
 {
     static const char *const keys[] = {
         "compute.units",      "memory.dram.bandwidth", "fusion.core_peak", "fusion.element",
         "fusion.efficiency",  "fusion.on_chip",        "fusion.launch",    "fusion.synchronize",
         "fusion.critical",    "fusion.split",          "fusion.grain",     "fusion.fixed_team",
         "fusion.fixed_length"};
+    static const report_column columns[] = {{"key", "machine", -1, REPORT_PLAIN},
+                                            {"figure", "figure", -1, REPORT_PLAIN},
+                                            {"note", "", -1, REPORT_PLAIN},
+                                            {NULL, NULL, 0, REPORT_PLAIN}};
 
-    (void)fprintf(j->call->out, "%s\n", target_name(j->t));
+    report_table_begin(r, "machine", "The machine", columns);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const char *value = NULL;
+        const char *figure = NULL;
         int64_t count = 0;
-        const char *note = mlu_is_assumed(j->t, keys[i]) ? "  (assumed)" : "";
+        char number[32];
 
-        if (target_text(j->t, keys[i], &value, NULL) == SPRY_OK) {
-            (void)fprintf(j->call->out, "  %-22s %s%s\n", keys[i], value, note);
-        } else if (target_count(j->t, keys[i], 0, INT64_MAX, &count, NULL) == SPRY_OK) {
-            (void)fprintf(j->call->out, "  %-22s %" PRId64 "%s\n", keys[i], count, note);
+        if (target_text(j->t, keys[i], &figure, NULL) != SPRY_OK) {
+            if (target_count(j->t, keys[i], 0, INT64_MAX, &count, NULL) != SPRY_OK) {
+                continue;
+            }
+            (void)snprintf(number, sizeof number, "%" PRId64, count);
+            figure = number;
         }
+        report_cell_word(r, keys[i]);
+        report_cell_word(r, figure);
+        report_cell_word(r, mlu_is_assumed(j->t, keys[i]) ? "assumed" : "");
     }
-    (void)fprintf(j->call->out,
-                  "log2(cores) = %.3f log10(channels) + %.3f log10(operations) %+.3f: R2 %.2f, "
-                  "right for %.0f %% of %d layers%s\n\n",
-                  j->cores.alpha, j->cores.beta, j->cores.gamma, j->cores.r_squared,
-                  100 * j->cores.accuracy, j->cores.point_count,
-                  j->cores.by_neighbour ? ", so the nearest layer decides" : "");
 }
 
 /* ---- results ---- */
@@ -62,27 +65,6 @@ static void print_machine(const job *j)
 static double speed(const job *j, int strategy)
 {
     return j->results[PARTITION_S1].seconds / j->results[strategy].seconds;
-}
-
-static spry_status print_strategies(const job *j, spry_error *error)
-{
-    static const table_column columns[] = {{"strategy", false}, {"what", false}, {"blocks", true},
-                                           {"ms", true},        {"speed", true}, {NULL, false}};
-    spry_status status;
-    table t;
-
-    table_init(&t, columns);
-    for (int s = 0; s < PARTITION_STRATEGIES; s++) {
-        table_cell(&t, "%s", partition_strategy_names[s]);
-        table_cell(&t, "%s", partition_strategy_texts[s]);
-        table_cell(&t, "%d", j->results[s].count);
-        table_cell(&t, "%.4f", MILLI * j->results[s].seconds);
-        table_cell(&t, "%.2fx", speed(j, s));
-    }
-    status = table_print(&t, TABLE_PLAIN, j->call->out, error);
-    table_fini(&t);
-    (void)fprintf(j->call->out, "\n");
-    return status;
 }
 
 static const char *bound_of(const mlu_cost *c)
@@ -104,159 +86,103 @@ static double useful_operations(const job *j, const partition_block *b)
     return sum;
 }
 
-static spry_status print_blocks(const job *j, const partition *p, spry_error *error)
+static void tell_strategies(const job *j, report *r)
 {
-    static const table_column columns[] = {
-        {"from", false},   {"to", false}, {"layers", true}, {"cores", true},  {"GFLOP", true},
-        {"twice %", true}, {"MB", true},  {"ms", true},     {"bound", false}, {NULL, false}};
-    spry_status status;
-    table t;
+    static const report_column columns[] = {
+        {"strategy", "strategy", -1, REPORT_PLAIN}, {"what", "what", -1, REPORT_PLAIN},
+        {"blocks", "blocks", 0, REPORT_PLAIN},      {"milliseconds", "ms", 4, REPORT_BAR},
+        {"speed", "speed", 2, REPORT_BAR},          {NULL, NULL, 0, REPORT_PLAIN}};
 
-    table_init(&t, columns);
-    for (int32_t i = 0; i < p->count; i++) {
-        const partition_block *b = &p->blocks[i];
-        double useful = useful_operations(j, b);
-        mlu_cost c;
-
-        mlu_block_cost(&j->context, b->first, b->last, b->team, &c);
-        table_cell(&t, "%s", j->layers.items[b->first].name);
-        table_cell(&t, "%s", j->layers.items[b->last].name);
-        table_cell(&t, "%d", b->last - b->first + 1);
-        table_cell(&t, "%d", b->team);
-        table_cell(&t, "%.3f", useful * 1e-9);
-        table_cell(&t, "%.1f", useful > 0 ? 100 * (c.operations / useful - 1) : 0.0);
-        table_cell(&t, "%.2f", c.moved * 1e-6);
-        table_cell(&t, "%.4f", MILLI * c.total);
-        table_cell(&t, "%s", bound_of(&c));
+    report_table_begin(r, "strategies", "Strategies", columns);
+    for (int s = 0; s < PARTITION_STRATEGIES; s++) {
+        report_cell_word(r, partition_strategy_names[s]);
+        report_cell_word(r, partition_strategy_texts[s]);
+        report_cell(r, j->results[s].count);
+        report_cell(r, MILLI * j->results[s].seconds);
+        report_cell(r, speed(j, s));
     }
-    status = table_print(&t, TABLE_PLAIN, j->call->out, error);
-    table_fini(&t);
-    return status;
+}
+
+static void tell_blocks(const job *j, report *r)
+{
+    static const report_column columns[] = {
+        {"strategy", "by", -1, REPORT_PLAIN},  {"first", "from", -1, REPORT_PLAIN},
+        {"last", "to", -1, REPORT_PLAIN},      {"layers", "layers", 0, REPORT_PLAIN},
+        {"cores", "cores", 0, REPORT_BAR},     {"operations", "GFLOP", 3, REPORT_PLAIN},
+        {"twice", "twice %", 1, REPORT_PLAIN}, {"megabytes", "MB", 2, REPORT_BAR},
+        {"milliseconds", "ms", 4, REPORT_BAR}, {"bound", "bound", -1, REPORT_PLAIN},
+        {NULL, NULL, 0, REPORT_PLAIN}};
+    int track = timeline_track(r->timeline, "blocks");
+    uint64_t at = 0;
+
+    report_table_begin(r, "blocks", "Blocks", columns);
+    for (int s = 0; s < PARTITION_STRATEGIES; s++) {
+        for (int32_t i = 0; i < j->results[s].count; i++) {
+            const partition_block *b = &j->results[s].blocks[i];
+            double useful = useful_operations(j, b);
+            const char *last = j->layers.items[b->last].name;
+            uint64_t end;
+            mlu_cost c;
+
+            if (s != PARTITION_S6 && !cli_given(j->call, "compare")) {
+                continue;
+            }
+            mlu_block_cost(&j->context, b->first, b->last, b->team, &c);
+            report_cell_word(r, partition_strategy_names[s]);
+            report_cell_word(r, j->layers.items[b->first].name);
+            report_cell_word(r, last);
+            report_cell(r, b->last - b->first + 1);
+            report_cell(r, b->team);
+            report_cell(r, useful * 1e-9);
+            report_cell(r, useful > 0 ? 100 * (c.operations / useful - 1) : 0.0);
+            report_cell(r, c.moved * 1e-6);
+            report_cell(r, MILLI * c.total);
+            report_cell_word(r, bound_of(&c));
+            end = at + (uint64_t)(c.total * FEMTO);
+            if (s == PARTITION_S6) {
+                timeline_span(r->timeline, track, at, end, "block",
+                              timeline_keep(r->timeline, last));
+                at = end;
+            }
+        }
+    }
 }
 
 /* How much of the gain is cores and how much is fusion. */
-static void print_verdict(const job *j)
+static void tell_verdict(const job *j, report *r)
 {
     double cores = speed(j, PARTITION_S3);
     double both = speed(j, PARTITION_S6);
 
-    (void)fprintf(j->call->out,
-                  "\nDLFusion %.2fx over one core without fusion: %.2fx come from the number of "
-                  "cores alone, %.2fx from fusion; %.1f %% of the best partition of blocks of up "
-                  "to %d layers\n",
-                  both, cores, both / cores,
-                  100 * j->results[PARTITION_S7].seconds / j->results[PARTITION_S6].seconds,
-                  (int)LONGEST);
+    report_number(r, "layers", "layers", j->layers.count, 0, "");
+    report_number(r, "milliseconds", "time", MILLI * j->results[PARTITION_S6].seconds, 4, "ms");
+    report_number(r, "speed", "over one core without fusion", both, 2, "times");
+    report_number(r, "speed_of_cores", "from the number of cores alone", cores, 2, "times");
+    report_number(r, "speed_of_fusion", "from fusion", both / cores, 2, "times");
+    report_number(r, "of_best", "of the best partition",
+                  100 * j->results[PARTITION_S7].seconds / j->results[PARTITION_S6].seconds, 1,
+                  "%");
+    report_number(r, "alpha", "cores by channels", j->cores.alpha, 3, "");
+    report_number(r, "beta", "cores by operations", j->cores.beta, 3, "");
+    report_number(r, "gamma", "cores at one of each", j->cores.gamma, 3, "");
+    report_number(r, "r_squared", "fit", j->cores.r_squared, 2, "R2");
+    report_number(r, "accuracy", "layers foretold", 100 * j->cores.accuracy, 0, "%");
+    report_word(r, "decided_by", "cores decided by",
+                j->cores.by_neighbour ? "the nearest layer" : "the fit");
 }
 
-static spry_status print_text(const job *j, spry_error *error)
-{
-    spry_status status = SPRY_OK;
-
-    print_machine(j);
-    if (cli_given(j->call, "compare")) {
-        status = print_strategies(j, error);
-    }
-    if (status == SPRY_OK) {
-        status = print_blocks(j, &j->results[PARTITION_S6], error);
-    }
-    print_verdict(j);
-    return status;
-}
-
-static void write_partition(json_writer *json, const job *j, int strategy)
-{
-    const partition *p = &j->results[strategy];
-
-    json_write_object(json, partition_strategy_names[strategy]);
-    json_write_string(json, "what", partition_strategy_texts[strategy]);
-    json_write_f64(json, "milliseconds", MILLI * p->seconds);
-    json_write_f64(json, "speed", speed(j, strategy));
-    json_write_array(json, "blocks");
-    for (int32_t i = 0; i < p->count; i++) {
-        const partition_block *b = &p->blocks[i];
-        mlu_cost c;
-
-        mlu_block_cost(&j->context, b->first, b->last, b->team, &c);
-        json_write_object(json, NULL);
-        json_write_array(json, "layers");
-        for (int32_t k = b->first; k <= b->last; k++) {
-            json_write_string(json, NULL, j->layers.items[k].name);
-        }
-        json_write_end(json);
-        json_write_i64(json, "cores", b->team);
-        json_write_f64(json, "operations", useful_operations(j, b));
-        json_write_f64(json, "computed", c.operations);
-        json_write_f64(json, "bytes", c.moved);
-        json_write_f64(json, "milliseconds", MILLI * c.total);
-        json_write_string(json, "bound", bound_of(&c));
-        json_write_end(json);
-    }
-    json_write_end(json);
-    json_write_end(json);
-}
-
-static spry_status print_json(const job *j, spry_error *error)
+static spry_status tell(const job *j, report *r, spry_error *error)
 {
     const output_record record = {.model = j->call->arguments[1]};
-    output_document document;
-    json_writer *json = &document.json;
-    spry_status status;
 
-    output_begin(&document, j->call);
-    json_write_string(json, "model", "mlu");
-    target_write_resolved(j->t, json, "target");
-    json_write_i64(json, "layers", j->layers.count);
-    json_write_object(json, "cores_by_layer");
-    json_write_f64(json, "alpha", j->cores.alpha);
-    json_write_f64(json, "beta", j->cores.beta);
-    json_write_f64(json, "gamma", j->cores.gamma);
-    json_write_f64(json, "r_squared", j->cores.r_squared);
-    json_write_f64(json, "accuracy", j->cores.accuracy);
-    json_write_bool(json, "by_neighbour", j->cores.by_neighbour);
-    json_write_end(json);
-    json_write_object(json, "strategies");
-    for (int s = 0; s < PARTITION_STRATEGIES; s++) {
-        if (cli_given(j->call, "compare") || s == PARTITION_S6) {
-            write_partition(json, j, s);
-        }
+    simulate_report(r, j->call, "Blocks of layers on many cores");
+    tell_blocks(j, r);
+    if (cli_given(j->call, "compare")) {
+        tell_strategies(j, r);
     }
-    json_write_end(json);
-    status = output_write_record(json, &record, error);
-    if (status != SPRY_OK) {
-        output_drop(&document);
-        return status;
-    }
-    return output_end(&document, j->call, error);
-}
-
-static spry_status write_csv(const job *j, const char *path, spry_error *error)
-{
-    text t;
-    spry_status status;
-
-    text_init(&t, NULL, (size_t)1 << 26);
-    text_append_string(&t, "strategy,first,last,layers,cores,operations,computed,bytes,"
-                           "milliseconds,bound\n");
-    for (int s = 0; s < PARTITION_STRATEGIES; s++) {
-        for (int32_t i = 0; i < j->results[s].count; i++) {
-            const partition_block *b = &j->results[s].blocks[i];
-            mlu_cost c;
-
-            mlu_block_cost(&j->context, b->first, b->last, b->team, &c);
-            text_append_format(&t, "%s,\"%s\",\"%s\",%d,%d,%.0f,%.0f,%.0f,%.6f,%s\n",
-                               partition_strategy_names[s], j->layers.items[b->first].name,
-                               j->layers.items[b->last].name, b->last - b->first + 1, b->team,
-                               useful_operations(j, b), c.operations, c.moved, MILLI * c.total,
-                               bound_of(&c));
-        }
-    }
-    status = text_status(&t, path, error);
-    if (status == SPRY_OK) {
-        status = file_replace(path, t.data, t.length, error);
-    }
-    text_fini(&t);
-    return status;
+    tell_machine(j, r);
+    tell_verdict(j, r);
+    return simulate_tell(j->call, r, j->t, &record, error);
 }
 
 /* ---- the work ---- */
@@ -320,27 +246,30 @@ static spry_status partition_all(job *j, spry_error *error)
 static spry_status run(const cli_call *call, spry_error *error)
 {
     job j = {.call = call};
-    const char *csv = cli_text(call, "csv");
-    spry_status status = csv != NULL ? output_check_free(call, csv, error) : SPRY_OK;
+    report r = {0};
+    spry_status status = read_machine(&j, error);
 
-    if (status == SPRY_OK) {
-        status = read_machine(&j, error);
-    }
     if (status == SPRY_OK) {
         status = read_layers(&j, error);
     }
     if (status == SPRY_OK) {
         status = partition_all(&j, error);
     }
-    if (status == SPRY_OK && csv != NULL) {
-        status = write_csv(&j, csv, error);
-    }
     if (status == SPRY_OK) {
-        status = cli_given(call, "json") ? print_json(&j, error) : print_text(&j, error);
+        status = tell(&j, &r, error);
     }
+    report_fini(&r);
     mlu_layers_fini(&j.layers);
     target_destroy(j.t);
     return status;
 }
 
-const simulate_model simulate_mlu = {.name = "mlu", .options = taken, .arguments = 1, .run = run};
+const simulate_model simulate_mlu = {
+    .name = "mlu",
+    .part = {.title = "mlu MODEL.onnx",
+             .about = "An accelerator of many cores that runs several layers as one: DLFusion cuts "
+                      "the layers into blocks and gives each a number of cores; --compare has "
+                      "other strategies beside it, the best one too."},
+    .options = taken,
+    .arguments = 1,
+    .run = run};
