@@ -25,6 +25,7 @@
 #include "spry/random.h"
 #include "spry/sensitivity.h"
 #include "spry/session.h"
+#include "spry/sparsify.h"
 #include "spry/status.h"
 #include "spry/tensor.h"
 #include "spry/tensor_file.h"
