@@ -233,7 +233,8 @@ static void test_extremes(void **state)
     assert_true(o.provider == &provider_dense);
 }
 
-/* How convolutions of more than a pixel skip weights: by permuted lanes, where there is a kernel. */
+/* How convolutions of more than a pixel skip weights: by permuted lanes, where there is a
+ * kernel. */
 static const char *way_of_weights(void)
 {
     return sparse_lanes_select() != sparse_lanes_variants[0].table ? "sparse lanes"
