@@ -69,7 +69,7 @@ spry_status subject_open_path(subject *s, const cli_call *call, const char *path
         }
     }
     status = spry_model_load(NULL, s->path, &s->model, error);
-    if (status == SPRY_OK && cli_text(call, "plan") != NULL) {
+    if (status == SPRY_OK && path == call->arguments[0] && cli_text(call, "plan") != NULL) {
         status = open_plan(s, call, cli_text(call, "plan"), error);
     }
     s->load_ms = (double)(clock_ns() - start) * 1e-6;
