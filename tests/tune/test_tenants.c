@@ -174,6 +174,23 @@ static void test_half_life(void **state)
     interference_observe(&p, p.seen_ns + INTERFERENCE_HALF_NS, NAN, 1.0);
     assert_true(fabs(p.slowdown - 1.75) < 1e-12);
     assert_int_equal(interference_read(&p), 4);
+    assert_int_equal(p.readings, 4);
+}
+
+/* A pause in a piece of a microsecond counts by what it is among all of them. */
+static void test_small_pieces(void **state)
+{
+    interference p = {0};
+    (void)state;
+
+    for (int i = 0; i < 699; i++) {
+        interference_observe(&p, i, i == 5 ? 0.351 : 0.001, 0.001);
+        assert_int_equal(p.readings, 0);
+        assert_int_equal(interference_read(&p), 0);
+    }
+    interference_observe(&p, 699, 0.0011, 0.0011);
+    assert_int_equal(p.readings, 1);
+    assert_true(fabs(p.slowdown - 1.5) < 1e-3);
 }
 
 /* A step of slowdown 1.4 is level 3 after some half-lives, however long the pieces are. */
@@ -274,8 +291,8 @@ int main(void)
         cmocka_unit_test(test_example),      cmocka_unit_test(test_least_time),
         cmocka_unit_test(test_bad_profiles), cmocka_unit_test(test_random_profiles),
         cmocka_unit_test(test_levels),       cmocka_unit_test(test_half_life),
-        cmocka_unit_test(test_step),         cmocka_unit_test(test_pareto),
-        cmocka_unit_test(test_choice)};
+        cmocka_unit_test(test_small_pieces), cmocka_unit_test(test_step),
+        cmocka_unit_test(test_pareto),       cmocka_unit_test(test_choice)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

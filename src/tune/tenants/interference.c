@@ -15,23 +15,31 @@ int interference_level(double slowdown)
     return level;
 }
 
-void interference_observe(interference *p, int64_t now_ns, double took, double alone)
+void interference_observe(interference *p, int64_t now_ns, double took_ms, double alone_ms)
 {
     double weight;
 
-    if (!(took > 0.0) || !(alone > 0.0) || !isfinite(took / alone)) {
+    if (!(took_ms > 0.0) || !(alone_ms > 0.0) || !isfinite(took_ms / alone_ms)) {
         return;
     }
-    weight = p->pieces == 0
+    p->pieces++;
+    p->took_ms += took_ms;
+    p->alone_ms += alone_ms;
+    if (p->alone_ms < INTERFERENCE_LEAST_MS) {
+        return;
+    }
+    weight = p->readings == 0
                  ? 1.0
                  : 1.0 - exp2(-(double)(now_ns - p->seen_ns) / (double)INTERFERENCE_HALF_NS);
     weight = fmin(1.0, fmax(0.0, weight));
-    p->slowdown += weight * (took / alone - p->slowdown);
+    p->slowdown += weight * (p->took_ms / p->alone_ms - p->slowdown);
     p->seen_ns = now_ns;
-    p->pieces++;
+    p->readings++;
+    p->took_ms = 0.0;
+    p->alone_ms = 0.0;
 }
 
 int interference_read(const interference *p)
 {
-    return p->pieces > 0 ? interference_level(p->slowdown) : 0;
+    return p->readings > 0 ? interference_level(p->slowdown) : 0;
 }

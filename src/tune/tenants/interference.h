@@ -17,16 +17,20 @@ int interference_level(double slowdown);
 
 typedef struct interference {
     double slowdown; /* exponentially weighted mean, of half-life INTERFERENCE_HALF_NS */
-    int64_t seen_ns; /* of the last piece */
+    int64_t seen_ns; /* of the last reading */
     int64_t pieces;  /* so far */
+    int64_t readings;
+    double took_ms, alone_ms; /* of pieces since the last reading */
 } interference;
 
 enum { INTERFERENCE_HALF_NS = 50000000 };
+#define INTERFERENCE_LEAST_MS 0.7
 
-/* Takes in a piece of work that finished at `now_ns` of a monotonic clock after `took` and takes
- * `alone` by itself, in the same unit, both above 0; others are ignored. A piece counts by the time
- * since the one before it; of pieces that end together the last one counts little. */
-void interference_observe(interference *p, int64_t now_ns, double took, double alone);
+/* Takes in a piece of work that finished at `now_ns` of a monotonic clock after `took_ms` and takes
+ * `alone_ms` by itself, both above 0; others are ignored. Pieces gather until they take
+ * INTERFERENCE_LEAST_MS alone: a pause that hits one of some microseconds says nothing about it. A
+ * reading counts by the time since the one before. */
+void interference_observe(interference *p, int64_t now_ns, double took_ms, double alone_ms);
 
 /* The level now; 0 before anything was seen. */
 int interference_read(const interference *p);
