@@ -107,15 +107,23 @@ static spry_status load_input(spry_feed *feed, const char *word, const spry_prep
     return spry_feed_load(feed, name, equals + 1, recipe, error);
 }
 
+static spry_status set_dimensions(spry_feed *feed, const cli_call *call, spry_error *error)
+{
+    spry_status status = SPRY_OK;
+    const char *word;
+
+    for (int i = 0; status == SPRY_OK && (word = cli_value(call, "set", i)) != NULL; i++) {
+        status = set_dimension(feed, word, error);
+    }
+    return status;
+}
+
 static spry_status load_inputs(spry_feed *feed, const cli_call *call, spry_error *error)
 {
     spry_preprocess recipe;
     spry_status status = spry_preprocess_parse(cli_text(call, "preprocess"), &recipe, error);
     const char *word;
 
-    for (int i = 0; status == SPRY_OK && (word = cli_value(call, "set", i)) != NULL; i++) {
-        status = set_dimension(feed, word, error);
-    }
     for (int i = 0; status == SPRY_OK && (word = cli_value(call, "input", i)) != NULL; i++) {
         status = load_input(feed, word, &recipe, error);
     }
@@ -141,18 +149,25 @@ static void say_what_was_assumed(const spry_feed *feed, const cli_call *call)
     }
 }
 
+spry_status subject_fill(spry_feed *feed, const cli_call *call, uint64_t seed, spry_error *error)
+{
+    spry_status status = load_inputs(feed, call, error);
+
+    if (status == SPRY_OK) {
+        status = spry_feed_fill_random(feed, seed, error);
+    }
+    if (status == SPRY_OK) {
+        say_what_was_assumed(feed, call);
+    }
+    return status;
+}
+
 spry_status subject_gather(subject *s, const cli_call *call, spry_error *error)
 {
     spry_status status = spry_feed_create(NULL, s->model, &s->feed, error);
 
     if (status == SPRY_OK) {
-        status = load_inputs(s->feed, call, error);
+        status = set_dimensions(s->feed, call, error);
     }
-    if (status == SPRY_OK) {
-        status = spry_feed_fill_random(s->feed, s->options.seed, error);
-    }
-    if (status == SPRY_OK) {
-        say_what_was_assumed(s->feed, call);
-    }
-    return status;
+    return status == SPRY_OK ? subject_fill(s->feed, call, s->options.seed, error) : status;
 }
