@@ -112,6 +112,6 @@ expect 0 simulate metro resnet20.onnx --json --generations 5 "${four[@]}"
 json out 'len(d["layers"]) == 20 and d["bound"] <= d["makespan"] <= 1.1 * d["bound"]' \
     'all(l["floor"] <= l["makespan"] for l in d["layers"])'
 expect 0 simulate metro resnet20.onnx -q --generations 0 --compare "${four[@]}"
-contains out "packets that fork"
+contains out "tree_sums"
 expect 2 simulate metro flows.csv --generations x
 expect 6 simulate metro missing.onnx

@@ -36,7 +36,4 @@ SIMULATE_MODELS(SIMULATE_DECLARE)
 SPRY_MUST_USE spry_status simulate_target(const cli_call *call, const char *fallback, target **t,
                                           spry_error *error);
 
-/* What simulate_metro does with an ONNX file. */
-SPRY_MUST_USE spry_status simulate_metro_model(const cli_call *call, spry_error *error);
-
 #endif
