@@ -110,6 +110,7 @@ look metro
 tell metro '<b>net&.onnx' "${four[@]}" --generations 0
 tell metro '<b>net&.onnx' "${four[@]}" --generations 0 --flits 64,256 --compare
 contains page.html "Moving against the width of links"
+tell toy
 tell tpu '<b>net&.onnx' --compare
 tell tpu '<b>net&.onnx' --level cycle --target edge32
 expect 0 simulate systolic 40x30x20 --json --html page.html --trace trace.json -q --force

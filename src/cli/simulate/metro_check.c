@@ -9,7 +9,8 @@ typedef struct checked {
     int flows;
 } checked;
 
-static spry_status check_burst(const json_node *from, checked *sum, spry_error *error)
+static spry_status check_burst(const json_node *from, const char *path, size_t number, checked *sum,
+                               spry_error *error)
 {
     metro_flows flows = {0};
     metro_schedule s = {0};
@@ -22,6 +23,9 @@ static spry_status check_burst(const json_node *from, checked *sum, spry_error *
     }
     if (status == SPRY_OK && s.count > 0 && replayed.finish > s.makespan) {
         status = json_refuse(from, "takes longer than its makespan", error);
+    }
+    if (status == SPRY_INTERNAL) { /* here it is the file's, not ours */
+        status = spry_fail(error, SPRY_BAD_INPUT, path, NULL, "burst %zu: %s", number, error->what);
     }
     sum->cycles += s.makespan;
     sum->flit_links += replayed.flit_links;
@@ -54,7 +58,7 @@ spry_status metro_check(const cli_call *call, spry_error *error)
     }
     for (size_t i = 0; i < count && status == SPRY_OK; i++) {
         json_item(&bursts, i, &burst);
-        status = check_burst(&burst, &sum, error);
+        status = check_burst(&burst, call->arguments[1], i, &sum, error);
     }
     json_close(document);
     if (status == SPRY_OK) {

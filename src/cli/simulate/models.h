@@ -13,7 +13,8 @@
     ONE(dram)                \
     ONE(systolic)            \
     ONE(metro)               \
-    ONE(tpu)
+    ONE(tpu)                 \
+    ONE(toy)
 /* clang-format on */
 
 typedef struct simulate_model {
@@ -32,7 +33,8 @@ typedef struct simulate_model {
 SIMULATE_MODELS(SIMULATE_DECLARE)
 #undef SIMULATE_DECLARE
 
-/* The target that --target names, or `fallback`, with what --set changes. */
+/* The target that --target names, or else `fallback`, with what --set changes: the name of a target,
+ * or a description itself, which begins with a brace. */
 SPRY_MUST_USE spry_status simulate_target(const cli_call *call, const char *fallback, target **t,
                                           spry_error *error);
 
