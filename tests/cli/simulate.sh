@@ -186,7 +186,7 @@ def write(name, base, section, key, value):
     json.dump(d, open(name + ".json", "w"))
 
 
-write("unknown", mesh, "interconnect", "widht", 4)
+write("unknown", mesh, "interconnect", "breadth", 4)
 write("zero", mesh, "interconnect", "width", 0)
 write("missing", mesh, "interconnect", "height", None)
 write("plain", tpu, "compute", "clock", 5)
@@ -201,7 +201,7 @@ while read -r name key what; do
     contains err "$name.json"
     contains err "$key"
 done <<'END'
-unknown interconnect.widht noc
+unknown interconnect.breadth noc
 zero interconnect.width noc
 missing interconnect.height metro two.csv
 plain compute.clock tpu resnet20.onnx

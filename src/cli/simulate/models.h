@@ -33,8 +33,8 @@ typedef struct simulate_model {
 SIMULATE_MODELS(SIMULATE_DECLARE)
 #undef SIMULATE_DECLARE
 
-/* The target that --target names, or else `fallback`, with what --set changes: the name of a target,
- * or a description itself, which begins with a brace. */
+/* The target that --target names, or else `fallback`, with what --set changes: the name of a
+ * target, or a description itself, which begins with a brace. */
 SPRY_MUST_USE spry_status simulate_target(const cli_call *call, const char *fallback, target **t,
                                           spry_error *error);
 
