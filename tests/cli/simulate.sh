@@ -218,3 +218,45 @@ contains err "compute.clock"
 expect 2 simulate toy --batch 2
 expect 2 simulate toy 3
 contains err "spry simulate toy"
+
+# Blocks of layers on an accelerator of many cores. Sums must agree, and no strategy beats the best.
+expect 0 new resnet18 -o resnet18.onnx --quiet
+expect 0 simulate mlu resnet18.onnx --compare --json
+json out 'd["model"] == "mlu" and d["target"]["fusion.launch"] == "20 us"' \
+    'len(d["strategies"]) == 7 and sum(b["strategy"] == "s1" for b in d["blocks"]) == d["layers"]' \
+    'all(b["cores"] == 1 for b in d["blocks"] if b["strategy"] == "s1")' \
+    'all(abs(sum(b["milliseconds"] for b in d["blocks"] if b["strategy"] == s["strategy"]) - s["milliseconds"]) < 1e-9 for s in d["strategies"])' \
+    'all(sum(b["layers"] for b in d["blocks"] if b["strategy"] == s["strategy"]) == d["layers"] for s in d["strategies"])' \
+    '(lambda t: t["s1"] == 1 and 3 < t["s6"] < 10 and max(t["s2"], t["s4"], t["s5"]) < t["s3"] < t["s6"] and t["s6"] >= 0.9 * t["s7"])({s["strategy"]: s["speed"] for s in d["strategies"]})' \
+    'd["speed"] > d["speed_of_cores"] > 1 and d["speed_of_fusion"] > 1'
+expect 0 simulate mlu resnet18.onnx --csv blocks.csv
+contains out "from the number of cores alone"
+grep -q "fusion.launch *20 us *assumed" out || fail "what is assumed is not said"
+expect 0 simulate mlu resnet18.onnx --compare --csv all.csv
+[ "$(grep -c '^"*s1"*,' all.csv)" -eq 31 ] || fail "a row per layer"
+expect 2 simulate mlu resnet18.onnx --csv blocks.csv
+expect 2 simulate mlu resnet18.onnx --level cycle
+expect 2 simulate mlu
+expect 3 simulate mlu resnet18.onnx --set fusion.lunch="5 us"
+expect 3 simulate mlu resnet18.onnx --set fusion.on_chip="0 KiB"
+contains err "fusion.on_chip"
+expect 3 simulate mlu resnet18.onnx --target edge32
+expect 2 simulate mlu resnet18.onnx --target nowhere
+# Tensor cores that skip zeros.
+expect 0 simulate dual-side 256x128x512 --density 0.5:0.25 --level cycle --json
+json out 'd["model"] == "dual-side" and d["difference"] == 0 and 0 < d["products"] < 256 * 128 * 512 / 6' \
+    'd["instructions"] + d["skipped"] == 8 * 512 * (256 // 32) * (128 // 32)'
+cp out cycle.json
+expect 0 simulate dual-side 256x128x512 --density 0.5:0.25 --json
+json out 'd["instructions"] == json.load(open("cycle.json"))["instructions"]'
+expect 0 simulate dual-side 256x128x512 --level cycle --set tensor_core.banks=32 --compare
+contains out "compressed"
+expect 0 simulate dual-side "$SPRY_SOURCE_DIR/examples/glyphs/glyphs.onnx" --level cycle --batch 4 --csv dual.csv
+contains out "difference from f32"
+head -1 dual.csv | grep -q "^name,input_density" || fail "no titles in dual.csv"
+expect 2 simulate dual-side 256x128x512 --density 0.5
+expect 2 simulate dual-side 256x128x512 --density 2:0.5
+expect 2 simulate dual-side 256x128x512 --flit 8
+expect 3 simulate dual-side 256x128x512 --set tensor_core.banks=48
+expect 3 simulate dual-side 256x128x512 --set tensor_core.bank=32
+expect 6 simulate dual-side none.onnx

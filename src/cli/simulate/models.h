@@ -14,6 +14,8 @@
     ONE(systolic)            \
     ONE(metro)               \
     ONE(tpu)                 \
+    ONE(mlu)                 \
+    ONE(dual_side)           \
     ONE(toy)
 /* clang-format on */
 
