@@ -1,10 +1,9 @@
 /* spry simulate metro SCHEDULE.json: is that a schedule? */
-#include <inttypes.h>
-
 #include "cli/simulate/metro.h"
 
 typedef struct checked {
     int64_t cycles, flit_links;
+    double seconds;
     size_t entries;
     int flows;
 } checked;
@@ -19,7 +18,10 @@ static spry_status check_burst(const json_node *from, const char *path, size_t n
     spry_status status = metro_schedule_read(from, &flows, &s, &p, error);
 
     if (status == SPRY_OK) {
+        double begin = simulate_seconds();
+
         status = metro_replay(&s, &p, &replayed, error);
+        sum->seconds += simulate_seconds() - begin;
     }
     if (status == SPRY_OK && s.count > 0 && replayed.finish > s.makespan) {
         status = json_refuse(from, "takes longer than its makespan", error);
@@ -61,6 +63,8 @@ spry_status metro_check(const cli_call *call, spry_error *error)
         status = check_burst(&burst, call->arguments[1], i, &sum, error);
     }
     json_close(document);
+    output_detail(call, "replayed at %.1f M flit-links/s",
+                  (double)sum.flit_links * 1e-6 / (sum.seconds + 1e-9));
     if (status == SPRY_OK) {
         simulate_report(&r, call, "A schedule, replayed");
         report_number(&r, "bursts", "bursts", (double)count, 0, "");

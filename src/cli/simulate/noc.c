@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/parse.h"
 #include "cli/simulate/models.h"
 #include "cli/simulate/tell.h"
@@ -249,7 +248,7 @@ static spry_status measure(const cli_call *call, const sweep *s, const mesh_opti
     report_table_begin(r, "points", "Rates", columns);
     for (int i = 0; i < s->count && status == SPRY_OK; i++) {
         traffic_result result;
-        int64_t begin = clock_ns();
+        double begin = simulate_seconds();
 
         traffic->rate = round((s->from + s->step * i) * 1e9) * 1e-9; /* 0.14, not 0.13999... */
         if (i + 1 == s->count) {
@@ -260,7 +259,7 @@ static spry_status measure(const cli_call *call, const sweep *s, const mesh_opti
         status = traffic_run(NULL, network, traffic, &result, error);
         tell_row(r, traffic->rate, &result);
         output_detail(call, "rate %.4g at %.1f M flit-hops/s", traffic->rate,
-                      (double)result.flit_hops / ((double)(clock_ns() - begin + 1) * 1e-3));
+                      (double)result.flit_hops / ((simulate_seconds() - begin) * 1e6 + 1e-3));
         if (s->count == 1) {
             report_table_quiet(r);
             tell_one(r, &result);
