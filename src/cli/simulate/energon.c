@@ -173,7 +173,7 @@ static bool is_known(const job *j, int way)
 static void tell_ways(const job *j, report *r)
 {
     static const report_column columns[] = {
-        {"machine", "machine", -1, REPORT_PLAIN},      {"cycles", "cycles", 0, REPORT_BAR},
+        {"machine", "machine", -1, REPORT_PLAIN},  {"cycles", "cycles", 0, REPORT_BAR},
         {"speed", "over dense", 2, REPORT_BAR},    {"kept", "kept %", 1, REPORT_BAR},
         {"mass", "mass %", 1, REPORT_PLAIN},       {"cosine", "cosine", 4, REPORT_PLAIN},
         {"choosing", "choosing %", 1, REPORT_BAR}, {"attending", "attending %", 1, REPORT_BAR},
