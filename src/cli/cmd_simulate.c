@@ -94,10 +94,11 @@ spry_status simulate_target(const cli_call *call, const char *fallback, target *
     return status;
 }
 
+/* By name: models may share an option, of which the first is found. */
 static bool is_in(const cli_option *table, const cli_option *option)
 {
     for (const cli_option *o = table; o != NULL && o->name != NULL; o++) {
-        if (o == option) {
+        if (strcmp(o->name, option->name) == 0) {
             return true;
         }
     }

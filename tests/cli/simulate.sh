@@ -274,6 +274,8 @@ cp out twice.json
 expect 0 simulate energon vit.onnx --compare --json --threads 2
 python3 -c 'import json; a, b = (json.load(open(f)) for f in ("out", "twice.json")); assert all(a[k] == b[k] for k in a if k != "made_by")' || fail "threads change cycles"
 expect 2 simulate energon vit.onnx --alpha 1,0
+expect 6 simulate energon vit.onnx -i missing.npy
+expect 6 simulate dual-side vit.onnx -i missing.npy
 expect 2 simulate energon vit.onnx --alpha 0,0,0,0
 expect 3 simulate energon 1x4x600x64
 contains err "coprocessor.codes"

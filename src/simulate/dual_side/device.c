@@ -137,7 +137,7 @@ static void compare(const dual_side_machine *m, const tile_code *left, const til
     double dense = rounds * OUTER_FULL * TILE_STEPS * (double)left->slices / m->dense_share;
     int64_t left_bytes = DENSE_BYTES * left->lanes * left->depth;
     int64_t right_bytes = DENSE_BYTES * right->lanes * right->depth;
-    int64_t results = SUM_BYTES * left->lanes * right->lanes;
+    int64_t results = m->result_bytes * left->lanes * right->lanes;
     uint64_t whole =
         memory_cycles(m, traffic(m, left->lanes, left_bytes, right->lanes, right_bytes) + results);
     double products = (double)left->lanes * (double)right->value_count;
@@ -188,7 +188,7 @@ spry_status dual_side_product(const dual_side_machine *m, dual_side_load *load,
     cost->right_density = tile_code_density(right);
     cost->read_bytes +=
         traffic(m, left->lanes, tile_code_bytes(left), right->lanes, tile_code_bytes(right));
-    cost->written_bytes += SUM_BYTES * left->lanes * right->lanes;
+    cost->written_bytes += m->result_bytes * left->lanes * right->lanes;
     compare(m, left, right, cost);
     return SPRY_OK;
 }
@@ -315,7 +315,7 @@ spry_status dual_side_machine_read(target *t, dual_side_machine *m, spry_error *
     double cache = 0.0;
     spry_status status;
 
-    *m = (dual_side_machine){0};
+    *m = (dual_side_machine){.result_bytes = SUM_BYTES};
     status = read_core(t, m, error);
     if (status == SPRY_OK) {
         status = target_count(t, "compute.units", 1, 1024, &m->units, error);

@@ -9,12 +9,13 @@
 
 typedef struct dual_side_machine {
     outer_core core;
-    int64_t units;       /* streaming multiprocessors */
-    int64_t pairs;       /* of cores in each */
-    double clock;        /* Hz */
-    double bandwidth;    /* of the memory, bytes a second */
-    int64_t cache_bytes; /* the last level's */
-    int64_t launch;      /* cycles before the first tile */
+    int64_t units;        /* streaming multiprocessors */
+    int64_t pairs;        /* of cores in each */
+    double clock;         /* Hz */
+    double bandwidth;     /* of the memory, bytes a second */
+    int64_t cache_bytes;  /* the last level's */
+    int64_t launch;       /* cycles before the first tile */
+    int64_t result_bytes; /* of an element of the result, as it is written */
     /* Of what it is compared with. */
     double dense_share;  /* of the peak that a dense product reaches */
     double vector_wise;  /* times as fast as dense, with a quarter of the weights */

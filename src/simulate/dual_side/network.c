@@ -4,6 +4,8 @@
 
 #include "base/alloc.h"
 
+enum { RESULT_BYTES = 2 }; /* the next layer reads f16 */
+
 /* A group's operands as bitmaps. */
 typedef struct pair {
     tile_code left, right;
@@ -100,6 +102,7 @@ spry_status dual_side_layer(const dual_side_machine *m, const simulate_layer *l,
                             dual_side_cost *cost, double *difference, spry_error *error)
 {
     int64_t filters = l->filters / l->groups;
+    dual_side_machine machine = *m;
     dual_side_load load;
     arena memory;
     float *result = NULL;
@@ -108,20 +111,21 @@ spry_status dual_side_layer(const dual_side_machine *m, const simulate_layer *l,
     double densities[2] = {0.0, 0.0};
     spry_status status = dual_side_begin(m, &load, cost, error);
 
+    machine.result_bytes = RESULT_BYTES;
     arena_init(&memory, NULL, SIZE_MAX);
     if (status == SPRY_OK && executes) {
         result = arena_array(&memory, (size_t)(simulate_layer_pixels(l) * filters), sizeof *result);
         status = result != NULL ? SPRY_OK : alloc_failed(error, (size_t)filters * sizeof *result);
     }
     for (int64_t g = 0; g < l->groups && status == SPRY_OK; g++) {
-        status = run_group(m, l, operands, g, result, team, &load, cost, error);
+        status = run_group(&machine, l, operands, g, result, team, &load, cost, error);
         densities[0] += cost->left_density;
         densities[1] += cost->right_density;
         if (status == SPRY_OK && executes && can_check(l, operands)) {
             check_result(l, operands, g, result, &largest, &worst);
         }
     }
-    dual_side_end(m, &load, cost);
+    dual_side_end(&machine, &load, cost);
     cost->left_density = densities[0] / (double)l->groups;
     cost->right_density = densities[1] / (double)l->groups;
     if (executes) {
