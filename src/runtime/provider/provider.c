@@ -12,7 +12,6 @@ static const provider *const providers[] = {
     &provider_attention,
     &provider_region,
     &provider_block,
-    &provider_conv_pair,
     &provider_conv_3d,
     &provider_conv_depthwise,
     &provider_conv_few,
