@@ -10,6 +10,7 @@
 
 static const provider *const providers[] = {
     &provider_attention,
+    &provider_filter,
     &provider_region,
     &provider_block,
     &provider_conv_3d,

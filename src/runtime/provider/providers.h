@@ -21,6 +21,7 @@ extern const provider provider_conv_s8;
 extern const provider provider_conv_transpose;
 extern const provider provider_conv_winograd;
 extern const provider provider_dense;
+extern const provider provider_filter;
 extern const provider provider_linear_s8;
 extern const provider provider_matmul_f32;
 extern const provider provider_matmul_s8;
