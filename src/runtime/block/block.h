@@ -50,8 +50,8 @@ void block_read_layer(const graph_node *n, int layer, block_node *l);
 SPRY_MUST_USE spry_status block_graph(graph *g, const spry_session_options *options,
                                       spry_error *error);
 
-/* Makes the blocks that are known to gain, where the caller names none (options->blocks is NULL); the
- * graph and failures are as above.
+/* Makes the blocks that are known to gain, where the caller names none (options->blocks is NULL);
+ * the graph and failures are as above.
  *
  *     Conv 1 x 1 -> depthwise Conv [-> Conv 1 x 1]      of MobileNets and EfficientNets, in f32
  *
