@@ -111,6 +111,7 @@ typedef struct spry_profile_row {
      * where they meet twice. */
     int64_t block_images, block_windows, block_outside;
     double block_redundancy;
+    const char *result; /* the first value that the node makes; of a block, its last layer's */
 } spry_profile_row;
 
 /* Rows in order of first execution; *rows lives until the next run or reset. Empty unless
