@@ -17,7 +17,6 @@
 #define BLOCK_VALUES "spry_block_values"   /* ints: for each port, the value that the layer reads */
 #define BLOCK_NAMES "spry_block_names"     /* strings: type and domain of each layer */
 #define BLOCK_STRIP "spry_block_strip"     /* int */
-#define BLOCK_CHUNK "spry_block_chunk"     /* int */
 #define BLOCK_THREADS "spry_block_threads" /* int, of any node: how many threads; absent: all */
 
 enum { BLOCK_MOST_LAYERS = SPRY_BLOCK_MOST_LAYERS, BLOCK_LAYER_PORTS = 16 };
