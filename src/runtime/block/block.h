@@ -17,7 +17,6 @@
 #define BLOCK_VALUES "spry_block_values"   /* ints: for each port, the value that the layer reads */
 #define BLOCK_NAMES "spry_block_names"     /* strings: type and domain of each layer */
 #define BLOCK_STRIP "spry_block_strip"     /* int */
-#define BLOCK_CHUNK "spry_block_chunk"     /* int */
 #define BLOCK_THREADS "spry_block_threads" /* int, of any node: how many threads; absent: all */
 
 enum { BLOCK_MOST_LAYERS = SPRY_BLOCK_MOST_LAYERS, BLOCK_LAYER_PORTS = 16 };
@@ -49,6 +48,15 @@ void block_read_layer(const graph_node *n, int layer, block_node *l);
  * be), SPRY_LIMIT. */
 SPRY_MUST_USE spry_status block_graph(graph *g, const spry_session_options *options,
                                       spry_error *error);
+
+/* Makes the blocks that are known to gain, where the caller names none (options->blocks is NULL);
+ * the graph and failures are as above.
+ *
+ *     Conv 1 x 1 -> depthwise Conv [-> Conv 1 x 1]      of MobileNets and EfficientNets, in f32
+ *
+ * whose wide images are larger than most of a core's own cache. */
+SPRY_MUST_USE spry_status block_automatic(graph *g, const spry_session_options *options,
+                                          spry_error *error);
 
 /* The layers of such a graph, in its order; names and the list live in `memory`. */
 SPRY_MUST_USE spry_status block_list(const graph *g, const spry_session_options *options,
