@@ -12,7 +12,6 @@
 #include "runtime/integer/integer.h"
 #include "runtime/layout/layout.h"
 #include "runtime/nbits.h"
-#include "runtime/pair.h"
 #include "runtime/precision.h"
 #include "runtime/region/region.h"
 
@@ -114,5 +113,6 @@ spry_status prepare_for_speed(graph *g, const spry_session_options *options, spr
     if (status != SPRY_OK) {
         return status;
     }
-    return options->blocks != NULL ? block_graph(g, options, error) : pair_graph(g, options, error);
+    return options->blocks != NULL ? block_graph(g, options, error)
+                                   : block_automatic(g, options, error);
 }

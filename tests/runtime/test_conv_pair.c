@@ -1,4 +1,4 @@
-/* Pairs of convolutions and pools of whole images give the same bits for any number of threads,
+/* Blocks that nobody asked for and pools of whole images give the same bits for any number of threads,
  * and again when the next image comes. */
 #include <setjmp.h>
 #include <stdarg.h>

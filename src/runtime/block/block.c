@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "runtime/chain.h"
+#include "runtime/provider/providers.h"
 
 static void block_cost(const op_work *w, int64_t *macs, int64_t *flops)
 {
@@ -286,6 +287,107 @@ spry_status block_graph(graph *g, const spry_session_options *options, spry_erro
         status = graph_find_uses(g, &memory, &uses, error); /* blocks change them */
         if (status == SPRY_OK) {
             status = make_block(&r, options);
+        }
+    }
+    arena_fini(&memory);
+    return status == SPRY_OK ? graph_sort(g, error) : status;
+}
+
+/* ---- without being asked ---- */
+
+/* The node if provider `by` runs it by strips on images of f32, with its geometry; else NULL. */
+static const graph_node *strips_node(const graph *g, int32_t node,
+                                     const spry_session_options *options, const provider *by,
+                                     conv_f32_shape *shape)
+{
+    const graph_node *n = node != GRAPH_NONE ? &g->nodes[node] : NULL;
+    provider_site site = {.g = g, .node = n, .options = options};
+    const provider_strips *strips;
+
+    if (n == NULL || n->removed || strcmp(n->type, "Conv") != 0) {
+        return NULL;
+    }
+    strips = provider_strips_find(&site, shape);
+    return strips != NULL && strips->of == by ? n : NULL;
+}
+
+/* The same for a convolution by single pixels, all of them. */
+static const graph_node *pixels_node(const graph *g, int32_t node,
+                                     const spry_session_options *options)
+{
+    conv_f32_shape s;
+    const graph_node *n = strips_node(g, node, options, &provider_conv_nhwc, &s);
+
+    return n != NULL && s.kernel_h * s.kernel_w * s.stride_h * s.stride_w == 1 &&
+                   s.out_h == s.in_h && s.out_w == s.in_w
+               ? n
+               : NULL;
+}
+
+static bool is_large(const graph *g, int32_t id)
+{
+    enum { LEAST_BYTES = 9 << 16 }; /* over half of a second-level cache */
+
+    return op_work_count(&g->values[id].type) * (int64_t)sizeof(float) >= LEAST_BYTES;
+}
+
+/* The layers around a depthwise convolution whose wide images need not be in memory; how many. */
+static int32_t layers_around(const graph *g, const graph_uses *uses, int32_t node,
+                             const spry_session_options *options, const char *names[3])
+{
+    conv_f32_shape shape;
+    const graph_node *n = strips_node(g, node, options, &provider_conv_depthwise, &shape);
+    const graph_node *first;
+    const graph_node *last = NULL;
+    int32_t user;
+
+    if (n == NULL || chain_only_user(g, uses, n->inputs[0]) != node || !is_large(g, n->inputs[0])) {
+        return 0;
+    }
+    first = pixels_node(g, g->values[n->inputs[0]].producer, options);
+    if (first == NULL) {
+        return 0;
+    }
+    user = chain_only_user(g, uses, n->outputs[0]);
+    if (is_large(g, n->outputs[0])) {
+        last = pixels_node(g, user, options);
+    }
+    names[0] = g->values[first->outputs[0]].name;
+    names[1] = g->values[n->outputs[0]].name;
+    if (last != NULL && last->inputs[0] == n->outputs[0]) {
+        names[2] = g->values[last->outputs[0]].name;
+        return 3;
+    }
+    return 2;
+}
+
+static spry_status make_around(graph *g, int32_t node, const spry_session_options *options,
+                               arena *memory, spry_error *error)
+{
+    const char *names[3];
+    spry_block block = {.layers = names};
+    graph_uses uses;
+    block_request r = {.g = g, .uses = &uses, .asked = &block, .error = error};
+    spry_status status;
+
+    arena_reset(memory);
+    status = graph_find_uses(g, memory, &uses, error);
+    if (status != SPRY_OK) {
+        return status;
+    }
+    block.layer_count = layers_around(g, &uses, node, options, names);
+    return block.layer_count > 0 ? make_block(&r, options) : SPRY_OK;
+}
+
+spry_status block_automatic(graph *g, const spry_session_options *options, spry_error *error)
+{
+    arena memory;
+    spry_status status = SPRY_OK;
+
+    arena_init(&memory, &g->memory->allocator, SIZE_MAX);
+    for (int32_t i = 0; status == SPRY_OK && i < g->node_count; i++) {
+        if (!g->nodes[i].removed && graph_attribute_int(&g->nodes[i], "group", 1) > 1) {
+            status = make_around(g, i, options, &memory, error);
         }
     }
     arena_fini(&memory);

@@ -50,6 +50,15 @@ void block_read_layer(const graph_node *n, int layer, block_node *l);
 SPRY_MUST_USE spry_status block_graph(graph *g, const spry_session_options *options,
                                       spry_error *error);
 
+/* Makes the blocks that are known to gain, where the caller names none (options->blocks is NULL); the
+ * graph and failures are as above.
+ *
+ *     Conv 1 x 1 -> depthwise Conv [-> Conv 1 x 1]      of MobileNets and EfficientNets, in f32
+ *
+ * whose wide images are larger than most of a core's own cache. */
+SPRY_MUST_USE spry_status block_automatic(graph *g, const spry_session_options *options,
+                                          spry_error *error);
+
 /* The layers of such a graph, in its order; names and the list live in `memory`. */
 SPRY_MUST_USE spry_status block_list(const graph *g, const spry_session_options *options,
                                      arena *memory, spry_layer **layers, int32_t *count,

@@ -7,7 +7,8 @@
 enum {
     WINDOW_BYTES = 1 << 19, /* of all windows, where the caller does not say: half of a core's own
                                second-level cache */
-    PIECES_PER_WORKER = 4
+    PIECES_PER_WORKER = 4,
+    STRIPS_PER_PIECE = 2 /* at least, where there are several pieces */
 };
 
 /* ---- reading ---- */
@@ -166,22 +167,34 @@ static int64_t set_rows(block_state *s)
     return bytes;
 }
 
-static void choose_strip(block_state *s, int64_t asked)
+/* Rows at a time, of at most `most`: as many as windows have room for, cut evenly. */
+static void choose_strip(block_state *s, int64_t asked, int64_t most)
 {
-    int64_t most = s->piece;
+    int64_t strip = 1;
 
     if (asked > 0) {
         s->strip = provider_least(asked, most);
         return;
     }
-    for (int64_t strip = 2; strip <= most; strip++) {
-        s->strip = strip;
+    for (s->strip = 2; s->strip <= most; s->strip++) {
         if (set_rows(s) > WINDOW_BYTES) {
-            s->strip = strip - 1;
-            return;
+            break;
         }
+        strip = s->strip;
     }
-    s->strip = most;
+    s->strip = provider_pieces(most, provider_pieces(most, strip));
+}
+
+/* Rows that are one piece of work: fewer pieces per worker where seams would cost more. A worker's
+ * pieces are neighbours, so that it goes on with the rows that it has; another one that takes a
+ * piece over makes the rows above it anew. */
+static int64_t piece_rows(const block_state *s, int64_t share)
+{
+    int64_t pieces = share / (STRIPS_PER_PIECE * s->strip);
+
+    pieces = provider_least(pieces, PIECES_PER_WORKER);
+    return pieces > 1 ? provider_pieces(provider_pieces(share, pieces), s->strip) * s->strip
+                      : share;
 }
 
 /* Multiplications of rows [row, end) of the result, strip by strip. */
@@ -234,17 +247,16 @@ static double work_of(const block_state *s, int64_t workers)
     return work;
 }
 
-/* A worker's pieces are neighbours, so that it goes on with the rows that it has. */
 void block_plan(const provider_site *site, block_state *s)
 {
     int64_t out_h = s->layers[s->layer_count - 1].shape.out_h;
-    int64_t pieces;
+    int64_t share;
 
     s->workers = threads_count(site->team);
-    pieces = s->workers > 1 ? s->workers * PIECES_PER_WORKER : 1;
-    s->piece = provider_least(provider_pieces(s->batch * out_h, pieces), out_h);
-    s->strip = 1;
-    choose_strip(s, graph_attribute_int(site->node, BLOCK_STRIP, 0));
+    share = provider_least(provider_pieces(s->batch * out_h, s->workers), out_h);
+    s->piece = out_h;
+    choose_strip(s, graph_attribute_int(site->node, BLOCK_STRIP, 0), share);
+    s->piece = s->workers > 1 ? provider_least(piece_rows(s, share), out_h) : out_h;
     s->traffic = (provider_traffic){.windows = set_rows(s),
                                     .redundancy = work_of(s, s->workers) / work_of(s, 1)};
     for (int i = 0; i + 1 < s->layer_count; i++) {

@@ -17,7 +17,6 @@ extern const provider provider_conv_f32;
 extern const provider provider_conv_few;
 extern const provider provider_conv_gradient;
 extern const provider provider_conv_nhwc;
-extern const provider provider_conv_pair;
 extern const provider provider_conv_s8;
 extern const provider provider_conv_transpose;
 extern const provider provider_conv_winograd;
