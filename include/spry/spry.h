@@ -27,6 +27,7 @@
 #include "spry/random.h"
 #include "spry/sensitivity.h"
 #include "spry/session.h"
+#include "spry/sparsify.h"
 #include "spry/status.h"
 #include "spry/survivors.h"
 #include "spry/tensor.h"

@@ -16,6 +16,7 @@ const cli_command *const cli_commands[] = {
     &cmd_report,
     &cmd_quantize,
     &cmd_adapt,
+    &cmd_sparsify,
     &cmd_new,
     &cmd_train,
     &cmd_dp,
