@@ -22,6 +22,7 @@ from typing import Callable
 import attention_heads
 import block_skim
 import inputs
+import fused_blocks
 import interleave
 import simulators
 import sparse
@@ -583,6 +584,23 @@ def spatial_network(bench):
                                   Demand(mean=1.5) if precision == "f32" else None)
 
 
+# ---- blocks of layers ----
+
+FUSED = {fused_blocks.SIDE: Demand(mean=1.1), fused_blocks.LARGE: Demand(mean=1.25)}
+
+
+def fused_rows(bench):
+    """Networks whose inverted residuals run as blocks, against layer by layer."""
+    if not os.path.exists(fused_blocks.PROGRAM):
+        raise Skip("bench/fused_blocks was not built (cmake -DSPRY_BUILD_BENCH=ON)")
+    for threads in (1, 2):
+        rows = fused_blocks.rows(threads, 8 if bench.quick else 20)
+        for side, demand in FUSED.items():
+            these = [row for row in rows if row["side"] == side]
+            yield bench.summarise("fused-blocks", f"blocks, {side} x {side} pixels, threads: {threads}",
+                                  these, demand)
+
+
 # ---- zeros ----
 
 def needs_sparse():
@@ -752,6 +770,7 @@ ROWS = {
     "spatial-bf16": spatial_line("spatial-bf16", "bf16"),
     "spatial-int8": spatial_line("spatial-int8", "int8"),
     "spatial-network": spatial_network,
+    "fused-blocks": fused_rows,
     "sparse-gemm": sparse_points,
     "sparse-grid": sparse_grid,
     "sparse-peers": sparse_peers,

@@ -33,8 +33,7 @@ typedef struct spry_block {
                                   alone */
     int32_t threads;           /* 1 to the session's; 0: the session's */
     int32_t strip; /* rows of the last layer's output at a time; 0: chosen by their bytes */
-    int32_t chunk; /* channels of a wide image in between at a time (1 x 1 -> depthwise ->
-                                  1 x 1); 0: all */
+    int32_t chunk; /* channels of a wide image in between at a time: 0, all; others are refused */
 } spry_block;
 
 struct spry_blocks {

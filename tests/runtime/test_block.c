@@ -625,6 +625,7 @@ static void wrong_blocks_are_refused(void **state)
     check_refused(model, &m, (spry_block){.layers = reversed, .layer_count = 2}, "a2");
     check_refused(model, &m, (spry_block){.layers = fork, .layer_count = 0}, "blocks");
     check_refused(model, &m, (spry_block){.layers = fork, .layer_count = 2, .strip = -1}, "blocks");
+    check_refused(model, &m, (spry_block){.layers = fork, .layer_count = 2, .chunk = 8}, "blocks");
     spry_model_destroy(model);
     proto_fini(&file);
 }

@@ -1,5 +1,5 @@
-/* Blocks that nobody asked for and pools of whole images give the same bits for any number of threads,
- * and again when the next image comes. */
+/* Blocks that nobody asked for and pools of whole images give the same bits for any number of
+ * threads, and again when the next image comes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

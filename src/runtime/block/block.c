@@ -215,7 +215,7 @@ static spry_status set_attributes(const block_request *r, int32_t node, const in
     if (status == SPRY_OK) {
         status = graph_set_int(g, node, BLOCK_STRIP, asked->strip, r->error);
     }
-    return status == SPRY_OK ? graph_set_int(g, node, BLOCK_CHUNK, asked->chunk, r->error) : status;
+    return status;
 }
 
 static spry_status join(block_request *r)
@@ -253,9 +253,11 @@ static spry_status make_block(block_request *r, const spry_session_options *opti
     spry_status status;
 
     if (asked->layer_count < 1 || asked->layer_count > BLOCK_MOST_LAYERS || asked->threads < 0 ||
-        asked->strip < 0 || asked->chunk < 0) {
-        return spry_fail(r->error, SPRY_USAGE, "blocks", NULL,
-                         "a block has 1 to %d layers, and no negative numbers", BLOCK_MOST_LAYERS);
+        asked->strip < 0 || asked->chunk != 0) {
+        return spry_fail(
+            r->error, SPRY_USAGE, "blocks", NULL,
+            "a block has 1 to %d layers, all of their channels, and no negative numbers",
+            BLOCK_MOST_LAYERS);
     }
     status = find_nodes(r);
     for (int32_t i = 0; asked->layer_count > 1 && status == SPRY_OK && i < asked->layer_count;

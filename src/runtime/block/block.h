@@ -17,7 +17,6 @@
 #define BLOCK_VALUES "spry_block_values"   /* ints: for each port, the value that the layer reads */
 #define BLOCK_NAMES "spry_block_names"     /* strings: type and domain of each layer */
 #define BLOCK_STRIP "spry_block_strip"     /* int */
-#define BLOCK_CHUNK "spry_block_chunk"     /* int */
 #define BLOCK_THREADS "spry_block_threads" /* int, of any node: how many threads; absent: all */
 
 enum { BLOCK_MOST_LAYERS = SPRY_BLOCK_MOST_LAYERS, BLOCK_LAYER_PORTS = 16 };
@@ -50,8 +49,8 @@ void block_read_layer(const graph_node *n, int layer, block_node *l);
 SPRY_MUST_USE spry_status block_graph(graph *g, const spry_session_options *options,
                                       spry_error *error);
 
-/* Makes the blocks that are known to gain, where the caller names none (options->blocks is NULL); the
- * graph and failures are as above.
+/* Makes the blocks that are known to gain, where the caller names none (options->blocks is NULL);
+ * the graph and failures are as above.
  *
  *     Conv 1 x 1 -> depthwise Conv [-> Conv 1 x 1]      of MobileNets and EfficientNets, in f32
  *

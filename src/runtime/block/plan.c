@@ -7,6 +7,8 @@
 enum {
     WINDOW_BYTES = 1 << 19, /* of all windows, where the caller does not say: half of a core's own
                                second-level cache */
+    FEW_ROWS = 4,           /* strips of fewer are slow: rather windows of FEW_BYTES */
+    FEW_BYTES = 5 << 18,
     PIECES_PER_WORKER = 4,
     STRIPS_PER_PIECE = 2 /* at least, where there are several pieces */
 };
@@ -177,7 +179,7 @@ static void choose_strip(block_state *s, int64_t asked, int64_t most)
         return;
     }
     for (s->strip = 2; s->strip <= most; s->strip++) {
-        if (set_rows(s) > WINDOW_BYTES) {
+        if (set_rows(s) > (s->strip <= FEW_ROWS ? FEW_BYTES : WINDOW_BYTES)) {
             break;
         }
         strip = s->strip;
