@@ -675,7 +675,6 @@ def heads_policy(bench):
                           Demand(each=1.8), peer="attention to all keys")
 
 
-<<<<<<< HEAD
 # ---- blocks of layers ----
 
 def tuned(bench):
@@ -687,7 +686,8 @@ def tuned(bench):
         slowest = max(row["planning_ms"] for row in rows if "planning_ms" in row) / 1000
         yield Line("tune", f"seconds to plan, {threads} thread(s)", f"{slowest:.2f} s", "",
                    f"{slowest:.2f}", "<= 1", bench.check(Demand(most=1), slowest, slowest))
-=======
+
+
 # ---- simulators of hardware ----
 
 def simulator_line(bench, name, what, row, figure, demand, theirs=""):
@@ -722,7 +722,6 @@ def simulated_machines(bench):
     row = simulators.replay_row(turns)
     yield simulator_line(bench, name, "replay of a schedule, M flit-links a second", row,
                          row["rate"] / 1e6, Demand(mean=20))
->>>>>>> main
 
 
 # ---- the table ----
