@@ -28,6 +28,7 @@ import simulators
 import sparse
 import spatial
 import train
+import tune
 import versus_explicit
 import versus_onednn
 import versus_ort
@@ -674,6 +675,19 @@ def heads_policy(bench):
                           Demand(each=1.8), peer="attention to all keys")
 
 
+# ---- blocks of layers ----
+
+def tuned(bench):
+    """Plans of blocks: never slower than no fusion, and made within a second."""
+    for threads in thread_counts():
+        rows = [tune.tune(net, threads, "4s" if bench.quick else "10s") for net in tune.NETS]
+        yield bench.summarise("tune", f"plans of blocks against every layer by itself, {threads} "
+                              "thread(s)", rows, Demand(each=0.98), peer="no fusion")
+        slowest = max(row["planning_ms"] for row in rows if "planning_ms" in row) / 1000
+        yield Line("tune", f"seconds to plan, {threads} thread(s)", f"{slowest:.2f} s", "",
+                   f"{slowest:.2f}", "<= 1", bench.check(Demand(most=1), slowest, slowest))
+
+
 # ---- simulators of hardware ----
 
 def simulator_line(bench, name, what, row, figure, demand, theirs=""):
@@ -760,6 +774,7 @@ ROWS = {
     "sparse-grid": sparse_grid,
     "sparse-peers": sparse_peers,
     "block-skim": blocks_of_text,
+    "tune": tuned,
     "heads-survey": heads_survey,
     "heads-policy": heads_policy,
     "simulate": simulated_machines,

@@ -78,6 +78,7 @@ typedef struct spry_tune_totals {
     double automatic_ms; /* without a plan */
     double planning_ms;  /* before anything was measured */
     bool is_unfused;     /* no plan was faster: every layer by itself */
+    bool is_automatic;   /* what is done without a plan was faster still: that is the plan */
     bool is_guessed;     /* the machine was not calibrated */
     bool was_stopped;
     int32_t tried; /* plans that were measured */
@@ -119,11 +120,12 @@ SPRY_API SPRY_MUST_USE spry_status spry_tuning_parse(const spry_allocator *alloc
 SPRY_API SPRY_MUST_USE spry_status spry_tuning_check(const spry_tuning *tuning,
                                                      const spry_model *model, spry_error *error);
 
-/* For spry_session_options; lives as long as the tuning. */
+/* For spry_session_options; lives as long as the tuning. NULL where the plan is what is done
+ * without one. */
 SPRY_API const spry_blocks *spry_tuning_blocks(const spry_tuning *tuning);
 SPRY_API const spry_tune_totals *spry_tuning_totals(const spry_tuning *tuning);
-/* Return how many. Rows cover all layers of a tuning that was made, and the blocks of one that was
- * read; trials are of options.compare. */
+/* Return how many. Rows cover all layers, but where the plan is what is done without one; trials
+ * are of options.compare. */
 SPRY_API int32_t spry_tuning_rows(const spry_tuning *tuning, const spry_tune_row **rows);
 SPRY_API int32_t spry_tuning_trials(const spry_tuning *tuning, const spry_tune_trial **trials);
 

@@ -174,7 +174,7 @@ static spry_status print_text(const cli_call *call, const spry_tuning *t, const 
     const spry_tune_totals *all = spry_tuning_totals(t);
     spry_status status = print_trials(call, t, error);
 
-    if (status == SPRY_OK) {
+    if (status == SPRY_OK && !all->is_automatic) {
         status = print_rows(call, t, error);
     }
     (void)fprintf(call->out, "planned in %.0f ms, then %d plans measured\n", all->planning_ms,
@@ -188,7 +188,10 @@ static spry_status print_text(const cli_call *call, const spry_tuning *t, const 
     } else {
         (void)fprintf(call->out, "%.4f ms are foretold; nothing was measured\n", all->predicted_ms);
     }
-    if (all->is_unfused) {
+    if (all->is_automatic) {
+        (void)fprintf(call->out, "what is done without a plan was faster than all that was tried: "
+                                 "the plan says just that\n");
+    } else if (all->is_unfused) {
         (void)fprintf(call->out,
                       "no plan was faster than every layer by itself: the plan says just that\n");
     }
@@ -245,6 +248,7 @@ static spry_status print_json(const cli_call *call, const spry_tuning *t, const 
     json_write_f64(json, "automatic_ms", all->automatic_ms);
     json_write_f64(json, "planning_ms", all->planning_ms);
     json_write_bool(json, "is_unfused", all->is_unfused);
+    json_write_bool(json, "is_automatic", all->is_automatic);
     json_write_bool(json, "is_guessed", all->is_guessed);
     json_write_bool(json, "was_stopped", all->was_stopped);
     json_write_i64(json, "tried", all->tried);
@@ -310,9 +314,6 @@ static void remark(const cli_call *call, const spry_tune_totals *all)
     }
     if (all->was_stopped) {
         output_note(call, "stopped: this is the best so far");
-    }
-    if (all->measured_ms > 0 && all->automatic_ms > 0 && all->automatic_ms < all->measured_ms) {
-        output_note(call, "without a plan the model runs at least as fast here");
     }
 }
 

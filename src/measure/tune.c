@@ -15,6 +15,7 @@ enum { LONGEST = 12, FIXED_LENGTH = 4, MILLI = 1000, GUESSES = 4, PLANS_PER_BUDG
 
 static const double reserved = 0.35; /* of the budget, for comparing the best with no plan */
 static const double most_slice = 0.3;
+static const double clearly = 0.99; /* of a time: faster by more than chance */
 /* What is foretold of a fused block is not trusted to a third: candidates that would be slower by
  * that are measured too. */
 static const double doubt[GUESSES] = {1, 0.85, 0.7, 0.5};
@@ -361,8 +362,19 @@ static spry_status keep(search *s, const partition *p, spry_error *error)
     return status;
 }
 
+/* Every layer by itself becomes the plan. */
+static spry_status keep_alone(search *s, spry_error *error)
+{
+    partition alone;
+    spry_status status;
+
+    s->problem.fixed_team = s->trials.options.threads;
+    status = partition_by(&s->problem, PARTITION_S2, &s->memory, &alone, error);
+    return status == SPRY_OK ? keep(s, &alone, error) : status;
+}
+
 /* Whole runs of the plan, of no fusion, and of what is done without a plan, in turn. A plan that is
- * no faster than no fusion is not kept. */
+ * no faster than no fusion is not kept; nor is one that what is done without it beats clearly. */
 static spry_status judge(search *s, spry_error *error)
 {
     static const spry_blocks none = {NULL, 0};
@@ -371,27 +383,30 @@ static spry_status judge(search *s, spry_error *error)
     double spent = 1e-9 * (double)(clock_ns() - s->start_ns);
     double left = s->was_stopped ? 0 : s->options->seconds - spent;
     double least[TUNE_CONTESTANTS_MOST] = {0};
-    partition alone;
+    bool is_plain = s->made->blocks.count == 0;
     spry_status status;
 
     if (s->options->seconds <= 0) {
         return SPRY_OK; /* nothing is measured: the plan is what is foretold */
     }
-    status = tune_trials_compare(&s->trials, s->made->blocks.count > 0 ? 3 : 2, contestants,
-                                 fmax(left, 0), least, error);
+    status =
+        tune_trials_compare(&s->trials, is_plain ? 2 : 3, contestants, fmax(left, 0), least, error);
     totals->unfused_ms = MILLI * least[0];
     totals->automatic_ms = MILLI * least[1];
     totals->measured_ms = MILLI * least[2];
-    if (status != SPRY_OK || s->made->blocks.count == 0 || least[2] > least[0]) {
+    if (status == SPRY_OK && (is_plain || least[2] > least[0])) {
         totals->is_unfused = true;
         totals->measured_ms = totals->unfused_ms;
-        if (status == SPRY_OK) {
-            s->problem.fixed_team = s->trials.options.threads;
-            status = partition_by(&s->problem, PARTITION_S2, &s->memory, &alone, error);
-        }
-        return status == SPRY_OK ? keep(s, &alone, error) : status;
+        status = keep_alone(s, error);
     }
-    return SPRY_OK;
+    if (status == SPRY_OK && s->options->strategy == SPRY_TUNE_MEASURED &&
+        totals->automatic_ms < clearly * totals->measured_ms) {
+        totals->is_automatic = true;
+        totals->measured_ms = totals->automatic_ms;
+        s->made->row_count = 0;
+        tuning_settle(s->made);
+    }
+    return status;
 }
 
 static spry_status try_all(search *s, spry_error *error)

@@ -88,7 +88,7 @@ void tuning_machine(char machine[TUNING_MACHINE_SIZE])
 
 const spry_blocks *spry_tuning_blocks(const spry_tuning *tuning)
 {
-    return &tuning->blocks;
+    return tuning->totals.is_automatic ? NULL : &tuning->blocks;
 }
 
 const spry_tune_totals *spry_tuning_totals(const spry_tuning *tuning)
@@ -138,6 +138,7 @@ static void write_tuning(json_writer *json, const spry_tuning *t)
     json_write_i64(json, "threads", t->totals.threads);
     json_write_string(json, "precision", precisions[t->totals.precision]);
     json_write_string(json, "strategy", t->totals.strategy);
+    json_write_bool(json, "automatic", t->totals.is_automatic);
     json_write_array(json, "inputs");
     for (int32_t i = 0; i < t->input_count; i++) {
         json_write_object(json, NULL);
@@ -392,10 +393,10 @@ static spry_status read_version(const spry_tuning *t, const json_node *root, spr
 
 static spry_status read_tuning(spry_tuning *t, const json_document *document, spry_error *error)
 {
-    static const char *const keys[] = {
-        VERSION_KEY,  "model",        "model_sha256", "machine",      "threads",
-        "precision",  "strategy",     "inputs",       "predicted_ms", "measured_ms",
-        "unfused_ms", "automatic_ms", "blocks"};
+    static const char *const keys[] = {VERSION_KEY,    "model",        "model_sha256", "machine",
+                                       "threads",      "precision",    "automatic",    "strategy",
+                                       "inputs",       "predicted_ms", "measured_ms",  "unfused_ms",
+                                       "automatic_ms", "blocks"};
     const struct {
         const char *key;
         double *value;
@@ -423,6 +424,9 @@ static spry_status read_tuning(spry_tuning *t, const json_document *document, sp
     }
     if (status == SPRY_OK) {
         status = get_text(t, &root, "strategy", &t->totals.strategy, error);
+    }
+    if (status == SPRY_OK) {
+        status = json_get_bool(&root, "automatic", &t->totals.is_automatic, error);
     }
     if (status == SPRY_OK) {
         status = json_get_i64(&root, "threads", 1, FUSION_TEAM_MOST, &threads, error);

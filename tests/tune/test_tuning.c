@@ -17,7 +17,7 @@
 
 static const char whole[] =
     "{'spry_plan': 1, 'model': 'm.onnx', 'model_sha256': '00ff', 'machine': 'a processor, avx2',"
-    "'threads': 2, 'precision': 'f32', 'strategy': 'measured',"
+    "'threads': 2, 'precision': 'f32', 'strategy': 'measured', 'automatic': false,"
     "'inputs': [{'name': 'image', 'shape': [1, 3, 8, 8]}], 'predicted_ms': 3.5,"
     "'measured_ms': 3.25, 'unfused_ms': 4, 'automatic_ms': 3.75, 'blocks': ["
     "{'layers': ['a', 'b'], 'threads': 2, 'strip': 4, 'chunk': 0, 'between_bytes': 4096,"
@@ -88,6 +88,7 @@ static void refusals(void **state)
         {"'spry_plan': 1", "'spry_plan': 2", "my.plan"},
         {"'spry_plan': 1", "'spry_plan': '1'", "spry_plan"},
         {"'spry_plan': 1, ", "", "my.plan"},
+        {"'automatic': false", "'automatic': 0", "automatic"},
         {"'threads': 2", "'threads': 0", "threads"},
         {"'threads': 2, 'strip': 4", "'threads': 3, 'strip': 4", "blocks[0].threads"},
         {"'strip': 4", "'strip': -1", "blocks[0].strip"},
