@@ -137,7 +137,7 @@ static void run_dense(bench *b)
         for (int t = 0; t < SIZE; t++) {
             q[t] = b->q[h * SIZE + t] * SCALE * 1.44269504F;
         }
-        filter_select()->attend(&b->keys[h], q, NULL, b->n, b->out[DENSE] + (size_t)h * SIZE);
+        filter_select()->attend(&b->keys[h], q, NULL, NULL, b->n, b->out[DENSE] + (size_t)h * SIZE);
     }
 }
 

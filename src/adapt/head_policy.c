@@ -3,42 +3,11 @@
 
 #include <string.h>
 
+#include "adapt/scores.h"
 #include "base/alloc.h"
 #include "model/head_policy_function.h"
 #include "model/insert.h"
 #include "ops/head_policy.h"
-
-enum { MOST_STEPS = 8 };
-
-/* The softmax whose weights reach value `id` first; GRAPH_NONE: none within some steps. */
-static int32_t find_softmax(const graph *g, int32_t id, int steps)
-{
-    int32_t producer = id != GRAPH_NONE ? g->values[id].producer : GRAPH_NONE;
-    const graph_node *n = producer != GRAPH_NONE ? &g->nodes[producer] : NULL;
-    int32_t found = GRAPH_NONE;
-
-    if (n == NULL || steps == 0) {
-        return GRAPH_NONE;
-    }
-    if (graph_node_is(n, "Softmax")) {
-        return producer;
-    }
-    for (int32_t i = 0; found == GRAPH_NONE && i < n->input_count; i++) {
-        found = find_softmax(g, n->inputs[i], steps - 1);
-    }
-    return found;
-}
-
-/* The nearest one: the weights' own, not that of the layer before, which the values come from. */
-static int32_t nearest_softmax(const graph *g, int32_t id)
-{
-    int32_t found = GRAPH_NONE;
-
-    for (int steps = 1; found == GRAPH_NONE && steps <= MOST_STEPS; steps++) {
-        found = find_softmax(g, id, steps);
-    }
-    return found;
-}
 
 static spry_status add_numbers(graph *g, const char *base, const char *suffix, int64_t heads,
                                int64_t each, int rank, const int64_t *numbers, int32_t *value,
@@ -135,7 +104,7 @@ static spry_status write_layer(model *m, const head_policy_layer *layer, arena *
                                spry_error *error)
 {
     graph *g = m->main;
-    int32_t softmax = nearest_softmax(g, graph_find_value(g, layer->name));
+    int32_t softmax = scores_softmax(g, graph_find_value(g, layer->name));
 
     if (softmax == GRAPH_NONE) {
         return spry_fail(error, SPRY_UNSUPPORTED, layer->name,

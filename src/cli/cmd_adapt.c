@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "cli/adapt/energon.h"
 #include "cli/adapt/goal.h"
 #include "cli/adapt/heads.h"
 #include "cli/adapt/skim.h"
@@ -13,8 +14,9 @@
 
 enum { MOST_TARGETS = 64 };
 
-static const char *const method_choices[] = {"lora", "adapter", "bias",       "prompt",      "head",
-                                             "full", "lasnet",  "block-skim", "head-policy", NULL};
+static const char *const method_choices[] = {"lora",        "adapter", "bias",   "prompt",
+                                             "head",        "full",    "lasnet", "block-skim",
+                                             "head-policy", "energon", NULL};
 
 static const cli_option options[] = {
     {.name = "output",
@@ -67,6 +69,7 @@ static const cli_option options[] = {
     ADAPT_GOAL_OPTIONS,
     ADAPT_SKIM_OPTIONS,
     ADAPT_HEADS_OPTIONS,
+    ADAPT_ENERGON_OPTIONS,
     {.name = "prompts",
      .letter = 'p',
      .kind = CLI_INTEGER,
@@ -425,6 +428,9 @@ static spry_status perform(const cli_call *call, spry_error *error)
 
     if (strcmp(cli_text(call, "method"), "head-policy") == 0) {
         return adapt_heads(call, error);
+    }
+    if (strcmp(cli_text(call, "method"), "energon") == 0) {
+        return adapt_energon(call, error);
     }
     status = check_usage(call, error);
 

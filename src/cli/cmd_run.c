@@ -12,6 +12,7 @@
 #include "cli/subject.h"
 #include "cli/table.h"
 #include "measure/summary.h"
+#include "spry/survivors.h"
 #include "spry/tensor_file.h"
 
 enum { TOP = 5, PATH_SIZE = 4096 };
@@ -44,6 +45,11 @@ static const cli_option options[] = {
      .value = "DIR",
      .help = "write a picture of what each block computes of the input, as PNG; implies "
              "--densities"},
+    {.name = "survivors",
+     .kind = CLI_PATH,
+     .value = "FILE",
+     .help = "write which keys survive each round of each attention, for models of spry adapt -m "
+             "energon, as .npz"},
     {.name = "trace",
      .kind = CLI_PATH,
      .value = "FILE",
@@ -68,7 +74,8 @@ typedef struct run_state {
     size_t part_count;
     size_t part_capacity;
     double best_ms;
-    spry_trace *trace; /* NULL: not wanted */
+    spry_trace *trace;         /* NULL: not wanted */
+    spry_survivors *survivors; /* NULL: not wanted */
     mask_report masks;
     spry_model *source; /* the model as it was, while masks are looked at */
     bool has_masks;     /* and they are asked for */
@@ -245,6 +252,23 @@ static spry_status write_trace(const run_state *r, spry_error *error)
 {
     return r->trace != NULL ? spry_trace_write(r->trace, cli_text(r->call, "trace"), error)
                             : SPRY_OK;
+}
+
+/* Looks into the session to come. */
+static spry_status open_survivors(run_state *r, spry_error *error)
+{
+    spry_status status = SPRY_OK;
+
+    if (cli_given(r->call, "survivors")) {
+        status = output_check_free(r->call, cli_text(r->call, "survivors"), error);
+        if (status == SPRY_OK) {
+            status = spry_survivors_create(NULL, &r->survivors, error);
+        }
+        if (status == SPRY_OK) {
+            r->s.options.attention = spry_survivors_probe(r->survivors);
+        }
+    }
+    return status;
 }
 
 /* A long run whose results could not be stored would be wasted: what is known of the files is
@@ -451,6 +475,9 @@ static spry_status perform(run_state *r, spry_error *error)
         r->s.options.trace = r->trace;
     }
     if (status == SPRY_OK) {
+        status = open_survivors(r, error);
+    }
+    if (status == SPRY_OK) {
         status = subject_open_session(&r->s, error);
     }
     if (status == SPRY_OK) {
@@ -470,6 +497,9 @@ static spry_status perform(run_state *r, spry_error *error)
     }
     if (status == SPRY_OK) {
         status = write_trace(r, error);
+    }
+    if (status == SPRY_OK && r->survivors != NULL) {
+        status = spry_survivors_save(r->survivors, cli_text(r->call, "survivors"), error);
     }
     if (status != SPRY_OK) {
         return status;
@@ -496,6 +526,7 @@ static spry_status run(const cli_call *call, spry_error *error)
         mask_report_close(&r.masks);
         spry_model_destroy(r.source);
     }
+    spry_survivors_destroy(r.survivors);
     spry_trace_destroy(r.trace);
     labels_close(&r.names);
     return status;

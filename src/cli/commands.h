@@ -16,6 +16,7 @@ extern const cli_command cmd_inspect;
 extern const cli_command cmd_new;
 extern const cli_command cmd_predict;
 extern const cli_command cmd_quantize;
+extern const cli_command cmd_report;
 extern const cli_command cmd_run;
 extern const cli_command cmd_simulate;
 extern const cli_command cmd_chart;

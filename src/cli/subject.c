@@ -10,7 +10,7 @@
 
 const char *const subject_precisions[] = {"f32", "bf16", "int8", NULL};
 
-static spry_precision precision_of(const char *name)
+spry_precision subject_precision_of(const char *name)
 {
     int index = 0;
 
@@ -22,12 +22,17 @@ static spry_precision precision_of(const char *name)
 
 spry_status subject_open(subject *s, const cli_call *call, spry_error *error)
 {
+    return subject_open_path(s, call, call->arguments[0], error);
+}
+
+spry_status subject_open_path(subject *s, const cli_call *call, const char *path, spry_error *error)
+{
     int64_t start = clock_ns();
     spry_status status;
 
-    *s = (subject){.path = call->arguments[0], .options = spry_session_options_default()};
+    *s = (subject){.path = path, .options = spry_session_options_default()};
     s->options.threads = (int)cli_integer(call, "threads");
-    s->options.precision = precision_of(cli_text(call, "precision"));
+    s->options.precision = subject_precision_of(cli_text(call, "precision"));
     s->options.seed = (uint64_t)cli_integer(call, "seed");
     s->options.plan_cache = cli_text(call, "plan-cache");
     if (s->options.plan_cache != NULL) {
@@ -102,15 +107,23 @@ static spry_status load_input(spry_feed *feed, const char *word, const spry_prep
     return spry_feed_load(feed, name, equals + 1, recipe, error);
 }
 
+static spry_status set_dimensions(spry_feed *feed, const cli_call *call, spry_error *error)
+{
+    spry_status status = SPRY_OK;
+    const char *word;
+
+    for (int i = 0; status == SPRY_OK && (word = cli_value(call, "set", i)) != NULL; i++) {
+        status = set_dimension(feed, word, error);
+    }
+    return status;
+}
+
 static spry_status load_inputs(spry_feed *feed, const cli_call *call, spry_error *error)
 {
     spry_preprocess recipe;
     spry_status status = spry_preprocess_parse(cli_text(call, "preprocess"), &recipe, error);
     const char *word;
 
-    for (int i = 0; status == SPRY_OK && (word = cli_value(call, "set", i)) != NULL; i++) {
-        status = set_dimension(feed, word, error);
-    }
     for (int i = 0; status == SPRY_OK && (word = cli_value(call, "input", i)) != NULL; i++) {
         status = load_input(feed, word, &recipe, error);
     }
@@ -136,18 +149,25 @@ static void say_what_was_assumed(const spry_feed *feed, const cli_call *call)
     }
 }
 
+spry_status subject_fill(spry_feed *feed, const cli_call *call, uint64_t seed, spry_error *error)
+{
+    spry_status status = load_inputs(feed, call, error);
+
+    if (status == SPRY_OK) {
+        status = spry_feed_fill_random(feed, seed, error);
+    }
+    if (status == SPRY_OK) {
+        say_what_was_assumed(feed, call);
+    }
+    return status;
+}
+
 spry_status subject_gather(subject *s, const cli_call *call, spry_error *error)
 {
     spry_status status = spry_feed_create(NULL, s->model, &s->feed, error);
 
     if (status == SPRY_OK) {
-        status = load_inputs(s->feed, call, error);
+        status = set_dimensions(s->feed, call, error);
     }
-    if (status == SPRY_OK) {
-        status = spry_feed_fill_random(s->feed, s->options.seed, error);
-    }
-    if (status == SPRY_OK) {
-        say_what_was_assumed(s->feed, call);
-    }
-    return status;
+    return status == SPRY_OK ? subject_fill(s->feed, call, s->options.seed, error) : status;
 }

@@ -38,7 +38,7 @@ extern const char *const subject_precisions[];
         .help = "class c of --data is score c + N: 1 for models with a background class"        \
     }
 
-#define SUBJECT_INPUT_OPTIONS                                                                     \
+#define SUBJECT_FILE_OPTIONS                                                                      \
     {.name = "input",                                                                             \
      .letter = 'i',                                                                               \
      .kind = CLI_PATH,                                                                            \
@@ -46,15 +46,18 @@ extern const char *const subject_precisions[];
      .repeats = true,                                                                             \
      .help = "feed an input: .npy, .npz, .safetensors, .raw, or a JPEG, PNG or WebP picture; an " \
              "archive without NAME feeds all inputs that it has entries for"},                    \
-        SUBJECT_PREPROCESS_OPTION,                                                                \
-        {.name = "set",                                                                           \
-         .kind = CLI_TEXT,                                                                        \
-         .value = "NAME=N",                                                                       \
-         .repeats = true,                                                                         \
-         .help = "size of an open dimension: batch=8, or INPUT.AXIS=8 for one without a name"},   \
-    {                                                                                             \
-        .name = "seed", .kind = CLI_INTEGER, .value = "N", .fallback = "0", .lowest = 0,          \
-        .highest = 9007199254740992.0, .help = "seed of random inputs and random operators"       \
+        SUBJECT_PREPROCESS_OPTION
+
+#define SUBJECT_INPUT_OPTIONS                                                                   \
+    SUBJECT_FILE_OPTIONS,                                                                       \
+        {.name = "set",                                                                         \
+         .kind = CLI_TEXT,                                                                      \
+         .value = "NAME=N",                                                                     \
+         .repeats = true,                                                                       \
+         .help = "size of an open dimension: batch=8, or INPUT.AXIS=8 for one without a name"}, \
+    {                                                                                           \
+        .name = "seed", .kind = CLI_INTEGER, .value = "N", .fallback = "0", .lowest = 0,        \
+        .highest = 9007199254740992.0, .help = "seed of random inputs and random operators"     \
     }
 
 #define SUBJECT_SESSION_OPTIONS                                                            \
@@ -90,12 +93,20 @@ typedef struct subject {
 /* Reads the model that the first argument names, and the options of a session.
  * Undo with subject_close, also after a failure. Fails as spry_model_load. */
 SPRY_MUST_USE spry_status subject_open(subject *s, const cli_call *call, spry_error *error);
+/* The same of another file. */
+SPRY_MUST_USE spry_status subject_open_path(subject *s, const cli_call *call, const char *path,
+                                            spry_error *error);
+/* By the name of one of subject_precisions. */
+spry_precision subject_precision_of(const char *name);
 /* Makes the session, replacing the one there is. Fails as spry_session_create. */
 SPRY_MUST_USE spry_status subject_open_session(subject *s, spry_error *error);
 /* Makes the feed: dimensions, files, random numbers for the rest; says on stderr what was assumed.
  * Fails as the functions of spry/feed.h. */
 SPRY_MUST_USE spry_status subject_gather(subject *s, const cli_call *call, spry_error *error);
 void subject_close(subject *s);
+/* What --input gives a feed, and random numbers for the rest; says what was assumed. */
+SPRY_MUST_USE spry_status subject_fill(spry_feed *feed, const cli_call *call, uint64_t seed,
+                                       spry_error *error);
 /* With -v: what became of --plan-cache, once the session has run. */
 void subject_tell_cache(const subject *s, const cli_call *call);
 

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "model/graph_walk.h"
 #include "model/head_policy_function.h"
+#include "model/key_filter_function.h"
 #include "model/pass.h"
 #include "model/skim_function.h"
 #include "model/twin_function.h"
@@ -33,7 +34,8 @@ typedef struct call_site {
 /* Is it one that Spry has an operator for? */
 static bool is_known(const model_function *f)
 {
-    return twin_function_is(f) || skim_function_is(f) || head_policy_function_is(f);
+    return twin_function_is(f) || skim_function_is(f) || head_policy_function_is(f) ||
+           key_filter_function_is(f);
 }
 
 /* The function that the node calls, if it is to be expanded: not one that Spry has an operator for,

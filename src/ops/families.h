@@ -54,6 +54,7 @@ extern const op ops_space[];
 extern const op ops_text[];
 extern const op ops_top_k[];
 extern const op ops_head_policy[];
+extern const op ops_key_filter[];
 extern const op ops_twin[];
 extern const op ops_unary[];
 extern const op ops_unique[];

@@ -57,6 +57,7 @@ static const op *const tables[] = {
     ops_text,
     ops_top_k,
     ops_head_policy,
+    ops_key_filter,
     ops_twin,
     ops_unary,
     ops_unique,

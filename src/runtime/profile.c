@@ -48,6 +48,9 @@ void profile_add(profile *p, int32_t row, int64_t nanoseconds, const provider_st
     if (step->density != NULL) {
         move_mean(&r->density, *step->density, r->calls);
     }
+    if (step->traffic != NULL) {
+        r->block_outside = step->traffic->outside;
+    }
     if (zeros != NULL) {
         move_mean(&r->gain, zeros->gain, r->calls);
         r->plan = zeros->way != NULL ? zeros->way : r->plan;
@@ -106,6 +109,7 @@ static spry_status find_row(profile *p, const plan *of, const plan_step *step, i
                             spry_error *error)
 {
     const provider_sparsity *zeros = step->provided.sparsity;
+    const provider_traffic *traffic = step->provided.traffic;
     char label[512];
     spry_status status;
     spry_profile_row *made;
@@ -133,7 +137,11 @@ static spry_status find_row(profile *p, const plan *of, const plan_step *step, i
         .density = step->provided.density != NULL ? 0 : -1,
         .weight_density = zeros != NULL ? zeros->weights : -1,
         .input_density = -1,
-        .gain = zeros != NULL ? 0 : -1};
+        .gain = zeros != NULL ? 0 : -1,
+        .block_images = traffic != NULL ? traffic->images : -1,
+        .block_windows = traffic != NULL ? traffic->windows : -1,
+        .block_outside = traffic != NULL ? 0 : -1,
+        .block_redundancy = traffic != NULL ? traffic->redundancy : -1};
     if (made->node == NULL || made->type == NULL) {
         return alloc_failed(error, sizeof label);
     }

@@ -223,9 +223,9 @@ static void survivors_are_those_of_the_method(void **state)
             if (!isa_usable(filter_variants[v].level)) {
                 continue;
             }
-            assert_int_equal(
-                filter_run(filter_variants[v].table, &h.keys, &rule, h.q4, n, index_b, s_b, &work),
-                kept);
+            assert_int_equal(filter_run(filter_variants[v].table, &h.keys, &rule, h.q4,
+                                        &(filter_candidates){.n = n}, index_b, s_b, &work),
+                             kept);
             assert_memory_equal(index_a, index_b, (size_t)kept * sizeof *index_a);
             if (rule.rounds > 0 && n >= FILTER_LEAST_KEYS) {
                 int64_t scored = n + (rule.rounds > 1 ? work.kept[0] : 0) +
@@ -264,7 +264,8 @@ static void survivors_are_nested(void **state)
     }
     for (int step = -9; step <= 9; step++) {
         filter_rule rule = {.rounds = 2, .alpha = {0.0, step / 10.0}};
-        int64_t n = filter_run(filter_select(), &h.keys, &rule, h.q4, 1000, index_b, s_b, &work);
+        int64_t n = filter_run(filter_select(), &h.keys, &rule, h.q4,
+                               &(filter_candidates){.n = 1000}, index_b, s_b, &work);
         int64_t at = 0;
 
         assert_in_range(n, 1, before);
@@ -373,8 +374,8 @@ static void attention_is_softmax_over_survivors(void **state)
                                  work.kept[2] * filter_pitch(size) * (h.keys.is_bf16 ? 2 : 4));
             }
         }
-        int64_t kept =
-            filter_run(filter_select(), &h.keys, &rule, h.q4, n, index_a, s_a, &(filter_work){0});
+        int64_t kept = filter_run(filter_select(), &h.keys, &rule, h.q4,
+                                  &(filter_candidates){.n = n}, index_a, s_a, &(filter_work){0});
 
         assert_true(i % 4 < 2 || kept == n);
         if (h.keys.is_bf16) {
@@ -441,12 +442,15 @@ static void odd_input_is_harmless(void **state)
 
     (void)state;
     make(&h, 100, 64, false, 31);
-    assert_int_equal(filter_run(filter_select(), &h.keys, &rule, h.q4, 0, index_a, s_a, &work), 0);
+    assert_int_equal(filter_run(filter_select(), &h.keys, &rule, h.q4, &(filter_candidates){0},
+                                index_a, s_a, &work),
+                     0);
     memset(h.k, 0, (size_t)(100 * 64) * sizeof *h.k);
     h.keys.scale = filter_scale(h.k, 100 * 64);
     assert_true(h.keys.scale == 0.0f);
     hold(&h, 100);
-    assert_int_equal(filter_run(filter_select(), &h.keys, &rule, h.q4, 100, index_a, s_a, &work),
+    assert_int_equal(filter_run(filter_select(), &h.keys, &rule, h.q4,
+                                &(filter_candidates){.n = 100}, index_a, s_a, &work),
                      100);
     assert_int_equal(filter_append(&h.keys, h.k, 64, h.v, 64, 1), 0);
     h.k[70] = INFINITY;

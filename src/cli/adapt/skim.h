@@ -8,65 +8,66 @@
 #include "spry/answer.h"
 
 /* The options, as part of a command's table. */
-#define ADAPT_SKIM_OPTIONS                                                                         \
-    {.name = "block",                                                                              \
-     .kind = CLI_INTEGER,                                                                          \
-     .value = "N",                                                                                 \
-     .fallback = "32",                                                                             \
-     .lowest = 4,                                                                                  \
-     .highest = 256,                                                                               \
-     .help = "block-skim: tokens that are kept or dropped together, a multiple of 4"},             \
-        {.name = "vocab",                                                                          \
-         .kind = CLI_PATH,                                                                         \
-         .value = "FILE",                                                                          \
-         .help = "block-skim: vocab.txt or tokenizer.json of the model, to read questions"},       \
-        {.name = "window",                                                                         \
-         .kind = CLI_INTEGER,                                                                      \
-         .value = "N",                                                                             \
-         .fallback = "384",                                                                        \
-         .lowest = 8,                                                                              \
-         .highest = 4096,                                                                          \
-         .help = "block-skim: tokens of a sample"},                                                \
-        {.name = "stride",                                                                         \
-         .kind = CLI_INTEGER,                                                                      \
-         .value = "N",                                                                             \
-         .fallback = "128",                                                                        \
-         .lowest = 1,                                                                              \
-         .highest = 4096,                                                                          \
-         .help = "block-skim: tokens from one window of a text to the next"},                      \
-        {.name = "harmony",                                                                        \
-         .kind = CLI_NUMBER,                                                                       \
-         .value = "X",                                                                             \
-         .fallback = "0.1",                                                                        \
-         .lowest = 0,                                                                              \
-         .highest = 1e6,                                                                           \
-         .help = "block-skim: what predictors weigh in the loss, beside 1 for the answers"},       \
-        {.name = "balance",                                                                        \
-         .kind = CLI_NUMBER,                                                                       \
-         .value = "X",                                                                             \
-         .fallback = "20",                                                                         \
-         .lowest = 1e-6,                                                                           \
-         .highest = 1e6,                                                                           \
-         .help = "block-skim: what a block with the answer counts, where others count 1"},         \
-        {.name = "strict-blocks",                                                                  \
-         .kind = CLI_FLAG,                                                                         \
-         .help = "block-skim: one token of the answer alone does not make a block count"},         \
-        {.name = "calibrate",                                                                      \
-         .kind = CLI_TEXT,                                                                         \
-         .value = "squad:FILE",                                                                    \
-         .help = "block-skim: questions to choose thresholds on; those of --data when nothing is " \
-                 "said"},                                                                          \
-        {.name = "miss",                                                                           \
-         .kind = CLI_NUMBER,                                                                       \
-         .value = "X",                                                                             \
-         .fallback = "0.02",                                                                       \
-         .lowest = 1e-9,                                                                           \
-         .highest = 0.999999,                                                                      \
-         .help = "block-skim: share of the answers that may be lost in all layers together"},      \
-    {                                                                                              \
-        .name = "threshold", .kind = CLI_NUMBER, .value = "X", .fallback = "-1", .lowest = -1,     \
-        .highest = 0.999999,                                                                       \
-        .help = "block-skim: the same threshold for all layers instead: a chance below 1"          \
+#define ADAPT_SKIM_OPTIONS                                                                       \
+    {.name = "block",                                                                            \
+     .kind = CLI_INTEGER,                                                                        \
+     .value = "N",                                                                               \
+     .fallback = "32",                                                                           \
+     .lowest = 4,                                                                                \
+     .highest = 256,                                                                             \
+     .help = "block-skim: tokens that are kept or dropped together, a multiple of 4"},           \
+        {.name = "vocab",                                                                        \
+         .kind = CLI_PATH,                                                                       \
+         .value = "FILE",                                                                        \
+         .help = "block-skim: vocab.txt or tokenizer.json of the model, to read questions"},     \
+        {.name = "window",                                                                       \
+         .kind = CLI_INTEGER,                                                                    \
+         .value = "N",                                                                           \
+         .fallback = "384",                                                                      \
+         .lowest = 8,                                                                            \
+         .highest = 4096,                                                                        \
+         .help = "block-skim: tokens of a sample"},                                              \
+        {.name = "stride",                                                                       \
+         .kind = CLI_INTEGER,                                                                    \
+         .value = "N",                                                                           \
+         .fallback = "128",                                                                      \
+         .lowest = 1,                                                                            \
+         .highest = 4096,                                                                        \
+         .help = "block-skim: tokens from one window of a text to the next"},                    \
+        {.name = "harmony",                                                                      \
+         .kind = CLI_NUMBER,                                                                     \
+         .value = "X",                                                                           \
+         .fallback = "0.1",                                                                      \
+         .lowest = 0,                                                                            \
+         .highest = 1e6,                                                                         \
+         .help = "block-skim: what predictors weigh in the loss, beside 1 for the answers"},     \
+        {.name = "balance",                                                                      \
+         .kind = CLI_NUMBER,                                                                     \
+         .value = "X",                                                                           \
+         .fallback = "20",                                                                       \
+         .lowest = 1e-6,                                                                         \
+         .highest = 1e6,                                                                         \
+         .help = "block-skim: what a block with the answer counts, where others count 1"},       \
+        {.name = "strict-blocks",                                                                \
+         .kind = CLI_FLAG,                                                                       \
+         .help = "block-skim: one token of the answer alone does not make a block count"},       \
+        {.name = "calibrate",                                                                    \
+         .kind = CLI_TEXT,                                                                       \
+         .value = "KIND:PATH",                                                                   \
+         .help =                                                                                 \
+             "samples to choose thresholds on. block-skim: squad:FILE, those of --data when "    \
+             "nothing is said. energon: as --data of spry evaluate, or text:FILE with --vocab"}, \
+        {.name = "miss",                                                                         \
+         .kind = CLI_NUMBER,                                                                     \
+         .value = "X",                                                                           \
+         .fallback = "0.02",                                                                     \
+         .lowest = 1e-9,                                                                         \
+         .highest = 0.999999,                                                                    \
+         .help = "block-skim: share of the answers that may be lost in all layers together"},    \
+    {                                                                                            \
+        .name = "threshold", .kind = CLI_NUMBER, .value = "X", .fallback = "-1", .lowest = -1,   \
+        .highest = 0.999999,                                                                     \
+        .help = "block-skim: the same threshold for all layers instead: a chance below 1"        \
     }
 
 enum { ADAPT_SKIM_LAYERS = 256 };

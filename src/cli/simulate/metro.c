@@ -7,8 +7,32 @@
 #include "simulate/metro/replay.h"
 #include "simulate/noc/mesh_target.h"
 
-static const char *const taken[] = {"target",      "set",     "flit", "chunk",
-                                    "generations", "compare", "seed", NULL};
+static const char *const taken[] = {"compare", "seed", NULL};
+
+static const cli_option own[] = {
+    {.name = "flit",
+     .kind = CLI_INTEGER,
+     .value = "BITS",
+     .fallback = "256",
+     .lowest = 8,
+     .highest = 65536,
+     .help = "width of a link"},
+    {.name = "chunk",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "64",
+     .lowest = 1,
+     .highest = 1e9,
+     .help = "flits that are scheduled together"},
+    {.name = "generations",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "60",
+     .lowest = 0,
+     .highest = 1000000,
+     .help = "of the search for routes and orders, at most; 0: rules of thumb alone"},
+    {0},
+};
 
 typedef struct outcome {
     int64_t makespan, bound, tardiness, flit_links;
@@ -145,4 +169,15 @@ static spry_status run(const cli_call *call, spry_error *error)
 }
 
 const simulate_model simulate_metro = {
-    .name = "metro", .options = taken, .arguments = 1, .run = run};
+    .name = "metro",
+    .part = {.title = "metro FLOWS.csv|MODEL.onnx",
+             .about =
+                 "Schedules known traffic over a mesh so that no two flits want one link, lets "
+                 "a replay confirm it, and says how far it is from the bound of its routes. "
+                 "FLOWS is a CSV of id,type,src,dst list,bytes,release,due,group; of an ONNX "
+                 "file, every layer's weights, inputs and results are moved between memory "
+                 "and tiles.",
+             .options = own},
+    .options = taken,
+    .arguments = 1,
+    .run = run};

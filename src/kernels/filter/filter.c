@@ -78,6 +78,19 @@ int32_t filter_threshold(const filter_stats *stats, double alpha)
     return least < stats->most ? least : stats->most;
 }
 
+void filter_work_add(filter_work *to, const filter_work *from)
+{
+    to->keys += from->keys;
+    for (int r = 0; r < FILTER_ROUNDS; r++) {
+        to->kept[r] += from->kept[r];
+    }
+    to->low_products += from->low_products;
+    to->code_bytes += from->code_bytes;
+    to->exact_products += from->exact_products;
+    to->key_bytes += from->key_bytes;
+    to->value_bytes += from->value_bytes;
+}
+
 bool filter_rule_is_valid(const filter_rule *rule, const filter_keys *keys)
 {
     static const int planes[FILTER_ROUNDS + 1] = {0, 1, 2, FILTER_PLANES};
@@ -114,8 +127,9 @@ typedef struct filtering {
     int32_t offset; /* what codes of plane 0 being 2 too large adds to scores, negated */
 } filtering;
 
-/* Scores of the keys in `index`, or of the first n in round 0, with one more plane. */
-static filter_stats score_plane(const filtering *f, int plane, int64_t n, filter_work *work)
+/* Scores of the keys in `index`, or of the first n, with one more plane. */
+static filter_stats score_plane(const filtering *f, int plane, bool is_listed, int64_t n,
+                                filter_work *work)
 {
     filter_stats stats = {.most = INT32_MIN, .least = INT32_MAX};
 
@@ -123,7 +137,7 @@ static filter_stats score_plane(const filtering *f, int plane, int64_t n, filter
         filter_scoring p = {.plane = f->keys->planes[plane],
                             .row_bytes = f->row_bytes,
                             .q = f->q4,
-                            .index = plane == 0 ? NULL : f->index + at,
+                            .index = is_listed ? f->index + at : NULL,
                             .first = (int32_t)at,
                             .n = n - at < FILTER_BLOCK ? n - at : FILTER_BLOCK,
                             .bias = plane == 0 ? f->offset : 0,
@@ -137,21 +151,29 @@ static filter_stats score_plane(const filtering *f, int plane, int64_t n, filter
     return stats;
 }
 
-static int64_t keep(const filtering *f, bool is_first, int64_t n, int32_t least)
+static int64_t keep(const filtering *f, bool is_listed, int64_t n, int32_t least)
 {
     int64_t kept = 0;
 
     for (int64_t at = 0; at < n; at += FILTER_BLOCK) {
         int64_t block = n - at < FILTER_BLOCK ? n - at : FILTER_BLOCK;
 
-        kept += f->kernel->select(f->s + at, is_first ? NULL : f->index + at, (int32_t)at, block,
+        kept += f->kernel->select(f->s + at, is_listed ? f->index + at : NULL, (int32_t)at, block,
                                   least, f->s + kept, f->index + kept);
     }
     return kept;
 }
 
+static void note_fate(uint8_t *fate, const int32_t *index, int64_t n, int rounds)
+{
+    for (int64_t i = 0; fate != NULL && i < n; i++) {
+        fate[index[i]] = (uint8_t)(rounds + 1);
+    }
+}
+
 int64_t filter_run(const filter_kernel *kernel, const filter_keys *keys, const filter_rule *rule,
-                   const int8_t *q4, int64_t n, int32_t *index, int32_t *s, filter_work *work)
+                   const int8_t *q4, const filter_candidates *from, int32_t *index, int32_t *s,
+                   filter_work *work)
 {
     filtering f = {.kernel = kernel,
                    .keys = keys,
@@ -159,23 +181,27 @@ int64_t filter_run(const filter_kernel *kernel, const filter_keys *keys, const f
                    .index = index,
                    .s = s,
                    .row_bytes = filter_row_bytes(keys->size)};
+    int64_t n = from->n;
     int rounds = n < FILTER_LEAST_KEYS ? 0 : rule->rounds;
 
     work->keys += n;
     for (int64_t t = 0; t < 4 * f.row_bytes; t++) {
         f.offset -= 2 * q4[t];
     }
-    for (int64_t i = 0; i < n && rounds == 0; i++) {
+    for (int64_t i = 0; i < n && !from->is_listed && (rounds == 0 || from->fate != NULL); i++) {
         index[i] = (int32_t)i;
     }
+    note_fate(from->fate, index, n, rounds == 0 ? rule->rounds : 0);
     for (int r = 0; r < FILTER_ROUNDS; r++) {
         if (r < rounds) {
-            filter_stats stats = score_plane(&f, r, n, work);
+            bool is_listed = from->is_listed || r > 0;
+            filter_stats stats = score_plane(&f, r, is_listed, n, work);
 
             if (r == 2) {
-                stats = score_plane(&f, 3, n, work);
+                stats = score_plane(&f, 3, true, n, work);
             }
-            n = keep(&f, r == 0, n, filter_threshold(&stats, rule->alpha[r]));
+            n = keep(&f, is_listed, n, filter_threshold(&stats, rule->alpha[r]));
+            note_fate(from->fate, index, n, r + 1);
         }
         work->kept[r] += n;
     }
@@ -184,44 +210,152 @@ int64_t filter_run(const filter_kernel *kernel, const filter_keys *keys, const f
 
 int64_t filter_workspace(const filter_keys *keys)
 {
-    return 2 * keys->capacity + filter_row_bytes(keys->size) + 2 * filter_pitch(keys->size);
+    return 3 * keys->capacity + filter_row_bytes(keys->size) + 2 * filter_pitch(keys->size);
+}
+
+/* ---- queries ---- */
+
+/* What one query sees. */
+typedef struct sight {
+    filter_candidates from;
+    bool has_bias; /* some visible key has a number of the mask */
+    bool is_blind; /* the mask hides all, and not by infinities: all count, with its numbers */
+} sight;
+
+static bool is_hidden(const attention_mask *mask, int64_t at)
+{
+    switch (mask->kind) {
+    case ATTENTION_ADD: return !(((const float *)mask->data)[at] >= FILTER_HIDDEN);
+    case ATTENTION_KEEP: return ((const uint8_t *)mask->data)[at] == 0;
+    case ATTENTION_HIDE: return ((const uint8_t *)mask->data)[at] != 0;
+    default: return false;
+    }
+}
+
+/* Can a row of which all is hidden still be weighed? */
+static bool is_finite_mask(const attention_mask *mask, int64_t row, int64_t n)
+{
+    const float *added = mask->data;
+
+    if (mask->kind != ATTENTION_ADD) {
+        return isfinite(mask->fill);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        if (isfinite(added[row * mask->row + i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static sight look(const filter_call *call, int64_t row, int64_t n, int32_t *index)
+{
+    const attention_mask *mask = &call->mask;
+    sight seen = {.from.n = n};
+    int64_t kept = 0;
+
+    if (mask->kind == ATTENTION_NO_MASK || n <= 0) {
+        return seen;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        index[kept] = (int32_t)i;
+        if (!is_hidden(mask, row * mask->row + i)) {
+            seen.has_bias =
+                seen.has_bias || (mask->kind == ATTENTION_ADD &&
+                                  ((const float *)mask->data)[row * mask->row + i] != 0);
+            kept++;
+        }
+    }
+    if (kept == 0 && is_finite_mask(mask, row, n)) {
+        seen.is_blind = true;
+        seen.has_bias = mask->kind == ATTENTION_ADD;
+        return seen;
+    }
+    seen.from.n = kept;
+    seen.from.is_listed = kept < n;
+    return seen;
+}
+
+typedef struct query_rooms {
+    int32_t *index, *s;
+    float *bias, *q, *result;
+    int8_t *q4;
+} query_rooms;
+
+static query_rooms rooms_of(const filter_keys *keys, int32_t *workspace)
+{
+    query_rooms r = {.q = (float *)(void *)workspace};
+
+    /* Vectors first: the workspace is aligned. */
+    r.result = r.q + filter_pitch(keys->size);
+    r.q4 = (int8_t *)(r.result + filter_pitch(keys->size));
+    r.index = (int32_t *)(void *)(r.q4 + 4 * filter_row_bytes(keys->size));
+    r.s = r.index + keys->capacity;
+    r.bias = (float *)(void *)(r.s + keys->capacity);
+    return r;
+}
+
+static const float *list_bias(const filter_call *call, int64_t row, const query_rooms *r, int64_t n)
+{
+    const float *added = (const float *)call->mask.data + row * call->mask.row;
+
+    for (int64_t i = 0; i < n; i++) {
+        r->bias[i] = added[r->index[i]] * ATTENTION_LOG2E;
+    }
+    return r->bias;
+}
+
+static void attend_row(const filter_kernel *kernel, const filter_call *call, int64_t row,
+                       const query_rooms *r, filter_work *work)
+{
+    const filter_keys *keys = call->keys;
+    int64_t limit = call->limit < keys->count ? call->limit : keys->count;
+    int64_t seen_last = row + call->past + 1;
+    int64_t n = call->is_causal && seen_last < limit ? seen_last : limit;
+    const float *from = call->q + row * call->q_token;
+    float *out = call->out + row * call->out_token;
+    int64_t row_bytes = filter_pitch(keys->size) * (keys->is_bf16 ? 2 : 4);
+    sight seen = look(call, row, n, r->index);
+
+    seen.from.fate = call->fate != NULL ? call->fate + row * call->fate_row : NULL;
+    if (seen.from.fate != NULL) {
+        memset(seen.from.fate, 0, (size_t)call->fate_row);
+    }
+    if (seen.from.n <= 0) {
+        for (int64_t t = 0; t < keys->size; t++) {
+            out[t] = call->blind;
+        }
+        return;
+    }
+    if (seen.is_blind) {
+        for (int64_t i = 0; i < n; i++) {
+            r->index[i] = (int32_t)i;
+        }
+    } else {
+        n = filter_run(kernel, keys, &call->rule, r->q4, &seen.from, r->index, r->s, work);
+    }
+    for (int64_t t = 0; t < keys->size; t++) {
+        r->q[t] = from[t] * (call->scale * ATTENTION_LOG2E);
+    }
+    kernel->attend(keys, r->q, r->index, seen.has_bias ? list_bias(call, row, r, n) : NULL, n,
+                   r->result);
+    work->exact_products += 2 * n * keys->size;
+    work->key_bytes += n * row_bytes;
+    work->value_bytes += n * row_bytes;
+    memcpy(out, r->result, (size_t)keys->size * sizeof *out);
 }
 
 int64_t filter_attention(const filter_kernel *kernel, const filter_call *call, int64_t first,
                          int64_t end, int32_t *workspace, filter_work *work)
 {
-    const filter_keys *keys = call->keys;
-    int64_t pitch = filter_pitch(keys->size);
-    int64_t limit = call->limit < keys->count ? call->limit : keys->count;
-    int32_t *index = workspace;
-    int32_t *s = index + keys->capacity;
-    int8_t *q4 = (int8_t *)(s + keys->capacity);
-    float *q = (float *)(void *)(s + keys->capacity + filter_row_bytes(keys->size));
-    float *result = q + pitch;
+    query_rooms r = rooms_of(call->keys, workspace);
 
-    memset(q, 0, (size_t)pitch * sizeof *q);
+    memset(r.q, 0, (size_t)filter_pitch(call->keys->size) * sizeof *r.q);
     for (int64_t row = first; row < end; row++) {
-        const float *from = call->q + row * call->q_token;
-        float *out = call->out + row * call->out_token;
-        int64_t seen = row + call->past + 1;
-        int64_t n = call->is_causal && seen < limit ? seen : limit;
-
-        if (!filter_query(from, keys->size, q4)) {
+        if (!filter_query(call->q + row * call->q_token, call->keys->size, r.q4)) {
             return row;
         }
-        if (n <= 0) {
-            memset(out, 0, (size_t)keys->size * sizeof *out);
-            continue;
-        }
-        n = filter_run(kernel, keys, &call->rule, q4, n, index, s, work);
-        for (int64_t t = 0; t < keys->size; t++) {
-            q[t] = from[t] * (call->scale * ATTENTION_LOG2E);
-        }
-        kernel->attend(keys, q, index, n, result);
-        work->exact_products += 2 * n * keys->size;
-        work->key_bytes += n * pitch * (keys->is_bf16 ? 2 : 4);
-        work->value_bytes += n * pitch * (keys->is_bf16 ? 2 : 4);
-        memcpy(out, result, (size_t)keys->size * sizeof *out);
+        attend_row(kernel, call, row, &r, work);
     }
     return end;
 }

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels/attention/attention_f32.h"
 #include "kernels/filter/filter_keys.h"
 #include "kernels/isa.h"
 
@@ -35,6 +36,9 @@ typedef struct filter_work {
     int64_t exact_products;         /* multiply-adds of floats: keys and values */
     int64_t key_bytes, value_bytes; /* of rows */
 } filter_work;
+
+/* Adds what was done elsewhere. */
+void filter_work_add(filter_work *to, const filter_work *from);
 
 /* How strict: per round, alpha in (-1, 1); 0 keeps what reaches the mean, towards 1 only the
  * largest, towards -1 everything. */
@@ -65,10 +69,11 @@ typedef struct filter_kernel {
      * many. `index` may be NULL as above; targets may be the sources or lie before them. */
     int64_t (*select)(const int32_t *s, const int32_t *index, int32_t first, int64_t n,
                       int32_t least, int32_t *to_s, int32_t *to_index);
-    /* out = softmax(q K^T) V over the keys `index` (NULL: the first n), n >= 1; q is scaled, in
-     * units of log 2, and has filter_pitch elements, zeros beyond the size, as has out. */
-    void (*attend)(const filter_keys *keys, const float *q, const int32_t *index, int64_t n,
-                   float *out);
+    /* out = softmax(q K^T + bias) V over the keys `index` (NULL: the first n), n >= 1; q is scaled,
+     * in units of log 2, and has filter_pitch elements, zeros beyond the size, as has out. bias[i],
+     * in the same units, is that of key index[i]; NULL: zeros. */
+    void (*attend)(const filter_keys *keys, const float *q, const int32_t *index, const float *bias,
+                   int64_t n, float *out);
 } filter_kernel;
 
 /* The list that dispatch, tests and benchmarks share: lowest level first. */
@@ -87,10 +92,22 @@ bool filter_rule_is_valid(const filter_rule *rule, const filter_keys *keys);
 /* Codes of a query: q4[4 * filter_row_bytes(size)]. False if it is not finite. */
 bool filter_query(const float *q, int64_t size, int8_t *q4);
 
-/* Survivors of the first `n` keys, ascending, to `index`; returns how many. `index` and `s`
- * (workspace; scores of the last round) have room for n. Adds to `work`. */
+/* What the rounds start from. */
+typedef struct filter_candidates {
+    int64_t n;
+    bool is_listed; /* `index` holds the keys, ascending; else they are the first n */
+    /* [keys], or NULL: of a candidate, the rounds that it survived, plus 1. */
+    uint8_t *fate;
+} filter_candidates;
+
+/* Survivors of the candidates, ascending, to `index`; returns how many. `index` and `s` (workspace;
+ * scores of the last round) have room for n. Adds to `work`. */
 int64_t filter_run(const filter_kernel *kernel, const filter_keys *keys, const filter_rule *rule,
-                   const int8_t *q4, int64_t n, int32_t *index, int32_t *s, filter_work *work);
+                   const int8_t *q4, const filter_candidates *from, int32_t *index, int32_t *s,
+                   filter_work *work);
+
+/* A number of the mask below which a key is hidden from a query, and takes no part in its means. */
+#define FILTER_HIDDEN (-5000.0f)
 
 /* Queries of one head. */
 typedef struct filter_call {
@@ -103,8 +120,15 @@ typedef struct filter_call {
     int64_t limit;  /* keys [0, limit) count: what is beyond is padding */
     bool is_causal; /* query i sees keys [0, i + past] */
     int64_t past;
-    float *out; /* a query that sees no key has zeros */
+    /* Of the head: `batch` and `head` do not count. What KEEP and HIDE hide, and what numbers below
+     * FILTER_HIDDEN are added to, is hidden; other numbers are added to exact scores alone. Where
+     * all is hidden, but not by infinities, scores are as the mask makes them. */
+    attention_mask mask;
+    float blind; /* result of a query that sees no key */
+    float *out;
     int64_t out_token;
+    uint8_t *fate; /* [rows][fate_row], or NULL: filter_candidates.fate of queries; 0: hidden */
+    int64_t fate_row;
 } filter_call;
 
 /* int32 words of workspace per worker. */

@@ -47,6 +47,7 @@ typedef struct attend_rows {
     int64_t row_bytes;
     int64_t pitch; /* elements */
     const int32_t *index;
+    const float *bias;
     int64_t n;
 } attend_rows;
 
@@ -95,6 +96,9 @@ VEC_INLINE float attend_scores(const attend_rows *a, bool is_bf16, const float *
             sums[r] = even + odd;
         }
         vec_store(s + i, attention_across(sums, true));
+        for (int64_t r = 0; a->bias != NULL && r < VEC_LANES && i + r < n; r++) {
+            s[i + r] += a->bias[first + i + r];
+        }
         for (int64_t r = n - i; r < VEC_LANES; r++) {
             s[i + r] = -INFINITY;
         }
@@ -184,8 +188,8 @@ VEC_INLINE void attend_all(const attend_rows *a, bool is_bf16, const float *q, f
     attend_reorder(o, a->pitch, is_bf16, true, out);
 }
 
-static void filter_attend(const filter_keys *keys, const float *q, const int32_t *index, int64_t n,
-                          float *out)
+static void filter_attend(const filter_keys *keys, const float *q, const int32_t *index,
+                          const float *bias, int64_t n, float *out)
 {
     int64_t pitch = filter_pitch(keys->size);
     attend_rows a = {.k = keys->k,
@@ -193,6 +197,7 @@ static void filter_attend(const filter_keys *keys, const float *q, const int32_t
                      .row_bytes = pitch * (keys->is_bf16 ? 2 : 4),
                      .pitch = pitch,
                      .index = index,
+                     .bias = bias,
                      .n = n};
 
     if (keys->is_bf16) {

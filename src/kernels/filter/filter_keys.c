@@ -54,6 +54,9 @@ static void append_codes(filter_keys *keys, int64_t at, const float *k)
 {
     int64_t bytes = filter_row_bytes(keys->size);
 
+    for (int64_t t = 0; t < keys->size; t++) {
+        keys->beyond = fmaxf(keys->beyond, fabsf(k[t]) - (float)CODE_LIMIT * keys->scale);
+    }
     for (int p = 0; p < keys->plane_count; p++) {
         uint8_t *row = keys->planes[p] + at * bytes;
 
@@ -91,8 +94,10 @@ int64_t filter_append(filter_keys *keys, const float *k, int64_t k_token, const 
     n = n < room ? n : room;
     for (int64_t i = 0; i < n; i++) {
         append_codes(keys, keys->count, k + i * k_token);
-        append_row(keys, keys->k, keys->count, k + i * k_token);
-        append_row(keys, keys->v, keys->count, v + i * v_token);
+        if (keys->k != NULL) {
+            append_row(keys, keys->k, keys->count, k + i * k_token);
+            append_row(keys, keys->v, keys->count, v + i * v_token);
+        }
         keys->count++;
     }
     return n;

@@ -23,13 +23,16 @@ typedef struct filter_keys {
     int64_t count;    /* keys held */
     int64_t capacity; /* keys there is room for */
     float scale;      /* of K16; 0: all codes are zero, so that every key survives */
+    float beyond;     /* by how much the farthest element lies outside of the scale's range */
     bool is_bf16;     /* rows hold bf16; else f32 */
     int plane_count;  /* planes held, 2 or FILTER_PLANES */
     /* [capacity][filter_row_bytes]: byte b holds the codes of elements b, b + bytes, b + 2 bytes
      * and b + 3 bytes from its low bits on; beyond `size` they are zero codes. Plane 0 holds
      * K2 + 2, so that every plane is unsigned. */
     uint8_t *planes[FILTER_PLANES];
-    void *k, *v; /* [capacity][filter_pitch], aligned to 64 bytes; zeros beyond `size` */
+    /* [capacity][filter_pitch], aligned to 64 bytes; zeros beyond `size`. Both may be NULL where
+     * survivors alone are wanted. */
+    void *k, *v;
 } filter_keys;
 
 /* Bytes per key of a plane, and elements per row of keys and values. */

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "model/pass.h"
 #include "ops/head_policy.h"
+#include "ops/key_filter.h"
 #include "runtime/attention/match.h"
 #include "runtime/chain.h"
 
@@ -14,6 +15,7 @@
 #define BLIND "spry_blind"
 #define FILL "spry_fill"
 #define POLICIES "spry_policies" /* [heads][POLICY_NUMBERS] */
+#define FACTOR "spry_key_factor"
 
 static void cost(const op_work *w, int64_t *macs, int64_t *flops)
 {
@@ -29,7 +31,7 @@ static void cost(const op_work *w, int64_t *macs, int64_t *flops)
 static const op attention_op = {.name = "Attention",
                                 .domain = ATTENTION_DOMAIN,
                                 .min_inputs = 3,
-                                .max_inputs = ATTENTION_PORTS,
+                                .max_inputs = ATTENTION_FILTER_PORTS,
                                 .min_outputs = 1,
                                 .max_outputs = 1,
                                 .run = chain_refuse_to_run,
@@ -188,6 +190,14 @@ static bool takes_policy(const graph *g, const attention_match *m, attention_for
     return true;
 }
 
+/* ---- filters ---- */
+
+bool attention_read_filter(const graph_node *n, float *factor)
+{
+    *factor = graph_attribute_float(n, FACTOR, 1.0f);
+    return strcmp(n->domain, ATTENTION_DOMAIN) == 0 && n->input_count == ATTENTION_FILTER_PORTS;
+}
+
 /* ---- rewriting ---- */
 
 static spry_status rewrite(graph *g, const attention_match *m, const attention_form *form,
@@ -196,15 +206,19 @@ static spry_status rewrite(graph *g, const attention_match *m, const attention_f
     graph_node *n = &g->nodes[m->node];
     spry_status status = SPRY_OK;
     bool has_mask = m->mask_kind != ATTENTION_NO_MASK;
-    int32_t *ports = arena_array(g->memory, ATTENTION_PORTS, sizeof *ports);
+    int32_t *ports = arena_array(g->memory, ATTENTION_FILTER_PORTS, sizeof *ports);
 
     if (ports == NULL) {
-        return alloc_failed(error, ATTENTION_PORTS * sizeof *ports);
+        return alloc_failed(error, ATTENTION_FILTER_PORTS * sizeof *ports);
     }
     ports[ATTENTION_Q] = m->q.base;
     ports[ATTENTION_K] = m->k.base;
     ports[ATTENTION_V] = m->v.base;
     ports[ATTENTION_MASK] = has_mask ? m->mask.base : GRAPH_NONE;
+    if (m->filter != GRAPH_NONE) {
+        ports[ATTENTION_SCALE] = g->nodes[m->filter].inputs[KEY_FILTER_SCALE];
+        ports[ATTENTION_ALPHA] = g->nodes[m->filter].inputs[KEY_FILTER_ALPHA];
+    }
     for (int i = 0; i < m->absorbed_count; i++) {
         graph_remove_node(g, m->absorbed[i]);
     }
@@ -212,13 +226,18 @@ static spry_status rewrite(graph *g, const attention_match *m, const attention_f
     n->domain = ATTENTION_DOMAIN;
     n->op = &attention_op;
     n->inputs = ports;
-    n->input_count = has_mask ? ATTENTION_PORTS : ATTENTION_MASK;
+    n->input_count = m->filter != GRAPH_NONE ? ATTENTION_FILTER_PORTS
+                     : has_mask              ? ATTENTION_PORTS
+                                             : ATTENTION_MASK;
     n->output_count = 1;
     n->attributes = NULL;
     n->attribute_count = 0;
     graph_set_output(g, m->node, 0, m->result);
     if (m->policy != GRAPH_NONE) {
         status = write_policies(g, m, m->node, form->problem.heads, error);
+    }
+    if (status == SPRY_OK && m->filter != GRAPH_NONE) {
+        status = graph_set_float(g, m->node, FACTOR, (float)m->k.factor, error);
     }
     return status == SPRY_OK ? write_form(g, m->node, form, error) : status;
 }
@@ -239,7 +258,8 @@ spry_status attention_graph(graph *g, spry_error *error)
 
         if ((attention_match_softmax(g, &uses, i, &m) ||
              attention_match_operator(g, &uses, i, &m)) &&
-            attention_settle(&m, &form) && takes_policy(g, &m, &form)) {
+            attention_settle(&m, &form) && takes_policy(g, &m, &form) &&
+            attention_takes_filter(g, &m, &form)) {
             status = rewrite(g, &m, &form, error);
             found++;
         }

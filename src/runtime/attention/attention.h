@@ -16,6 +16,9 @@
 
 enum { ATTENTION_Q, ATTENTION_K, ATTENTION_V, ATTENTION_MASK, ATTENTION_PORTS };
 
+/* Constants of an attention that filters its keys (ops/key_filter.h), behind these. */
+enum { ATTENTION_SCALE = ATTENTION_PORTS, ATTENTION_ALPHA, ATTENTION_FILTER_PORTS };
+
 /* What the node says: the problem without its pointers, and where in its inputs the first elements
  * lie. */
 typedef struct attention_form {
@@ -29,6 +32,10 @@ bool attention_read(const graph_node *n, attention_form *form);
 /* Which keys the heads of such a node look at, into policies[heads]; false where all look at all:
  * they come from HeadPolicy (ops/head_policy.h) between scores and softmax. */
 bool attention_read_policies(const graph_node *n, int64_t heads, attention_policy *policies);
+
+/* Does such a node filter its keys? *factor: what its keys count times, which their codes' scales
+ * are to be divided by. */
+bool attention_read_filter(const graph_node *n, float *factor);
 
 /* Rewrites what it can of an inferred, sorted graph; leaves it sorted.
  * Fails with SPRY_LIMIT (memory). */

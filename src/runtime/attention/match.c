@@ -335,6 +335,20 @@ static bool is_policy(const graph *g, const graph_node *n)
     return is_known;
 }
 
+/* Which keys count. Of what comes before masks and factors, and one of its kind. */
+static bool walk_choice(const graph *g, const graph_uses *uses, int32_t node, int depth,
+                        attention_match *m, product *scores)
+{
+    const graph_node *n = &g->nodes[node];
+
+    if (m->policy != GRAPH_NONE || m->filter != GRAPH_NONE || m->scale != 1.0 ||
+        m->mask_kind != ATTENTION_NO_MASK) {
+        return false;
+    }
+    *(is_policy(g, n) ? &m->policy : &m->filter) = node;
+    return walk_back(g, uses, n->inputs[0], depth, m, scores);
+}
+
 static bool walk_back(const graph *g, const graph_uses *uses, int32_t id, int depth,
                       attention_match *m, product *scores)
 {
@@ -347,7 +361,7 @@ static bool walk_back(const graph *g, const graph_uses *uses, int32_t id, int de
         return false;
     }
     if (is_product(g, n)) {
-        return read_scores(g, n, scores);
+        return attention_filters(g, n, m) && read_scores(g, n, scores);
     }
     if (graph_node_is(n, "Add")) {
         return walk_add(g, uses, n, depth + 1, m, scores);
@@ -355,11 +369,8 @@ static bool walk_back(const graph *g, const graph_uses *uses, int32_t id, int de
     if (graph_node_is(n, "Where")) {
         return walk_where(g, uses, n, depth + 1, m, scores);
     }
-    if (is_policy(g, n)) {
-        /* Of what comes before: masks and factors. */
-        m->policy = m->policy == GRAPH_NONE && m->scale == 1.0 ? producer : GRAPH_NONE;
-        return m->policy != GRAPH_NONE && m->mask_kind == ATTENTION_NO_MASK &&
-               walk_back(g, uses, n->inputs[0], depth + 1, m, scores);
+    if (is_policy(g, n) || attention_is_filter(g, n)) {
+        return walk_choice(g, uses, producer, depth + 1, m, scores);
     }
     if (graph_node_is(n, "Div") && match_scalar(g, n->inputs[1], &factor) && factor != 0.0) {
         m->scale /= factor;
@@ -547,7 +558,8 @@ bool attention_match_softmax(const graph *g, const graph_uses *uses, int32_t nod
     product scores;
     int axis;
 
-    *m = (attention_match){.scale = 1.0, .fill = -INFINITY, .blind = NAN, .policy = GRAPH_NONE};
+    *m = (attention_match){
+        .scale = 1.0, .fill = -INFINITY, .blind = NAN, .policy = GRAPH_NONE, .filter = GRAPH_NONE};
     if (n->removed || !graph_node_is(n, "Softmax") || !is_static_f32(g, n->outputs[0]) ||
         !op_normalize_axis(graph_attribute_int(n, "axis", n->opset < 13 ? 1 : -1),
                            type_of(g, n->outputs[0])->rank, &axis) ||

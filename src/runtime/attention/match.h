@@ -19,6 +19,7 @@ typedef struct attention_match {
     bool is_causal;
     int64_t past;
     int32_t policy;                            /* HeadPolicy among them; GRAPH_NONE: none */
+    int32_t filter;                            /* KeyFilter among them; GRAPH_NONE: none */
     int32_t node;                              /* becomes the attention */
     int32_t result;                            /* value that it computes */
     int32_t absorbed[ATTENTION_MOST_ABSORBED]; /* nodes that go */
@@ -35,5 +36,13 @@ bool attention_match_operator(const graph *g, const graph_uses *uses, int32_t no
 
 /* The strides that all operands agree on. False when some cannot be said in strides. */
 bool attention_settle(const attention_match *m, attention_form *form);
+
+/* Is that a KeyFilter (ops/key_filter.h) whose thresholds are known? And of these very scores? */
+bool attention_is_filter(const graph *g, const graph_node *n);
+bool attention_filters(const graph *g, const graph_node *scores, const attention_match *m);
+
+/* Can the kernels of filtering do what the filter of the match says of this problem? True without
+ * one. */
+bool attention_takes_filter(const graph *g, const attention_match *m, const attention_form *form);
 
 #endif

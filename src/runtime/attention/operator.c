@@ -76,7 +76,8 @@ bool attention_match_operator(const graph *g, const graph_uses *uses, int32_t no
     int64_t q_heads = graph_attribute_int(n, "q_num_heads", 0);
     int64_t kv_heads = graph_attribute_int(n, "kv_num_heads", 0);
 
-    *m = (attention_match){.fill = -INFINITY, .node = node, .policy = GRAPH_NONE};
+    *m = (attention_match){
+        .fill = -INFINITY, .node = node, .policy = GRAPH_NONE, .filter = GRAPH_NONE};
     if (n->removed || !graph_node_is(n, "Attention") || !is_omitted(n, 4) || !is_omitted(n, 5) ||
         !is_omitted(n, 6) || !is_unwanted(g, uses, n, 1) || !is_unwanted(g, uses, n, 2) ||
         !is_unwanted(g, uses, n, 3) || graph_attribute_float(n, "softcap", 0.0f) != 0.0f ||

@@ -4,10 +4,25 @@
 #define RUNTIME_ATTENTION_PROBE_H
 
 #include "kernels/attention/attention_heads.h"
+#include "kernels/filter/filter.h"
 #include "spry/session.h"
+
+/* What became of the keys of an attention that filters them. */
+typedef struct attention_filtered {
+    int rounds;
+    /* [batch][heads][rows][keys]: 0 where a key is hidden from the query, else how many rounds it
+     * survived, plus 1. */
+    const uint8_t *fate;
+    const filter_work *work;
+} attention_filtered;
 
 struct spry_attention_probe {
     void *context;
+    /* Called behind each attention over all keys, with its operands and results in place; NULL. */
+    void (*look)(void *context, const char *name, const attention_problem *p);
+    /* The same behind each that filters its keys. NULL: fates are not kept. */
+    void (*filtered)(void *context, const char *name, const attention_problem *p,
+                     const attention_filtered *filtered);
     /* Called behind each attention, in the order of execution. `name` is that of the value it
      * computes: the same in every run of a model. `p` is the problem, the survey's memory is gone
      * afterwards. NULL: nothing is surveyed. */

@@ -20,8 +20,9 @@ typedef struct attention_state {
 static bool accepts(const provider_site *site)
 {
     attention_form form;
+    float factor;
 
-    return attention_read(site->node, &form);
+    return attention_read(site->node, &form) && !attention_read_filter(site->node, &factor);
 }
 
 /* Heads are looked into, and restricted, in f32. */
@@ -153,6 +154,9 @@ static void run_probed(const attention_state *s, attention_call *c, threads *tea
     threads_for(team, attention_pieces(p), 1, run_pieces, c);
     if (probe->see != NULL) {
         probe->see(probe->context, s->name, p, &survey);
+    }
+    if (probe->look != NULL) {
+        probe->look(probe->context, s->name, p);
     }
 }
 

@@ -80,8 +80,7 @@ static spry_status drive(sending *s, spry_error *error)
     while (status == SPRY_OK && mesh_underway(s->m) > 0) {
         mesh_step(s->m);
         if (mesh_stuck(s->m)) {
-            status =
-                spry_fail(error, SPRY_NEGATIVE, "baseline", NULL, "the network is in deadlock");
+            status = mesh_deadlock(s->m, error);
         }
     }
     return status;

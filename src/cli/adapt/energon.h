@@ -1,0 +1,27 @@
+/* spry adapt --method energon. */
+#ifndef CLI_ADAPT_ENERGON_H
+#define CLI_ADAPT_ENERGON_H
+
+#include "cli/command.h"
+
+/* Options of the command that only this method reads. */
+#define ADAPT_ENERGON_OPTIONS                                                                     \
+    {.name = "target-keep",                                                                       \
+     .kind = CLI_NUMBER,                                                                          \
+     .value = "X",                                                                                \
+     .fallback = "0.2",                                                                           \
+     .lowest = 0.001,                                                                             \
+     .highest = 0.999,                                                                            \
+     .help = "energon: share of the keys that each head shall read, by --calibrate; heads that "  \
+             "would gain nothing read all"},                                                      \
+    {                                                                                             \
+        .name = "error-bound", .kind = CLI_NUMBER, .value = "X", .fallback = "0", .lowest = 0,    \
+        .highest = 0.999,                                                                         \
+        .help = "energon: share of its weights that a query may lose at most, whatever the data " \
+                "(0: no bound)"                                                                   \
+    }
+
+/* The whole command for that method. */
+SPRY_MUST_USE spry_status adapt_energon(const cli_call *call, spry_error *error);
+
+#endif
