@@ -34,6 +34,7 @@
 #include "spry/tensor_file.h"
 #include "spry/tokenizer.h"
 #include "spry/trace.h"
+#include "spry/tune.h"
 #include "spry/value.h"
 
 #endif

@@ -12,6 +12,7 @@ const cli_command *const cli_commands[] = {
     &cmd_evaluate,
     &cmd_compare,
     &cmd_bench,
+    &cmd_tune,
     &cmd_report,
     &cmd_quantize,
     &cmd_adapt,
