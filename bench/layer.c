@@ -82,6 +82,23 @@ static void cut_panels(float *x, int64_t k, int64_t n, bool turned, const layer_
     }
 }
 
+/* Weights [filters][channels][taps] as spry sparsify's lanes leave them: the share of each 16
+ * channels, others for each filter. */
+static void thin_lanes(float *x, const tensor *t, double share)
+{
+    enum { WINDOW = 16, STEP = 5 };
+    int64_t channels = t->shape[1];
+    int64_t taps = t->shape[2] * t->shape[3];
+
+    for (int64_t i = 0; i < t->shape[0] * channels * taps; i++) {
+        int64_t channel = i / taps % channels;
+        int64_t turn = i / taps / channels + i % taps; /* filter and tap */
+        int64_t rank = (channel % WINDOW * STEP + turn) % WINDOW;
+
+        x[i] = (double)rank < share * WINDOW ? x[i] : 0.0f;
+    }
+}
+
 static void put_zeros(layer *l, int port, tensor *t)
 {
     const layer_zeros *zeros = l->zeros;
@@ -91,6 +108,10 @@ static void put_zeros(layer *l, int port, tensor *t)
 
     if (port == 0) {
         thin_out(t->data, count, zeros->inputs, 0);
+        return;
+    }
+    if (zeros->by_lanes && t->rank == 4) {
+        thin_lanes(t->data, t, zeros->weights);
         return;
     }
     thin_out(t->data, count, zeros->weights, 1);

@@ -18,6 +18,7 @@ typedef struct layer_zeros {
     double weights;     /* the same */
     double panels;      /* share of pieces of weights that are kept: those of one k in ... */
     long panel;         /* ... so many neighbouring columns or filters */
+    bool by_lanes;      /* weights of convolutions: of each 16 channels as many for each filter */
     bool skips_nothing; /* executed as if there were none: the best dense way */
 } layer_zeros;
 

@@ -1,10 +1,11 @@
 /* Times layers with zeros against the best dense way of the same layer, in turns.
  *
  *     sparse [--threads N] [--rounds N] [--seconds S] [--panel N] [--clock wall|cpu]
- *            [--serve yes] < LINES
+ *            [--lanes yes] [--serve yes] < LINES
  *
  * A line is a shape (bench/shapes/) followed by three shares of numbers that are not zero: of the
- * inputs, of the weights, of the pieces of weights (--panel columns of one k, 128 at first). Prints
+ * inputs, of the weights, of the pieces of weights (--panel columns of one k, 128 at first); with
+ * --lanes, filters keep that share of the weights of each 16 channels. Prints
  * a line of JSON for each: what the runtime chose, medians of both sides' times and of the ratios
  * of neighbouring turns, above 1 where zeros made it faster. The clock `cpu` is that of the one
  * thread, for machines that are busy: what others do to its caches still counts. With --serve,
@@ -24,6 +25,7 @@ typedef struct settings {
     long threads, rounds, panel;
     double seconds; /* of each line, at least */
     bool serves;
+    bool lanes;
     bool by_cpu;
     threads *team;
 } settings;
@@ -116,7 +118,7 @@ static bool cut_number(char *line, double *number)
 /* Reads a line, of which the shape is left. */
 static bool read_line(const settings *s, char *line, layer_zeros *zeros, shape *of)
 {
-    *zeros = (layer_zeros){.panel = s->panel};
+    *zeros = (layer_zeros){.panel = s->panel, .by_lanes = s->lanes};
     line[strcspn(line, "\n")] = '\0';
     return cut_number(line, &zeros->panels) && cut_number(line, &zeros->weights) &&
            cut_number(line, &zeros->inputs) && shape_parse(line, of);
@@ -126,7 +128,7 @@ static bool run_line(const settings *s, char *line)
 {
     static measured m;
     char reason[SERVE_REASON_SIZE] = "";
-    layer_zeros none = {1.0, 1.0, 1.0, s->panel, true};
+    layer_zeros none = {1.0, 1.0, 1.0, s->panel, false, true};
     layer_zeros zeros;
     layer dense;
     layer sparse;
@@ -219,6 +221,10 @@ static bool set_option(settings *s, const char *option, const char *text)
     }
     if (strcmp(option, "--panel") == 0) {
         return serve_parse_number(text, 1, SHAPE_SIZE_MAX, &s->panel);
+    }
+    if (strcmp(option, "--lanes") == 0) {
+        s->lanes = strcmp(text, "yes") == 0;
+        return true;
     }
     if (strcmp(option, "--serve") == 0) {
         s->serves = strcmp(text, "yes") == 0;

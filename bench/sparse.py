@@ -37,6 +37,8 @@ LAYERS = ("conv 1 64 56 56 64 3 3 1 1 1 1", "conv 1 64 56 56 256 1 1 1 0 1 1",
           "conv 1 256 14 14 256 3 3 1 1 1 1", "conv 1 1024 14 14 256 1 1 1 0 1 1",
           "conv 8 16 32 32 16 3 3 1 1 1 1", "conv 8 64 8 8 64 3 3 1 1 1 1",
           "gemm 128 3072 768", "gemm 384 768 768")
+LANES = ("conv 1 16 32 32 16 3 3 1 1 1 1", "conv 1 32 16 16 32 3 3 1 1 1 1",
+         "conv 1 64 8 8 64 3 3 1 1 1 1", "conv 1 64 56 56 64 3 3 1 1 1 1")
 PEER_SHARES = (0.3, 0.2, 0.1, 0.05)
 
 
@@ -44,13 +46,13 @@ def gemm(size):
     return f"gemm {size} {size} {size}"
 
 
-def measure(lines, seconds=0.2, rounds=5, clock="wall"):
+def measure(lines, seconds=0.2, rounds=5, clock="wall", lanes=False):
     """What bench/sparse says of each (shape, inputs, weights, panels)."""
     text = "".join(f"{shape} {inputs:g} {weights:g} {panels:g}\n"
                    for shape, inputs, weights, panels in lines)
     done = subprocess.run([PROGRAM, "--seconds", str(seconds), "--rounds", str(rounds),
-                           "--clock", clock], input=text, check=True,
-                          capture_output=True, text=True)
+                           "--clock", clock, "--lanes", "yes" if lanes else "no"],
+                          input=text, check=True, capture_output=True, text=True)
     return [{**json.loads(line), "threads": 1} for line in done.stdout.splitlines()]
 
 
@@ -74,6 +76,11 @@ def layer_rows(seconds, clock="wall"):
     """Layers of networks, weights without and with zeros, inputs as after a Relu and dense."""
     return measure([(shape, inputs, weights, 1) for shape in LAYERS
                     for inputs in (1, 0.5) for weights in (1, 0.5, 0.3, 0.1)], seconds, clock=clock)
+
+
+def lane_rows(share, seconds, clock="wall"):
+    """Convolutions of which filters keep that share of each 16 channels."""
+    return measure([(shape, 1, share, 1) for shape in LANES], seconds, clock=clock, lanes=True)
 
 
 def missing_peer(name):

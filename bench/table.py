@@ -632,6 +632,16 @@ def sparse_grid(bench):
                           Demand(each=0.97))
 
 
+def sparse_lanes(bench):
+    """Convolutions by 3 x 3 with N of 16 channels kept, against Winograd's method."""
+    needs_sparse()
+    seconds = 0.05 if bench.quick else 0.2
+    for keep, demand in ((8, Demand(each=0.97)), (4, Demand(each=0.97)),
+                         (2, Demand(mean=1.5, each=1.2, needs="AVX-512"))):
+        yield bench.summarise("sparse-lanes", f"{keep} of 16 channels kept, 3 x 3",
+                              sparse.lane_rows(keep / 16, seconds), demand)
+
+
 def sparse_peers(bench):
     """Weights of 70 to 95 % zeros against libraries for sparse products."""
     needs_sparse()
@@ -772,6 +782,7 @@ ROWS = {
     "fused-blocks": fused_rows,
     "sparse-gemm": sparse_points,
     "sparse-grid": sparse_grid,
+    "sparse-lanes": sparse_lanes,
     "sparse-peers": sparse_peers,
     "block-skim": blocks_of_text,
     "tune": tuned,
