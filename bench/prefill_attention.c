@@ -3,10 +3,10 @@
  *
  *     prefill_attention [--keep SHARE] [N ...]
  *
- * Dense is the blocked kernel that streams over keys (attention_f32.h), in f32 and in bf16. What is
- * filtered includes storing keys in planes and rows, of f32 and of bf16. Queries lean towards one key each,
- * keys are Gaussian; alpha is bisected to the share that is kept. One head, one thread; runs take
- * turns, the least time counts. Prints a table of docs/methods/energon.md. */
+ * Dense is the blocked kernel that streams over keys (attention_f32.h), in f32 and in bf16.
+ * Filtered includes storing keys in planes and rows, of f32 and of bf16. Queries lean towards one
+ * key each, keys are Gaussian; alpha is bisected to the share that is kept. One head, one thread;
+ * runs take turns, the least time counts. Prints a table of docs/methods/energon.md. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -29,6 +29,7 @@ extern "C" {
 
 typedef struct spry_session spry_session;
 typedef struct spry_attention_probe spry_attention_probe; /* of spry/heads.h */
+typedef struct spry_blocks spry_blocks;                   /* of spry/blocks.h */
 
 /* In what a model of f32 multiplies; inputs and results stay f32. Quantized models run as integers
  * in any precision. */
@@ -57,6 +58,11 @@ typedef struct spry_session_options {
     const char *plan_cache;
     /* Looks into attention (spry/heads.h); outlives the session; NULL: none. */
     const spry_attention_probe *attention;
+    /* Which layers run together, and on how many threads (spry/blocks.h); copied. NULL: pairs of
+     * layers do where that is known to gain. A block that cannot run as one, or has a name that no
+     * layer of a plan has, fails with SPRY_USAGE when the plan is made, naming the layer and
+     * why. */
+    const spry_blocks *blocks;
 } spry_session_options;
 
 SPRY_API spry_session_options spry_session_options_default(void);
@@ -99,6 +105,13 @@ typedef struct spry_profile_row {
      * input, from samples, the mean over calls; the foretold time of the best dense way over that
      * of the way taken, the mean over calls. */
     double weight_density, input_density, gain;
+    /* Where layers run together (spry/blocks.h); else -1: bytes of the images between them; those
+     * of their rows that a thread holds at one time; bytes of these images that the last call wrote
+     * elsewhere (none); and multiplications done over those of one thread: several make the rows
+     * where they meet twice. */
+    int64_t block_images, block_windows, block_outside;
+    double block_redundancy;
+    const char *result; /* the first value that the node makes; of a block, its last layer's */
 } spry_profile_row;
 
 /* Rows in order of first execution; *rows lives until the next run or reset. Empty unless

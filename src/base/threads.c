@@ -64,6 +64,7 @@ struct threads {
     spry_allocator allocator;
     int capacity; /* threads_count: the most members, the caller included */
     int span;     /* members now here, the caller included; fewer while some are lent */
+    int limit;    /* of threads_limit; 0: none */
     int helpers;  /* used entries of `members`; the first span - 1 take part in loops */
     int room;     /* entries allocated */
     bool spins;
@@ -152,7 +153,8 @@ static void run_pieces(threads *team, int worker)
 /* Cuts `pieces` into as many shares as there are workers for them. */
 static void cut_shares(threads *team, int64_t pieces)
 {
-    int count = pieces < team->span ? (int)pieces : team->span;
+    int most = team->limit > 0 && team->limit < team->span ? team->limit : team->span;
+    int count = pieces < most ? (int)pieces : most;
     int64_t begin = 0;
 
     team->share_count = count;
@@ -353,7 +355,7 @@ void threads_for(threads *team, int64_t count, int64_t grain, threads_body body,
         return;
     }
     grain = grain > 0 ? grain : 1;
-    if (inside.team != NULL || team->capacity == 1 || count <= grain) {
+    if (inside.team != NULL || threads_count(team) == 1 || count <= grain) {
         run_alone(team, count, grain, body, context);
         return;
     }
@@ -533,7 +535,14 @@ threads *threads_single(void)
 
 int threads_count(const threads *team)
 {
-    return team->capacity;
+    return team->limit > 0 && team->limit < team->capacity ? team->limit : team->capacity;
+}
+
+void threads_limit(threads *team, int most)
+{
+    if (team != &single_team) {
+        team->limit = most > 0 ? most : 0;
+    }
 }
 
 spry_status threads_split(threads *team, int count, threads **part, spry_error *error)

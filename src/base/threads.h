@@ -31,8 +31,13 @@ void threads_destroy(threads *team);
 /* A team of one, without threads, locks or memory: shared by everybody. */
 threads *threads_single(void);
 
-/* Members, the caller included: fixed for the team's life, also while some are lent. */
+/* Members, the caller included, that loops may have: fixed for the team's life, also while some are
+ * lent, but for threads_limit. */
 int threads_count(const threads *team);
+
+/* From now on loops are shared by at most `most` members, the others having nothing to do (0: all
+ * take part again), and threads_count says so. Called by the thread that runs the team's loops. */
+void threads_limit(threads *team, int most);
 
 /* Runs `body` over [0, count) in pieces of `grain` iterations (the last may be shorter); each piece
  * is one call. Returns when all are done. May be called by one thread at a time per team; calls

@@ -175,6 +175,22 @@ uint64_t trace_dropped(trace *t)
     return dropped;
 }
 
+void trace_visit(trace *t, void (*see)(void *context, const trace_seen *span), void *context)
+{
+    (void)pthread_mutex_lock(&t->lock);
+    for (size_t i = 0; i < t->count; i++) {
+        const trace_event *e = &t->events[i];
+
+        if (e->kind == TRACE_SPAN) {
+            const trace_seen span = {e->start,    e->u.end, e->thread,
+                                     e->category, e->name,  e->detail};
+
+            see(context, &span);
+        }
+    }
+    (void)pthread_mutex_unlock(&t->lock);
+}
+
 /* By start; of spans that start together the longer, which encloses the other, comes first. */
 static int compare_events(const void *a, const void *b)
 {

@@ -49,6 +49,17 @@ void trace_name_thread(trace *t, const char *name);
 /* Spans and counters dropped so far because the ceiling was reached or memory ran out. */
 uint64_t trace_dropped(trace *t);
 
+/* A span as it was recorded; texts live as long as the trace. */
+typedef struct trace_seen {
+    int64_t start, end; /* of clock_ns */
+    int thread;         /* the system's number of it */
+    const char *category, *name, *detail;
+} trace_seen;
+
+/* Shows every span recorded so far to `see`, in no certain order. Nobody may record meanwhile from
+ * inside `see`. */
+void trace_visit(trace *t, void (*see)(void *context, const trace_seen *span), void *context);
+
 /* Writes all that is recorded, in order of time, replacing `path`. Fails with SPRY_IO,
  * SPRY_LIMIT. */
 SPRY_MUST_USE spry_status trace_write(trace *t, const char *path, spry_error *error);

@@ -33,6 +33,13 @@ typedef struct cli_option {
 
 typedef struct cli_call cli_call;
 
+/* A part of a command that another file describes: paragraphs and options under a title. */
+typedef struct cli_part {
+    const char *title;
+    const char *about;         /* NULL: nothing but the options */
+    const cli_option *options; /* NULL: none; names differ from those of all other parts */
+} cli_part;
+
 typedef struct cli_command {
     const char *name;
     const char *summary;   /* one clause for the list of commands */
@@ -42,8 +49,9 @@ typedef struct cli_command {
     const char *examples[4]; /* complete command lines, at least two; then NULL */
     const char *description; /* paragraphs separated by an empty line */
     const cli_option *options;
-    const cli_option *shared; /* further ones, that several commands have; NULL: none */
-    const char *shared_title; /* what help calls them */
+    const cli_option *shared;           /* further ones, that several commands have; NULL: none */
+    const char *shared_title;           /* what help calls them */
+    const cli_part *(*part)(int index); /* NULL beyond the last; itself NULL: there are none */
     /* Does the work. SPRY_OK and SPRY_NEGATIVE are results; any other status is reported with what
      * `error` says. The status is the exit code. */
     spry_status (*run)(const cli_call *call, spry_error *error);
@@ -56,7 +64,8 @@ const cli_command *cli_find_command(const char *name);
 /* Options that every command takes (--json, --quiet, --color, --help...). */
 extern const cli_option cli_common_options[];
 
-/* Option `index` of a command: its own, the shared, then the common ones; NULL beyond the end. */
+/* Option `index` of a command: its own, the shared, those of its parts, then the common ones; NULL
+ * beyond the end. */
 const cli_option *cli_option_at(const cli_command *command, int index);
 
 /* ---- a parsed command line ---- */

@@ -122,6 +122,18 @@ static void print_options(const char *title, const cli_option *options, FILE *to
     }
 }
 
+static void print_part(const cli_part *part, FILE *to, int width)
+{
+    (void)fprintf(to, "\n%s:\n", part->title);
+    if (part->about != NULL) {
+        (void)fputs("  ", to);
+        print_wrapped(to, part->about, 2, 2, width);
+    }
+    for (const cli_option *o = part->options; o != NULL && o->name != NULL; o++) {
+        print_option(o, to, width);
+    }
+}
+
 void cli_print_help(const cli_command *command, FILE *to)
 {
     int width = cli_width(to);
@@ -138,6 +150,9 @@ void cli_print_help(const cli_command *command, FILE *to)
     }
     if (command->shared != NULL) {
         print_options(command->shared_title, command->shared, to, width);
+    }
+    for (int i = 0; command->part != NULL && command->part(i) != NULL; i++) {
+        print_part(command->part(i), to, width);
     }
     print_options("Options of every command", cli_common_options, to, width);
 }

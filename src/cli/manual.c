@@ -163,6 +163,12 @@ void cli_print_manual(const cli_command *command, FILE *to)
     }
     (void)fputs("\n.SH DESCRIPTION\n", to);
     print_paragraphs(to, command->description);
+    for (int i = 0; command->part != NULL && command->part(i) != NULL; i++) {
+        (void)fputs(".TP\n\\fB", to);
+        print_escaped(to, command->part(i)->title);
+        (void)fputs("\\fR\n", to);
+        print_paragraphs(to, command->part(i)->about != NULL ? command->part(i)->about : "");
+    }
     (void)fputs(".SH EXAMPLES\n.nf\n", to);
     for (int i = 0; command->examples[i] != NULL; i++) {
         print_line(to, command->examples[i]);

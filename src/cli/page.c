@@ -6,8 +6,7 @@
 
 #include "base/files.h"
 #include "cli/output.h"
-
-extern const char page_base_css[]; /* web/page/base.css, embedded by the build */
+#include "inspect/page.h"
 
 void page_escaped(text *to, const char *string)
 {
@@ -16,18 +15,9 @@ void page_escaped(text *to, const char *string)
 
 void page_begin(text *to, const char *subject, const char *what, const char *css)
 {
-    text_append_string(to, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                           "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src "
-                           "'none'; style-src 'unsafe-inline'\">\n<meta name=\"viewport\" "
-                           "content=\"width=device-width\">\n<meta name=\"color-scheme\" "
-                           "content=\"light dark\">\n<title>");
-    page_escaped(to, subject);
-    text_append_string(to, ", ");
-    text_append_string(to, what);
-    text_append_string(to, "</title>\n<style>\n");
-    text_append_string(to, page_base_css);
-    text_append_string(to, css);
-    text_append_string(to, "</style>\n</head>\n<body>\n");
+    const page_head head = {.title = subject, .detail = what, .styles = {page_base_css, css}};
+
+    page_open(to, &head);
 }
 
 spry_status page_write(text *page, int threads, const char *path, spry_error *error)

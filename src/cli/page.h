@@ -4,6 +4,8 @@
 
 #include "base/text.h"
 
+extern const char page_base_css[]; /* web/page/base.css, embedded by the build */
+
 enum { PAGE_MOST_BYTES = 256 << 20 };
 
 /* The page up to and with <body>, with a policy by which nothing is fetched, whatever a name in a

@@ -6,20 +6,29 @@
 
 #include "cli/command.h"
 
-const cli_option *cli_option_at(const cli_command *command, int index)
+/* The one at `*index` of a table, or NULL with `*index` less those that it has. */
+static const cli_option *option_in(const cli_option *table, int *index)
 {
-    const cli_option *const tables[] = {command != NULL ? command->options : NULL,
-                                        command != NULL ? command->shared : NULL,
-                                        cli_common_options};
-
-    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
-        for (const cli_option *o = tables[t]; o != NULL && o->name != NULL; o++) {
-            if (index-- == 0) {
-                return o;
-            }
+    for (const cli_option *o = table; o != NULL && o->name != NULL; o++) {
+        if ((*index)-- == 0) {
+            return o;
         }
     }
     return NULL;
+}
+
+const cli_option *cli_option_at(const cli_command *command, int index)
+{
+    const cli_option *found = NULL;
+
+    if (command != NULL) {
+        found = option_in(command->options, &index);
+        found = found != NULL ? found : option_in(command->shared, &index);
+        for (int i = 0; found == NULL && command->part != NULL && command->part(i) != NULL; i++) {
+            found = option_in(command->part(i)->options, &index);
+        }
+    }
+    return found != NULL ? found : option_in(cli_common_options, &index);
 }
 
 static spry_status unknown_option(const cli_command *command, const char *word, spry_error *error)

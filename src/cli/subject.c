@@ -10,7 +10,7 @@
 
 const char *const subject_precisions[] = {"f32", "bf16", "int8", NULL};
 
-static spry_precision precision_of(const char *name)
+spry_precision subject_precision_of(const char *name)
 {
     int index = 0;
 
@@ -20,14 +20,46 @@ static spry_precision precision_of(const char *name)
     return (spry_precision)index;
 }
 
+/* A plan is for a number of threads and a precision; which ones, it says. */
+static spry_status open_plan(subject *s, const cli_call *call, const char *path, spry_error *error)
+{
+    spry_status status = spry_tuning_load(NULL, path, &s->tuning, error);
+    const spry_tune_totals *plan;
+
+    if (status == SPRY_OK) {
+        status = spry_tuning_check(s->tuning, s->model, error);
+    }
+    if (status != SPRY_OK) {
+        return status;
+    }
+    plan = spry_tuning_totals(s->tuning);
+    if (cli_given(call, "threads") && s->options.threads != plan->threads) {
+        return spry_fail(error, SPRY_USAGE, path, "make a plan for these: spry tune --threads N",
+                         "was made for %d threads, not for %d", plan->threads, s->options.threads);
+    }
+    if (cli_given(call, "precision") && s->options.precision != plan->precision) {
+        return spry_fail(error, SPRY_USAGE, path, "make a plan for it: spry tune --precision TYPE",
+                         "was made for %s", subject_precisions[plan->precision]);
+    }
+    s->options.threads = plan->threads;
+    s->options.precision = plan->precision;
+    s->options.blocks = spry_tuning_blocks(s->tuning);
+    return SPRY_OK;
+}
+
 spry_status subject_open(subject *s, const cli_call *call, spry_error *error)
+{
+    return subject_open_path(s, call, call->arguments[0], error);
+}
+
+spry_status subject_open_path(subject *s, const cli_call *call, const char *path, spry_error *error)
 {
     int64_t start = clock_ns();
     spry_status status;
 
-    *s = (subject){.path = call->arguments[0], .options = spry_session_options_default()};
+    *s = (subject){.path = path, .options = spry_session_options_default()};
     s->options.threads = (int)cli_integer(call, "threads");
-    s->options.precision = precision_of(cli_text(call, "precision"));
+    s->options.precision = subject_precision_of(cli_text(call, "precision"));
     s->options.seed = (uint64_t)cli_integer(call, "seed");
     s->options.plan_cache = cli_text(call, "plan-cache");
     if (s->options.plan_cache != NULL) {
@@ -37,6 +69,9 @@ spry_status subject_open(subject *s, const cli_call *call, spry_error *error)
         }
     }
     status = spry_model_load(NULL, s->path, &s->model, error);
+    if (status == SPRY_OK && path == call->arguments[0] && cli_text(call, "plan") != NULL) {
+        status = open_plan(s, call, cli_text(call, "plan"), error);
+    }
     s->load_ms = (double)(clock_ns() - start) * 1e-6;
     return status;
 }
@@ -65,6 +100,7 @@ void subject_close(subject *s)
     spry_feed_destroy(s->feed);
     spry_session_destroy(s->session);
     spry_model_destroy(s->model);
+    spry_tuning_destroy(s->tuning);
 }
 
 /* ---- inputs ---- */
@@ -102,15 +138,23 @@ static spry_status load_input(spry_feed *feed, const char *word, const spry_prep
     return spry_feed_load(feed, name, equals + 1, recipe, error);
 }
 
+static spry_status set_dimensions(spry_feed *feed, const cli_call *call, spry_error *error)
+{
+    spry_status status = SPRY_OK;
+    const char *word;
+
+    for (int i = 0; status == SPRY_OK && (word = cli_value(call, "set", i)) != NULL; i++) {
+        status = set_dimension(feed, word, error);
+    }
+    return status;
+}
+
 static spry_status load_inputs(spry_feed *feed, const cli_call *call, spry_error *error)
 {
     spry_preprocess recipe;
     spry_status status = spry_preprocess_parse(cli_text(call, "preprocess"), &recipe, error);
     const char *word;
 
-    for (int i = 0; status == SPRY_OK && (word = cli_value(call, "set", i)) != NULL; i++) {
-        status = set_dimension(feed, word, error);
-    }
     for (int i = 0; status == SPRY_OK && (word = cli_value(call, "input", i)) != NULL; i++) {
         status = load_input(feed, word, &recipe, error);
     }
@@ -136,18 +180,25 @@ static void say_what_was_assumed(const spry_feed *feed, const cli_call *call)
     }
 }
 
+spry_status subject_fill(spry_feed *feed, const cli_call *call, uint64_t seed, spry_error *error)
+{
+    spry_status status = load_inputs(feed, call, error);
+
+    if (status == SPRY_OK) {
+        status = spry_feed_fill_random(feed, seed, error);
+    }
+    if (status == SPRY_OK) {
+        say_what_was_assumed(feed, call);
+    }
+    return status;
+}
+
 spry_status subject_gather(subject *s, const cli_call *call, spry_error *error)
 {
     spry_status status = spry_feed_create(NULL, s->model, &s->feed, error);
 
     if (status == SPRY_OK) {
-        status = load_inputs(s->feed, call, error);
+        status = set_dimensions(s->feed, call, error);
     }
-    if (status == SPRY_OK) {
-        status = spry_feed_fill_random(s->feed, s->options.seed, error);
-    }
-    if (status == SPRY_OK) {
-        say_what_was_assumed(s->feed, call);
-    }
-    return status;
+    return status == SPRY_OK ? subject_fill(s->feed, call, s->options.seed, error) : status;
 }

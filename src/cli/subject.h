@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "spry/feed.h"
 #include "spry/session.h"
+#include "spry/tune.h"
 
 extern const char *const subject_precisions[];
 
@@ -38,7 +39,7 @@ extern const char *const subject_precisions[];
         .help = "class c of --data is score c + N: 1 for models with a background class"        \
     }
 
-#define SUBJECT_INPUT_OPTIONS                                                                     \
+#define SUBJECT_FILE_OPTIONS                                                                      \
     {.name = "input",                                                                             \
      .letter = 'i',                                                                               \
      .kind = CLI_PATH,                                                                            \
@@ -46,15 +47,18 @@ extern const char *const subject_precisions[];
      .repeats = true,                                                                             \
      .help = "feed an input: .npy, .npz, .safetensors, .raw, or a JPEG, PNG or WebP picture; an " \
              "archive without NAME feeds all inputs that it has entries for"},                    \
-        SUBJECT_PREPROCESS_OPTION,                                                                \
-        {.name = "set",                                                                           \
-         .kind = CLI_TEXT,                                                                        \
-         .value = "NAME=N",                                                                       \
-         .repeats = true,                                                                         \
-         .help = "size of an open dimension: batch=8, or INPUT.AXIS=8 for one without a name"},   \
-    {                                                                                             \
-        .name = "seed", .kind = CLI_INTEGER, .value = "N", .fallback = "0", .lowest = 0,          \
-        .highest = 9007199254740992.0, .help = "seed of random inputs and random operators"       \
+        SUBJECT_PREPROCESS_OPTION
+
+#define SUBJECT_INPUT_OPTIONS                                                                   \
+    SUBJECT_FILE_OPTIONS,                                                                       \
+        {.name = "set",                                                                         \
+         .kind = CLI_TEXT,                                                                      \
+         .value = "NAME=N",                                                                     \
+         .repeats = true,                                                                       \
+         .help = "size of an open dimension: batch=8, or INPUT.AXIS=8 for one without a name"}, \
+    {                                                                                           \
+        .name = "seed", .kind = CLI_INTEGER, .value = "N", .fallback = "0", .lowest = 0,        \
+        .highest = 9007199254740992.0, .help = "seed of random inputs and random operators"     \
     }
 
 #define SUBJECT_SESSION_OPTIONS                                                            \
@@ -72,6 +76,10 @@ extern const char *const subject_precisions[];
          .fallback = "f32",                                                                \
          .choices = subject_precisions,                                                    \
          .help = "arithmetic of models that hold f32"},                                    \
+        {.name = "plan",                                                                   \
+         .kind = CLI_PATH,                                                                 \
+         .value = "PLAN",                                                                  \
+         .help = "run layers together as this plan of spry tune says"},                    \
     {                                                                                      \
         .name = "plan-cache", .kind = CLI_PATH, .value = "DIR",                            \
         .help = "keep packed weights here, and start with those that are there: a folder " \
@@ -84,18 +92,28 @@ typedef struct subject {
     spry_model *model;
     spry_session *session; /* NULL until subject_open_session */
     spry_feed *feed;
-    double load_ms; /* model and session */
+    spry_tuning *tuning; /* of --plan; NULL: none */
+    double load_ms;      /* model and session */
 } subject;
 
-/* Reads the model that the first argument names, and the options of a session.
- * Undo with subject_close, also after a failure. Fails as spry_model_load. */
+/* Reads the model that the first argument names, the options of a session, and a plan.
+ * Undo with subject_close, also after a failure. Fails as spry_model_load, spry_tuning_load and
+ * spry_tuning_check, and with SPRY_USAGE (options that the plan was not made for). */
 SPRY_MUST_USE spry_status subject_open(subject *s, const cli_call *call, spry_error *error);
+/* The same of another file. */
+SPRY_MUST_USE spry_status subject_open_path(subject *s, const cli_call *call, const char *path,
+                                            spry_error *error);
+/* By the name of one of subject_precisions. */
+spry_precision subject_precision_of(const char *name);
 /* Makes the session, replacing the one there is. Fails as spry_session_create. */
 SPRY_MUST_USE spry_status subject_open_session(subject *s, spry_error *error);
 /* Makes the feed: dimensions, files, random numbers for the rest; says on stderr what was assumed.
  * Fails as the functions of spry/feed.h. */
 SPRY_MUST_USE spry_status subject_gather(subject *s, const cli_call *call, spry_error *error);
 void subject_close(subject *s);
+/* What --input gives a feed, and random numbers for the rest; says what was assumed. */
+SPRY_MUST_USE spry_status subject_fill(spry_feed *feed, const cli_call *call, uint64_t seed,
+                                       spry_error *error);
 /* With -v: what became of --plan-cache, once the session has run. */
 void subject_tell_cache(const subject *s, const cli_call *call);
 

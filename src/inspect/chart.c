@@ -309,18 +309,33 @@ static void lay_out(plot *p)
 
 /* ---- points ---- */
 
-static void draw_point(const plot *p, const spry_chart_series *s, int32_t i, const char *class)
+static void draw_tooltip(const plot *p, int32_t k, int32_t i)
 {
+    const spry_chart_series *s = &p->c->series[k];
+
+    text_append_string(p->to, "<title>");
+    if (p->look->titles != NULL && p->look->titles[k] != NULL) {
+        append_escaped(p->to, p->look->titles[k][i]);
+    } else {
+        append_escaped(p->to, s->name);
+        text_append_string(p->to, is_said(s->name) ? ", " : "");
+        append_escaped(p->to, p->c->x_name);
+        text_append_format(p->to, "%s%.7g: %.6g", is_said(p->c->x_name) ? " " : "", s->x[i],
+                           s->y[i]);
+    }
+    text_append_string(p->to, "</title>");
+}
+
+static void draw_point(const plot *p, int32_t k, int32_t i, const char *class)
+{
+    const spry_chart_series *s = &p->c->series[k];
     double x = place(&p->x, s->x[i]);
     double y = place(&p->y, s->y[i]);
 
-    text_append_format(p->to, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%s\"><title>",
-                       class, x, y, s->is_line ? "2.5" : "3.5");
-    append_escaped(p->to, s->name);
-    text_append_string(p->to, is_said(s->name) ? ", " : "");
-    append_escaped(p->to, p->c->x_name);
-    text_append_format(p->to, "%s%.7g: %.6g</title></circle>", is_said(p->c->x_name) ? " " : "",
-                       s->x[i], s->y[i]);
+    text_append_format(p->to, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"%s\">", class, x, y,
+                       s->is_line ? "2.5" : "3.5");
+    draw_tooltip(p, k, i);
+    text_append_string(p->to, "</circle>");
     if (s->labels != NULL && is_said(s->labels[i])) {
         bool is_left = x + 8 + (double)strlen(s->labels[i]) * LETTER > p->x.to;
 
@@ -347,7 +362,7 @@ static void draw_series(const plot *p, int32_t k)
     }
     for (int32_t i = 0; i < s->count && (!s->is_line || s->count <= FEW_POINTS); i++) {
         if (is_drawn(p, s, i)) {
-            draw_point(p, s, i, class);
+            draw_point(p, k, i, class);
         }
     }
 }

@@ -7,8 +7,9 @@
 #include "spry/chart.h"
 
 typedef struct chart_look {
-    const char *const *classes; /* of the series; NULL: s0 to s7, in turn */
-    const char *style;          /* rules that come with the picture; NULL: the page's */
+    const char *const *classes;       /* of the series; NULL: s0 to s7, in turn */
+    const char *const *const *titles; /* of points, by series; NULL: names and numbers */
+    const char *style;                /* rules that come with the picture; NULL: the page's */
     bool is_plain;   /* title and names of series are said elsewhere: here in tooltips only */
     bool is_counted; /* x counts steps: marks stand at whole numbers, the ends are the data's */
 } chart_look;

@@ -22,6 +22,8 @@ enum {
 /* Widths of a character in the page's fonts, a little generous. */
 static const double title_advance = 7.6;
 static const double caption_advance = 6.2;
+static const double most_tint = 0.6;
+static const double frame_margin = 7.0;
 
 /* ---- what stands in a box ---- */
 
@@ -29,6 +31,7 @@ typedef struct box_text {
     char title[TITLE_SIZE];
     char name[CAPTION_SIZE];
     char shape[CAPTION_SIZE];
+    char note[CAPTION_SIZE];
 } box_text;
 
 static size_t characters(const char *string)
@@ -64,6 +67,7 @@ static void describe_box(const drawing *d, int32_t box, box_text *b)
     text title;
 
     text_init_fixed(&title, b->title, sizeof b->title);
+    b->note[0] = '\0';
     if (d->kinds[box] != DRAWING_NODE) {
         char type[SUMMARY_TYPE_SIZE];
         text_append_string(&title, d->kinds[box] == DRAWING_INPUT ? "input" : "output");
@@ -80,6 +84,9 @@ static void describe_box(const drawing *d, int32_t box, box_text *b)
     }
     shorten(b->name, sizeof b->name, node->name);
     shorten(b->shape, sizeof b->shape, d->s->nodes[subject].shape);
+    if (d->notes != NULL && d->notes[subject].caption != NULL) {
+        shorten(b->note, sizeof b->note, d->notes[subject].caption);
+    }
 }
 
 static void size_box(const drawing *d, int32_t box, layout_box *to)
@@ -90,9 +97,10 @@ static void size_box(const drawing *d, int32_t box, layout_box *to)
     double width = (double)characters(b.title) * title_advance;
     double name = (double)characters(b.name) * caption_advance;
     double shape = (double)characters(b.shape) * caption_advance;
-    int lines = 1 + (b.name[0] != '\0') + (b.shape[0] != '\0');
+    double note = (double)characters(b.note) * caption_advance;
+    int lines = 1 + (b.name[0] != '\0') + (b.shape[0] != '\0') + (b.note[0] != '\0');
 
-    width = fmax(width, fmax(name, shape)) + BOX_PADDING;
+    width = fmax(fmax(width, note), fmax(name, shape)) + BOX_PADDING;
     to->width = fmin(fmax(width, BOX_LEAST_WIDTH), BOX_MOST_WIDTH);
     to->height = lines * LINE_HEIGHT + 10;
 }
@@ -245,9 +253,9 @@ static spry_status add_edges(drawing *d, spry_error *error)
     return SPRY_OK;
 }
 
-spry_status drawing_init(drawing *d, const summary *s, spry_error *error)
+spry_status drawing_init(drawing *d, const summary *s, const drawing_note *notes, spry_error *error)
 {
-    *d = (drawing){.s = s};
+    *d = (drawing){.s = s, .notes = notes};
     arena_init(&d->memory, &s->allocator, SIZE_MAX);
     if (s->g->node_count > LAYOUT_MOST_BOXES) {
         return spry_fail(error, SPRY_LIMIT, NULL, NULL,
@@ -304,18 +312,29 @@ static void append_line(text *to, const char *class, double x, double y, const c
     text_append_string(to, "</text>");
 }
 
-/* A bar along the lower side: the node's share of all multiply-accumulates. */
+/* A bar along the lower side: the node's share of all multiply-accumulates, or what its note says,
+ * which also tints the box. */
 static void append_share(const drawing *d, text *to, int32_t node, const layout_box *box)
 {
     int64_t macs = d->s->nodes[node].macs;
+    double noted = d->notes != NULL ? d->notes[node].share : -1.0;
+    double share = noted >= 0.0                        ? noted
+                   : macs > 0 && d->s->totals.macs > 0 ? (double)macs / (double)d->s->totals.macs
+                                                       : 0.0;
 
-    if (macs > 0 && d->s->totals.macs > 0) {
-        double share = sqrt((double)macs / (double)d->s->totals.macs);
+    if (noted > 0.0) {
+        text_append_format(to,
+                           "<rect class=\"heat\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
+                           "height=\"%.1f\" rx=\"5\" fill-opacity=\"%.3f\"/>",
+                           box->x - box->width / 2, box->y, box->width, box->height,
+                           fmin(most_tint, sqrt(noted) * most_tint));
+    }
+    if (share > 0.0) {
         text_append_format(to,
                            "<rect class=\"share\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
                            "height=\"3\"/>",
                            box->x - box->width / 2 + 6, box->y + box->height - 5,
-                           (box->width - 12) * share);
+                           (box->width - 12) * sqrt(share));
     }
 }
 
@@ -347,7 +366,10 @@ static void append_box(const drawing *d, text *to, int32_t index)
         append_line(to, "", box->x, y += LINE_HEIGHT, b.name);
     }
     if (b.shape[0] != '\0') {
-        append_line(to, "", box->x, y + LINE_HEIGHT, b.shape);
+        append_line(to, "", box->x, y += LINE_HEIGHT, b.shape);
+    }
+    if (b.note[0] != '\0') {
+        append_line(to, " class=\"note\"", box->x, y + LINE_HEIGHT, b.note);
     }
     if (is_node) {
         const char *label = d->s->nodes[subject].label;
@@ -356,6 +378,37 @@ static void append_box(const drawing *d, text *to, int32_t index)
         text_append_string(to, "</title>");
     }
     text_append_string(to, "</g>\n");
+}
+
+/* A frame around the boxes of each step that has several. Boxes of a step follow one another in the
+ * graph's order, nearly always. */
+static void append_frames(const drawing *d, text *to)
+{
+    for (int32_t b = 0; d->notes != NULL && b < d->picture.box_count;) {
+        int32_t step = d->kinds[b] == DRAWING_NODE ? d->notes[d->subjects[b]].step : -1;
+        int32_t first = b;
+        double left = INFINITY;
+        double right = -INFINITY;
+        double top = INFINITY;
+        double bottom = -INFINITY;
+
+        do {
+            const layout_box *box = &d->picture.boxes[b++];
+
+            left = fmin(left, box->x - box->width / 2);
+            right = fmax(right, box->x + box->width / 2);
+            top = fmin(top, box->y);
+            bottom = fmax(bottom, box->y + box->height);
+        } while (step >= 0 && b < d->picture.box_count && d->kinds[b] == DRAWING_NODE &&
+                 d->notes[d->subjects[b]].step == step);
+        if (step >= 0 && b - first > 1) {
+            text_append_format(to,
+                               "<rect class=\"frame\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" "
+                               "height=\"%.1f\" rx=\"10\"/>\n",
+                               left - frame_margin, top - frame_margin,
+                               right - left + 2 * frame_margin, bottom - top + 2 * frame_margin);
+        }
+    }
 }
 
 void drawing_append_svg(const drawing *d, text *to)
@@ -367,6 +420,7 @@ void drawing_append_svg(const drawing *d, text *to)
     text_append_string(to, "<defs><marker id=\"arrow\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" "
                            "markerWidth=\"7\" markerHeight=\"7\" orient=\"auto\"><path d=\"M0 "
                            "1L8 4L0 7z\" fill=\"context-stroke\"/></marker></defs>\n");
+    append_frames(d, to);
     for (int32_t e = 0; e < d->picture.edge_count; e++) {
         append_edge(to, &d->picture.edges[e]);
     }

@@ -129,6 +129,14 @@ static void write_node(json_writer *json, const summary *s, int32_t n)
     write_ports(json, "outputs", s->g, node->outputs, node->output_count);
 }
 
+static void write_note(json_writer *json, const drawing_note *note)
+{
+    json_write_i64(json, "step", note->step);
+    if (note->caption != NULL) {
+        json_write_string(json, "note", note->caption);
+    }
+}
+
 static void write_port(json_writer *json, const summary *s, drawing_kind kind, int32_t id)
 {
     json_write_string(json, "type", kind == DRAWING_INPUT ? "input" : "output");
@@ -152,6 +160,9 @@ void drawing_append_json(const drawing *d, text *to)
         json_write_object(&json, NULL);
         if (d->kinds[b] == DRAWING_NODE) {
             write_node(&json, d->s, d->subjects[b]);
+            if (d->notes != NULL) {
+                write_note(&json, &d->notes[d->subjects[b]]);
+            }
         } else {
             write_port(&json, d->s, d->kinds[b], d->subjects[b]);
         }

@@ -219,16 +219,10 @@ static spry_status append_pictures(text *to, const summary *s, const spry_inspec
 
 static void append_head(text *to, const char *title)
 {
-    /* Nothing may be fetched, whatever a name in the model says. */
-    text_append_string(to, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta "
-                           "charset=\"utf-8\">\n<meta http-equiv=\"Content-Security-Policy\" "
-                           "content=\"default-src 'none'; style-src 'unsafe-inline'; script-src "
-                           "'unsafe-inline'; img-src data:\">\n<meta name=\"viewport\" "
-                           "content=\"width=device-width\">\n<title>");
-    append_escaped(to, title);
-    text_append_string(to, "</title>\n<style>\n");
-    text_append_string(to, page_css);
-    text_append_string(to, "</style>\n</head>\n<body>\n<header><h1>");
+    const page_head head = {.title = title, .styles = {drawing_css, page_css}, .has_script = true};
+
+    page_open(to, &head);
+    text_append_string(to, "<header><h1>");
     append_escaped(to, title);
     text_append_string(to, "</h1>");
 }
@@ -245,7 +239,7 @@ static void append_tools(text *to)
 
 static void append_graph(text *to, const drawing *d, const char *problem)
 {
-    text_append_string(to, "<main>\n");
+    text_append_string(to, "<main id=\"graph\">\n");
     if (d != NULL) {
         drawing_append_svg(d, to);
     } else {
@@ -301,7 +295,7 @@ spry_status spry_inspection_save_page(const spry_inspection *inspection,
     if (asked->struct_size != sizeof *asked) {
         return spry_fail(error, SPRY_USAGE, "page", "set struct_size", "not initialised");
     }
-    drawn = drawing_init(&d, inspection, &problem);
+    drawn = drawing_init(&d, inspection, NULL, &problem);
     text_init(&page, &inspection->allocator, most_page_bytes);
     /* A graph that is too large to be drawn still has a summary. */
     status =

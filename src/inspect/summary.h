@@ -48,6 +48,12 @@ SPRY_MUST_USE spry_status summary_count_nodes(summary *s, spry_error *error);
 SPRY_MUST_USE spry_status summary_find_gaps(summary *s, spry_error *error);
 SPRY_MUST_USE spry_status summary_measure_memory(summary *s, spry_error *error);
 
+/* Bytes of inputs and results that are alive while each node of a sorted graph runs, by node, in
+ * `memory`; and of all results together. NULL and -1 where a type is not known. Fails with
+ * SPRY_LIMIT. */
+SPRY_MUST_USE spry_status summary_alive_bytes(const graph *g, arena *memory, int64_t **alive,
+                                              int64_t *all, spry_error *error);
+
 /* Bytes of a value of a known tensor type; -1 where they cannot be known. */
 int64_t summary_value_bytes(const graph_type *type);
 /* Does the node compute anything? Constant nodes only hold a weight. */

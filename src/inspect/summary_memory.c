@@ -89,31 +89,42 @@ static bool add_lifetimes(const lifetimes *l, int64_t *change, int64_t *all)
     return true;
 }
 
-spry_status summary_measure_memory(summary *s, spry_error *error)
+spry_status summary_alive_bytes(const graph *g, arena *memory, int64_t **alive, int64_t *all,
+                                spry_error *error)
 {
-    size_t values = (size_t)s->g->value_count + 1;
-    size_t steps = (size_t)s->g->node_count + 2;
-    lifetimes l = {.g = s->g,
-                   .root = arena_array(&s->memory, values, sizeof *l.root),
-                   .last = arena_array(&s->memory, values, sizeof *l.last)};
-    int64_t *change = arena_array(&s->memory, steps, sizeof *change);
-    int64_t alive = 0;
-    int64_t peak = 0;
+    size_t values = (size_t)g->value_count + 1;
+    size_t steps = (size_t)g->node_count + 2;
+    lifetimes l = {.g = g,
+                   .root = arena_array(memory, values, sizeof *l.root),
+                   .last = arena_array(memory, values, sizeof *l.last)};
+    int64_t *change = arena_array(memory, steps, sizeof *change);
 
+    *alive = NULL;
+    *all = 0;
     if (l.root == NULL || l.last == NULL || change == NULL) {
         return alloc_failed(error, values * sizeof *l.root);
     }
     find_roots(&l);
     find_last_reads(&l);
-    if (!add_lifetimes(&l, change, &s->totals.all_bytes)) {
-        s->totals.all_bytes = -1;
-        s->totals.peak_bytes = -1;
+    if (!add_lifetimes(&l, change, all)) {
+        *all = -1;
         return SPRY_OK;
     }
-    for (size_t i = 0; i < steps; i++) {
-        alive += change[i];
-        peak = alive > peak ? alive : peak;
+    for (size_t i = 1; i < steps; i++) {
+        change[i] += change[i - 1];
     }
-    s->totals.peak_bytes = peak;
+    *alive = change;
     return SPRY_OK;
+}
+
+spry_status summary_measure_memory(summary *s, spry_error *error)
+{
+    int64_t *alive = NULL;
+    spry_status status = summary_alive_bytes(s->g, &s->memory, &alive, &s->totals.all_bytes, error);
+
+    s->totals.peak_bytes = alive != NULL ? 0 : -1;
+    for (int32_t i = 0; alive != NULL && i <= s->g->node_count; i++) {
+        s->totals.peak_bytes = alive[i] > s->totals.peak_bytes ? alive[i] : s->totals.peak_bytes;
+    }
+    return status;
 }

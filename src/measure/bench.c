@@ -147,24 +147,35 @@ static uint64_t peak_rss(void)
 typedef struct bench_runner {
     spry_session *session;
     const spry_feed *feed;
-    int32_t output_count;
     spry_value **outputs;
     double *times;
     size_t capacity;
     size_t count;
 } bench_runner;
 
-/* One run; its time without the release of the outputs. */
+spry_status bench_time_run(const spry_feed *feed, spry_session *session, spry_value **outputs,
+                           int64_t *start, int64_t *end, spry_error *error)
+{
+    int32_t count = spry_feed_output_count(feed);
+    spry_status status;
+
+    *start = clock_ns();
+    status = spry_feed_run(feed, session, count, outputs, error);
+    *end = clock_ns();
+    for (int32_t i = 0; i < count; i++) {
+        spry_value_destroy(outputs[i]);
+        outputs[i] = NULL;
+    }
+    return status;
+}
+
 static spry_status time_run(bench_runner *r, double *ms, spry_error *error)
 {
-    int64_t start = clock_ns();
-    spry_status status = spry_feed_run(r->feed, r->session, r->output_count, r->outputs, error);
+    int64_t start;
+    int64_t end;
+    spry_status status = bench_time_run(r->feed, r->session, r->outputs, &start, &end, error);
 
-    *ms = (double)(clock_ns() - start) * 1e-6;
-    for (int32_t i = 0; i < r->output_count; i++) {
-        spry_value_destroy(r->outputs[i]);
-        r->outputs[i] = NULL;
-    }
+    *ms = (double)(end - start) * 1e-6;
     return status;
 }
 
@@ -231,9 +242,8 @@ spry_status spry_bench_session(spry_session *session, const spry_feed *feed,
                                spry_error *error)
 {
     const spry_allocator *allocator = &feed->allocator;
-    bench_runner r = {
-        .session = session, .feed = feed, .output_count = spry_feed_output_count(feed)};
-    size_t bytes = ((size_t)r.output_count + 1) * sizeof *r.outputs;
+    bench_runner r = {.session = session, .feed = feed};
+    size_t bytes = ((size_t)spry_feed_output_count(feed) + 1) * sizeof *r.outputs;
     uint64_t throttled = cgroup_throttled();
     spry_status status = check_options(options, error);
 

@@ -3,6 +3,7 @@
 #define MEASURE_BENCH_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "spry/bench.h"
 
@@ -15,6 +16,12 @@ double bench_median(double *numbers, size_t count);
 
 /* Fills the statistics of `times`, in the order of the runs, which are sorted by it. */
 void bench_summarise(double *times, size_t count, spry_bench_result *result);
+
+/* Runs once and gives the time of it, from `*start` to `*end` of clock_ns, without the release of
+ * the outputs, which `outputs` is room for. Fails as spry_feed_run. */
+SPRY_MUST_USE spry_status bench_time_run(const spry_feed *feed, spry_session *session,
+                                         spry_value **outputs, int64_t *start, int64_t *end,
+                                         spry_error *error);
 
 /* Sums `rows` per operator type into `types`, which has room for `count`, slowest first. In a
  * sum, macs and bytes are those of all calls together. Returns how many types there are. */

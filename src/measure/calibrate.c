@@ -11,7 +11,8 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/files.h"
-#include "base/topology.h"
+#include "measure/bandwidth.h"
+#include "measure/calibrate_fusion.h"
 #include "measure/calibrate_listed.h"
 #include "spry/feed.h"
 #include "spry/session.h"
@@ -23,14 +24,10 @@ enum {
     SHORT_CHAIN = 8,
     LONG_CHAIN = 40,
     STEPS = 7,
-    ARRAYS = 3,
-    BYTES = 4,
-    TRIAD_TURNS = 6,
     KIBIBYTE = 1024
 };
 
 static const int64_t MOST_NS = 12000000000;
-static const double guessed_sizes[] = {32768, 1048576, 16777216}; /* where caches are not told */
 
 static bool tell(const spry_progress *progress, const char *task, int done)
 {
@@ -38,62 +35,9 @@ static bool tell(const spry_progress *progress, const char *task, int done)
            progress->report(progress->context, task, done, STEPS);
 }
 
-/* ---- bandwidth ---- */
-
-static void triad(float *restrict a, const float *restrict b, const float *restrict c, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        a[i] = b[i] + 3.0F * c[i];
-    }
-}
-
-/* Bytes per second of three arrays of `bytes` together; 0 where there is no memory. */
-static double triad_rate(double bytes)
-{
-    size_t count = (size_t)bytes / BYTES / ARRAYS;
-    int64_t repeats = (int64_t)(32e6 / bytes) + 1;
-    float *memory = alloc_array(spry_allocator_system(), count * ARRAYS, sizeof *memory);
-    double best = 0;
-
-    if (memory == NULL) {
-        return 0;
-    }
-    for (int turn = 0; turn < TRIAD_TURNS; turn++) {
-        int64_t start = clock_ns();
-        double rate;
-
-        for (int64_t i = 0; i < repeats; i++) {
-            triad(memory, memory + count, memory + 2 * count, count);
-        }
-        rate = (double)(count * ARRAYS * BYTES) * (double)repeats * 1e9 /
-               (double)(clock_ns() - start + 1);
-        best = rate > best ? rate : best;
-    }
-    alloc_release(spry_allocator_system(), memory, count * ARRAYS * sizeof *memory);
-    return best;
-}
-
 static spry_status measure_bandwidth(calibration *c, spry_error *error)
 {
-    topology machine;
-
-    topology_read(&machine);
-    for (int i = 0; i < LATENCY_CPU_LEVELS; i++) {
-        const topology_cache *cache =
-            i < LATENCY_CPU_LEVELS - 1 ? topology_find_cache(&machine, i + 1) : NULL;
-        double size = cache != NULL ? (double)cache->bytes : guessed_sizes[i < 2 ? i : 2];
-
-        if (i < LATENCY_CPU_LEVELS - 1) {
-            c->cpu.sizes[i] = size;
-        }
-        /* Half of a cache; four times the last one for the memory. */
-        c->cpu.rates[i] = triad_rate(
-            i < LATENCY_CPU_LEVELS - 1 ? size / 2 : 4 * c->cpu.sizes[LATENCY_CPU_LEVELS - 2]);
-        if (!(c->cpu.rates[i] > 0)) {
-            return alloc_failed(error, (size_t)size);
-        }
-    }
-    return SPRY_OK;
+    return bandwidth_measure(threads_single(), c->cpu.sizes, c->cpu.rates, error);
 }
 
 /* ---- probe networks ---- */
@@ -375,6 +319,10 @@ spry_status calibrate_machine(const spry_progress *progress, calibration *c, spr
         status = go_on ? steps[i].measure(c, error)
                        : spry_fail(error, SPRY_CANCELLED, "calibration", NULL, "was stopped");
     }
+    if (status == SPRY_OK) {
+        c->fusion.cpu = c->cpu;
+        status = calibrate_fusion(progress, &c->fusion, error);
+    }
     (void)tell(progress, "done", STEPS);
     return status;
 }
@@ -462,6 +410,7 @@ spry_status calibration_save(const calibration *c, const char *name, const char 
     write_quantity(&json, "clock", c->cpu.clock, UNIT_HERTZ);
     json_write_end(&json);
     write_cpu(&json, c);
+    fusion_cpu_write(&c->fusion, &json);
     json_write_end(&json);
     status = text_status(&out, "the description", error);
     if (status == SPRY_OK) {

@@ -140,6 +140,14 @@ static spry_status run_body(void *context, const graph *g, const value *inputs, 
     return status;
 }
 
+static spry_status call_step(const plan *p, plan_step *step, op_call *call)
+{
+    return step->provider != NULL
+               ? step->provider->run(step->provided.state, call,
+                                     (uint8_t *)p->arena + step->workspace_offset)
+               : step->node->op->run(call);
+}
+
 static spry_status run_step(executor *x, plan *p, plan_step *step, int32_t number)
 {
     body_context context = {x, p};
@@ -157,12 +165,15 @@ static spry_status run_step(executor *x, plan *p, plan_step *step, int32_t numbe
                     .seed = x->seed + (uint64_t)number * UINT64_C(0x9E3779B97F4A7C15),
                     .host = &host,
                     .error = x->error};
+    spry_status status;
 
-    if (step->provider != NULL) {
-        return step->provider->run(step->provided.state, &call,
-                                   (uint8_t *)p->arena + step->workspace_offset);
+    if (step->threads == 0) {
+        return call_step(p, step, &call);
     }
-    return step->node->op->run(&call);
+    threads_limit(x->team, step->threads);
+    status = call_step(p, step, &call);
+    threads_limit(x->team, 0);
+    return status;
 }
 
 /* Takes down how long a step took since `start`. */

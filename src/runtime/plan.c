@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "model/model.h"
+#include "runtime/block/block.h"
 #include "runtime/cache/plan_cache.h"
 #include "runtime/memory_planner.h"
 
@@ -172,6 +173,7 @@ static spry_status choose_provider(builder *b, int32_t index)
 {
     plan_step *step = &b->p->steps[index];
     plan_cache *cache = b->is_body ? NULL : b->p->cache;
+    int64_t most = graph_attribute_int(step->node, BLOCK_THREADS, 0);
     provider_site site = {.g = b->g,
                           .node = step->node,
                           .options = b->options,
@@ -183,8 +185,11 @@ static spry_status choose_provider(builder *b, int32_t index)
     if (status == SPRY_OK && !b->is_body) {
         step->provider = provider_find(&site);
     }
+    step->threads = most < threads_count(b->team) ? (int)most : 0;
     if (status == SPRY_OK && step->provider != NULL) {
+        threads_limit(b->team, step->threads);
         status = step->provider->create(&site, &step->provided, b->error);
+        threads_limit(b->team, 0);
         if (status != SPRY_OK) {
             step->provider = NULL; /* nothing was created */
         } else if (step->provided.taker != NULL) {

@@ -38,6 +38,7 @@ typedef struct plan_step {
     bool is_alias;        /* OP_VIEW whose planned output is its input: nothing to do */
     const int32_t *dying; /* dynamic values released after this step */
     int32_t dying_count;
+    int threads;         /* that loops of this step may have; 0: all */
     int32_t profile_row; /* row of the session's profile, or -1 */
 } plan_step;
 

@@ -6,6 +6,7 @@
 #include "model/pass.h"
 #include "model/support.h"
 #include "runtime/attention/attention.h"
+#include "runtime/block/block.h"
 #include "runtime/blocks.h"
 #include "runtime/fuse.h"
 #include "runtime/integer/integer.h"
@@ -110,5 +111,8 @@ spry_status prepare_for_speed(graph *g, const spry_session_options *options, spr
     if (status == SPRY_OK) {
         status = region_graph(g, options, error);
     }
-    return status == SPRY_OK ? pair_graph(g, options, error) : status;
+    if (status != SPRY_OK) {
+        return status;
+    }
+    return options->blocks != NULL ? block_graph(g, options, error) : pair_graph(g, options, error);
 }

@@ -48,6 +48,9 @@ void profile_add(profile *p, int32_t row, int64_t nanoseconds, const provider_st
     if (step->density != NULL) {
         move_mean(&r->density, *step->density, r->calls);
     }
+    if (step->traffic != NULL) {
+        r->block_outside = step->traffic->outside;
+    }
     if (zeros != NULL) {
         move_mean(&r->gain, zeros->gain, r->calls);
         r->plan = zeros->way != NULL ? zeros->way : r->plan;
@@ -106,6 +109,10 @@ static spry_status find_row(profile *p, const plan *of, const plan_step *step, i
                             spry_error *error)
 {
     const provider_sparsity *zeros = step->provided.sparsity;
+    const provider_traffic *traffic = step->provided.traffic;
+    const char *result = step->node->output_count > 0 && step->node->outputs[0] != GRAPH_NONE
+                             ? of->g->values[step->node->outputs[0]].name
+                             : "";
     char label[512];
     spry_status status;
     spry_profile_row *made;
@@ -133,8 +140,13 @@ static spry_status find_row(profile *p, const plan *of, const plan_step *step, i
         .density = step->provided.density != NULL ? 0 : -1,
         .weight_density = zeros != NULL ? zeros->weights : -1,
         .input_density = -1,
-        .gain = zeros != NULL ? 0 : -1};
-    if (made->node == NULL || made->type == NULL) {
+        .gain = zeros != NULL ? 0 : -1,
+        .block_images = traffic != NULL ? traffic->images : -1,
+        .block_windows = traffic != NULL ? traffic->windows : -1,
+        .block_outside = traffic != NULL ? 0 : -1,
+        .block_redundancy = traffic != NULL ? traffic->redundancy : -1,
+        .result = arena_text(&p->memory, result, strlen(result))};
+    if (made->node == NULL || made->type == NULL || made->result == NULL) {
         return alloc_failed(error, sizeof label);
     }
     find_cost(of->g, step->node, made);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "runtime/block/block.h"
 #include "runtime/cache/plan_cache.h"
 #include "runtime/execute.h"
 #include "runtime/prepare.h"
@@ -29,6 +30,8 @@ struct spry_session {
     arena scratch;
     arena text;
     graph *prepared;
+    spry_layer *layers; /* of spry_session_layers, once asked for; in `memory` */
+    int32_t layer_count;
     threads *team;
     kept_plan plans[KEPT_PLANS];
     uint64_t run_number;
@@ -77,6 +80,13 @@ spry_status spry_session_create(const spry_model *source, const spry_session_opt
     arena_init(&made->scratch, &allocator, SIZE_MAX);
     arena_init(&made->text, &allocator, SIZE_MAX);
     profile_init(&made->times, &allocator);
+    if (chosen.blocks != NULL) {
+        made->options.blocks = block_copy(chosen.blocks, &made->memory);
+        if (made->options.blocks == NULL) {
+            spry_session_destroy(made);
+            return alloc_failed(error, sizeof(spry_block));
+        }
+    }
     status = threads_create(&allocator, chosen.threads, &made->team, error);
     if (status == SPRY_OK) {
         status = prepare_graph(source, &made->options, made->team, &made->memory, &made->prepared,
@@ -218,6 +228,18 @@ static bool plan_fits(const kept_plan *kept, const graph *g, const value *const 
     return true;
 }
 
+/* The graph of a plan, in `memory`. */
+static spry_status make_graph(spry_session *s, const value *const *inputs,
+                              const spry_session_options *options, arena *memory, graph **g,
+                              spry_error *error)
+{
+    spry_status status =
+        prepare_for_inputs(s->prepared, inputs, options, s->team, memory, g, error);
+
+    return status == SPRY_OK && !options->keep_order ? prepare_for_speed(*g, options, error)
+                                                     : status;
+}
+
 static spry_status make_plan(spry_session *s, const value *const *inputs, kept_plan *kept,
                              spry_error *error)
 {
@@ -233,11 +255,7 @@ static spry_status make_plan(spry_session *s, const value *const *inputs, kept_p
     for (int32_t i = 0; i < s->prepared->input_count; i++) {
         kept->inputs[i] = type_of(inputs[i]);
     }
-    status =
-        prepare_for_inputs(s->prepared, inputs, &s->options, s->team, &kept->memory, &g, error);
-    if (status == SPRY_OK && !s->options.keep_order) {
-        status = prepare_for_speed(g, &s->options, error);
-    }
+    status = make_graph(s, inputs, &s->options, &kept->memory, &g, error);
     if (status == SPRY_OK) {
         status = plan_create(g, &s->options, s->team, false, &kept->p, error);
     }
@@ -364,6 +382,72 @@ spry_status spry_session_run(spry_session *session, int32_t input_count, const c
         destroy_outputs(outputs, output_count);
     }
     alloc_release(&session->allocator, ordered, bytes);
+    return status;
+}
+
+/* ---- layers ---- */
+
+/* Tensors of the inputs' declared shapes that hold nothing. */
+static spry_status declared_inputs(const graph *g, value *room, const value **inputs,
+                                   spry_error *error)
+{
+    for (int32_t i = 0; i < g->input_count; i++) {
+        const graph_value *v = &g->values[g->inputs[i]];
+        int64_t shape[SPRY_TENSOR_MAX_RANK];
+
+        if (v->type.kind != GRAPH_TYPE_TENSOR || !v->type.has_rank || v->constant != NULL) {
+            if (v->constant != NULL) {
+                continue;
+            }
+            return spry_fail(error, SPRY_UNSUPPORTED, v->name, NULL,
+                             "layers cannot be listed: the input has no known shape");
+        }
+        for (int d = 0; d < v->type.rank; d++) {
+            shape[d] = v->type.dims[d].size >= 0 ? v->type.dims[d].size : 1;
+        }
+        room[i].kind = SPRY_VALUE_TENSOR;
+        room[i].dtype = v->type.dtype;
+        room[i].tensor.dtype = v->type.dtype;
+        room[i].tensor.rank = v->type.rank;
+        memcpy(room[i].tensor.shape, shape, (size_t)v->type.rank * sizeof *shape);
+        inputs[i] = &room[i];
+    }
+    return SPRY_OK;
+}
+
+static spry_status list_layers(spry_session *s, spry_error *error)
+{
+    static const spry_blocks none = {NULL, 0};
+    spry_session_options options = s->options;
+    size_t count = (size_t)s->prepared->input_count + 1;
+    value *room = arena_array(&s->memory, count, sizeof *room);
+    const value **inputs = arena_array(&s->memory, count, sizeof *inputs);
+    graph *g = NULL;
+    spry_status status;
+
+    if (room == NULL || inputs == NULL) {
+        return alloc_failed(error, count * sizeof *room);
+    }
+    options.blocks = &none;
+    status = declared_inputs(s->prepared, room, inputs, error);
+    if (status == SPRY_OK) {
+        status = make_graph(s, inputs, &options, &s->memory, &g, error);
+    }
+    return status == SPRY_OK
+               ? block_list(g, &options, &s->memory, &s->layers, &s->layer_count, error)
+               : status;
+}
+
+spry_status spry_session_layers(spry_session *session, const spry_layer **layers, int32_t *count,
+                                spry_error *error)
+{
+    spry_status status = session->layers == NULL ? list_layers(session, error) : SPRY_OK;
+
+    if (status != SPRY_OK) {
+        session->layers = NULL;
+    }
+    *layers = session->layers;
+    *count = status == SPRY_OK ? session->layer_count : 0;
     return status;
 }
 

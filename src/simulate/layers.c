@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "adapt/rewrite.h"
+#include "ops/sliding_window.h"
 
 enum { IMAGE_RANK = 4, LINE_RANK = 3 };
 
@@ -32,13 +33,15 @@ double simulate_layer_macs(const simulate_layer *l)
 typedef struct product_type {
     const char *name;
     int left, right;
+    int bias; /* 0: none */
     bool is_conv;
 } product_type;
 
 static const product_type product_types[] = {
-    {"Conv", 0, 1, true},           {"ConvInteger", 0, 1, true}, {"FusedConv", 0, 1, true},
-    {"QLinearConv", 0, 3, true},    {"MatMul", 0, 1, false},     {"MatMulInteger", 0, 1, false},
-    {"QLinearMatMul", 0, 3, false}, {"Gemm", 0, 1, false},
+    {"Conv", 0, 1, 2, true},           {"ConvInteger", 0, 1, 0, true},
+    {"FusedConv", 0, 1, 2, true},      {"QLinearConv", 0, 3, 0, true},
+    {"MatMul", 0, 1, 0, false},        {"MatMulInteger", 0, 1, 0, false},
+    {"QLinearMatMul", 0, 3, 0, false}, {"Gemm", 0, 1, 2, false},
 };
 
 static const product_type *product_of(const graph_node *n)
@@ -68,17 +71,30 @@ static const graph_dim *sizes_of(const graph *g, int32_t id, int *rank)
     return t->dims;
 }
 
-static int64_t attribute_at(const graph_node *n, const char *name, int index)
-{
-    int64_t count = 0;
-    const int64_t *items = graph_attribute_ints(n, name, &count);
-
-    return items != NULL && index < count ? items[index] : 1;
-}
-
 static spry_status refuse(const simulate_layer *l, const char *what, spry_error *error)
 {
     return spry_fail(error, SPRY_UNSUPPORTED, l->name, NULL, "%s", what);
+}
+
+/* Strides, dilations and padding, whichever way the node says them. */
+static bool read_window(const graph_node *n, simulate_layer *l, bool is_line)
+{
+    int64_t in[2] = {is_line ? l->in_width : l->in_height, l->in_width};
+    int64_t kernel[2] = {is_line ? l->kernel_width : l->kernel_height, l->kernel_width};
+    int last = is_line ? 0 : 1;
+    const char *reason;
+    window w;
+
+    if (!window_from_node(n, is_line ? 1 : 2, in, kernel, false, &w, &reason)) {
+        return false;
+    }
+    l->stride_height = is_line ? 1 : w.stride[0];
+    l->stride_width = w.stride[last];
+    l->dilation_height = is_line ? 1 : w.dilation[0];
+    l->dilation_width = w.dilation[last];
+    l->pad_top = is_line ? 0 : w.pad_begin[0];
+    l->pad_left = w.pad_begin[last];
+    return true;
 }
 
 static spry_status describe_conv(const graph *g, const graph_node *n, const product_type *type,
@@ -106,10 +122,9 @@ static spry_status describe_conv(const graph *g, const graph_node *n, const prod
     l->out_width = y[ranks[0] - 1].size;
     l->kernel_height = is_line ? 1 : w[2].size;
     l->kernel_width = w[ranks[0] - 1].size;
-    l->stride_height = is_line ? 1 : attribute_at(n, "strides", 0);
-    l->stride_width = attribute_at(n, "strides", is_line ? 0 : 1);
-    l->dilation_height = is_line ? 1 : attribute_at(n, "dilations", 0);
-    l->dilation_width = attribute_at(n, "dilations", is_line ? 0 : 1);
+    if (!read_window(n, l, is_line)) {
+        return refuse(l, "its window has unusable sizes", error);
+    }
     return l->groups >= 1 && l->channels % l->groups == 0 && l->filters % l->groups == 0
                ? SPRY_OK
                : refuse(l, "its groups do not divide its channels", error);
@@ -149,6 +164,14 @@ static spry_status describe_product(const graph *g, const graph_node *n, const p
     rows = rows % stack == 0 && ranks[0] > 2 ? rows / stack : rows;
     *l = (simulate_layer){
         .name = l->name,
+        .left = l->left,
+        .right = l->right,
+        .result = l->result,
+        .bias = l->bias,
+        .is_scaled = graph_attribute_float(n, "alpha", 1.0F) != 1.0F ||
+                     graph_attribute_float(n, "beta", 1.0F) != 1.0F,
+        .left_is_flipped = is_flipped,
+        .right_is_flipped = graph_attribute_int(n, "transB", 0) != 0,
         .images = 1,
         .in_height = 1,
         .in_width = rows,
@@ -166,6 +189,27 @@ static spry_status describe_product(const graph *g, const graph_node *n, const p
     return SPRY_OK;
 }
 
+/* The model's own may go before the list does. */
+static bool keep_names(simulate_layers *l, const graph *g, const graph_node *n,
+                       const product_type *type, simulate_layer *made)
+{
+    const char *result = g->values[n->outputs[0]].name;
+    const char *left = g->values[n->inputs[type->left]].name;
+    const char *right = g->values[n->inputs[type->right]].name;
+    int32_t bias = type->bias > 0 ? structure_input(n, type->bias) : GRAPH_NONE;
+
+    made->result = arena_text(&l->memory, result, strlen(result));
+    made->left = arena_text(&l->memory, left, strlen(left));
+    made->right = arena_text(&l->memory, right, strlen(right));
+    made->name =
+        n->name[0] != '\0' ? arena_text(&l->memory, n->name, strlen(n->name)) : made->result;
+    if (bias != GRAPH_NONE) {
+        made->bias = arena_text(&l->memory, g->values[bias].name, strlen(g->values[bias].name));
+    }
+    return made->result != NULL && made->left != NULL && made->right != NULL &&
+           made->name != NULL && (bias == GRAPH_NONE) == (made->bias == NULL);
+}
+
 static spry_status collect(simulate_layers *l, const graph *g, spry_error *error)
 {
     spry_status status = SPRY_OK;
@@ -174,18 +218,15 @@ static spry_status collect(simulate_layers *l, const graph *g, spry_error *error
         const graph_node *n = &g->nodes[i];
         const product_type *type = n->removed ? NULL : product_of(n);
         simulate_layer *made = &l->items[l->count];
-        const char *name;
 
         if (type == NULL) {
             l->left_out += !n->removed;
             continue;
         }
-        name = n->name[0] != '\0' ? n->name : g->values[n->outputs[0]].name;
-        name = arena_text(&l->memory, name, strlen(name)); /* the model's may go first */
-        if (name == NULL) {
+        *made = (simulate_layer){.is_conv = type->is_conv};
+        if (!keep_names(l, g, n, type, made)) {
             return spry_fail(error, SPRY_LIMIT, "layers", NULL, "no memory for %d", l->count);
         }
-        *made = (simulate_layer){.name = name, .is_conv = type->is_conv};
         status = type->is_conv ? describe_conv(g, n, type, made, error)
                                : describe_product(g, n, type, made, error);
         l->count++;

@@ -20,6 +20,13 @@ typedef struct simulate_layer {
     int64_t dilation_height, dilation_width;
     int64_t groups; /* channels and filters are those of all groups */
     bool is_conv;
+    /* What makes real operands of it (operands.h). */
+    const char *left, *right, *result; /* names of the values */
+    const char *bias;                  /* that `result` has besides, per filter; NULL: none */
+    bool is_scaled;                    /* `result` is a multiple of the product (Gemm) */
+    int64_t pad_top, pad_left;         /* of a convolution */
+    bool left_is_flipped;              /* a product's operands are given transposed */
+    bool right_is_flipped;
 } simulate_layer;
 
 typedef struct simulate_layers {

@@ -22,6 +22,8 @@ const char *const target_sections[] = {
     "cpu",                /* of `spry doctor --calibrate` */
     "fusion",             /* of the tuner of fused layers */
     "array",              /* systolic arrays */
+    "tensor_core",        /* cores for products with zeros on both sides */
+    "coprocessor",        /* units that filter and attend */
     "vector",             /* units for elements and special functions */
     "dma",                /* engines that move data */
     "simulate",           /* everything else of simulators */

@@ -1,7 +1,7 @@
-// The page that `spry inspect --html` writes: zoom, move, search, details of a node.
+// Drawn graphs: zoom, move, search, details of a node.
 "use strict";
 (() => {
-    const main = document.querySelector("main");
+    const main = document.getElementById("graph");
     const svg = main.querySelector("svg");
     const detail = document.getElementById("detail");
     if (!svg) {
@@ -100,6 +100,9 @@
         detail.replaceChildren();
         element("h2", node.type, detail);
         const facts = [];
+        if (node.note) {
+            facts.push(["time", node.note]);
+        }
         if (node.name) {
             facts.push(["name", node.name]);
         }

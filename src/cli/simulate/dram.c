@@ -1,13 +1,25 @@
 /* spry simulate dram: what a memory does with a trace. */
-#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "cli/output.h"
 #include "cli/simulate/models.h"
+#include "cli/simulate/tell.h"
 #include "simulate/dram/dram_target.h"
 #include "simulate/dram/dram_trace.h"
+#include "simulate/prices.h"
 
-static const char *const taken[] = {"target", "set", "traffic", "trace", "requests", "seed", NULL};
+static const char *const taken[] = {"traffic", "seed", NULL};
+
+static const cli_option own[] = {
+    {.name = "requests",
+     .kind = CLI_INTEGER,
+     .value = "N",
+     .fallback = "10000",
+     .lowest = 1,
+     .highest = 16777216,
+     .help = "of --traffic"},
+    {0},
+};
 
 static const char *const patterns[DRAM_PATTERNS] = {
     [DRAM_SEQUENTIAL] = "sequential", [DRAM_RANDOM] = "random", [DRAM_MIXED] = "mixed"};
@@ -21,6 +33,7 @@ static const char *const command_names[DRAM_COMMANDS] = {[DRAM_ACTIVATE] = "acti
 typedef struct prices {
     bool known;
     double joules[DRAM_COMMANDS];
+    const char *source;
 } prices;
 
 static spry_status read_prices(target *t, prices *p, spry_error *error)
@@ -34,32 +47,21 @@ static spry_status read_prices(target *t, prices *p, spry_error *error)
                 {"energy.dram.refresh", DRAM_REFRESH}};
     spry_status status = SPRY_OK;
 
-    *p = (prices){.known = target_has(t, "energy.dram")};
+    *p = (prices){.known = target_has(t, "energy.dram"), .source = prices_source(t)};
     for (size_t i = 0; p->known && i < sizeof keys / sizeof *keys && status == SPRY_OK; i++) {
-        status = target_quantity(t, keys[i].key, UNIT_JOULES, 0.0, 1.0, &p->joules[keys[i].command],
-                                 error);
+        status = prices_read(t, keys[i].key, UNIT_JOULES, &p->joules[keys[i].command], error);
     }
     return status;
-}
-
-static double energy_of(const prices *p, const dram_counts *counts)
-{
-    double joules = 0.0;
-
-    for (int c = 0; c < DRAM_COMMANDS; c++) {
-        joules += p->joules[c] * (double)counts->commands[c];
-    }
-    return joules;
 }
 
 static spry_status load_trace(const cli_call *call, dram_trace *trace, spry_error *error)
 {
     const char *word = cli_text(call, "traffic");
-    const char *path = cli_text(call, "trace");
+    const char *path = call->argument_count > 1 ? call->arguments[1] : NULL;
     int pattern = 0;
 
     if (path != NULL && (word != NULL || cli_given(call, "requests"))) {
-        return spry_fail(error, SPRY_USAGE, "--trace", "give one of them",
+        return spry_fail(error, SPRY_USAGE, path, "give one of them",
                          "the requests come from a file or are made up, not both");
     }
     if (path != NULL) {
@@ -75,63 +77,188 @@ static spry_status load_trace(const cli_call *call, dram_trace *trace, spry_erro
                            "'%s' is nothing for a memory", word);
 }
 
-static void print_text(const cli_call *call, const dram_run *r, double peak, const prices *p)
-{
-    const dram_counts *c = &r->counts;
+/* ---- what is seen of the commands ---- */
 
-    (void)fprintf(call->out, "requests      %" PRIu64 " (%" PRIu64 " reads, %" PRIu64 " writes)\n",
-                  c->reads + c->writes, c->reads, c->writes);
-    (void)fprintf(call->out, "cycles        %" PRIu64 "\n", r->cycles);
-    (void)fprintf(call->out, "bandwidth     %.2f GB/s of %.2f\n", r->bandwidth * 1e-9, peak * 1e-9);
-    (void)fprintf(call->out, "read latency  %.2f cycles\n", r->read_latency);
-    (void)fprintf(call->out, "commands     ");
-    for (int i = 0; i < DRAM_COMMANDS; i++) {
-        (void)fprintf(call->out, " %" PRIu64 " %s%s", c->commands[i], command_names[i],
-                      i + 1 < DRAM_COMMANDS ? "," : "\n");
+/* What a page shows of one run: which banks work, and when. */
+typedef struct sight {
+    report *r;
+    const dram_options *o;
+    arena memory;
+    int banks;                      /* of a channel */
+    int *bank_tracks;               /* -1: not made yet */
+    int *bus_tracks;                /* by channel */
+    int *rank_tracks;               /* by channel and rank: refreshes */
+    uint64_t *opened;               /* by bank: the cycle, UINT64_MAX while closed */
+    double *accesses, *activations; /* by bank */
+    uint64_t last;
+} sight;
+
+static spry_status open_sight(sight *s, report *r, const dram_options *o, spry_error *error)
+{
+    size_t banks = (size_t)(o->channels * o->ranks * o->groups * o->banks);
+    size_t ranks = (size_t)(o->channels * o->ranks);
+
+    *s = (sight){.r = r, .o = o, .banks = o->ranks * o->groups * o->banks};
+    arena_init(&s->memory, NULL, (size_t)1 << 28);
+    s->bank_tracks = arena_array(&s->memory, banks, sizeof *s->bank_tracks);
+    s->bus_tracks = arena_array(&s->memory, (size_t)o->channels, sizeof *s->bus_tracks);
+    s->rank_tracks = arena_array(&s->memory, ranks, sizeof *s->rank_tracks);
+    s->opened = arena_array(&s->memory, banks, sizeof *s->opened);
+    s->accesses = arena_array(&s->memory, banks, sizeof *s->accesses);
+    s->activations = arena_array(&s->memory, banks, sizeof *s->activations);
+    if (s->bank_tracks == NULL || s->bus_tracks == NULL || s->rank_tracks == NULL ||
+        s->opened == NULL || s->accesses == NULL || s->activations == NULL) {
+        return spry_fail(error, SPRY_LIMIT, "dram", NULL, "no memory for %zu banks", banks);
     }
-    if (p->known) {
-        (void)fprintf(call->out, "energy        %.4g uJ\n", energy_of(p, c) * 1e6);
+    for (size_t i = 0; i < banks; i++) {
+        s->bank_tracks[i] = -1;
+        s->opened[i] = UINT64_MAX;
+    }
+    for (int c = 0; c < o->channels; c++) {
+        char name[48];
+
+        (void)snprintf(name, sizeof name, "channel %d data", c);
+        s->bus_tracks[c] = timeline_track(r->timeline, name);
+        for (int k = 0; k < o->ranks; k++) {
+            (void)snprintf(name, sizeof name, "channel %d rank %d refresh", c, k);
+            s->rank_tracks[c * o->ranks + k] = timeline_track(r->timeline, name);
+        }
+    }
+    return SPRY_OK;
+}
+
+static int bank_of(const sight *s, const dram_issue *i)
+{
+    return i->channel * s->banks + (i->rank * s->o->groups + i->group) * s->o->banks + i->bank;
+}
+
+/* The row that a bank holds until `cycle`. */
+static void close_row(sight *s, int bank, uint64_t cycle)
+{
+    char name[64];
+
+    if (s->opened[bank] == UINT64_MAX) {
+        return;
+    }
+    if (s->bank_tracks[bank] < 0) {
+        int in = bank % s->banks;
+
+        (void)snprintf(name, sizeof name, "channel %d rank %d group %d bank %d", bank / s->banks,
+                       in / (s->o->groups * s->o->banks), in / s->o->banks % s->o->groups,
+                       in % s->o->banks);
+        s->bank_tracks[bank] = timeline_track(s->r->timeline, name);
+    }
+    timeline_span(s->r->timeline, s->bank_tracks[bank], s->opened[bank] * s->o->period,
+                  cycle * s->o->period, "open row", "open");
+    s->opened[bank] = UINT64_MAX;
+}
+
+static void see(void *context, const dram_issue *i)
+{
+    sight *s = context;
+    const dram_options *o = s->o;
+    int bank = bank_of(s, i);
+    uint64_t data = i->cycle + (uint64_t)(i->command == DRAM_READ ? o->AL + o->CL : o->AL + o->CWL);
+
+    s->last = i->cycle;
+    switch (i->command) {
+    case DRAM_ACTIVATE:
+        s->activations[bank]++;
+        s->opened[bank] = i->cycle;
+        break;
+    case DRAM_PRECHARGE: close_row(s, bank, i->cycle); break;
+    case DRAM_READ:
+    case DRAM_WRITE:
+        s->accesses[bank]++;
+        timeline_span(s->r->timeline, s->bus_tracks[i->channel], data * o->period,
+                      (data + (uint64_t)o->burst) * o->period,
+                      i->command == DRAM_READ ? "read" : "write", command_names[i->command]);
+        break;
+    case DRAM_REFRESH:
+        timeline_span(s->r->timeline, s->rank_tracks[i->channel * o->ranks + i->rank],
+                      i->cycle * o->period, (i->cycle + (uint64_t)o->tRFC) * o->period, "refresh",
+                      "refresh");
+        break;
+    default: break;
     }
 }
 
-static spry_status print_json(const cli_call *call, const target *t, const dram_run *r, double peak,
-                              const prices *p, spry_error *error)
+static void tell_banks(sight *s)
 {
-    output_record record = {.is_seeded = !cli_given(call, "trace"),
-                            .seed = (uint64_t)cli_integer(call, "seed")};
-    output_document document;
-    spry_status status;
+    report_heat_map map = {.key = "bank_accesses",
+                           .title = "Reads and writes: a column per bank, a row per channel",
+                           .unit = "accesses",
+                           .width = s->banks,
+                           .height = s->o->channels,
+                           .cells = s->accesses};
 
-    output_begin(&document, call);
-    json_write_string(&document.json, "model", "dram");
-    target_write_resolved(t, &document.json, "target");
-    json_write_u64(&document.json, "reads", r->counts.reads);
-    json_write_u64(&document.json, "writes", r->counts.writes);
-    json_write_u64(&document.json, "cycles", r->cycles);
-    json_write_f64(&document.json, "bytes_per_second", r->bandwidth);
-    json_write_f64(&document.json, "peak_bytes_per_second", peak);
-    json_write_f64(&document.json, "read_latency", r->read_latency);
-    json_write_object(&document.json, "commands");
+    for (int i = 0; i < s->banks * s->o->channels; i++) {
+        close_row(s, i, s->last + 1);
+    }
+    report_heat(s->r, &map);
+    map.key = "bank_activations";
+    map.title = "Rows opened: a column per bank, a row per channel";
+    map.unit = "activations";
+    map.cells = s->activations;
+    report_heat(s->r, &map);
+}
+
+/* ---- what is told ---- */
+
+static void tell(report *r, const dram_run *run, double peak, const prices *p)
+{
+    static const report_column columns[] = {{"command", "command", -1, REPORT_PLAIN},
+                                            {"count", "count", 0, REPORT_BAR},
+                                            {NULL, NULL, 0, REPORT_PLAIN}};
+    const dram_counts *c = &run->counts;
+
+    report_number(r, "reads", "reads", (double)c->reads, 0, "");
+    report_number(r, "writes", "writes", (double)c->writes, 0, "");
+    report_number(r, "cycles", "cycles", (double)run->cycles, 0, "");
+    report_number(r, "gigabytes_per_second", "bandwidth", run->bandwidth * 1e-9, 2, "GB/s");
+    report_number(r, "peak_gigabytes_per_second", "of at most", peak * 1e-9, 2, "GB/s");
+    report_number(r, "read_latency", "read latency", run->read_latency, 2, "cycles");
+    report_table_begin(r, "commands", "Commands", columns);
     for (int i = 0; i < DRAM_COMMANDS; i++) {
-        json_write_u64(&document.json, command_names[i], r->counts.commands[i]);
+        report_cell_word(r, command_names[i]);
+        report_cell(r, (double)c->commands[i]);
+        if (p->known && p->joules[i] > 0) {
+            report_energy(r, "memory", command_names[i], (double)c->commands[i],
+                          p->joules[i] * 1e12, p->source);
+        }
     }
-    json_write_end(&document.json);
-    if (p->known) {
-        json_write_f64(&document.json, "joules", energy_of(p, &r->counts));
+}
+
+static spry_status run_trace(const cli_call *call, report *r, const dram_options *o,
+                             const dram_trace *trace, dram_run *result, spry_error *error)
+{
+    bool is_seen = r->timeline != NULL || cli_given(call, "json");
+    sight s = {0};
+    spry_status status = is_seen ? open_sight(&s, r, o, error) : SPRY_OK;
+
+    if (status == SPRY_OK) {
+        double begin = simulate_seconds();
+
+        status = dram_trace_watch(NULL, o, trace, is_seen ? see : NULL, &s, result, error);
+        output_detail(call, "at %.2f M channel-cycles/s",
+                      (double)o->channels * (double)result->cycles /
+                          ((simulate_seconds() - begin) * 1e6 + 1e-3));
     }
-    status = output_write_record(&document.json, &record, error);
-    if (status != SPRY_OK) {
-        output_drop(&document);
-        return status;
+    if (status == SPRY_OK && is_seen) {
+        tell_banks(&s);
     }
-    return output_end(&document, call, error);
+    arena_fini(&s.memory);
+    return status;
 }
 
 static spry_status run(const cli_call *call, spry_error *error)
 {
+    const output_record record = {.is_seeded = call->argument_count == 1,
+                                  .seed = (uint64_t)cli_integer(call, "seed")};
     dram_options o;
     dram_trace trace = {0};
     dram_run result;
+    report r = {0};
     prices p;
     target *t = NULL;
     spry_status status = simulate_target(call, "ddr4-2400", &t, error);
@@ -149,16 +276,26 @@ static spry_status run(const cli_call *call, spry_error *error)
         status = load_trace(call, &trace, error);
     }
     if (status == SPRY_OK) {
-        status = dram_trace_run(NULL, &o, &trace, &result, error);
+        simulate_report(&r, call, "Memory under requests");
+        status = run_trace(call, &r, &o, &trace, &result, error);
     }
-    if (status == SPRY_OK && cli_given(call, "json")) {
-        status = print_json(call, t, &result, dram_peak_bandwidth(&o), &p, error);
-    } else if (status == SPRY_OK) {
-        print_text(call, &result, dram_peak_bandwidth(&o), &p);
+    if (status == SPRY_OK) {
+        tell(&r, &result, dram_peak_bandwidth(&o), &p);
+        status = simulate_tell(call, &r, t, &record, error);
     }
+    report_fini(&r);
     dram_trace_fini(&trace, NULL);
     target_destroy(t);
     return status;
 }
 
-const simulate_model simulate_dram = {.name = "dram", .options = taken, .run = run};
+const simulate_model simulate_dram = {
+    .name = "dram",
+    .part = {.title = "dram [REQUESTS.txt]",
+             .about = "A memory at the level of commands, under requests of 64 bytes, offered as "
+                      "fast as the queues take them but at most one a cycle: a pattern, or lines "
+                      "of \"0xADDRESS READ|WRITE CYCLE\".",
+             .options = own},
+    .options = taken,
+    .optional_arguments = 1,
+    .run = run};

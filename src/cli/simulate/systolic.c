@@ -1,18 +1,28 @@
 /* spry simulate systolic: one product on an array, register by register. */
-#include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/parse.h"
-#include "cli/output.h"
 #include "cli/simulate/models.h"
+#include "cli/simulate/tell.h"
 #include "simulate/array/lowering_compute.h"
 #include "simulate/array/lowering_target.h"
 #include "spry/random.h"
 
-static const char *const taken[] = {"target", "set", "dataflow", "seed", NULL};
+static const char *const taken[] = {"seed", NULL};
+static const char *const dataflows[] = {"weights", "outputs", NULL};
+
+static const cli_option own[] = {
+    {.name = "dataflow",
+     .kind = CLI_CHOICE,
+     .value = "WHICH",
+     .fallback = "weights",
+     .choices = dataflows,
+     .help = "what stays in the array"},
+    {0},
+};
 
 enum { EXTENT_MOST = 4096 };
 
@@ -127,7 +137,7 @@ static spry_status run_outputs(product *p, systolic_shape shape, float *room, sp
 static spry_status run_product(const cli_call *call, product *p, systolic_shape shape,
                                spry_error *error)
 {
-    spry_allocator own = alloc_resolve(NULL);
+    spry_allocator memory = alloc_resolve(NULL);
     spry_random random = {.seed = (uint64_t)cli_integer(call, "seed")};
     int64_t room =
         ((int64_t)shape.rows + shape.columns) * p->k + (int64_t)shape.rows * shape.columns;
@@ -135,7 +145,7 @@ static spry_status run_product(const cli_call *call, product *p, systolic_shape 
     size_t bytes = (size_t)count * sizeof *p->a;
     spry_status status;
 
-    p->a = alloc_array(&own, (size_t)count, sizeof *p->a);
+    p->a = alloc_array(&memory, (size_t)count, sizeof *p->a);
     if (p->a == NULL) {
         return alloc_failed(error, bytes);
     }
@@ -152,7 +162,7 @@ static spry_status run_product(const cli_call *call, product *p, systolic_shape 
     if (status == SPRY_OK) {
         compare(p);
     }
-    alloc_release(&own, p->a, bytes);
+    alloc_release(&memory, p->a, bytes);
     return status;
 }
 
@@ -162,27 +172,54 @@ static double used(const product *p, systolic_shape shape)
            ((double)shape.rows * (double)shape.columns * (double)p->counted);
 }
 
-static spry_status print_json(const cli_call *call, const target *t, const product *p,
-                              systolic_shape shape, spry_error *error)
+/* What is in the array when, with weights that stay: a pass every max(m, rows) cycles behind the
+ * first weights; then the last sums drain. */
+static void tell_passes(report *r, const product *p, systolic_shape shape, uint64_t period)
+{
+    int loads = timeline_track(r->timeline, "weights");
+    int passes = timeline_track(r->timeline, "rows streaming");
+    uint64_t every = (uint64_t)(p->m > shape.rows ? p->m : shape.rows);
+    uint64_t rows = (uint64_t)shape.rows;
+
+    for (uint64_t i = 0; rows + (i + 1) * every <= p->counted + every; i++) {
+        uint64_t begin = rows + i * every;
+
+        timeline_span(r->timeline, loads, (begin - rows) * period, begin * period, "weights",
+                      "the next weights shift in");
+        timeline_span(r->timeline, passes, begin * period, (begin + (uint64_t)p->m) * period,
+                      "stream", "a pass");
+    }
+}
+
+/* Fold after fold, with outputs that stay. */
+static void tell_folds(report *r, const product *p, systolic_shape shape, uint64_t period)
+{
+    int folds = timeline_track(r->timeline, "fold");
+    uint64_t each = systolic_cycles_outputs(shape, (uint64_t)p->k);
+
+    for (uint64_t at = 0; at < p->counted; at += each) {
+        timeline_span(r->timeline, folds, at * period, (at + each) * period, "stream", "a fold");
+    }
+}
+
+static spry_status tell(const cli_call *call, report *r, const target *t, const product *p,
+                        const lowering_machine *m, const lowering_prices *prices, spry_error *error)
 {
     const output_record record = {.is_seeded = true, .seed = (uint64_t)cli_integer(call, "seed")};
-    output_document document;
-    spry_status status;
+    bool is_weights = strcmp(cli_text(call, "dataflow"), "weights") == 0;
+    double macs = (double)(p->m * p->n * p->k);
 
-    output_begin(&document, call);
-    json_write_string(&document.json, "model", "systolic");
-    target_write_resolved(t, &document.json, "target");
-    json_write_string(&document.json, "dataflow", cli_text(call, "dataflow"));
-    json_write_u64(&document.json, "cycles", p->counted);
-    json_write_u64(&document.json, "closed_form", p->foretold);
-    json_write_f64(&document.json, "utilisation", used(p, shape));
-    json_write_f64(&document.json, "difference", p->difference);
-    status = output_write_record(&document.json, &record, error);
-    if (status != SPRY_OK) {
-        output_drop(&document);
-        return status;
+    report_word(r, "dataflow", "what stays", cli_text(call, "dataflow"));
+    report_number(r, "cycles", "cycles", (double)p->counted, 0, "counted");
+    report_number(r, "closed_form", "formula", (double)p->foretold, 0, "cycles");
+    report_number(r, "used", "used", 100.0 * used(p, m->shape), 1, "% of the array");
+    report_number(r, "difference", "difference", p->difference, -1,
+                  "of the largest element, from sums in f64");
+    if (prices->are_known) {
+        report_energy(r, "array", "multiply-add", macs, prices->mac * 1e12, prices->source);
     }
-    return output_end(&document, call, error);
+    (is_weights ? tell_passes : tell_folds)(r, p, m->shape, m->period);
+    return simulate_tell(call, r, t, &record, error);
 }
 
 static spry_status run(const cli_call *call, spry_error *error)
@@ -190,6 +227,8 @@ static spry_status run(const cli_call *call, spry_error *error)
     product p = {0};
     lowering_machine machine;
     lowering_prices prices;
+    char title[96];
+    report r = {0};
     target *t = NULL;
     spry_status status = parse_sizes(call->arguments[1], &p, error);
 
@@ -208,19 +247,24 @@ static spry_status run(const cli_call *call, spry_error *error)
     if (status == SPRY_OK) {
         status = run_product(call, &p, machine.shape, error);
     }
-    if (status == SPRY_OK && cli_given(call, "json")) {
-        status = print_json(call, t, &p, machine.shape, error);
-    } else if (status == SPRY_OK) {
-        (void)fprintf(call->out, "cycles       %" PRIu64 " counted, %" PRIu64 " by the formula\n",
-                      p.counted, p.foretold);
-        (void)fprintf(call->out, "used         %.1f %% of the array\n",
-                      100.0 * used(&p, machine.shape));
-        (void)fprintf(call->out, "difference   %.1e of the largest element, from sums in f64\n",
-                      p.difference);
+    if (status == SPRY_OK) {
+        (void)snprintf(title, sizeof title, "%s on an array of %d x %d", call->arguments[1],
+                       machine.shape.rows, machine.shape.columns);
+        simulate_report(&r, call, title);
+        status = tell(call, &r, t, &p, &machine, &prices, error);
     }
+    report_fini(&r);
     target_destroy(t);
     return status;
 }
 
 const simulate_model simulate_systolic = {
-    .name = "systolic", .options = taken, .arguments = 1, .run = run};
+    .name = "systolic",
+    .part = {.title = "systolic MxNxK",
+             .about = "An array of multipliers, register by register, on random matrices of M x K "
+                      "and K x N: the cycles that it takes are counted, and its result is "
+                      "compared.",
+             .options = own},
+    .options = taken,
+    .arguments = 1,
+    .run = run};

@@ -1,17 +1,29 @@
 /* spry simulate tpu: a network's layers on systolic arrays. */
-#include <inttypes.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/files.h"
-#include "cli/output.h"
 #include "cli/simulate/models.h"
-#include "cli/table.h"
+#include "cli/simulate/tell.h"
 #include "simulate/array/lowering_target.h"
 #include "spry/model.h"
 
-static const char *const taken[] = {"target", "set",     "lowering", "multi-tile", "level",
-                                    "batch",  "compare", "csv",      "force",      NULL};
+static const char *const taken[] = {"level", "batch", "compare", NULL};
+
+static const cli_option own[] = {
+    {.name = "lowering",
+     .kind = CLI_CHOICE,
+     .value = "HOW",
+     .fallback = "channel-first",
+     .choices = lowering_way_names,
+     .help = "how convolutions become products"},
+    {.name = "multi-tile",
+     .kind = CLI_CHOICE,
+     .value = "TAPS",
+     .fallback = "row",
+     .choices = lowering_multi_names,
+     .help = "taps that may share a pass: one, those of a kernel row, any"},
+    {0},
+};
 
 typedef struct job {
     const cli_call *call;
@@ -100,135 +112,133 @@ static const char *bound_of(const lowering_cost *c)
                                                : "array";
 }
 
-static spry_status print_layers(const job *j, spry_error *error)
+static void tell_layers(const job *j, report *r)
 {
-    static const table_column columns[] = {{"layer", false}, {"taps", true},   {"passes", true},
-                                           {"cycles", true}, {"array", true},  {"memory", true},
-                                           {"used %", true}, {"bound", false}, {NULL, false}};
-    spry_status status;
-    table t;
+    static const report_column columns[] = {
+        {"name", "layer", -1, REPORT_PLAIN},
+        {"taps_together", "taps", 0, REPORT_PLAIN},
+        {"passes", "passes", 0, REPORT_PLAIN},
+        {"cycles", "cycles", 0, REPORT_BAR},
+        {"array_cycles", "array", 0, REPORT_BAR},
+        {"memory_cycles", "memory", 0, REPORT_BAR},
+        {"patch_cycles", "patches", 0, REPORT_PLAIN},
+        {"late_weight_cycles", "late", 0, REPORT_PLAIN},
+        {"used", "used %", 1, REPORT_BAR},
+        {"macs", "MACs", 0, REPORT_PLAIN},
+        {"macs_per_loaded_element", "per load", 1, REPORT_PLAIN},
+        {"read_bytes", "read B", 0, REPORT_PLAIN},
+        {"written_bytes", "written B", 0, REPORT_PLAIN},
+        {"bound", "bound", -1, REPORT_PLAIN},
+        {NULL, NULL, 0, REPORT_PLAIN}};
 
-    table_init(&t, columns);
+    report_table_begin(r, "layers", "Layers", columns);
     for (int32_t i = 0; i < j->layers.count; i++) {
         const lowering_cost *c = &j->costs[i];
 
-        table_cell(&t, "%s", j->layers.items[i].name);
-        table_cell(&t, "%" PRId64, c->taps_together);
-        table_cell(&t, "%" PRId64, c->passes);
-        table_cell(&t, "%" PRIu64, c->cycles);
-        table_cell(&t, "%" PRIu64, c->compute);
-        table_cell(&t, "%" PRIu64, c->memory);
-        table_cell(&t, "%.1f", 100.0 * c->utilisation);
-        table_cell(&t, "%s", bound_of(c));
-    }
-    status = table_print(&t, TABLE_PLAIN, j->call->out, error);
-    table_fini(&t);
-    return status;
-}
-
-static void print_total(const job *j, const char *name, const total *sum)
-{
-    FILE *out = j->call->out;
-
-    (void)fprintf(out,
-                  "%-13s  %" PRIu64 " cycles, %.3f ms, %.1f %% of the array used, %.1f MB moved",
-                  name, sum->cycles, milliseconds(j, sum->cycles),
-                  100.0 * share(j, sum->macs, sum->cycles), sum->bytes * 1e-6);
-    if (j->prices.are_known) {
-        (void)fprintf(out, ", %.2f mJ", sum->joules * 1e3);
-    }
-    (void)fprintf(out, "\n");
-}
-
-static void write_total(json_writer *json, const job *j, const total *sum)
-{
-    json_write_u64(json, "cycles", sum->cycles);
-    json_write_f64(json, "milliseconds", milliseconds(j, sum->cycles));
-    json_write_f64(json, "utilisation", share(j, sum->macs, sum->cycles));
-    json_write_f64(json, "macs", sum->macs);
-    json_write_f64(json, "bytes", sum->bytes);
-    if (j->prices.are_known) {
-        json_write_f64(json, "joules", sum->joules);
+        report_cell_word(r, j->layers.items[i].name);
+        report_cell(r, (double)c->taps_together);
+        report_cell(r, (double)c->passes);
+        report_cell(r, (double)c->cycles);
+        report_cell(r, (double)c->compute);
+        report_cell(r, (double)c->memory);
+        report_cell(r, (double)c->fetch);
+        report_cell(r, (double)c->late_weights);
+        report_cell(r, 100.0 * c->utilisation);
+        report_cell(r, c->macs);
+        report_cell(r, c->macs_per_loaded);
+        report_cell(r, (double)c->read_bytes);
+        report_cell(r, (double)c->written_bytes);
+        report_cell_word(r, bound_of(c));
     }
 }
 
-static void write_layer(json_writer *json, const job *j, int32_t i)
+/* Layer after layer: what is computed, and what is moved for it meanwhile. */
+static void tell_times(const job *j, report *r)
 {
-    const lowering_cost *c = &j->costs[i];
+    int layers = timeline_track(r->timeline, "layers");
+    int array = timeline_track(r->timeline, "array");
+    int memory = timeline_track(r->timeline, "memory");
+    uint64_t at = 0;
 
-    json_write_object(json, NULL);
-    json_write_string(json, "name", j->layers.items[i].name);
-    json_write_i64(json, "taps_together", c->taps_together);
-    json_write_i64(json, "passes", c->passes);
-    json_write_u64(json, "cycles", c->cycles);
-    json_write_u64(json, "array_cycles", c->compute);
-    json_write_u64(json, "memory_cycles", c->memory);
-    json_write_u64(json, "patch_cycles", c->fetch);
-    json_write_u64(json, "late_weight_cycles", c->late_weights);
-    json_write_f64(json, "utilisation", c->utilisation);
-    json_write_f64(json, "macs", c->macs);
-    json_write_f64(json, "macs_per_loaded_element", c->macs_per_loaded);
-    json_write_i64(json, "read_bytes", c->read_bytes);
-    json_write_i64(json, "written_bytes", c->written_bytes);
-    json_write_string(json, "bound", bound_of(c));
-    json_write_end(json);
+    for (int32_t i = 0; i < j->layers.count; i++) {
+        const lowering_cost *c = &j->costs[i];
+        const char *name = timeline_keep(r->timeline, j->layers.items[i].name);
+
+        timeline_span(r->timeline, layers, at, at + c->cycles * j->machine.period, "layer", name);
+        timeline_span(r->timeline, array, at, at + c->compute * j->machine.period, "array", name);
+        timeline_span(r->timeline, memory, at, at + c->memory * j->machine.period, "memory", name);
+        at += c->cycles * j->machine.period;
+    }
 }
 
-static spry_status print_json(const job *j, const total sums[LOWERING_WAYS], spry_error *error)
+static void tell_ways(const job *j, const total sums[LOWERING_WAYS], report *r)
+{
+    static const report_column columns[] = {{"way", "way", -1, REPORT_PLAIN},
+                                            {"cycles", "cycles", 0, REPORT_BAR},
+                                            {"milliseconds", "ms", 3, REPORT_PLAIN},
+                                            {"used", "used %", 1, REPORT_PLAIN},
+                                            {"megabytes", "MB moved", 1, REPORT_BAR},
+                                            {"millijoules", "mJ", 2, REPORT_BAR},
+                                            {NULL, NULL, 0, REPORT_PLAIN}};
+
+    report_table_begin(r, "ways", "Ways of lowering", columns);
+    for (int way = 0; way < LOWERING_WAYS; way++) {
+        const total *sum = &sums[way];
+
+        report_cell_word(r, lowering_way_names[way]);
+        report_cell(r, (double)sum->cycles);
+        report_cell(r, milliseconds(j, sum->cycles));
+        report_cell(r, 100.0 * share(j, sum->macs, sum->cycles));
+        report_cell(r, sum->bytes * 1e-6);
+        report_cell(r, sum->joules * 1e3);
+    }
+}
+
+static void tell_energy(const job *j, report *r)
+{
+    const lowering_prices *p = &j->prices;
+    double macs = 0.0;
+    double scratch = 0.0;
+    double memory = 0.0;
+
+    for (int32_t i = 0; i < j->layers.count; i++) {
+        const lowering_cost *c = &j->costs[i];
+
+        macs += c->macs;
+        scratch += lowering_scratch_bits(&j->machine, c);
+        memory += 8.0 * (double)(c->read_bytes + c->written_bytes);
+    }
+    if (p->are_known) {
+        report_energy(r, "array", "multiply-add", macs, p->mac * 1e12, p->source);
+        report_energy(r, "scratch pad", "bit", scratch, p->scratch_bit * 1e12, p->source);
+        report_energy(r, "memory", "bit", memory, p->memory_bit * 1e12, p->source);
+    }
+}
+
+static spry_status tell(const job *j, const total sums[LOWERING_WAYS], report *r, spry_error *error)
 {
     const output_record record = {.model = j->call->arguments[1]};
-    output_document document;
-    spry_status status;
+    const total *sum = &sums[j->way];
 
-    output_begin(&document, j->call);
-    json_write_string(&document.json, "model", "tpu");
-    target_write_resolved(j->t, &document.json, "target");
-    json_write_string(&document.json, "level", j->is_cycle ? "cycle" : "fast");
-    json_write_string(&document.json, "lowering", lowering_way_names[j->way]);
-    json_write_string(&document.json, "multi_tile", lowering_multi_names[j->multi]);
-    write_total(&document.json, j, &sums[j->way]);
-    for (int way = 0; way < LOWERING_WAYS && cli_given(j->call, "compare"); way++) {
-        json_write_object(&document.json, lowering_way_names[way]);
-        write_total(&document.json, j, &sums[way]);
-        json_write_end(&document.json);
+    simulate_report(r, j->call, "Layers on systolic arrays");
+    tell_layers(j, r);
+    if (cli_given(j->call, "compare")) {
+        tell_ways(j, sums, r);
     }
-    json_write_array(&document.json, "layers");
-    for (int32_t i = 0; i < j->layers.count; i++) {
-        write_layer(&document.json, j, i);
+    report_word(r, "level", "level", j->is_cycle ? "cycle" : "fast");
+    report_word(r, "lowering", "lowering", lowering_way_names[j->way]);
+    report_word(r, "multi_tile", "taps together", lowering_multi_names[j->multi]);
+    report_number(r, "cycles", "cycles", (double)sum->cycles, 0, "");
+    report_number(r, "milliseconds", "time", milliseconds(j, sum->cycles), 3, "ms");
+    report_number(r, "used", "array used", 100.0 * share(j, sum->macs, sum->cycles), 1, "%");
+    report_number(r, "macs", "multiply-adds", sum->macs, 0, "");
+    report_number(r, "bytes", "moved", sum->bytes, 0, "B");
+    tell_energy(j, r);
+    tell_times(j, r);
+    if (j->layers.left_out > 0) {
+        output_detail(j->call, "%d nodes are no products and were left out", j->layers.left_out);
     }
-    json_write_end(&document.json);
-    status = output_write_record(&document.json, &record, error);
-    if (status != SPRY_OK) {
-        output_drop(&document);
-        return status;
-    }
-    return output_end(&document, j->call, error);
-}
-
-static spry_status write_csv(const job *j, const char *path, spry_error *error)
-{
-    text t;
-    spry_status status;
-
-    text_init(&t, NULL, (size_t)1 << 26);
-    text_append_string(&t, "layer,taps_together,passes,cycles,array_cycles,memory_cycles,"
-                           "utilisation,read_bytes,written_bytes,bound\n");
-    for (int32_t i = 0; i < j->layers.count; i++) {
-        const lowering_cost *c = &j->costs[i];
-
-        text_append_format(&t,
-                           "\"%s\",%" PRId64 ",%" PRId64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64
-                           ",%.6f,%" PRId64 ",%" PRId64 ",%s\n",
-                           j->layers.items[i].name, c->taps_together, c->passes, c->cycles,
-                           c->compute, c->memory, c->utilisation, c->read_bytes, c->written_bytes,
-                           bound_of(c));
-    }
-    status = text_status(&t, path, error);
-    if (status == SPRY_OK) {
-        status = file_replace(path, t.data, t.length, error);
-    }
-    text_fini(&t);
-    return status;
+    return simulate_tell(j->call, r, j->t, &record, error);
 }
 
 static spry_status read_machine(job *j, spry_error *error)
@@ -285,27 +295,6 @@ static spry_status simulate_ways(job *j, total sums[LOWERING_WAYS], spry_error *
     return status == SPRY_OK ? simulate_all(j, j->way, &sums[j->way], error) : status;
 }
 
-static spry_status tell(const job *j, const total sums[LOWERING_WAYS], spry_error *error)
-{
-    const char *csv = cli_text(j->call, "csv");
-    spry_status status = csv != NULL ? write_csv(j, csv, error) : SPRY_OK;
-
-    if (status != SPRY_OK || cli_given(j->call, "json")) {
-        return status == SPRY_OK ? print_json(j, sums, error) : status;
-    }
-    status = print_layers(j, error);
-    (void)fprintf(j->call->out, "\n");
-    for (int way = 0; way < LOWERING_WAYS && status == SPRY_OK; way++) {
-        if (way == (int)j->way || cli_given(j->call, "compare")) {
-            print_total(j, lowering_way_names[way], &sums[way]);
-        }
-    }
-    if (j->layers.left_out > 0) {
-        output_detail(j->call, "%d nodes are no products and were left out", j->layers.left_out);
-    }
-    return status;
-}
-
 static spry_status run(const cli_call *call, spry_error *error)
 {
     job j = {.call = call,
@@ -313,24 +302,33 @@ static spry_status run(const cli_call *call, spry_error *error)
              .multi = (lowering_multi)choice_of(cli_text(call, "multi-tile"), lowering_multi_names),
              .is_cycle = strcmp(cli_text(call, "level"), "cycle") == 0};
     total sums[LOWERING_WAYS];
-    const char *csv = cli_text(call, "csv");
-    spry_status status = csv != NULL ? output_check_free(call, csv, error) : SPRY_OK;
+    report r = {0};
+    spry_status status = read_machine(&j, error);
 
-    if (status == SPRY_OK) {
-        status = read_machine(&j, error);
-    }
     if (status == SPRY_OK) {
         status = read_layers(&j, error);
     }
     if (status == SPRY_OK) {
+        double begin = simulate_seconds();
+
         status = simulate_ways(&j, sums, error);
+        output_detail(call, "%d layers in %.6f s", (int)j.layers.count, simulate_seconds() - begin);
     }
     if (status == SPRY_OK) {
-        status = tell(&j, sums, error);
+        status = tell(&j, sums, &r, error);
     }
+    report_fini(&r);
     simulate_layers_fini(&j.layers);
     target_destroy(j.t);
     return status;
 }
 
-const simulate_model simulate_tpu = {.name = "tpu", .options = taken, .arguments = 1, .run = run};
+const simulate_model simulate_tpu = {
+    .name = "tpu",
+    .part = {.title = "tpu MODEL.onnx",
+             .about = "The convolutions and products of a network through systolic arrays beside a "
+                      "memory: passes, cycles, use of the array and energy per layer.",
+             .options = own},
+    .options = taken,
+    .arguments = 1,
+    .run = run};

@@ -105,6 +105,24 @@ void conv_nhwc_run(void *context, int64_t begin, int64_t end, int worker)
     }
 }
 
+void conv_nhwc_strip(const conv_nhwc *c, int64_t in_rows, int64_t out_rows, int64_t pad_h,
+                     conv_nhwc *strip)
+{
+    conv_f32_shape *s = &strip->shape;
+    bool is_column = c->shape.out_h != c->problem.shape.out_h; /* a product, as one tall column */
+
+    *strip = *c;
+    strip->problem.shape.in_h = in_rows;
+    strip->problem.shape.out_h = out_rows;
+    strip->problem.shape.pad_h = pad_h;
+    s->in_h = is_column ? in_rows * c->problem.shape.in_w : in_rows;
+    s->out_h = is_column ? out_rows * c->problem.shape.out_w : out_rows;
+    s->pad_h = pad_h;
+    strip->row_slice = conv_nhwc_least(c->row_slice, s->out_h);
+    strip->pieces = c->problem.groups * conv_nhwc_pieces(s->out_h, strip->row_slice) *
+                    conv_nhwc_pieces(c->problem.filters, c->filter_slice);
+}
+
 void conv_nhwc_lower(void *context, int64_t begin, int64_t end, int worker)
 {
     const conv_nhwc_call *call = context;

@@ -138,6 +138,12 @@ typedef struct conv_nhwc_call {
  * with the conv_nhwc_call as context. */
 void conv_nhwc_run(void *call, int64_t begin, int64_t end, int worker);
 
+/* The plan of a strip: `out_rows` output rows as an image of their own, of whose input `in_rows`
+ * rows are there, `pad_h` rows of padding above them. `c` is of batch 1, reads channels-last, is
+ * not EXPLICIT, was made for at least as many rows, and for padding below if there may be any. */
+void conv_nhwc_strip(const conv_nhwc *c, int64_t in_rows, int64_t out_rows, int64_t pad_h,
+                     conv_nhwc *strip);
+
 /* EXPLICIT only: output pixels [begin, end) of all images are lowered, before any piece runs. */
 void conv_nhwc_lower(void *call, int64_t begin, int64_t end, int worker);
 

@@ -56,7 +56,7 @@ spry_status layout_twin(layout_pass *p, int32_t id, int32_t *twin)
     if (*twin != GRAPH_NONE) {
         return SPRY_OK;
     }
-    status = graph_add_value(p->g, NULL, twin, p->error);
+    status = graph_add_value(p->g, p->g->values[id].name, twin, p->error);
     if (status == SPRY_OK) {
         p->g->values[*twin].type = layout_type(&p->g->values[id].type);
         p->twins[id] = *twin;

@@ -494,6 +494,19 @@ static spry_status run(layout_pass *p)
     return status;
 }
 
+/* Twins take over the names of images that nobody makes any more. */
+static void hand_names_over(layout_pass *p)
+{
+    for (int32_t id = 0; id < p->value_count; id++) {
+        const graph_value *v = &p->g->values[id];
+
+        if (p->twins[id] != GRAPH_NONE && v->producer == GRAPH_NONE && v->constant == NULL &&
+            graph_can_be_output(p->g, id)) {
+            graph_swap_names(p->g, id, p->twins[id]);
+        }
+    }
+}
+
 static spry_status allocate(layout_pass *p)
 {
     p->nodes = arena_array(&p->memory, (size_t)p->node_count + 1, sizeof *p->nodes);
@@ -521,6 +534,9 @@ spry_status layout_graph(graph *g, const spry_session_options *options, spry_err
     status = allocate(&p);
     if (status == SPRY_OK) {
         status = run(&p);
+    }
+    if (status == SPRY_OK) {
+        hand_names_over(&p);
     }
     arena_fini(&p.memory);
     if (status == SPRY_OK) {

@@ -9,6 +9,7 @@
 #include "runtime/layout/layout.h"
 #include "runtime/provider/integer.h"
 #include "runtime/provider/providers.h"
+#include "runtime/provider/strips.h"
 #include "runtime/provider/turn.h"
 
 typedef struct depthwise_state {
@@ -275,3 +276,72 @@ static spry_status run(void *state, op_call *call, void *workspace)
 const provider provider_conv_depthwise = {
     "conv_depthwise", PROVIDER_FUSES_SUMS | PROVIDER_FUSES_ACTIVATIONS, accepts, create, run,
     destroy};
+
+/* ---- by strips ---- */
+
+static bool strips_read(const provider_site *site, conv_f32_shape *shape)
+{
+    depthwise_state s;
+
+    if (!read_problem(site, &s) || s.is_planar || s.varies) {
+        return false;
+    }
+    *shape = s.plan.problem.shape;
+    return true;
+}
+
+static spry_status strips_create(const provider_site *site, int64_t rows, strip_step *step,
+                                 spry_error *error)
+{
+    provider_step whole = {0};
+    spry_status status = create(site, &whole, error);
+
+    (void)rows;
+    step->state = whole.state;
+    step->packed_bytes = whole.packed_bytes;
+    step->shared_bytes = strips_padded(sizeof(depthwise_nhwc_call)) + whole.workspace_bytes;
+    step->spent = whole.spent;
+    step->kernel = whole.kernel;
+    return status;
+}
+
+static void strips_begin(const void *state, const op_call *call, void *shared)
+{
+    const depthwise_state *s = state;
+    depthwise_nhwc_call *c = shared;
+
+    *c = (depthwise_nhwc_call){.finish = s->finish};
+    if (s->is_integer) {
+        prepare_bytes(s, call, (uint8_t *)shared + strips_padded(sizeof *c), c);
+    } else {
+        c->finish.bias = provider_bias(call);
+    }
+}
+
+static void strips_run(const void *state, const strip_rows *r)
+{
+    const depthwise_state *s = state;
+    const depthwise_nhwc_call *c = r->shared;
+    depthwise_nhwc_problem p = s->plan.problem;
+    brgemm_finish finish = c->finish;
+    depthwise_nhwc_band band = {.problem = &p,
+                                .x = r->x,
+                                .flip = c->flip,
+                                .zero = c->zero ^ c->flip,
+                                .packed = s->packed.data,
+                                .y = r->y,
+                                .y_pitch = depthwise_nhwc_outputs(&p) * (int64_t)p.result_size,
+                                .finish = &finish,
+                                .rows = r->rows,
+                                .blocks = s->plan.blocks};
+
+    p.batch = 1;
+    p.shape.pad_h = strips_pad(&p.shape, r);
+    p.shape.in_h = r->x_rows;
+    p.shape.out_h = r->rows;
+    finish.residual = r->other;
+    s->plan.kernel->run(&band);
+}
+
+const provider_strips provider_conv_depthwise_strips = {&provider_conv_depthwise, strips_read,
+                                                        strips_create, strips_begin, strips_run};

@@ -8,6 +8,7 @@
 #include "runtime/layout/layout.h"
 #include "runtime/precision.h"
 #include "runtime/provider/providers.h"
+#include "runtime/provider/strips.h"
 
 typedef struct conv_state {
     spry_allocator allocator;
@@ -48,19 +49,32 @@ static bool read_problem(const provider_site *site, conv_nhwc_problem *p)
            !(p->groups > 1 && p->input_is_planar);
 }
 
-/* In bf16 where that is asked for and the plan says that it pays. */
+/* Chooses the type: bf16 where that is asked for and the plan of one worker says that it pays.
+ * Returns the way that all plans take: of an odd number of channels, ways join other numbers in
+ * pairs, which are rounded together. */
+static conv_nhwc_way choose_type(const provider_site *site, conv_nhwc_problem *p)
+{
+    int64_t depth = p->shape.channels * p->shape.kernel_h * p->shape.kernel_w;
+    conv_nhwc wide, narrow;
+
+    if (precision_of_products(site, depth, p->filters) != BRGEMM_BF16) {
+        return CONV_NHWC_AUTO;
+    }
+    conv_nhwc_plan(p, brgemm_select(BRGEMM_F32), CONV_NHWC_AUTO, 1, &wide);
+    p->type = BRGEMM_BF16;
+    conv_nhwc_plan(p, brgemm_select(BRGEMM_BF16), CONV_NHWC_AUTO, 1, &narrow);
+    if (narrow.predicted_cost >= wide.predicted_cost) {
+        p->type = BRGEMM_F32;
+        return CONV_NHWC_AUTO;
+    }
+    return p->shape.channels % 2 == 0 ? CONV_NHWC_AUTO : narrow.way;
+}
+
 static void make_plan(const provider_site *site, conv_nhwc_problem *p, conv_nhwc *plan)
 {
-    int workers = threads_count(site->team);
-    int64_t depth = p->shape.channels * p->shape.kernel_h * p->shape.kernel_w;
-    conv_nhwc narrow;
+    conv_nhwc_way way = choose_type(site, p);
 
-    conv_nhwc_plan(p, brgemm_select(BRGEMM_F32), CONV_NHWC_AUTO, workers, plan);
-    if (precision_of_products(site, depth, p->filters) == BRGEMM_BF16) {
-        p->type = BRGEMM_BF16;
-        conv_nhwc_plan(p, brgemm_select(BRGEMM_BF16), CONV_NHWC_AUTO, workers, &narrow);
-        *plan = narrow.predicted_cost < plan->predicted_cost ? narrow : *plan;
-    }
+    conv_nhwc_plan(p, brgemm_select(p->type), way, threads_count(site->team), plan);
 }
 
 static bool accepts(const provider_site *site)
@@ -200,3 +214,81 @@ static spry_status run(void *state, op_call *call, void *workspace)
 
 const provider provider_conv_nhwc = {
     "conv_nhwc", PROVIDER_FUSES_SUMS | PROVIDER_FUSES_ACTIVATIONS, accepts, create, run, destroy};
+
+/* ---- by strips ---- */
+
+static bool strips_read(const provider_site *site, conv_f32_shape *shape)
+{
+    conv_nhwc_problem p;
+
+    if (layout_reads_planar(site->node) || provider_constant(site, 1) == NULL ||
+        !read_problem(site, &p)) {
+        return false;
+    }
+    *shape = p.shape;
+    return true;
+}
+
+static spry_status strips_create(const provider_site *site, int64_t rows, strip_step *step,
+                                 spry_error *error)
+{
+    gemm_f32_finish clamp = provider_finish(site);
+    conv_state *s = alloc_zeroed(site->allocator, sizeof *s);
+    conv_nhwc_problem p;
+    conv_nhwc_way way;
+    spry_status status;
+
+    if (s == NULL) {
+        return alloc_failed(error, sizeof *s);
+    }
+    (void)read_problem(site, &p); /* read before */
+    s->allocator = *site->allocator;
+    s->finish = (brgemm_finish){
+        .activate = provider_activation(site), .lower = clamp.lower, .upper = clamp.upper};
+    way = choose_type(site, &p);
+    p.batch = 1;
+    p.shape = strips_shape(&p.shape, rows);
+    conv_nhwc_plan(&p, brgemm_select(p.type), way, 1, &s->plan);
+    status = make_packed(site, s, error);
+    if (status != SPRY_OK) {
+        destroy(s);
+        return status;
+    }
+    step->state = s;
+    step->packed_bytes = (size_t)s->plan.packed_bytes;
+    step->shared_bytes = strips_padded(sizeof(brgemm_finish));
+    step->worker_bytes = (size_t)s->plan.worker_bytes;
+    step->spent = 1U << 1;
+    step->kernel = s->plan.kernel->name;
+    return SPRY_OK;
+}
+
+static void strips_begin(const void *state, const op_call *call, void *shared)
+{
+    const conv_state *s = state;
+    brgemm_finish *finish = shared;
+
+    *finish = s->finish;
+    finish->bias = provider_bias(call);
+}
+
+static void strips_run(const void *state, const strip_rows *r)
+{
+    const conv_state *s = state;
+    const conv_nhwc_problem *p = &s->plan.problem;
+    conv_nhwc strip;
+    conv_nhwc_call c = {.c = &strip,
+                        .x = r->x,
+                        .packed = s->packed.data,
+                        .y = r->y,
+                        .y_pitch = p->groups * p->filters * (int64_t)sizeof(float),
+                        .finish = *(const brgemm_finish *)r->shared,
+                        .workspace = r->workspace};
+
+    conv_nhwc_strip(&s->plan, r->x_rows, r->rows, strips_pad(&p->shape, r), &strip);
+    c.finish.residual = r->other;
+    conv_nhwc_run(&c, 0, strip.pieces, 0);
+}
+
+const provider_strips provider_conv_nhwc_strips = {&provider_conv_nhwc, strips_read, strips_create,
+                                                   strips_begin, strips_run};

@@ -9,6 +9,7 @@
 #include "runtime/layout/layout.h"
 #include "runtime/provider/integer.h"
 #include "runtime/provider/providers.h"
+#include "runtime/provider/strips.h"
 #include "tensor/quantize.h"
 
 typedef struct conv_state {
@@ -152,11 +153,16 @@ static void release(conv_state *s)
     alloc_release(&allocator, s, sizeof *s);
 }
 
-static void plan(conv_state *s, int members)
+/* `rows`: of a strip; 0: whole images. */
+static void plan(conv_state *s, int members, int64_t rows)
 {
     conv_nhwc_problem p = s->conv.problem;
     int64_t pixels = p.batch * p.shape.out_h * p.shape.out_w;
 
+    if (rows > 0) {
+        p.batch = 1;
+        p.shape = strips_shape(&p.shape, rows);
+    }
     s->has_ones = s->node.w_zero != 0 && !zero_can_be_taken_off(s);
     if (s->has_ones) {
         p.filters++;
@@ -172,10 +178,11 @@ static void plan(conv_state *s, int members)
     }
 }
 
-static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
+/* Plans for `members` and packs. */
+static spry_status make(const provider_site *site, int members, int64_t rows, conv_state **state,
+                        spry_error *error)
 {
     conv_state *s = alloc_zeroed(site->allocator, sizeof *s);
-    int members = threads_count(site->team);
     int64_t k;
     spry_status status;
 
@@ -185,7 +192,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     (void)read_problem(site, s); /* accepted before */
     s->allocator = *site->allocator;
     k = filter_size(s);
-    plan(s, members);
+    plan(s, members, rows);
     status = packed_make(site, s->conv.kernel->name, (size_t)s->conv.packed_bytes, pack_weights, s,
                          &s->packed, error);
     if (status == SPRY_OK) {
@@ -194,6 +201,19 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     }
     if (status != SPRY_OK) {
         release(s);
+        return status;
+    }
+    *state = s;
+    return SPRY_OK;
+}
+
+static spry_status create(const provider_site *site, provider_step *step, spry_error *error)
+{
+    int members = threads_count(site->team);
+    conv_state *s = NULL;
+    spry_status status = make(site, members, 0, &s, error);
+
+    if (status != SPRY_OK) {
         return status;
     }
     step->state = s;
@@ -350,3 +370,65 @@ static spry_status run(void *state, op_call *call, void *workspace)
 
 const provider provider_conv_s8 = {"conv_s8", PROVIDER_FUSES_NOTHING, accepts, create, run,
                                    destroy};
+
+/* ---- by strips ---- */
+
+static bool strips_read(const provider_site *site, conv_f32_shape *shape)
+{
+    conv_state s;
+
+    if (!read_problem(site, &s) || s.is_planar ||
+        (s.node.w_zero != 0 && !zero_can_be_taken_off(&s))) {
+        return false;
+    }
+    *shape = s.conv.problem.shape;
+    return true;
+}
+
+static spry_status strips_create(const provider_site *site, int64_t rows, strip_step *step,
+                                 spry_error *error)
+{
+    conv_state *s = NULL;
+    spry_status status = make(site, 1, rows, &s, error);
+
+    if (status != SPRY_OK) {
+        return status;
+    }
+    step->state = s;
+    step->packed_bytes = (size_t)s->conv.packed_bytes;
+    step->shared_bytes = strips_padded(sizeof(conv_nhwc_call)) + integer_room(&s->channels);
+    step->worker_bytes = (size_t)s->conv.worker_bytes;
+    step->kernel = s->conv.kernel->name;
+    return SPRY_OK;
+}
+
+static void strips_begin(const void *state, const op_call *call, void *shared)
+{
+    const conv_state *s = state;
+    const conv_nhwc_problem *p = &s->conv.problem;
+    conv_nhwc_call *c = shared;
+    void *room = (char *)shared + strips_padded(sizeof *c);
+
+    *c = (conv_nhwc_call){.flip = s->node.x_flip,
+                          .zero = (uint8_t)integer_zero(&s->node, call),
+                          .packed = s->packed.data,
+                          .y_pitch = p->groups * p->filters * (int64_t)p->result_size,
+                          .finish = integer_channel_finish(&s->node, call, &s->channels, room)};
+}
+
+static void strips_run(const void *state, const strip_rows *r)
+{
+    const conv_state *s = state;
+    conv_nhwc_call c = *(const conv_nhwc_call *)r->shared;
+    conv_nhwc strip;
+
+    conv_nhwc_strip(&s->conv, r->x_rows, r->rows, strips_pad(&s->conv.problem.shape, r), &strip);
+    c.c = &strip;
+    c.x = r->x;
+    c.y = r->y;
+    c.workspace = r->workspace;
+    conv_nhwc_run(&c, 0, strip.pieces, 0);
+}
+
+const provider_strips provider_conv_s8_strips = {&provider_conv_s8, strips_read, strips_create,
+                                                 strips_begin, strips_run};

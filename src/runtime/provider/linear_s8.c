@@ -8,6 +8,7 @@
 #include "runtime/fuse.h"
 #include "runtime/integer/integer.h"
 #include "runtime/provider/providers.h"
+#include "runtime/provider/strips.h"
 
 typedef enum linear_kind {
     LINEAR_NONE,
@@ -22,6 +23,7 @@ typedef struct linear_state {
     const linear_s8_kernel *kernel;
     linear_kind kind;
     float lower, upper; /* of the sum, in real numbers */
+    int64_t row;        /* elements of a row of a channels-last image */
 } linear_state;
 
 static bool is_bytes(const graph_type *type)
@@ -191,6 +193,13 @@ static void clamp_target(linear_run *r)
     }
 }
 
+static void set_sum(linear_run *r, const op_call *call, spry_dtype other, spry_dtype result)
+{
+    r->other_grid = grid_at(call, INTEGER_W + 1, other);
+    set_target(r, call, INTEGER_Y_SCALE, result);
+    clamp_target(r);
+}
+
 static spry_status run(void *state, op_call *call, void *workspace)
 {
     enum { ELEMENTS_PER_PIECE = 32768 };
@@ -217,9 +226,7 @@ static spry_status run(void *state, op_call *call, void *workspace)
         const tensor *other = op_call_input(call, INTEGER_W);
 
         r.other = other->data;
-        r.other_grid = grid_at(call, INTEGER_W + 1, other->dtype);
-        set_target(&r, call, INTEGER_Y_SCALE, dtype);
-        clamp_target(&r);
+        set_sum(&r, call, other->dtype, dtype);
     }
     threads_for(call->team, tensor_count(x), ELEMENTS_PER_PIECE, run_elements, &r);
     return SPRY_OK;
@@ -227,3 +234,71 @@ static spry_status run(void *state, op_call *call, void *workspace)
 
 const provider provider_linear_s8 = {"linear_s8", PROVIDER_FUSES_NOTHING, accepts, create, run,
                                      destroy};
+
+/* ---- by strips: sums ---- */
+
+static spry_dtype dtype_at(const op_call *call, int32_t id)
+{
+    return call->g->values[id].type.dtype;
+}
+
+static bool strips_read(const provider_site *site, conv_f32_shape *shape)
+{
+    const graph_type *x = provider_input_type(site, INTEGER_X);
+
+    if (kind_of(site) != LINEAR_ADD) {
+        return false;
+    }
+    *shape = (conv_f32_shape){.channels = x->dims[3].size,
+                              .in_h = x->dims[1].size,
+                              .in_w = x->dims[2].size,
+                              .out_h = x->dims[1].size,
+                              .out_w = x->dims[2].size,
+                              .kernel_h = 1,
+                              .kernel_w = 1,
+                              .stride_h = 1,
+                              .stride_w = 1,
+                              .dilation_h = 1,
+                              .dilation_w = 1};
+    return true;
+}
+
+static spry_status strips_create(const provider_site *site, int64_t rows, strip_step *step,
+                                 spry_error *error)
+{
+    const graph_type *x = provider_input_type(site, INTEGER_X);
+    provider_step whole = {0};
+    spry_status status = create(site, &whole, error);
+
+    (void)rows;
+    if (status == SPRY_OK) {
+        ((linear_state *)whole.state)->row = x->dims[2].size * x->dims[3].size;
+    }
+    step->state = whole.state;
+    step->shared_bytes = strips_padded(sizeof(linear_run));
+    step->kernel = whole.kernel;
+    return status;
+}
+
+static void strips_begin(const void *state, const op_call *call, void *shared)
+{
+    linear_run *r = shared;
+    const graph_node *n = call->node;
+
+    *r = (linear_run){.s = state, .x_grid = grid_at(call, 1, dtype_at(call, n->inputs[INTEGER_X]))};
+    set_sum(r, call, dtype_at(call, n->inputs[INTEGER_W]), dtype_at(call, n->outputs[0]));
+}
+
+static void strips_run(const void *state, const strip_rows *r)
+{
+    const linear_state *s = state;
+    linear_run part = *(const linear_run *)r->shared;
+
+    part.x = r->x;
+    part.other = r->other;
+    part.y = r->y;
+    run_elements(&part, 0, r->rows * s->row, 0);
+}
+
+const provider_strips provider_linear_s8_strips = {&provider_linear_s8, strips_read, strips_create,
+                                                   strips_begin, strips_run};

@@ -7,6 +7,7 @@
 #include "runtime/integer/byte_pool.h"
 #include "runtime/layout/layout.h"
 #include "runtime/provider/providers.h"
+#include "runtime/provider/strips.h"
 #include "tensor/convert.h"
 
 /* Of an image in a global pool: enough to keep a thread busy, few enough for parts to stay with the
@@ -290,3 +291,63 @@ static spry_status run(void *state, op_call *call, void *workspace)
 
 const provider provider_pool_nhwc = {"pool_nhwc", PROVIDER_FUSES_NOTHING, accepts, create, run,
                                      destroy};
+
+/* ---- by strips ---- */
+
+static bool strips_read(const provider_site *site, conv_f32_shape *shape)
+{
+    const graph_type *x = provider_input_type(site, 0);
+    pool_state s = {0};
+
+    choose_kernel(site, pool_nhwc_select(), &s);
+    if (s.rows == NULL || is_global(site)) {
+        return false;
+    }
+    set_window(site, x, &s);
+    *shape = s.shape;
+    shape->channels = x->dims[x->rank - 1].size;
+    return true;
+}
+
+static spry_status strips_create(const provider_site *site, int64_t rows, strip_step *step,
+                                 spry_error *error)
+{
+    provider_step whole = {0};
+    spry_status status = create(site, &whole, error);
+
+    (void)rows;
+    step->state = whole.state;
+    step->kernel = whole.kernel;
+    return status;
+}
+
+static void strips_begin(const void *state, const op_call *call, void *shared)
+{
+    (void)state;
+    (void)call;
+    (void)shared;
+}
+
+static void strips_run(const void *state, const strip_rows *r)
+{
+    const pool_state *s = state;
+    conv_f32_shape shape = s->shape;
+    pool_nhwc_rows p = {.shape = &shape,
+                        .count = r->rows,
+                        .in = r->x,
+                        .out = r->y,
+                        .count_padding = s->count_padding,
+                        .end_h = s->end_h,
+                        .end_w = s->end_w,
+                        .flip = s->flip,
+                        .zero = s->zero,
+                        .scale = s->scale};
+
+    shape.pad_h = strips_pad(&shape, r);
+    shape.in_h = r->x_rows;
+    shape.out_h = r->rows;
+    s->rows(&p);
+}
+
+const provider_strips provider_pool_nhwc_strips = {&provider_pool_nhwc, strips_read, strips_create,
+                                                   strips_begin, strips_run};

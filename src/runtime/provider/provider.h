@@ -32,6 +32,15 @@ typedef struct provider_sparsity {
     const char *way;    /* taken: a constant string; NULL: as provider_step.plan */
 } provider_sparsity;
 
+/* What a provider that runs several layers says about the images between them. */
+typedef struct provider_traffic {
+    int64_t images;    /* bytes of them all */
+    int64_t windows;   /* bytes of the rows that a worker holds at one time */
+    double redundancy; /* multiplications done / those of one thread: seams are made twice */
+    /* Of the last run: bytes written to windows, and elsewhere in memory. */
+    int64_t inside, outside;
+} provider_traffic;
+
 /* What `create` gives back. */
 typedef struct provider_step {
     void *state;
@@ -47,6 +56,7 @@ typedef struct provider_step {
     const double *density;   /* in the state: share of the results that the last run computed; NULL:
                                 all of them */
     const provider_sparsity *sparsity; /* in the state; NULL: zeros are not skipped */
+    const provider_traffic *traffic;   /* in the state; NULL: it runs one layer */
     const struct provider *taker; /* executes the node instead, and owns the state; NULL: nobody */
 } provider_step;
 

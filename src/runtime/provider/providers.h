@@ -9,6 +9,7 @@
 #include "runtime/provider/provider.h"
 
 extern const provider provider_attention;
+extern const provider provider_block;
 extern const provider provider_blocks_s8;
 extern const provider provider_conv_3d;
 extern const provider provider_conv_depthwise;
@@ -39,6 +40,13 @@ extern const provider provider_skim;
 extern const provider provider_sparse;
 extern const provider provider_sum;
 extern const provider provider_twin_s8;
+
+struct provider_strips; /* strips.h */
+extern const struct provider_strips provider_conv_depthwise_strips;
+extern const struct provider_strips provider_conv_nhwc_strips;
+extern const struct provider_strips provider_conv_s8_strips;
+extern const struct provider_strips provider_linear_s8_strips;
+extern const struct provider_strips provider_pool_nhwc_strips;
 
 /* The provider that would execute the node if `after`, one of the list, and those before it did not
  * exist, or NULL. */

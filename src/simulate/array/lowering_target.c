@@ -2,6 +2,7 @@
 
 #include "simulate/dram/dram_target.h"
 #include "simulate/dram/dram_trace.h"
+#include "simulate/prices.h"
 
 spry_status lowering_machine_read(target *t, lowering_machine *m, spry_error *error)
 {
@@ -54,27 +55,28 @@ spry_status lowering_prices_read(target *t, lowering_prices *p, spry_error *erro
 {
     spry_status status = SPRY_OK;
 
-    *p = (lowering_prices){.are_known = target_has(t, "energy.mac")};
+    *p = (lowering_prices){.are_known = target_has(t, "energy.mac"), .source = prices_source(t)};
     if (p->are_known) {
-        status = target_quantity(t, "energy.mac", UNIT_JOULES, 0.0, 1.0, &p->mac, error);
+        status = prices_read(t, "energy.mac", UNIT_JOULES, &p->mac, error);
     }
     if (status == SPRY_OK && p->are_known) {
-        status = target_quantity(t, "energy.scratch", UNIT_JOULES_PER_BIT, 0.0, 1.0,
-                                 &p->scratch_bit, error);
+        status = prices_read(t, "energy.scratch", UNIT_JOULES_PER_BIT, &p->scratch_bit, error);
     }
     if (status == SPRY_OK && p->are_known) {
-        status = target_quantity(t, "energy.memory", UNIT_JOULES_PER_BIT, 0.0, 1.0, &p->memory_bit,
-                                 error);
+        status = prices_read(t, "energy.memory", UNIT_JOULES_PER_BIT, &p->memory_bit, error);
     }
     return status;
+}
+
+double lowering_scratch_bits(const lowering_machine *m, const lowering_cost *cost)
+{
+    return 8.0 * ((double)m->element_bytes * (double)cost->loaded +
+                  (double)(cost->read_bytes + cost->written_bytes));
 }
 
 double lowering_energy(const lowering_machine *m, const lowering_prices *p,
                        const lowering_cost *cost)
 {
-    double bits = 8.0 * (double)m->element_bytes;
-    double moved = 8.0 * (double)(cost->read_bytes + cost->written_bytes);
-
-    return p->mac * cost->macs + p->scratch_bit * (bits * (double)cost->loaded + moved) +
-           p->memory_bit * moved;
+    return p->mac * cost->macs + p->scratch_bit * lowering_scratch_bits(m, cost) +
+           p->memory_bit * 8.0 * (double)(cost->read_bytes + cost->written_bytes);
 }

@@ -159,6 +159,8 @@ typedef struct watch {
     uint64_t *taken; /* cycles, by tag */
     uint64_t latency;
     uint64_t last;
+    void (*issued)(void *context, const dram_issue *issue); /* may be NULL */
+    void *context;
 } watch;
 
 static void done(void *context, uint64_t tag, bool is_write, uint64_t cycle)
@@ -167,6 +169,13 @@ static void done(void *context, uint64_t tag, bool is_write, uint64_t cycle)
 
     w->latency += is_write ? 0 : cycle - w->taken[tag];
     w->last = cycle > w->last ? cycle : w->last;
+}
+
+static void issue(void *context, const dram_issue *command)
+{
+    const watch *w = context;
+
+    w->issued(w->context, command);
 }
 
 static spry_status drive(dram *d, const dram_trace *trace, watch *w, spry_error *error)
@@ -195,10 +204,20 @@ static spry_status drive(dram *d, const dram_trace *trace, watch *w, spry_error 
 spry_status dram_trace_run(const spry_allocator *allocator, const dram_options *options,
                            const dram_trace *trace, dram_run *result, spry_error *error)
 {
+    return dram_trace_watch(allocator, options, trace, NULL, NULL, result, error);
+}
+
+spry_status dram_trace_watch(const spry_allocator *allocator, const dram_options *options,
+                             const dram_trace *trace,
+                             void (*issued)(void *context, const dram_issue *issue), void *context,
+                             dram_run *result, spry_error *error)
+{
     spry_allocator own = alloc_resolve(allocator);
     size_t bytes = trace->count * sizeof(uint64_t);
-    watch w = {.taken = alloc_array(&own, trace->count, sizeof(uint64_t))};
-    dram_events events = {.done = done, .context = &w};
+    watch w = {.taken = alloc_array(&own, trace->count, sizeof(uint64_t)),
+               .issued = issued,
+               .context = context};
+    dram_events events = {.done = done, .issued = issued != NULL ? issue : NULL, .context = &w};
     dram *d = NULL;
     spry_status status = w.taken == NULL ? alloc_failed(error, bytes)
                                          : dram_create(allocator, options, &events, &d, error);

@@ -49,6 +49,12 @@ SPRY_MUST_USE spry_status dram_trace_run(const spry_allocator *allocator,
                                          const dram_options *options, const dram_trace *trace,
                                          dram_run *result, spry_error *error);
 
+/* The same, with every command shown to `issued`. */
+SPRY_MUST_USE spry_status dram_trace_watch(const spry_allocator *allocator,
+                                           const dram_options *options, const dram_trace *trace,
+                                           void (*issued)(void *context, const dram_issue *issue),
+                                           void *context, dram_run *result, spry_error *error);
+
 /* Bytes a second of one long stream of reads, offered to all channels at once: what is left of
  * dram_peak_bandwidth. Fails as dram_create does. */
 SPRY_MUST_USE spry_status dram_stream_bandwidth(const spry_allocator *allocator,

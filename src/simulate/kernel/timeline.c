@@ -1,7 +1,6 @@
 #include "simulate/kernel/timeline.h"
 
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,9 +117,34 @@ void timeline_value(timeline *t, int track, uint64_t time, const char *name, uin
     store(t, &(record){time, value, name, NULL, track});
 }
 
+const char *timeline_keep(timeline *t, const char *name)
+{
+    const char *kept = t != NULL ? arena_text(&t->paths, name, strlen(name)) : NULL;
+
+    return kept != NULL ? kept : "";
+}
+
 uint64_t timeline_dropped(const timeline *t)
 {
     return t != NULL ? t->dropped : 0;
+}
+
+bool timeline_next_span(const timeline *t, size_t *at, timeline_record *found)
+{
+    while (t != NULL && *at < t->count) {
+        const record *r = &t->records[(*at)++];
+
+        if (r->category != NULL) {
+            *found = (timeline_record){r->track, r->start, r->rest, r->category, r->name};
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *timeline_track_path(const timeline *t, int track)
+{
+    return t != NULL && track >= 0 && (size_t)track < t->track_count ? t->tracks[track] : NULL;
 }
 
 /* By start; at equal starts enclosing spans first, then by track and name: the order in which they

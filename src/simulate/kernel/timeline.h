@@ -5,6 +5,8 @@
 #ifndef SIMULATE_KERNEL_TIMELINE_H
 #define SIMULATE_KERNEL_TIMELINE_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "spry/allocator.h"
@@ -32,7 +34,22 @@ void timeline_span(timeline *t, int track, uint64_t start, uint64_t end, const c
 /* `name` has `value` from `time` on. */
 void timeline_value(timeline *t, int track, uint64_t time, const char *name, uint64_t value);
 
+/* A copy of `name` that lives as long as the timeline; "" when memory runs out, and for NULL. */
+const char *timeline_keep(timeline *t, const char *name);
+
 uint64_t timeline_dropped(const timeline *t);
+
+/* What was recorded, for those who draw it: a span, in the order of recording. */
+typedef struct timeline_record {
+    int track;
+    uint64_t start, end; /* fs */
+    const char *category, *name;
+} timeline_record;
+
+/* The first span at or behind `*at`, which then stands behind it; false when there is none. */
+bool timeline_next_span(const timeline *t, size_t *at, timeline_record *record);
+/* NULL beyond the last track. */
+const char *timeline_track_path(const timeline *t, int track);
 
 /* Replaces `path`; times in microseconds, exact to the femtosecond. `model` names the process.
  * Fails with SPRY_IO, SPRY_LIMIT. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/text.h"
 #include "simulate/noc/mesh_state.h"
 
 enum { PACKETS_MOST = 1 << 26 };
@@ -371,6 +372,29 @@ uint64_t mesh_underway(const mesh *m)
 bool mesh_stuck(const mesh *m)
 {
     return m->underway > 0 && m->cycle - m->moved > MESH_STILL_MOST;
+}
+
+spry_status mesh_deadlock(const mesh *m, spry_error *error)
+{
+    enum { NAMED = 4 };
+    char names[128] = "";
+    int waiting = 0;
+    text t;
+
+    text_init_fixed(&t, names, sizeof names);
+    for (int node = 0; node < m->nodes; node++) {
+        int flits = 0;
+
+        for (int i = 0; i < m->span; i++) {
+            flits += m->inputs[node * m->span + i].count;
+        }
+        if (flits > 0 && waiting++ < NAMED) {
+            text_append_format(&t, "%s%d (%d flits)", waiting > 1 ? ", " : "", node, flits);
+        }
+    }
+    return spry_fail(error, SPRY_NEGATIVE, "mesh", NULL,
+                     "deadlock in cycle %llu: flits wait in %d routers: %s%s",
+                     (unsigned long long)m->cycle, waiting, names, waiting > NAMED ? ", ..." : "");
 }
 
 const mesh_counts *mesh_count(const mesh *m)

@@ -103,6 +103,8 @@ uint64_t mesh_underway(const mesh *m);
 /* Has anything moved during the last cycles, or was nothing to move? Flits that stand still for
  * longer than any wait for a credit are in deadlock. */
 bool mesh_stuck(const mesh *m);
+/* Always SPRY_NEGATIVE; names routers whose flits wait. */
+spry_status mesh_deadlock(const mesh *m, spry_error *error);
 const mesh_counts *mesh_count(const mesh *m);
 /* Flits over the link that leaves `node` through `port` (0 east, 1 west, 2 north, 3 south, 4 to the
  * node itself). */

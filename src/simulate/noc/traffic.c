@@ -1,7 +1,10 @@
 #include "simulate/noc/traffic.h"
 
+#include <stdio.h>
 #include <string.h>
 
+#include "base/alloc.h"
+#include "simulate/kernel/lanes.h"
 #include "spry/random.h"
 
 typedef struct meter {
@@ -14,6 +17,8 @@ typedef struct meter {
     uint64_t hops;
     uint64_t flits; /* that arrived in [from, to) */
     uint64_t open;  /* measured packets under way */
+    timeline *timeline;
+    lanes *lanes; /* by source; NULL without a timeline */
 } meter;
 
 static const char *const names[TRAFFIC_PATTERNS] = {"uniform", "transpose"};
@@ -33,10 +38,24 @@ const char *traffic_pattern_name(traffic_pattern pattern)
     return pattern < TRAFFIC_PATTERNS ? names[pattern] : "?";
 }
 
+static void draw(meter *m, const mesh_arrival *a)
+{
+    char path[32];
+    char name[32];
+
+    (void)snprintf(path, sizeof path, "node %d", a->source);
+    (void)snprintf(name, sizeof name, "to %d", a->destination);
+    lanes_span(&m->lanes[a->source], m->timeline, path, a->injected * TRAFFIC_CYCLE,
+               a->arrived * TRAFFIC_CYCLE, "packet", timeline_keep(m->timeline, name));
+}
+
 static void arrive(void *context, const mesh_arrival *a)
 {
     meter *m = context;
 
+    if (m->lanes != NULL) {
+        draw(m, a);
+    }
     if (a->arrived >= m->from && a->arrived < m->to) {
         m->flits += (uint64_t)a->flits;
     }
@@ -95,13 +114,52 @@ static spry_status check(const mesh_options *network, const traffic_options *opt
     return SPRY_OK;
 }
 
+static spry_status load(mesh *net, const mesh_options *network, const traffic_options *options,
+                        meter *m, spry_error *error)
+{
+    uint64_t threshold = (uint64_t)(options->rate / options->packet_flits * 4294967296.0 + 0.5);
+    spry_random random = spry_random_stream(options->seed, 0x74726166);
+    spry_status status = SPRY_OK;
+
+    while (status == SPRY_OK &&
+           (m->now < m->to || (m->open > 0 && m->now < m->to + options->drain))) {
+        status = make_packets(net, network, options, threshold, &random, m, error);
+        mesh_step(net);
+        m->now++;
+        if (status == SPRY_OK && mesh_stuck(net)) {
+            status = mesh_deadlock(net, error);
+        }
+    }
+    return status;
+}
+
+static void conclude(const mesh *net, const mesh_options *network, const traffic_options *options,
+                     const meter *m, traffic_result *result)
+{
+    double packets = m->packets > 0 ? (double)m->packets : 1.0;
+
+    result->latency = (double)m->latency / packets;
+    result->network_latency = (double)m->network_latency / packets;
+    result->hops = (double)m->hops / packets;
+    result->accepted =
+        (double)m->flits / (double)options->measured / (double)(network->width * network->height);
+    result->packets = m->packets;
+    result->drained = m->open == 0;
+    result->cycles = m->now;
+    result->flit_hops = mesh_count(net)->flit_hops;
+    if (options->look != NULL) {
+        options->look(options->context, net);
+    }
+}
+
 spry_status traffic_run(const spry_allocator *allocator, const mesh_options *network,
                         const traffic_options *options, traffic_result *result, spry_error *error)
 {
-    uint64_t threshold = (uint64_t)(options->rate / options->packet_flits * 4294967296.0 + 0.5);
-    uint64_t end = options->warm_up + options->measured;
-    meter m = {.from = options->warm_up, .to = end};
-    spry_random random = spry_random_stream(options->seed, 0x74726166);
+    spry_allocator own = alloc_resolve(allocator);
+    size_t bytes = (size_t)network->width * (size_t)network->height * sizeof(lanes);
+    meter m = {.from = options->warm_up,
+               .to = options->warm_up + options->measured,
+               .timeline = options->timeline};
     mesh *net = NULL;
     spry_status status = check(network, options, error);
 
@@ -109,24 +167,17 @@ spry_status traffic_run(const spry_allocator *allocator, const mesh_options *net
     if (status == SPRY_OK) {
         status = mesh_create(allocator, network, arrive, &m, &net, error);
     }
-    while (status == SPRY_OK && (m.now < end || (m.open > 0 && m.now < end + options->drain))) {
-        status = make_packets(net, network, options, threshold, &random, &m, error);
-        mesh_step(net);
-        m.now++;
+    if (status == SPRY_OK && options->timeline != NULL) {
+        m.lanes = alloc_zeroed(&own, bytes);
+        status = m.lanes != NULL ? SPRY_OK : alloc_failed(error, bytes);
     }
     if (status == SPRY_OK) {
-        double packets = m.packets > 0 ? (double)m.packets : 1.0;
-
-        result->latency = (double)m.latency / packets;
-        result->network_latency = (double)m.network_latency / packets;
-        result->hops = (double)m.hops / packets;
-        result->accepted = (double)m.flits / (double)options->measured /
-                           (double)(network->width * network->height);
-        result->packets = m.packets;
-        result->drained = m.open == 0;
-        result->cycles = m.now;
-        result->flit_hops = mesh_count(net)->flit_hops;
+        status = load(net, network, options, &m, error);
     }
+    if (status == SPRY_OK) {
+        conclude(net, network, options, &m, result);
+    }
+    alloc_release(&own, m.lanes, bytes);
     mesh_destroy(net);
     return status;
 }

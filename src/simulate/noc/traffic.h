@@ -2,6 +2,7 @@
 #ifndef SIMULATE_NOC_TRAFFIC_H
 #define SIMULATE_NOC_TRAFFIC_H
 
+#include "simulate/kernel/timeline.h"
 #include "simulate/noc/mesh.h"
 
 typedef enum traffic_pattern {
@@ -18,7 +19,14 @@ typedef struct traffic_options {
     uint64_t measured; /* cycles in which they are */
     uint64_t drain;    /* most cycles to wait for the last of them, with the traffic going on */
     uint64_t seed;
+    /* Packets on their way, by source, a cycle being TRAFFIC_CYCLE; NULL: not recorded. */
+    timeline *timeline;
+    /* What is to be known of the mesh at the end, called once; may be NULL. */
+    void (*look)(void *context, const mesh *m);
+    void *context;
 } traffic_options;
+
+#define TRAFFIC_CYCLE ((uint64_t)1000000) /* fs, in timelines */
 
 typedef struct traffic_result {
     double latency;         /* mean cycles from a packet's making to its tail's arrival */
@@ -37,7 +45,7 @@ const char *traffic_pattern_name(traffic_pattern pattern);
 
 /* Makes a mesh, loads it and throws it away. In each cycle each node makes a packet with
  * probability rate / packet_flits. Fails with SPRY_USAGE (a rate or a mesh that cannot be),
- * SPRY_LIMIT. */
+ * SPRY_NEGATIVE (deadlock; names routers), SPRY_LIMIT. */
 SPRY_MUST_USE spry_status traffic_run(const spry_allocator *allocator, const mesh_options *network,
                                       const traffic_options *options, traffic_result *result,
                                       spry_error *error);
