@@ -21,6 +21,7 @@ from typing import Callable
 
 import attention_heads
 import block_skim
+import filtering
 import inputs
 import fused_blocks
 import interleave
@@ -698,6 +699,24 @@ def tuned(bench):
                    f"{slowest:.2f}", "<= 1", bench.check(Demand(most=1), slowest, slowest))
 
 
+# ---- attention that filters its keys ----
+def needs_filtering():
+    if not all(os.path.exists(program) for program in filtering.PROGRAMS):
+        raise Skip("bench/decode_attention was not built (cmake -DSPRY_BUILD_BENCH=ON)")
+def filter_decode(bench):
+    """One query per head over cached keys, against all of them."""
+    needs_filtering()
+    counts = (4096, 32768) if bench.quick else (4096, 8192, 16384, 32768, 65536, 131072)
+    for keep, rows in filtering.decode_rows(counts, 8).items():
+        yield bench.summarise(f"filter-decode-{keep}", f"decoding with {keep} of the keys, 8 heads, "
+                              f"{counts[0]} to {counts[-1]} keys", rows,
+                              Demand(each=2.5 if keep < 0.2 else 1.3), peer="all keys in bf16")
+def filter_prefill(bench):
+    """As many queries as keys, against the kernel that streams over all keys."""
+    needs_filtering()
+    yield bench.summarise("filter-prefill", "attention with 0.2 of the keys, 1024 and 2048 queries",
+                          filtering.prefill_rows((1024, 2048), 0.2), Demand(each=1.3),
+                          peer="attention to all keys")
 # ---- simulators of hardware ----
 
 def simulator_line(bench, name, what, row, figure, demand, theirs=""):
@@ -788,6 +807,8 @@ ROWS = {
     "tune": tuned,
     "heads-survey": heads_survey,
     "heads-policy": heads_policy,
+    "filter-decode": filter_decode,
+    "filter-prefill": filter_prefill,
     "simulate": simulated_machines,
     "squant": squant,
     "gemv": few_bits,

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "kernels/filter/filter.h"
+#include "kernels/filter/filter_bound.h"
 #include "spry/random.h"
 
 enum { MOST_KEYS = 5000, MOST_SIZE = 200, MOST_WORDS = 4 * 256 };
@@ -434,6 +434,56 @@ static void limits_hide_keys(void **state)
     drop(&h);
 }
 
+/* No exact score lies above its bound, nor far below; keys beyond the scale's range included. */
+static void bounds_hold(void **state)
+{
+    static const int sizes[] = {64, 1, 33, 130, 200};
+
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        int64_t n = 1 + 37 * i, size = sizes[i % 5];
+        float scale = i % 2 == 0 ? 0.125f : 1.0f;
+        float upper[2][1000];
+        int8_t room_of_digits[FILTER_DIGITS * MOST_WORDS];
+        bool has_first = false;
+        head h;
+
+        make(&h, n, size, false, (uint64_t)(100 + i));
+        h.keys.scale *= i % 3 == 0 ? 0.5f : 1.0f;
+        hold(&h, n);
+        for (int64_t j = 0; j < n; j++) {
+            index_a[j] = (int32_t)(n - 1 - j);
+        }
+        for (int v = 0; v < filter_variant_count; v++) {
+            filter_bound bound;
+            filter_work work = {0};
+
+            if (!isa_usable(filter_variants[v].level)) {
+                continue;
+            }
+            assert_true(filter_bound_query(&h.keys, h.q, scale, room_of_digits, &bound));
+            filter_bound_scores(filter_variants[v].table, &h.keys, &bound, index_a, n, s_a,
+                                upper[has_first], &work);
+            assert_true(!has_first || memcmp(upper[0], upper[1], (size_t)n * sizeof(float)) == 0);
+            assert_int_equal(work.low_products, 6 * n * size);
+            has_first = true;
+            for (int64_t j = 0; j < n; j++) {
+                double score = 0.0;
+
+                for (int64_t t = 0; t < size; t++) {
+                    score += (double)h.q[t] * (double)h.k[index_a[j] * size + t];
+                }
+                score *= (double)scale / log(2.0);
+                assert_true((double)upper[0][j] >= score);
+                assert_true((double)upper[0][j] <= score + 2.001 * (double)bound.radius);
+            }
+        }
+        h.q[0] = NAN;
+        assert_false(filter_bound_query(&h.keys, h.q, scale, room_of_digits, &(filter_bound){0}));
+        drop(&h);
+    }
+}
+
 static void odd_input_is_harmless(void **state)
 {
     filter_rule rule = {.rounds = 2};
@@ -478,6 +528,7 @@ int main(void)
         cmocka_unit_test(survivors_are_nested),
         cmocka_unit_test(attention_is_softmax_over_survivors),
         cmocka_unit_test(limits_hide_keys),
+        cmocka_unit_test(bounds_hold),
         cmocka_unit_test(odd_input_is_harmless),
     };
 

@@ -24,4 +24,8 @@ for model in "$folder/vit.onnx" "$folder/cnn.onnx" "$folder/resnet.onnx" "$@"; d
             >/dev/null 2>&1 || echo "$name: lora on $target does not fit"
     done
 done
+"$spry" new vit-cifar -o "$folder/glyphs.onnx" --image 28x28x1 --patch 4 --units 32 --heads 2 \
+    --depth 2 >/dev/null
+"$spry" adapt "$folder/glyphs.onnx" -o "$folder/glyphs.energon.onnx" --method energon \
+    --target-keep 0.3 --calibrate npz:examples/glyphs/test.npz --preprocess unit --limit 16 -q >/dev/null
 "${PYTHON:-python3}" tests/peers/ort_agreement.py "$folder" --spry "$spry"
