@@ -23,6 +23,7 @@ import attention_heads
 import block_skim
 import inputs
 import interleave
+import simulators
 import sparse
 import spatial
 import train
@@ -655,6 +656,42 @@ def heads_policy(bench):
                           Demand(each=1.8), peer="attention to all keys")
 
 
+# ---- simulators of hardware ----
+
+def simulator_line(bench, name, what, row, figure, demand, theirs=""):
+    """A verdict on a speed or a time of one run."""
+    ours = f"{row['seconds']:.3g} s" if demand.most else f"{row['rate'] / 1e6:.2f} M/s"
+    return Line(name, what, ours, theirs, f"{figure:.3g}", str(demand),
+                bench.check(demand, figure, figure), [row])
+
+
+def simulated_machines(bench):
+    """Speeds of spry simulate on a core, and BookSim's of another machine."""
+    name, turns = "simulate", 1 if bench.quick else 3
+    for row in simulators.noc_rows(turns, 20000):
+        yield simulator_line(bench, name, f"mesh {row['name']}, M flit-hops a second", row,
+                             row["rate"] / 1e6, Demand(mean=4))
+        yield simulator_line(bench, name, f"mesh {row['name']}, times BookSim 2 elsewhere", row,
+                             row["cycles"] / row["booksim"], Demand(mean=10),
+                             f"{row['booksim']} cycles/s")
+    row = simulators.dram_row(turns, 100000)
+    yield simulator_line(bench, name, f"{row['name']}, M channel-cycles a second", row,
+                         row["rate"] / 1e6, Demand(mean=3))
+    for level, most in (("fast", 0.2), ("cycle", 5)):
+        row = simulators.array_row(turns, level)
+        yield simulator_line(bench, name, f"{row['name']}, seconds", row, row["seconds"],
+                             Demand(most=most))
+        if level == "fast":
+            yield simulator_line(bench, name, "layers a second in closed form, thousands", row,
+                                 row["rate"] / 1e3, Demand(mean=10))
+    for row in simulators.metro_rows(turns):
+        yield simulator_line(bench, name, f"scheduling the traffic of {row['name']}, seconds", row,
+                             row["seconds"], Demand(most=10))
+    row = simulators.replay_row(turns)
+    yield simulator_line(bench, name, "replay of a schedule, M flit-links a second", row,
+                         row["rate"] / 1e6, Demand(mean=20))
+
+
 # ---- the table ----
 
 LAYERS_LOW = Demand(mean=1.05, each=0.8)
@@ -706,6 +743,7 @@ ROWS = {
     "block-skim": blocks_of_text,
     "heads-survey": heads_survey,
     "heads-policy": heads_policy,
+    "simulate": simulated_machines,
     "squant": squant,
     "gemv": few_bits,
     "peak-f32": peak_line("peak-f32", "share of the peak, 40 products f32", "f32", IS_GEMM,

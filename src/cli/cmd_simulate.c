@@ -83,7 +83,10 @@ spry_status simulate_target(const cli_call *call, const char *fallback, target *
 {
     const char *name = cli_text(call, "target");
     const char *word;
-    spry_status status = target_load(NULL, name != NULL ? name : fallback, t, error);
+    spry_status status =
+        name == NULL && fallback[0] == '{'
+            ? target_parse(NULL, fallback, strlen(fallback), call->arguments[0], t, error)
+            : target_load(NULL, name != NULL ? name : fallback, t, error);
 
     for (int i = 0; status == SPRY_OK && (word = cli_value(call, "set", i)) != NULL; i++) {
         status = target_set(*t, word, error);

@@ -112,9 +112,112 @@ expect 0 simulate metro resnet20.onnx --json --generations 5 "${four[@]}"
 json out 'len(d["layers"]) == 20 and d["bound"] <= d["makespan"] <= 1.1 * d["bound"]' \
     'all(l["floor"] <= l["makespan"] for l in d["layers"])'
 expect 0 simulate metro resnet20.onnx -q --generations 0 --compare "${four[@]}"
-contains out "packets that fork"
+contains out "tree_sums"
 expect 2 simulate metro flows.csv --generations x
 expect 6 simulate metro missing.onnx
+
+# METRO's other ends: the exact search, headers, files, tables that overflow, rows per width.
+printf '%s\n1,unicast,0,3,256,0,,\n2,unicast,1,3,256,0,,\n' "$head" >two.csv
+expect 0 simulate metro two.csv "${four[@]}" --exact --schedule s.json --json
+json out 'd["makespan"] == 22 and d["optimum"] == 22 and d["floor"] == 22' 'd["joules"] > 0'
+expect 0 simulate metro s.json --json
+json out 'd["makespan"] == 22 and d["bursts"] == 1 and d["flows"] == 2'
+python3 - <<'PY'
+import json
+d = json.load(open("s.json"))
+d["bursts"][0]["injections"][1][1] -= 1
+json.dump(d, open("early.json", "w"))
+PY
+expect 3 simulate metro early.json
+contains err "early.json: burst 0: cycle"
+printf '{"bursts": [{"width": 4}]}' >odd.json
+expect 3 simulate metro odd.json
+contains err "odd.json"
+expect 2 simulate metro two.csv "${four[@]}" --schedule s.json
+expect 0 simulate metro two.csv "${four[@]}" --headers chunk --json
+json out 'd["makespan"] == 24'
+expect 4 simulate metro two.csv "${four[@]}" --set interconnect.table=1 --chunk 1
+contains err "router 1 needs 2 entries of 1"
+for i in {1..13}; do printf '%d,unicast,%d,0,8,0,,\n' "$i" "$i"; done >many.csv
+expect 2 simulate metro many.csv "${four[@]}" --exact
+contains err "12 flows"
+expect 0 simulate metro resnet20.onnx -q --generations 0 --flits 64,128,256 --compare "${four[@]}" --json
+json out '[w["flit"] for w in d["widths"]] == [64, 128, 256]' \
+    'all(a["makespan"] > b["makespan"] and a["processing"] >= b["processing"]
+         for a, b in zip(d["widths"], d["widths"][1:]))' \
+    'all(a["dor"] >= b["dor"] >= 1 for a, b in zip(d["widths"], d["widths"][1:]))'
+for flits in 4 64, 64,x 64,65537 ''; do
+    expect 2 simulate metro two.csv --flits "$flits"
+done
+
+# Equal options give equal bytes, whatever the number of threads.
+for threads in 1 2 4; do
+    expect 0 simulate metro resnet20.onnx "${four[@]}" --generations 3 --threads $threads --json -q
+    grep -v '"threads"' out >"threads-$threads"
+    cmp threads-1 "threads-$threads" || fail "$threads threads, another result"
+done
+for what in "noc --cycles 300" "dram --requests 300 --traffic mixed" "systolic 9x8x7" \
+    "tpu resnet20.onnx --level cycle" "toy"; do
+    # shellcheck disable=SC2086
+    expect 0 simulate $what --json --trace one.trace.json --html one.html --force
+    cp out first.json && cp one.trace.json first.trace && cp one.html first.html
+    # shellcheck disable=SC2086
+    expect 0 simulate $what --json --trace one.trace.json --html one.html --force
+    cmp out first.json && cmp one.trace.json first.trace && cmp one.html first.html ||
+        fail "spry simulate $what: equal options, other bytes"
+done
+
+# What is wrong with a machine or with work is named with its file and its key or line.
+python3 - "$SPRY_SOURCE_DIR/targets" <<'PY'
+import copy, json, sys
+mesh = json.load(open(sys.argv[1] + "/mesh-8x8.json"))
+tpu = json.load(open(sys.argv[1] + "/edge32.json"))
+
+
+def write(name, base, section, key, value):
+    d = copy.deepcopy(base)
+    place = d
+    for part in section.split("."):
+        place = place[part]
+    if value is None:
+        del place[key]
+    else:
+        place[key] = value
+    json.dump(d, open(name + ".json", "w"))
+
+
+write("unknown", mesh, "interconnect", "breadth", 4)
+write("zero", mesh, "interconnect", "width", 0)
+write("missing", mesh, "interconnect", "height", None)
+write("plain", tpu, "compute", "clock", 5)
+write("wrong", tpu, "memory.sram", "size", "64 GHz")
+write("empty", tpu, "memory.sram", "size", "0 B")
+write("price", mesh, "energy.noc", "link", "0.1 pJ")
+write("some", mesh, "energy.noc", "entry", None)
+PY
+while read -r name key what; do
+    # shellcheck disable=SC2086
+    expect 3 simulate $what --target ./$name.json
+    contains err "$name.json"
+    contains err "$key"
+done <<'END'
+unknown interconnect.breadth noc
+zero interconnect.width noc
+missing interconnect.height metro two.csv
+plain compute.clock tpu resnet20.onnx
+wrong memory.sram.size tpu resnet20.onnx
+empty memory.sram.size systolic 4x4x4
+price energy.noc.link noc
+some energy.noc.entry metro two.csv
+END
+expect 3 simulate metro two.csv --set interconnect.width=2 --set interconnect.height=1
+contains err "two.csv:2"
+expect 3 simulate toy --set vector.lanes=0
+expect 3 simulate toy --set compute.clock=1
+contains err "compute.clock"
+expect 2 simulate toy --batch 2
+expect 2 simulate toy 3
+contains err "spry simulate toy"
 
 # Blocks of layers on an accelerator of many cores. Sums must agree, and no strategy beats the best.
 expect 0 new resnet18 -o resnet18.onnx --quiet
@@ -157,3 +260,24 @@ expect 2 simulate dual-side 256x128x512 --flit 8
 expect 3 simulate dual-side 256x128x512 --set tensor_core.banks=48
 expect 3 simulate dual-side 256x128x512 --set tensor_core.bank=32
 expect 6 simulate dual-side none.onnx
+
+# A co-processor for attention.
+expect 0 simulate energon 2x40x64x32 --keep 0.2 --compare --json
+json out 'd["model"] == "energon" and [m["machine"] for m in d["machines"]] == ["energon", "dense"]' \
+    'd["heads"] == 2 and d["queries"] == 80 and abs(d["kept"] - 20) < 3 and d["bytes"] > 0'
+expect 0 new vit-cifar -o vit.onnx --quiet
+expect 0 simulate energon vit.onnx --compare --json
+json out 'len(d["machines"]) == 4 and d["machines"][1]["machine"] == "dense" and d["machines"][1]["speed"] == 1' \
+    'all(0 < m["mass"] <= 100.001 and m["cosine"] > 0.3 for m in d["machines"])' \
+    'd["machines"][0]["kept"] < 60'
+cp out twice.json
+expect 0 simulate energon vit.onnx --compare --json --threads 2
+python3 -c 'import json; a, b = (json.load(open(f)) for f in ("out", "twice.json")); assert all(a[k] == b[k] for k in a if k != "made_by")' || fail "threads change cycles"
+expect 2 simulate energon vit.onnx --alpha 1,0
+expect 2 simulate energon vit.onnx --alpha 0,0,0,0
+expect 3 simulate energon 1x4x600x64
+contains err "coprocessor.codes"
+expect 3 simulate energon 1x4x4x4 --set coprocessor.fifo=0
+expect 4 simulate energon resnet18.onnx
+echo nothing >broken.npz
+expect 3 simulate energon broken.npz

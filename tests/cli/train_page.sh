@@ -28,68 +28,13 @@ expect 0 new mlp -o few.onnx --image 1x7x1 --classes 4 --units 8 -q
 expect 0 new mlp -o many.onnx --image 1x7x1 --classes 70 --units 8 -q
 few=(--data csv:few.csv --preprocess raw --validate csv:few.csv --batch 10 --epochs 3)
 
-cat >check.py <<'PY'
-import html.parser, sys
-
-VOID = {"meta", "br", "hr"}
-SHAPES = {"path", "rect", "circle", "polyline"}
-
-
-class Page(html.parser.HTMLParser):
-    """Keeps what stands in cells with a key, by the row they are in, and the text of titles."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.rows, self.at, self.ids = [], {}, None, set()
-        self.titles, self.lines = [], []
-
-    def handle_starttag(self, tag, attributes, closed=False):
-        a = dict(attributes)
-        assert len(a) == len(attributes), attributes
-        assert not {"src", "href", "srcset", "style", "onerror"} & set(a), (tag, a)
-        assert tag not in ("script", "link", "iframe", "img"), tag
-        if tag == "tr":
-            row = next(((k, v) for k, v in attributes if k.startswith("data-")), None)
-            self.at = self.rows.setdefault(row, {})
-        if "data-key" in a:
-            self.at[a["data-key"]] = float(a["data-value"])
-        self.ids.add(a.get("id"))
-        if tag == "polyline":
-            self.lines.append(a["points"].split())
-        if tag not in VOID and not closed:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        assert tag in SHAPES | VOID, tag
-        self.handle_starttag(tag, attributes, True)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] == "title":
-            self.titles.append(data)
-
-
-def read(path):
-    text = open(path, encoding="utf-8").read()
-    page = Page()
-    page.feed(text)
-    page.close()
-    assert not page.open and "url(" not in text and "@import" not in text
-    assert "default-src 'none'" in text
-    assert all(0 < len(line) <= 600 for line in page.lines), [len(line) for line in page.lines]
-    assert "nan" not in " ".join(sum(page.lines, []))
-    return text, page
-PY
-
 # What the report says, the page says; every sample is in one cell of the grid.
 expect 0 train few.onnx -o few-trained.onnx "${few[@]}" --html page.html --json
 python3 - out page.html <<'PY' || fail "the page differs from the report"
-import json, re, sys
+import json, os, re, sys
 sys.dont_write_bytecode = True
-sys.path.insert(0, ".")
-from check import read
+sys.path.insert(0, os.environ["SPRY_SOURCE_DIR"] + "/tests/cli")
+from page_check import read
 
 report = json.load(open(sys.argv[1], encoding="utf-8"))
 text, page = read(sys.argv[2])
@@ -114,10 +59,10 @@ expect 0 train many.onnx -o a.onnx --data csv:many.csv --preprocess raw --batch 
 expect 0 train many.onnx -o b.onnx --data csv:many.csv --preprocess raw --batch 10 --steps 3 \
     --dp-noise 1 --html plain.html -q
 python3 - <<'PY' || fail "not the pages that were to be expected"
-import sys
+import os, sys
 sys.dont_write_bytecode = True
-sys.path.insert(0, ".")
-from check import read
+sys.path.insert(0, os.environ["SPRY_SOURCE_DIR"] + "/tests/cli")
+from page_check import read
 
 text, page = read("many.html")
 assert 'table id="confusions"' in text and max(map(len, page.lines)) == 600

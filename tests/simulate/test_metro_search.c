@@ -230,12 +230,13 @@ static void test_packets(void **state)
     (void)state;
     metro_flows_init(&f, 4, 4);
     put(&f, false, 0, row, 3, 8);
-    assert_int_equal(metro_packets(&f, &plain, &network, false, &unicast, &error), SPRY_OK);
-    assert_int_equal(metro_packets(&f, &plain, &network, true, &tree, &error), SPRY_OK);
+    assert_int_equal(metro_packets(&f, &plain, &network, METRO_EACH, &unicast, &error), SPRY_OK);
+    assert_int_equal(metro_packets(&f, &plain, &network, METRO_TREES, &tree, &error), SPRY_OK);
     assert_int_equal(unicast.makespan, 38);
     assert_int_equal(tree.makespan, 30);
     f.items[0].release = 1;
-    assert_int_equal(metro_packets(&f, &plain, &network, true, &tree, &error), SPRY_UNSUPPORTED);
+    assert_int_equal(metro_packets(&f, &plain, &network, METRO_TREES, &tree, &error),
+                     SPRY_UNSUPPORTED);
     metro_flows_fini(&f);
 }
 

@@ -237,7 +237,12 @@ static spry_status run_trace(const cli_call *call, report *r, const dram_options
     spry_status status = is_seen ? open_sight(&s, r, o, error) : SPRY_OK;
 
     if (status == SPRY_OK) {
+        double begin = simulate_seconds();
+
         status = dram_trace_watch(NULL, o, trace, is_seen ? see : NULL, &s, result, error);
+        output_detail(call, "at %.2f M channel-cycles/s",
+                      (double)o->channels * (double)result->cycles /
+                          ((simulate_seconds() - begin) * 1e6 + 1e-3));
     }
     if (status == SPRY_OK && is_seen) {
         tell_banks(&s);

@@ -1,22 +1,23 @@
 /* spry simulate metro: known traffic, scheduled beforehand. */
-#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "cli/output.h"
-#include "cli/simulate/models.h"
-#include "simulate/metro/replay.h"
-#include "simulate/noc/mesh_target.h"
+#include "base/alloc.h"
+#include "base/parse.h"
+#include "cli/simulate/metro.h"
 
-static const char *const taken[] = {"compare", "seed", NULL};
+enum { WIDTHS_MOST = 16 };
+
+static const char *const taken[] = {"compare", "seed", "threads", NULL};
 
 static const cli_option own[] = {
     {.name = "flit",
      .kind = CLI_INTEGER,
      .value = "BITS",
-     .fallback = "256",
      .lowest = 8,
      .highest = 65536,
-     .help = "width of a link"},
+     .help = "width of a link, in place of the target's"},
+    {.name = "flits", .kind = CLI_TEXT, .value = "BITS,...", .help = "a row per width: 64,128,256"},
     {.name = "chunk",
      .kind = CLI_INTEGER,
      .value = "N",
@@ -24,6 +25,12 @@ static const cli_option own[] = {
      .lowest = 1,
      .highest = 1e9,
      .help = "flits that are scheduled together"},
+    {.name = "headers",
+     .kind = CLI_CHOICE,
+     .value = "WHERE",
+     .fallback = "none",
+     .choices = metro_headers_names,
+     .help = "flits that say whose the others are: none, one per chunk, one per 8"},
     {.name = "generations",
      .kind = CLI_INTEGER,
      .value = "N",
@@ -31,127 +38,38 @@ static const cli_option own[] = {
      .lowest = 0,
      .highest = 1000000,
      .help = "of the search for routes and orders, at most; 0: rules of thumb alone"},
+    {.name = "exact",
+     .kind = CLI_FLAG,
+     .help = "up to 12 flows: look for the best of all orders and routes as well"},
+    {.name = "schedule",
+     .kind = CLI_PATH,
+     .value = "FILE",
+     .help = "write trees, injections and tables as JSON, which this command checks again"},
     {0},
 };
 
-typedef struct outcome {
-    int64_t makespan, bound, tardiness, flit_links;
-    int entries;
-} outcome;
-
-/* Routes all along rows, or all along columns; schedules, and lets the replay confirm it. */
-static spry_status attempt(const metro_flows *f, const metro_options *o, bool columns,
-                           outcome *result, spry_error *error)
+static spry_status parse_widths(const cli_call *call, int *widths, int *count, spry_error *error)
 {
-    metro_schedule s = {0};
-    metro_program p = {0};
-    metro_replayed replayed = {0};
-    arena memory;
-    metro_route *routes;
-    spry_status status;
+    const char *rest = cli_text(call, "flits");
 
-    arena_init(&memory, NULL, (size_t)1 << 24);
-    routes = arena_array(&memory, (size_t)f->count, sizeof *routes);
-    if (routes == NULL) {
-        return spry_fail(error, SPRY_LIMIT, "metro", NULL, "no memory for %d routes", f->count);
-    }
-    for (int i = 0; i < f->count; i++) {
-        routes[i] = (metro_route){f->items[i].one, columns, columns};
-    }
-    status = metro_schedule_make(f, o, routes, NULL, &s, error);
-    if (status == SPRY_OK) {
-        status = metro_program_make(&s, &p, error);
-    }
-    if (status == SPRY_OK) {
-        status = metro_replay(&s, &p, &replayed, error);
-    }
-    if (status == SPRY_OK && s.count > 0 && replayed.finish > s.makespan) {
-        status = spry_fail(error, SPRY_INTERNAL, "replay", NULL, "it took longer than foretold");
-    }
-    *result = (outcome){s.makespan, s.bound, s.tardiness, s.flit_links, p.most_entries};
-    metro_program_fini(&p);
-    metro_schedule_fini(&s);
-    arena_fini(&memory);
-    return status;
-}
+    while (rest != NULL && *count < WIDTHS_MOST) {
+        size_t length = strcspn(rest, ",");
+        char number[16] = "";
+        int64_t width;
 
-static double gap(const outcome *o)
-{
-    return o->bound > 0 ? (double)o->makespan / (double)o->bound - 1.0 : 0.0;
-}
-
-static spry_status print_json(const cli_call *call, const target *t, const outcome *o, bool columns,
-                              spry_error *error)
-{
-    const output_record record = {0};
-    output_document document;
-    spry_status status;
-
-    output_begin(&document, call);
-    json_write_string(&document.json, "model", "metro");
-    target_write_resolved(t, &document.json, "target");
-    json_write_string(&document.json, "routes", columns ? "columns first" : "rows first");
-    json_write_i64(&document.json, "makespan", o->makespan);
-    json_write_i64(&document.json, "bound", o->bound);
-    json_write_f64(&document.json, "gap", gap(o));
-    json_write_i64(&document.json, "tardiness", o->tardiness);
-    json_write_i64(&document.json, "flit_links", o->flit_links);
-    json_write_i64(&document.json, "most_entries", o->entries);
-    status = output_write_record(&document.json, &record, error);
-    if (status != SPRY_OK) {
-        output_drop(&document);
-        return status;
-    }
-    return output_end(&document, call, error);
-}
-
-static spry_status run_flows(const cli_call *call, spry_error *error)
-{
-    metro_options o = {.flit_bits = (int)cli_integer(call, "flit"),
-                       .chunk_flits = (int)cli_integer(call, "chunk")};
-    outcome rows;
-    outcome columns;
-    mesh_options network;
-    metro_flows f = {0};
-    target *t = NULL;
-    spry_status status = simulate_target(call, "mesh-8x8", &t, error);
-
-    if (status == SPRY_OK) {
-        status = mesh_options_read(t, &network, error);
-    }
-    if (status == SPRY_OK) {
-        status = target_finish(t, error);
-    }
-    if (status == SPRY_OK) {
-        metro_flows_init(&f, network.width, network.height);
-        status = metro_flows_read(&f, call->arguments[1], error);
-    }
-    if (status == SPRY_OK) {
-        status = attempt(&f, &o, false, &rows, error);
-    }
-    if (status == SPRY_OK) {
-        status = attempt(&f, &o, true, &columns, error);
-    }
-    if (status == SPRY_OK) {
-        bool is_columns = columns.makespan < rows.makespan;
-        const outcome *best = is_columns ? &columns : &rows;
-
-        if (cli_given(call, "json")) {
-            status = print_json(call, t, best, is_columns, error);
-        } else {
-            (void)fprintf(call->out, "makespan  %" PRId64 " cycles, %s first\n", best->makespan,
-                          is_columns ? "columns" : "rows");
-            (void)fprintf(call->out, "bound     %" PRId64 " cycles for these routes\n",
-                          best->bound);
-            (void)fprintf(call->out, "gap       %.2f %%\n", 100.0 * gap(best));
-            (void)fprintf(call->out, "late      %" PRId64 " cycles over all flows\n",
-                          best->tardiness);
-            (void)fprintf(call->out, "tables    %d entries at most\n", best->entries);
+        if (length < sizeof number) {
+            memcpy(number, rest, length);
         }
+        if (!parse_i64(number, 8, 65536, &width)) {
+            break;
+        }
+        widths[(*count)++] = (int)width;
+        rest = rest[length] == ',' ? rest + length + 1 : NULL;
     }
-    metro_flows_fini(&f);
-    target_destroy(t);
-    return status;
+    return rest == NULL ? SPRY_OK
+                        : spry_fail(error, SPRY_USAGE, "--flits", "write 64,128,256",
+                                    "'%.40s' is no list of at most %d widths of 8 to 65536 bits",
+                                    cli_text(call, "flits"), (int)WIDTHS_MOST);
 }
 
 static bool ends_with(const char *path, const char *end)
@@ -161,22 +79,178 @@ static bool ends_with(const char *path, const char *end)
     return length >= strlen(end) && strcmp(path + length - strlen(end), end) == 0;
 }
 
+static spry_status read_machine(metro_job *j, spry_error *error)
+{
+    spry_status status = simulate_target(j->call, "mesh-8x8", &j->t, error);
+
+    if (status == SPRY_OK) {
+        status = mesh_options_read(j->t, &j->network, error);
+    }
+    if (status == SPRY_OK) {
+        status = mesh_hardware_read(j->t, &j->hardware, error);
+    }
+    if (status == SPRY_OK) {
+        status = target_finish(j->t, error);
+    }
+    j->options =
+        (metro_options){.flit_bits = cli_given(j->call, "flit") ? (int)cli_integer(j->call, "flit")
+                                                                : j->hardware.flit_bits,
+                        .chunk_flits = (int)cli_integer(j->call, "chunk")};
+    while (strcmp(metro_headers_names[j->options.headers], cli_text(j->call, "headers")) != 0) {
+        j->options.headers++;
+    }
+    return status;
+}
+
+static spry_status read_layers(metro_job *j, spry_error *error)
+{
+    spry_model *model = NULL;
+    spry_status status;
+
+    metro_tiles_default(&j->tiles, j->network.width, j->network.height);
+    status = spry_model_load(NULL, j->call->arguments[1], &model, error);
+    if (status == SPRY_OK) {
+        status = simulate_layers_of_model(&j->layers, model, error);
+    }
+    spry_model_destroy(model);
+    return status;
+}
+
 /* A table of flows, or else a network. */
+static spry_status read_work(metro_job *j, spry_error *error)
+{
+    spry_status status;
+
+    j->is_file = ends_with(j->call->arguments[1], ".csv");
+    if (j->is_file) {
+        arena_init(&j->layers.memory, NULL, (size_t)1 << 28);
+        metro_flows_init(&j->flows, j->network.width, j->network.height);
+        status = metro_flows_read(&j->flows, j->call->arguments[1], error);
+    } else {
+        status = read_layers(j, error);
+    }
+    if (status != SPRY_OK) {
+        return status;
+    }
+    j->count = j->is_file ? 1 : j->layers.count;
+    j->rows = arena_array(&j->layers.memory, (size_t)j->count, sizeof *j->rows);
+    j->tracks =
+        arena_array(&j->layers.memory, (size_t)(j->network.width * j->network.height * METRO_LINKS),
+                    sizeof *j->tracks);
+    if (j->rows == NULL || j->tracks == NULL) {
+        return alloc_failed(error, (size_t)j->count * sizeof *j->rows);
+    }
+    for (int32_t i = 0; i < j->count; i++) {
+        j->rows[i].name = j->is_file ? "flows" : j->layers.items[i].name;
+    }
+    return threads_create(NULL, (int)cli_integer(j->call, "threads"), &j->team, error);
+}
+
+static spry_status schedule(metro_job *j, spry_error *error)
+{
+    const char *path = cli_text(j->call, "schedule");
+    output_document file;
+    spry_status status;
+
+    if (path != NULL) {
+        j->file = &file;
+        output_begin(&file, j->call);
+        json_write_array(&file.json, "bursts");
+    }
+    status = metro_schedule_all(j, error);
+    if (path != NULL) {
+        json_write_end(&file.json);
+        j->file = NULL;
+    }
+    if (path != NULL && status == SPRY_OK) {
+        status = output_save(&file, path, error);
+    } else if (path != NULL) {
+        output_drop(&file);
+    }
+    return status;
+}
+
+static spry_status sweep(metro_job *j, const int *widths, int count, spry_error *error)
+{
+    metro_total totals[WIDTHS_MOST];
+    timeline *times = j->r.timeline;
+    spry_status status = SPRY_OK;
+
+    j->r.timeline = NULL; /* one network at a time */
+    for (int i = 0; i < count && status == SPRY_OK; i++) {
+        j->options.flit_bits = widths[i];
+        status = metro_schedule_all(j, error);
+        totals[i] = metro_sum_up(j);
+    }
+    j->r.timeline = times;
+    if (status == SPRY_OK) {
+        metro_tell_widths(j, widths, totals, count);
+    }
+    return status;
+}
+
+static spry_status work(metro_job *j, spry_error *error)
+{
+    const output_record record = {.model = j->is_file ? NULL : j->call->arguments[1],
+                                  .threads = (int)cli_integer(j->call, "threads"),
+                                  .is_seeded = true,
+                                  .seed = (uint64_t)cli_integer(j->call, "seed")};
+    int widths[WIDTHS_MOST];
+    int count = 0;
+    char title[64];
+    spry_status status = parse_widths(j->call, widths, &count, error);
+
+    if (status != SPRY_OK) {
+        return status;
+    }
+    (void)snprintf(title, sizeof title, "Scheduled traffic on %d x %d tiles", j->network.width,
+                   j->network.height);
+    simulate_report(&j->r, j->call, title);
+    if (count > 0) {
+        status = sweep(j, widths, count, error);
+    } else {
+        status = schedule(j, error);
+        if (status == SPRY_OK) {
+            metro_tell_rows(j);
+        }
+    }
+    output_detail(j->call, "scheduled in %.2f s", j->seconds);
+    return status == SPRY_OK ? simulate_tell(j->call, &j->r, j->t, &record, error) : status;
+}
+
 static spry_status run(const cli_call *call, spry_error *error)
 {
-    return ends_with(call->arguments[1], ".csv") ? run_flows(call, error)
-                                                 : simulate_metro_model(call, error);
+    const char *path = cli_text(call, "schedule");
+    metro_job j = {.call = call};
+    spry_status status = path != NULL ? output_check_free(call, path, error) : SPRY_OK;
+
+    if (status != SPRY_OK || ends_with(call->arguments[1], ".json")) {
+        return status == SPRY_OK ? metro_check(call, error) : status;
+    }
+    status = read_machine(&j, error);
+    if (status == SPRY_OK) {
+        status = read_work(&j, error);
+    }
+    if (status == SPRY_OK) {
+        status = work(&j, error);
+    }
+    report_fini(&j.r);
+    threads_destroy(j.team);
+    metro_flows_fini(&j.flows);
+    simulate_layers_fini(&j.layers);
+    target_destroy(j.t);
+    return status;
 }
 
 const simulate_model simulate_metro = {
     .name = "metro",
-    .part = {.title = "metro FLOWS.csv|MODEL.onnx",
+    .part = {.title = "metro FLOWS.csv|MODEL.onnx|SCHEDULE.json",
              .about =
                  "Schedules known traffic over a mesh so that no two flits want one link, lets "
                  "a replay confirm it, and says how far it is from the bound of its routes. "
                  "FLOWS is a CSV of id,type,src,dst list,bytes,release,due,group; of an ONNX "
                  "file, every layer's weights, inputs and results are moved between memory "
-                 "and tiles.",
+                 "and tiles. A file of --schedule is replayed as it stands.",
              .options = own},
     .options = taken,
     .arguments = 1,

@@ -15,7 +15,9 @@
     ONE(metro)               \
     ONE(tpu)                 \
     ONE(mlu)                 \
-    ONE(dual_side)
+    ONE(dual_side)           \
+    ONE(energon)             \
+    ONE(toy)
 /* clang-format on */
 
 typedef struct simulate_model {
@@ -34,11 +36,9 @@ typedef struct simulate_model {
 SIMULATE_MODELS(SIMULATE_DECLARE)
 #undef SIMULATE_DECLARE
 
-/* The target that --target names, or `fallback`, with what --set changes. */
+/* The target that --target names, or else `fallback`, with what --set changes: the name of a
+ * target, or a description itself, which begins with a brace. */
 SPRY_MUST_USE spry_status simulate_target(const cli_call *call, const char *fallback, target **t,
                                           spry_error *error);
-
-/* What simulate_metro does with an ONNX file. */
-SPRY_MUST_USE spry_status simulate_metro_model(const cli_call *call, spry_error *error);
 
 #endif

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/parse.h"
 #include "cli/simulate/models.h"
 #include "cli/simulate/tell.h"
@@ -85,13 +84,16 @@ static spry_status parse_sweep(const cli_call *call, sweep *s, spry_error *error
 }
 
 static spry_status gather(const cli_call *call, target *t, mesh_options *network,
-                          traffic_options *traffic, spry_error *error)
+                          mesh_hardware *hardware, traffic_options *traffic, spry_error *error)
 {
     const char *routing = cli_text(call, "routing");
     const char *pattern = cli_text(call, "traffic");
     uint64_t cycles = (uint64_t)cli_integer(call, "cycles");
     spry_status status = mesh_options_read(t, network, error);
 
+    if (status == SPRY_OK) {
+        status = mesh_hardware_read(t, hardware, error);
+    }
     if (status == SPRY_OK) {
         status = target_finish(t, error);
     }
@@ -177,10 +179,30 @@ static void tell_curve(report *r, const report_table *points)
 typedef struct sight {
     report *r;
     const mesh_options *network;
+    const mesh_hardware *hardware;
 } sight;
 
+static void tell_energy(const sight *s, const mesh *m)
+{
+    const mesh_hardware *h = s->hardware;
+    const mesh_counts *c = mesh_count(m);
+    double bits = (double)h->flit_bits;
+
+    if (h->has_prices) {
+        report_energy(s->r, "links", "bit over a link",
+                      bits * (double)(c->flit_hops - c->ejected_flits), h->link_bit * 1e12,
+                      h->source);
+        report_energy(s->r, "routers", "bit through a crossbar", bits * (double)c->flit_hops,
+                      h->crossbar_bit * 1e12, h->source);
+        report_energy(s->r, "routers", "bit written to a buffer and read",
+                      bits * (double)c->flit_hops, h->buffer_bit * 1e12, h->source);
+        report_energy(s->r, "routers", "allocation for a packet", (double)c->packet_hops,
+                      h->allocation * 1e12, h->source);
+    }
+}
+
 /* Flits per cycle over every link of the mesh, and into every node. */
-static void tell_links(void *context, const mesh *m)
+static void tell_mesh(void *context, const mesh *m)
 {
     const sight *s = context;
     int count = s->network->width * s->network->height;
@@ -202,11 +224,13 @@ static void tell_links(void *context, const mesh *m)
                                          .height = s->network->height,
                                          .cells = nodes,
                                          .links = links});
+    tell_energy(s, m);
 }
 
 /* Every rate in turn; links and packets are those of the last. */
 static spry_status measure(const cli_call *call, const sweep *s, const mesh_options *network,
-                           traffic_options *traffic, report *r, spry_error *error)
+                           const mesh_hardware *hardware, traffic_options *traffic, report *r,
+                           spry_error *error)
 {
     static const report_column columns[] = {{"rate", "rate", 4, REPORT_PLAIN},
                                             {"latency", "latency", 2, REPORT_BAR},
@@ -218,24 +242,24 @@ static spry_status measure(const cli_call *call, const sweep *s, const mesh_opti
                                             {"cycles", "cycles", 0, REPORT_PLAIN},
                                             {"flit_hops", "flit-hops", 0, REPORT_PLAIN},
                                             {NULL, NULL, 0, REPORT_PLAIN}};
-    sight seen = {r, network};
+    sight seen = {r, network, hardware};
     spry_status status = SPRY_OK;
 
     report_table_begin(r, "points", "Rates", columns);
     for (int i = 0; i < s->count && status == SPRY_OK; i++) {
         traffic_result result;
-        int64_t begin = clock_ns();
+        double begin = simulate_seconds();
 
         traffic->rate = round((s->from + s->step * i) * 1e9) * 1e-9; /* 0.14, not 0.13999... */
         if (i + 1 == s->count) {
             traffic->timeline = r->timeline;
-            traffic->look = tell_links;
+            traffic->look = tell_mesh;
             traffic->context = &seen;
         }
         status = traffic_run(NULL, network, traffic, &result, error);
         tell_row(r, traffic->rate, &result);
         output_detail(call, "rate %.4g at %.1f M flit-hops/s", traffic->rate,
-                      (double)result.flit_hops / ((double)(clock_ns() - begin + 1) * 1e-3));
+                      (double)result.flit_hops / ((simulate_seconds() - begin) * 1e6 + 1e-3));
         if (s->count == 1) {
             report_table_quiet(r);
             tell_one(r, &result);
@@ -248,6 +272,7 @@ static spry_status run(const cli_call *call, spry_error *error)
 {
     const output_record record = {.is_seeded = true, .seed = (uint64_t)cli_integer(call, "seed")};
     mesh_options network;
+    mesh_hardware hardware;
     traffic_options traffic;
     char title[64];
     sweep s;
@@ -259,13 +284,13 @@ static spry_status run(const cli_call *call, spry_error *error)
         status = simulate_target(call, "mesh-8x8", &t, error);
     }
     if (status == SPRY_OK) {
-        status = gather(call, t, &network, &traffic, error);
+        status = gather(call, t, &network, &hardware, &traffic, error);
     }
     if (status == SPRY_OK) {
         (void)snprintf(title, sizeof title, "Mesh of %d x %d routers", network.width,
                        network.height);
         simulate_report(&r, call, title);
-        status = measure(call, &s, &network, &traffic, &r, error);
+        status = measure(call, &s, &network, &hardware, &traffic, &r, error);
     }
     if (status == SPRY_OK && s.count > 1) {
         tell_curve(&r, &r.tables[0]);

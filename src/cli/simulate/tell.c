@@ -1,6 +1,7 @@
 #include "cli/simulate/tell.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "base/files.h"
 #include "cli/table.h"
@@ -12,6 +13,11 @@ void simulate_report(report *r, const cli_call *call, const char *title)
     bool is_timed = cli_given(call, "trace") || cli_given(call, "html");
 
     report_init(r, call->arguments[0], title, is_timed ? TIMELINE_RECORDS : 0);
+}
+
+double simulate_seconds(void)
+{
+    return (double)clock() / CLOCKS_PER_SEC;
 }
 
 /* ---- text ---- */

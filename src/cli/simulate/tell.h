@@ -19,6 +19,9 @@ void simulate_report(report *r, const cli_call *call, const char *title);
 SPRY_MUST_USE spry_status simulate_tell(const cli_call *call, const report *r, const target *t,
                                         const output_record *record, spry_error *error);
 
+/* Seconds that this process has computed: how fast a simulation is, whatever else runs. */
+double simulate_seconds(void);
+
 /* The page (page.c). Fails with SPRY_IO, SPRY_LIMIT. */
 SPRY_MUST_USE spry_status simulate_page(const cli_call *call, const report *r, const target *t,
                                         const char *path, spry_error *error);

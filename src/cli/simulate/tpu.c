@@ -309,7 +309,10 @@ static spry_status run(const cli_call *call, spry_error *error)
         status = read_layers(&j, error);
     }
     if (status == SPRY_OK) {
+        double begin = simulate_seconds();
+
         status = simulate_ways(&j, sums, error);
+        output_detail(call, "%d layers in %.6f s", (int)j.layers.count, simulate_seconds() - begin);
     }
     if (status == SPRY_OK) {
         status = tell(&j, sums, &r, error);

@@ -82,7 +82,10 @@ static spry_status add_flow(const metro_schedule *s, int flow, metro_program *p,
 
                 last = &p->entries[p->count++];
                 *last = e;
-                p->most_entries = size > p->most_entries ? size : p->most_entries;
+                if (size > p->most_entries) {
+                    p->most_entries = size;
+                    p->fullest = router_before(e.output);
+                }
             }
         }
     }

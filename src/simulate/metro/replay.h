@@ -19,7 +19,8 @@ typedef struct metro_program {
     metro_entry *entries; /* by start */
     size_t count;
     size_t capacity;
-    int most_entries; /* of one router */
+    int most_entries; /* of one router: */
+    int fullest;
 } metro_program;
 
 /* The tables that a schedule needs; chunks that follow each other share an entry. To be given to

@@ -17,9 +17,26 @@ struct metro_load {
     int64_t flits, before, behind;
 };
 
-int64_t metro_flits(const metro_options *options, const metro_flow *flow)
+int64_t metro_payload(const metro_options *options, const metro_flow *flow)
 {
     return (flow->bytes * 8 + options->flit_bits - 1) / options->flit_bits;
+}
+
+static int64_t with_headers(const metro_options *options, int64_t flits)
+{
+    int64_t each = options->headers == METRO_HEADERS_PACKET ? METRO_PAYLOAD : options->chunk_flits;
+
+    return options->headers == METRO_HEADERS_NONE ? flits : flits + (flits + each - 1) / each;
+}
+
+int64_t metro_flits(const metro_options *options, const metro_flow *flow)
+{
+    return with_headers(options, metro_payload(options, flow));
+}
+
+int64_t metro_chunk(const metro_options *options)
+{
+    return with_headers(options, options->chunk_flits);
 }
 
 /* The first interval that ends after `cycle`. */
@@ -40,8 +57,7 @@ static size_t find_after(const metro_reservations *r, int64_t cycle)
     return low;
 }
 
-/* The earliest start from `t` on at which every link of the tree is free for `flits` cycles. */
-static int64_t earliest(const metro_schedule *s, const metro_tree *tree, int64_t t, int64_t flits)
+int64_t metro_earliest(const metro_schedule *s, const metro_tree *tree, int64_t t, int64_t flits)
 {
     bool moved = true;
 
@@ -61,8 +77,7 @@ static int64_t earliest(const metro_schedule *s, const metro_tree *tree, int64_t
     return t;
 }
 
-/* Reserves [start, end), which is free. */
-static spry_status reserve(metro_reservations *r, int64_t start, int64_t end, spry_error *error)
+spry_status metro_reserve(metro_reservations *r, int64_t start, int64_t end, spry_error *error)
 {
     spry_allocator own = alloc_resolve(NULL);
     size_t at = find_after(r, start);
@@ -92,12 +107,40 @@ static spry_status reserve(metro_reservations *r, int64_t start, int64_t end, sp
     return status;
 }
 
+spry_status metro_release(metro_reservations *r, int64_t start, int64_t end, spry_error *error)
+{
+    spry_allocator own = alloc_resolve(NULL);
+    size_t at = find_after(r, start);
+    metro_interval was = r->items[at];
+    spry_status status = SPRY_OK;
+
+    if (was.start == start && was.end == end) {
+        r->count--;
+        memmove(&r->items[at], &r->items[at + 1], (r->count - at) * sizeof *r->items);
+    } else if (was.start == start) {
+        r->items[at].start = end;
+    } else if (was.end == end) {
+        r->items[at].end = start;
+    } else {
+        status = alloc_grow(&own, (void **)&r->items, &r->capacity, r->count + 1, sizeof *r->items,
+                            METRO_CHUNKS_MOST, error);
+        if (status == SPRY_OK) {
+            memmove(&r->items[at + 1], &r->items[at], (r->count - at) * sizeof *r->items);
+            r->items[at].end = start;
+            r->items[at + 1].start = end;
+            r->count++;
+        }
+    }
+    return status;
+}
+
 static spry_status place(metro_schedule *s, int flow, metro_progress *p, spry_error *error)
 {
     spry_allocator own = alloc_resolve(NULL);
     const metro_tree *tree = s->trees[flow];
-    int64_t flits = p->left < s->options.chunk_flits ? p->left : s->options.chunk_flits;
-    int64_t start = earliest(s, tree, p->from, flits);
+    int64_t chunk = metro_chunk(&s->options);
+    int64_t flits = p->left < chunk ? p->left : chunk;
+    int64_t start = metro_earliest(s, tree, p->from, flits);
     int64_t finish = start + (int64_t)METRO_HOP * tree->depth + flits;
     spry_status status = alloc_grow(&own, (void **)&s->items, &s->capacity, s->count + 1,
                                     sizeof *s->items, METRO_CHUNKS_MOST, error);
@@ -105,7 +148,7 @@ static spry_status place(metro_schedule *s, int flow, metro_progress *p, spry_er
     for (int i = 0; i < tree->count && status == SPRY_OK; i++) {
         int64_t begin = start + (int64_t)METRO_HOP * tree->steps[i].depth;
 
-        status = reserve(&s->links[tree->steps[i].link], begin, begin + flits, error);
+        status = metro_reserve(&s->links[tree->steps[i].link], begin, begin + flits, error);
     }
     if (status != SPRY_OK) {
         return status;
