@@ -180,7 +180,8 @@ const cli_command cmd_bench = {
         "With --aggressor a thread of its own streams through memory and follows pointers on the "
         "last "
         "CPU meanwhile, and what is told is how much slower the model runs. --versions measures "
-        "versions of the model (numbers of threads, with and without fusion) at all levels of the "
+        "versions of the model (numbers of threads, layers alone or in strips) at all levels of "
+        "the "
         "aggressor, and chooses among them by how much slower finished runs become.\n\n"
         "Warns when a CPU quota stopped the process, when the machine was busy, or when speed "
         "drifted during the measurement: such figures should not be compared.",

@@ -35,11 +35,20 @@ SPRY_MUST_USE spry_status interfered_measure(const spry_model *m, const spry_fee
 
 enum { INTERFERED_LEVELS = AGGRESSOR_LEVELS + 1, INTERFERED_NAME = 48 };
 
+/* Which layers run together (spry/blocks.h): images between them stay in a thread's own cache. */
+typedef enum interfered_fusion {
+    INTERFERED_OWN,    /* pairs where that is known to gain: what sessions do */
+    INTERFERED_ALONE,  /* no layers */
+    INTERFERED_STRIPS, /* runs of layers, in strips chosen by their bytes */
+    INTERFERED_NARROW, /* the same in strips of two rows: less of the caches, more work twice */
+    INTERFERED_FUSIONS
+} interfered_fusion;
+
 typedef struct interfered_version {
-    char name[INTERFERED_NAME]; /* "2 threads" */
+    char name[INTERFERED_NAME]; /* "2 threads, in strips" */
     int threads;
-    bool as_written; /* operators run one by one, images between them lie in memory */
-    double bytes;    /* that its operators read and write in one run */
+    interfered_fusion fusion;
+    double bytes; /* that its operators read and write in one run */
     version_facts facts;
     bool is_kept;
     double ms[INTERFERED_LEVELS]; /* mean of a run, by level of the aggressor; kept ones only */
@@ -65,11 +74,11 @@ typedef struct interfered_versions {
     interfered_choice at[INTERFERED_LEVELS];
 } interfered_versions;
 
-/* Makes versions of the model (numbers of threads up to the options', with and without fusion),
- * keeps the good ones, measures these for `seconds` at each level of the aggressor, and then lets
- * them be chosen, in turns with the one that is fastest alone. `target_ms` is what the model may
- * take: versions beyond 1.25 times that are dropped; 0: twice what the fastest takes. Fails as
- * above. */
+/* Makes versions of the model (numbers of threads up to the options', ways of running layers
+ * together), keeps the good ones, measures these for `seconds` at each level of the aggressor, and
+ * then lets them be chosen, in turns with the one that is fastest alone. `target_ms` is what the
+ * model may take: versions beyond 1.25 times that are dropped; 0: twice what the fastest takes.
+ * Fails as above. */
 SPRY_MUST_USE spry_status interfered_versions_measure(const spry_model *m, const spry_feed *feed,
                                                       const spry_session_options *options,
                                                       double target_ms, double seconds,

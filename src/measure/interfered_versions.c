@@ -1,15 +1,21 @@
 /* Versions of a model, measured beside an aggressor and chosen while it works. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/arena.h"
 #include "base/clock.h"
 #include "base/progress.h"
 #include "base/threads.h"
 #include "measure/bench.h"
 #include "measure/interfered.h"
+#include "tune/fusion/fusion.h"
 
-enum { LEAST_RUNS = 5, TURNS = 4 };
+enum { LEAST_RUNS = 5, TURNS = 4, LONGEST = 4, NARROW_ROWS = 2 };
+
+static const char *const fusion_names[INTERFERED_FUSIONS] = {"", ", layers alone", ", in strips",
+                                                             ", in narrow strips"};
 
 static const double slack = 1.25;        /* over the target, from which a version is dropped */
 static const double times_fastest = 2.0; /* the target where none is given */
@@ -22,20 +28,82 @@ typedef struct chooser {
     interfered_versions *r;
     spry_session *sessions[VERSIONS_KEPT];
     spry_value **outputs;
+    spry_session *lister; /* names of layers live as long as it does */
+    arena memory;
+    spry_blocks fusions[INTERFERED_FUSIONS];
+    bool has_strips;
 } chooser;
 
 /* ---- making versions ---- */
 
-static void list_versions(interfered_versions *r, int most)
+/* Runs of at most LONGEST layers that may be blocks, from the first layer on, each as long as can
+ * be. */
+static spry_status cut_strips(chooser *c, const spry_layer *layers, int32_t count, int32_t rows,
+                              spry_blocks *blocks, spry_error *error)
 {
-    for (int written = 0; written < 2; written++) {
+    const fusion_network network = {.layers = layers, .count = count, .outside_addends = true};
+    spry_block *list = arena_array(&c->memory, (size_t)count + 1, sizeof *list);
+    const char **names = arena_array(&c->memory, (size_t)count + 1, sizeof *names);
+    int32_t made = 0;
+
+    if (list == NULL || names == NULL) {
+        return alloc_failed(error, (size_t)count * sizeof *list);
+    }
+    for (int32_t first = 0; first < count;) {
+        int32_t last = first;
+
+        for (int32_t end = first; end >= 0;) {
+            end = fusion_next_end(&network, first, end, LONGEST);
+            last = end >= 0 ? end : last;
+        }
+        for (int32_t i = first; i <= last; i++) {
+            names[i] = layers[i].name;
+        }
+        if (last > first) {
+            list[made++] = (spry_block){
+                .layers = names + first, .layer_count = last - first + 1, .strip = rows};
+        }
+        first = last + 1;
+    }
+    *blocks = (spry_blocks){.blocks = list, .count = made};
+    return SPRY_OK;
+}
+
+static spry_status cut_blocks(chooser *c, spry_error *error)
+{
+    const spry_layer *layers = NULL;
+    int32_t count = 0;
+    spry_status status = spry_session_create(c->m, c->options, &c->lister, error);
+
+    if (status == SPRY_OK) {
+        status = spry_session_layers(c->lister, &layers, &count, error);
+    }
+    if (status == SPRY_UNSUPPORTED) { /* of inputs without a shape: no strips */
+        return SPRY_OK;
+    }
+    if (status == SPRY_OK && count <= FUSION_LAYERS_MOST) {
+        status = cut_strips(c, layers, count, 0, &c->fusions[INTERFERED_STRIPS], error);
+    }
+    if (status == SPRY_OK && count <= FUSION_LAYERS_MOST) {
+        status = cut_strips(c, layers, count, NARROW_ROWS, &c->fusions[INTERFERED_NARROW], error);
+    }
+    c->has_strips = status == SPRY_OK && c->fusions[INTERFERED_STRIPS].count > 0;
+    return status;
+}
+
+static void list_versions(const chooser *c, int most)
+{
+    interfered_versions *r = c->r;
+
+    for (int fusion = 0; fusion < (c->has_strips ? INTERFERED_FUSIONS : INTERFERED_STRIPS);
+         fusion++) {
         for (int members = 1; r->count < VERSIONS_MOST;
              members = members * 2 < most ? members * 2 : most) {
             interfered_version *v = &r->all[r->count++];
 
-            *v = (interfered_version){.threads = members, .as_written = written == 1};
+            *v = (interfered_version){.threads = members, .fusion = (interfered_fusion)fusion};
             (void)snprintf(v->name, sizeof v->name, "%d thread%s%s", members,
-                           members == 1 ? "" : "s", written == 1 ? ", nothing fused" : "");
+                           members == 1 ? "" : "s", fusion_names[fusion]);
             if (members >= most) {
                 break;
             }
@@ -49,25 +117,31 @@ static spry_status open_version(const chooser *c, const interfered_version *v, b
     spry_session_options options = *c->options;
 
     options.threads = v->threads;
-    options.keep_order = v->as_written;
+    options.blocks = v->fusion == INTERFERED_OWN ? NULL : &c->fusions[v->fusion];
     options.profile = profile;
     return spry_session_create(c->m, &options, session, error);
 }
 
-/* Mean of a run. Stalls count: they are what others do to this one. */
+/* Mean of a run. Stalls count: they are what others do to this one. `least`, unless NULL, is the
+ * fastest run's: what a version takes alone, wherever it was measured. */
 static spry_status time_for(const chooser *c, spry_session *session, double seconds, double *ms,
-                            spry_error *error)
+                            double *least, spry_error *error)
 {
     int64_t begin = clock_ns();
     int64_t now[2] = {begin, begin};
     spry_status status = SPRY_OK;
+    int64_t shortest = INT64_MAX;
     int32_t runs = 0;
 
     while (status == SPRY_OK && (runs < LEAST_RUNS || (double)(now[1] - begin) * 1e-9 < seconds)) {
         status = bench_time_run(c->feed, session, c->outputs, &now[0], &now[1], error);
+        shortest = now[1] - now[0] < shortest ? now[1] - now[0] : shortest;
         runs++;
     }
     *ms = (double)(now[1] - begin) * 1e-6 / runs;
+    if (least != NULL) {
+        *least = (double)shortest * 1e-6;
+    }
     return status;
 }
 
@@ -75,7 +149,7 @@ static spry_status warm_up(const chooser *c, spry_session *session, spry_error *
 {
     double ignored;
 
-    return time_for(c, session, 0.0, &ignored, error);
+    return time_for(c, session, 0.0, &ignored, NULL, error);
 }
 
 static spry_status examine(const chooser *c, interfered_version *v, spry_error *error)
@@ -88,8 +162,16 @@ static spry_status examine(const chooser *c, interfered_version *v, spry_error *
     if (status == SPRY_OK) {
         status = warm_up(c, session, error);
     }
+    if (status == SPRY_USAGE && v->fusion >= INTERFERED_STRIPS) { /* a block that cannot be one */
+        spry_session_destroy(session);
+        v->facts.alone_ms = HUGE_VAL;
+        return SPRY_OK;
+    }
     if (status == SPRY_OK) {
-        status = time_for(c, session, c->seconds, &v->facts.alone_ms, error);
+        double mean;
+
+        spry_session_profile_reset(session);
+        status = time_for(c, session, c->seconds, &mean, &v->facts.alone_ms, error);
     }
     if (status == SPRY_OK) {
         count = spry_session_profile(session, &rows);
@@ -147,7 +229,8 @@ static spry_status measure_level(const chooser *c, int level, spry_error *error)
     spry_status status = aggressor_start(level, &other, error);
 
     for (int32_t k = 0; status == SPRY_OK && k < r->kept_count; k++) {
-        status = time_for(c, c->sessions[k], c->seconds, &r->all[r->kept[k]].ms[level], error);
+        status =
+            time_for(c, c->sessions[k], c->seconds, &r->all[r->kept[k]].ms[level], NULL, error);
     }
     aggressor_stop(other, NULL);
     return status;
@@ -226,7 +309,7 @@ static spry_status choose_at(const chooser *c, int level, spry_error *error)
         double fixed = 0.0;
         double chosen = 0.0;
 
-        status = time_for(c, c->sessions[r->alone], c->seconds, &fixed, error);
+        status = time_for(c, c->sessions[r->alone], c->seconds, &fixed, NULL, error);
         if (status == SPRY_OK) {
             status = run_chosen(c, level, &choice, &proxy, &chosen, error);
         }
@@ -243,7 +326,7 @@ spry_status interfered_versions_measure(const spry_model *m, const spry_feed *fe
                                         interfered_versions *result, spry_error *error)
 {
     size_t bytes = ((size_t)spry_feed_output_count(feed) + 1) * sizeof(spry_value *);
-    chooser c = {m, feed, options, seconds, result, {NULL}, NULL};
+    chooser c = {.m = m, .feed = feed, .options = options, .seconds = seconds, .r = result};
     spry_status status = SPRY_OK;
 
     memset(result, 0, sizeof *result);
@@ -252,8 +335,12 @@ spry_status interfered_versions_measure(const spry_model *m, const spry_feed *fe
     if (c.outputs == NULL) {
         return alloc_failed(error, bytes);
     }
-    list_versions(result, options->threads > 0 ? options->threads : threads_available());
-    status = keep_versions(&c, error);
+    arena_init(&c.memory, NULL, SIZE_MAX);
+    status = cut_blocks(&c, error);
+    if (status == SPRY_OK) {
+        list_versions(&c, options->threads > 0 ? options->threads : threads_available());
+        status = keep_versions(&c, error);
+    }
     for (int level = 0; status == SPRY_OK && level < INTERFERED_LEVELS; level++) {
         status = measure_level(&c, level, error);
         if (status == SPRY_OK) {
@@ -274,6 +361,8 @@ spry_status interfered_versions_measure(const spry_model *m, const spry_feed *fe
     for (int32_t k = 0; k < VERSIONS_KEPT; k++) {
         spry_session_destroy(c.sessions[k]);
     }
+    spry_session_destroy(c.lister);
+    arena_fini(&c.memory);
     alloc_release(spry_allocator_system(), c.outputs, bytes);
     return status;
 }

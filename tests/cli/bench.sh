@@ -52,7 +52,7 @@ contains out "aggressor none"
 contains out "proxy"
 expect 2 bench "$glyphs" --aggressor 6
 expect 0 bench "$glyphs" --threads 2 --versions --seconds 0.005 --json -q
-json out 'len(d["versions"]) == 4 and len(d["choices"]) == 6 and d["target_ms"] > 0'
+json out 'len(d["versions"]) == 8 and len(d["choices"]) == 6 and d["target_ms"] > 0'
 json out 'd["fastest_alone"] in [v["name"] for v in d["versions"] if v["kept"]]'
 json out 'all(len(v["ms"]) == (6 if v["kept"] else 0) for v in d["versions"])'
 json out 'all(c["fixed_ms"] > 0 and c["adaptive_ms"] > 0 and c["level"] in range(5) for c in d["choices"])'

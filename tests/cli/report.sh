@@ -148,6 +148,12 @@ cat >probe.js <<'JS'
     document.querySelector(".span").dispatchEvent(new MouseEvent("click", { bubbles: true }));
     check("chosen", table.querySelectorAll("tr.on").length === 1);
     check("told", document.getElementById("chosen").textContent.includes("bound by"));
+    const key = (name) => document.querySelector(".timeline").dispatchEvent(
+        new KeyboardEvent("keydown", { key: name }));
+    key("ArrowRight");
+    const first = document.querySelector("tr.on").dataset.layer;
+    key("ArrowRight");
+    check("keys", document.querySelector("tr.on").dataset.layer !== first);
     document.querySelector('[data-zoom="2"]').click();
     check("wider", document.querySelector(".timeline svg").getAttribute("width") === "200%");
     const filter = document.getElementById("filter");

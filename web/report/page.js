@@ -106,10 +106,20 @@
             choose(part.dataset.layer, part);
         }
     });
-    layers.addEventListener("keydown", (event) => {
-        const row = event.target.closest("tr[data-layer]");
-        if (row && event.key === "Enter") {
-            choose(row.dataset.layer, row);
+
+    // Arrows walk along the timeline.
+    const spans = [...timeline.querySelectorAll(".span:not(.helper)")];
+    let at = -1;
+    timeline.addEventListener("keydown", (event) => {
+        const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+        if (step && spans.length > 0) {
+            event.preventDefault();
+            at = Math.min(spans.length - 1, Math.max(0, at + step));
+            choose(spans[at].dataset.layer, null);
+            const place = spans[at].x.baseVal.value;
+            if (place < timeline.scrollLeft || place > timeline.scrollLeft + timeline.clientWidth) {
+                timeline.scrollLeft = place - timeline.clientWidth / 2;
+            }
         }
     });
 })();

@@ -185,7 +185,6 @@ static void write_versions(json_writer *json, const interfered_versions *r)
         json_write_object(json, NULL);
         json_write_string(json, "name", v->name);
         json_write_i64(json, "threads", v->threads);
-        json_write_bool(json, "as_written", v->as_written);
         json_write_f64(json, "alone_ms", v->facts.alone_ms);
         json_write_f64(json, "bytes", v->bytes);
         json_write_bool(json, "kept", v->is_kept);

@@ -85,7 +85,7 @@ static void append_layer(text *to, const report *r, int32_t index, const columns
     const report_layer *l = &r->layers[index];
     double share = report_share(r, l);
 
-    text_append_format(to, "<tr data-layer=\"%d\" tabindex=\"0\">", (int)index);
+    text_append_format(to, "<tr data-layer=\"%d\">", (int)index);
     page_decimal(to, "index", index + 1, 0);
     text_append_string(to, "<td class=\"name\">");
     report_page_layer_name(to, l);

@@ -140,12 +140,12 @@ void report_page_timeline(text *to, const report *r)
     } else if (lanes_of(r) > r->lane_count) {
         text_append_string(to, " Recorded was the thread that called; its helpers were not.");
     }
-    text_append_string(to,
-                       "</p>\n<p class=\"tools\"><button type=\"button\" data-zoom=\"0.5\" "
-                       "title=\"narrower\">&minus;</button> <button type=\"button\" "
-                       "data-zoom=\"2\" title=\"wider\">+</button> <button type=\"button\" "
-                       "data-zoom=\"0\">whole run</button> <span id=\"chosen\" class=\"dim\" "
-                       "aria-live=\"polite\">Choose a bar to find its layer below.</span></p>\n");
+    text_append_string(to, "</p>\n<p class=\"tools\"><button type=\"button\" data-zoom=\"0.5\" "
+                           "title=\"narrower\">&minus;</button> <button type=\"button\" "
+                           "data-zoom=\"2\" title=\"wider\">+</button> <button type=\"button\" "
+                           "data-zoom=\"0\">whole run</button> <span id=\"chosen\" class=\"dim\" "
+                           "aria-live=\"polite\">Choose a bar, or walk with the arrow keys, to "
+                           "find its layer below.</span></p>\n");
     text_append_format(to,
                        "<div class=\"scroll timeline\" tabindex=\"0\"><svg width=\"100%%\" "
                        "height=\"%d\" role=\"img\" aria-label=\"timeline\">",

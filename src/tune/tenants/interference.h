@@ -16,23 +16,22 @@ extern const double interference_bounds[INTERFERENCE_LEVELS - 1];
 int interference_level(double slowdown);
 
 typedef struct interference {
-    double slowdown; /* exponentially weighted mean, of half-life INTERFERENCE_HALF_NS */
-    int64_t seen_ns; /* of the last reading */
+    double slowdown; /* took_ms / alone_ms */
+    /* Sums over finished pieces, of which each counts half after INTERFERENCE_HALF_NS. */
+    double took_ms, alone_ms;
+    int64_t seen_ns; /* of the last piece */
     int64_t pieces;  /* so far */
-    int64_t readings;
-    double took_ms, alone_ms; /* of pieces since the last reading */
 } interference;
 
 enum { INTERFERENCE_HALF_NS = 50000000 };
 #define INTERFERENCE_LEAST_MS 0.7
 
 /* Takes in a piece of work that finished at `now_ns` of a monotonic clock after `took_ms` and takes
- * `alone_ms` by itself, both above 0; others are ignored. Pieces gather until they take
- * INTERFERENCE_LEAST_MS alone: a pause that hits one of some microseconds says nothing about it. A
- * reading counts by the time since the one before. */
+ * `alone_ms` by itself, both above 0; others are ignored. Pieces count by what they take alone: a
+ * pause that hits one of some microseconds says nothing about it. */
 void interference_observe(interference *p, int64_t now_ns, double took_ms, double alone_ms);
 
-/* The level now; 0 before anything was seen. */
+/* The level now; 0 before pieces of INTERFERENCE_LEAST_MS were seen. */
 int interference_read(const interference *p);
 
 #endif
