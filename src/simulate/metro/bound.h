@@ -10,8 +10,8 @@ typedef struct metro_passing {
     int64_t head, flits, tail;
 } metro_passing;
 
-/* The earliest end of all: of any of them together, the first head, all flits, the least tail. Adding
- * one never lowers it. Changes the order of `items`; 0 for none. */
+/* The earliest end of all: of any of them together, the first head, all flits, the least tail.
+ * Adding one never lowers it. Changes the order of `items`; 0 for none. */
 int64_t metro_bound_of(metro_passing *items, int count);
 
 #endif
