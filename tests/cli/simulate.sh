@@ -260,3 +260,8 @@ expect 2 simulate dual-side 256x128x512 --flit 8
 expect 3 simulate dual-side 256x128x512 --set tensor_core.banks=48
 expect 3 simulate dual-side 256x128x512 --set tensor_core.bank=32
 expect 6 simulate dual-side none.onnx
+# Sizes that only the data decides: the node is named.
+for what in tpu metro; do
+    expect 4 simulate $what "$models/growing.onnx"
+    contains err "grown"
+done
