@@ -1,7 +1,7 @@
 #define _GNU_SOURCE
 /* Attention of one query per head over many keys: survivors of filtering against all keys.
  *
- *     decode_attention [--rounds N]
+ *     decode_attention [--heads N] [KEYS ...]
  *
  * Dense rows are read by the same kernel without a list, which has nothing to pack, and by the
  * blocked kernel of bf16 (attention_f32.h), which reads f32 and packs: the quicker one counts.
@@ -18,17 +18,18 @@
 #include "kernels/filter/filter.h"
 #include "spry/random.h"
 
-enum { HEADS = 8, SIZE = 64, WAYS = 4, PAGE = 2 << 20 };
+enum { MOST_HEADS = 32, SIZE = 64, WAYS = 4, PAGE = 2 << 20 };
 enum { BLOCKED, DENSE, TENTH, QUARTER };
 
 static const float SCALE = 0.125F;
 
 typedef struct bench {
+    int heads;
     int64_t n;
-    filter_keys keys[HEADS];
-    float *k, *v; /* [HEADS][n][SIZE] */
-    float q[HEADS * SIZE];
-    float out[WAYS][HEADS * SIZE];
+    filter_keys keys[MOST_HEADS];
+    float *k, *v; /* [heads][n][SIZE] */
+    float q[MOST_HEADS * SIZE];
+    float out[WAYS][MOST_HEADS * SIZE];
     filter_rule rules[WAYS];
     filter_work work[WAYS];
     int32_t *workspace;
@@ -54,12 +55,12 @@ static void make(bench *b, int64_t n)
     spry_random r = spry_random_stream(1, 0);
 
     b->n = n;
-    b->k = room(HEADS * n * SIZE * (int64_t)sizeof(float));
-    b->v = room(HEADS * n * SIZE * (int64_t)sizeof(float));
-    spry_random_fill_normal(&r, b->k, (size_t)(HEADS * n * SIZE), 0.0F, 1.0F);
-    spry_random_fill_normal(&r, b->v, (size_t)(HEADS * n * SIZE), 0.0F, 1.0F);
-    spry_random_fill_normal(&r, b->q, HEADS * SIZE, 0.0F, 1.0F);
-    for (int64_t h = 0; h < HEADS; h++) {
+    b->k = room(b->heads * n * SIZE * (int64_t)sizeof(float));
+    b->v = room(b->heads * n * SIZE * (int64_t)sizeof(float));
+    spry_random_fill_normal(&r, b->k, (size_t)(b->heads * n * SIZE), 0.0F, 1.0F);
+    spry_random_fill_normal(&r, b->v, (size_t)(b->heads * n * SIZE), 0.0F, 1.0F);
+    spry_random_fill_normal(&r, b->q, (size_t)b->heads * SIZE, 0.0F, 1.0F);
+    for (int64_t h = 0; h < b->heads; h++) {
         filter_keys *keys = &b->keys[h];
         const float *k = b->k + h * n * SIZE;
         int64_t chosen = (int64_t)spry_random_below(&r, (uint64_t)n);
@@ -84,7 +85,7 @@ static void make(bench *b, int64_t n)
 
 static void drop(bench *b)
 {
-    for (int h = 0; h < HEADS; h++) {
+    for (int h = 0; h < b->heads; h++) {
         for (int p = 0; p < b->keys[h].plane_count; p++) {
             free(b->keys[h].planes[p]);
         }
@@ -103,8 +104,8 @@ static void run_blocked(bench *b)
     const attention_kernel *kernel = attention_select(true);
     int64_t n = b->n;
     attention_problem p = {.batch = 1,
-                           .heads = HEADS,
-                           .kv_heads = HEADS,
+                           .heads = b->heads,
+                           .kv_heads = b->heads,
                            .rows = 1,
                            .keys = n,
                            .size = SIZE,
@@ -133,7 +134,7 @@ static void run_dense(bench *b)
 {
     float q[SIZE];
 
-    for (int h = 0; h < HEADS; h++) {
+    for (int h = 0; h < b->heads; h++) {
         for (int t = 0; t < SIZE; t++) {
             q[t] = b->q[h * SIZE + t] * SCALE * 1.44269504F;
         }
@@ -152,7 +153,7 @@ static void run(bench *b, int way)
         return;
     }
     b->work[way] = (filter_work){0};
-    for (int64_t h = 0; h < HEADS; h++) {
+    for (int64_t h = 0; h < b->heads; h++) {
         filter_call call = {.keys = &b->keys[h],
                             .rule = b->rules[way],
                             .q = b->q + h * SIZE,
@@ -185,13 +186,13 @@ static void calibrate(bench *b, int way, int rounds, double wanted)
     }
 }
 
-static double cosine(const float *x, const float *y)
+static double cosine(const float *x, const float *y, int heads)
 {
     double xy = 0.0;
     double xx = 0.0;
     double yy = 0.0;
 
-    for (int i = 0; i < HEADS * SIZE; i++) {
+    for (int i = 0; i < heads * SIZE; i++) {
         xy += (double)x[i] * (double)y[i];
         xx += (double)x[i] * (double)x[i];
         yy += (double)y[i] * (double)y[i];
@@ -218,30 +219,34 @@ static void measure(bench *b, int rounds)
         const filter_work *w = &b->work[way];
         double bytes = (double)(w->code_bytes + w->key_bytes + w->value_bytes) / (double)w->keys;
 
-        printf("| %6lld | %.3f | %6.3f | %7.3f | %8.3f | %8.3f | %5.2f | %14.1f | %6.4f |\n",
-               (long long)b->n, kept(b, way), b->rules[way].alpha[0], best[BLOCKED], best[DENSE],
-               best[way],
+        printf("| %6lld | %5d | %.3f | %6.3f | %7.3f | %8.3f | %8.3f | %5.2f | %14.1f | %6.4f |\n",
+               (long long)b->n, b->heads, kept(b, way), b->rules[way].alpha[0], best[BLOCKED],
+               best[DENSE], best[way],
                fmin(best[DENSE], attention_select(true) ? best[BLOCKED] : INFINITY) / best[way],
-               bytes, cosine(b->out[way], b->out[DENSE]));
+               bytes, cosine(b->out[way], b->out[DENSE], b->heads));
     }
 }
 
 int main(int argc, char **argv)
 {
     static bench b;
-    long rounds = argc == 3 && strcmp(argv[1], "--rounds") == 0 ? strtol(argv[2], NULL, 10) : 2;
+    bool has_heads = argc > 2 && strcmp(argv[1], "--heads") == 0;
+    long heads = has_heads ? strtol(argv[2], NULL, 10) : 8;
+    int at = has_heads ? 3 : 1;
 
-    if ((argc != 1 && argc != 3) || rounds < 1 || rounds > 2) {
-        (void)fprintf(stderr, "usage: decode_attention [--rounds 1|2]\n");
+    if (heads < 1 || heads > MOST_HEADS) {
+        (void)fprintf(stderr, "usage: decode_attention [--heads 1..%d] [KEYS ...]\n",
+                      (int)MOST_HEADS);
         return 2;
     }
-    printf("| keys   | kept  | alpha  | blocked | dense ms | filtered | ratio | bytes per key  | "
-           "cosine |\n");
-    printf("| -----: | ----: | -----: | ------: | -------: | -------: | ----: | -------------: | "
-           "-----: |\n");
-    for (int64_t n = 4096; n <= 65536; n *= 2) {
-        make(&b, n);
-        measure(&b, (int)rounds);
+    b.heads = (int)heads;
+    printf("| keys   | heads | kept  | alpha  | blocked | dense ms | filtered | ratio | bytes per "
+           "key  | cosine |\n");
+    printf("| -----: | ----: | ----: | -----: | ------: | -------: | -------: | ----: | "
+           "-------------: | -----: |\n");
+    for (int i = 0; i < (argc > at ? argc - at : 6); i++) {
+        make(&b, argc > at ? strtol(argv[at + i], NULL, 10) : 4096L << i);
+        measure(&b, 2);
         drop(&b);
     }
     return EXIT_SUCCESS;

@@ -2,11 +2,12 @@
  * by turns in one process, and compares the results bit by bit. Through the public API only.
  *
  *     fused_blocks [--precision f32|bf16] [--threads N] [--rounds N] [--layers N] [--least KIB]
- *                  [--strip N] [--each 1] MODEL
+ *                  [--strip N] [--each 1] [--widen 1] MODEL
  *
  * Blocks are made greedily in order of the layers: as many as fit (--layers at most), of which each
  * reads the one before it and alone reads it, the image in between being --least large or more. A
- * sum may also read what the block reads. With --each, blocks that have not gained in a first pass
+ * sum may also read what the block reads. With --widen, blocks start with layers that make a larger
+ * image than they read. With --each, blocks that have not gained in a first pass
  * are left out in a second one. Prints lines of JSON: a line per block, then one for the model.
  * Times are the least of all rounds, because whatever disturbs a run makes it longer. */
 #include <stdio.h>
@@ -21,13 +22,13 @@ enum { MOST_BLOCKS = 128, MOST_LAYERS = 1024, MOST_NUMBER = 1 << 30 };
 typedef struct choices {
     const char *path;
     spry_session_options options;
-    long rounds, layers, least, strip, each;
+    long rounds, layers, least, strip, each, widen;
 } choices;
 
 /* A session and the least times of its layers, or blocks, in order. */
 typedef struct side {
     spry_session *session;
-    double whole;
+    double nodes[MOST_LAYERS]; /* of all of them */
     double rows[MOST_LAYERS];
     int32_t count;
     spry_value *output;
@@ -89,6 +90,14 @@ static int64_t bytes_of(const spry_layer *l)
     return l->batch * l->out[0] * l->out[1] * l->out[2] * l->element_bytes;
 }
 
+/* May a chain start with layer `first`? */
+static bool starts(const trial *t, int32_t first)
+{
+    const spry_layer *l = &t->layers[first];
+
+    return t->c->widen == 0 || l->out[0] * l->out[1] * l->out[2] > l->in[0] * l->in[1] * l->in[2];
+}
+
 /* May layer `next` join a chain of layers [first, next)? */
 static bool joins(const trial *t, int32_t first, int32_t next)
 {
@@ -112,7 +121,7 @@ static void find_chains(trial *t)
         chain *c = &t->chains[t->chain_count];
         int32_t next = first + 1;
 
-        while (next < t->layer_count && joins(t, first, next)) {
+        while (next < t->layer_count && starts(t, first) && joins(t, first, next)) {
             next++;
         }
         if (next - first > 1) {
@@ -151,19 +160,17 @@ static bool run_side(trial *t, side *s)
     const spry_profile_row *rows;
     const spry_value *input = t->input;
     spry_error error = {0};
-    double start;
     int32_t count;
 
     spry_value_destroy(s->output);
     spry_session_profile_reset(s->session);
-    start = serve_clock_ms();
     if (spry_session_run(s->session, 1, &t->input_name, &input, 1, &s->output, &error) != SPRY_OK) {
         return complain(&error);
     }
-    s->whole = lesser(s->whole, serve_clock_ms() - start);
     count = spry_session_profile(s->session, &rows);
     s->count = 0;
-    for (int32_t i = 0; i < count && s->count < MOST_LAYERS; i++) {
+    for (int32_t i = 0; i < count && i < MOST_LAYERS; i++) {
+        s->nodes[i] = lesser(s->nodes[i], rows[i].milliseconds);
         if (is_layer(&rows[i])) {
             s->rows[s->count] = lesser(s->rows[s->count], rows[i].milliseconds);
             s->count++;
@@ -215,6 +222,16 @@ static const spry_profile_row *block_row(const side *s, int number)
     return NULL;
 }
 
+static double sum_of(const side *s)
+{
+    double sum = 0;
+
+    for (int i = 0; i < MOST_LAYERS; i++) {
+        sum += s->nodes[i];
+    }
+    return sum;
+}
+
 static void report(trial *t, bool prints)
 {
     int32_t gone = 0; /* layers that are inside blocks before */
@@ -246,8 +263,8 @@ static void report(trial *t, bool prints)
         printf("{\"model\": \"%s\", \"blocks\": %d, \"outside\": %lld, \"same\": %s, "
                "\"plain_ms\": %.4f, \"block_ms\": %.4f, \"ratio\": %.3f}\n",
                t->c->path, t->chain_count, (long long)outside,
-               is_same(&t->plain, &t->joined) ? "true" : "false", t->plain.whole, t->joined.whole,
-               t->plain.whole / t->joined.whole);
+               is_same(&t->plain, &t->joined) ? "true" : "false", sum_of(&t->plain),
+               sum_of(&t->joined), sum_of(&t->plain) / sum_of(&t->joined));
     }
 }
 
@@ -273,7 +290,8 @@ static bool compare(trial *t, bool prints)
         if (round == WARM_UP) {
             memset(t->plain.rows, 0, sizeof t->plain.rows);
             memset(t->joined.rows, 0, sizeof t->joined.rows);
-            t->plain.whole = t->joined.whole = 0;
+            memset(t->plain.nodes, 0, sizeof t->plain.nodes);
+            memset(t->joined.nodes, 0, sizeof t->joined.nodes);
         }
         done = run_side(t, &t->plain) && run_side(t, &t->joined);
     }
@@ -333,11 +351,8 @@ static bool read_option(const char *name, const char *text, choices *c)
     const struct {
         const char *name;
         long *number;
-    } numbers[] = {{"--rounds", &c->rounds},
-                   {"--layers", &c->layers},
-                   {"--least", &c->least},
-                   {"--strip", &c->strip},
-                   {"--each", &c->each}};
+    } numbers[] = {{"--rounds", &c->rounds}, {"--layers", &c->layers}, {"--least", &c->least},
+                   {"--strip", &c->strip},   {"--each", &c->each},     {"--widen", &c->widen}};
     long number;
 
     if (strcmp(name, "--precision") == 0) {
@@ -375,7 +390,7 @@ int main(int argc, char **argv)
     if (!done || c.path == NULL) {
         (void)fprintf(stderr,
                       "usage: fused_blocks [--precision f32|bf16] [--threads N] [--rounds N] "
-                      "[--layers N] [--least KIB] [--strip N] [--each 1] MODEL\n");
+                      "[--layers N] [--least KIB] [--strip N] [--each 1] [--widen 1] MODEL\n");
         return EXIT_FAILURE;
     }
     t.c = &c;

@@ -37,9 +37,6 @@ enum { SPRY_ENERGON_ROUNDS = 2 }; /* products with keys of 2 bits, then of 4 */
 typedef struct spry_energon_options {
     size_t struct_size; /* sizeof(spry_energon_options): lets the struct grow */
     double keep;        /* share of the keys that a query sees which is to stay, in (0, 1) */
-    /* Above 0, below 1: the share of its softmax weight that a query may lose at most. Keys that
-     * the filter drops come back until bounds from their codes say so. 0: no such bound. */
-    double error_bound;
     /* Least cosine of a layer's held-out results with those over all keys; heads look at all keys
      * again, the worst first, until it is reached. 0: as the filters give it. */
     double cosine;

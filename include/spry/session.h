@@ -107,10 +107,11 @@ typedef struct spry_profile_row {
     double weight_density, input_density, gain;
     /* Where layers run together (spry/blocks.h); else -1: bytes of the images between them; those
      * of their rows that a thread holds at one time; bytes of these images that the last call wrote
-     * elsewhere (none); and multiplications done over those of whole images, since threads make the
-     * rows where they meet twice. */
+     * elsewhere (none); and multiplications done over those of one thread: several make the rows
+     * where they meet twice. */
     int64_t block_images, block_windows, block_outside;
     double block_redundancy;
+    const char *result; /* the first value that the node makes; of a block, its last layer's */
 } spry_profile_row;
 
 /* Rows in order of first execution; *rows lives until the next run or reset. Empty unless

@@ -27,12 +27,14 @@
 #include "spry/random.h"
 #include "spry/sensitivity.h"
 #include "spry/session.h"
+#include "spry/sparsify.h"
 #include "spry/status.h"
 #include "spry/survivors.h"
 #include "spry/tensor.h"
 #include "spry/tensor_file.h"
 #include "spry/tokenizer.h"
 #include "spry/trace.h"
+#include "spry/tune.h"
 #include "spry/value.h"
 
 #endif

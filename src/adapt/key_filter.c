@@ -78,15 +78,19 @@ static spry_status write_layer(model *m, const key_filter_layer *layer, arena *m
     return status;
 }
 
-static bool has_calls(const graph *g)
+spry_status key_filter_check(const model *m, spry_error *error)
 {
+    const graph *g = m->main;
+
     for (int32_t i = 0; i < g->node_count; i++) {
         if (strcmp(g->nodes[i].domain, KEY_FILTER_DOMAIN) == 0 &&
             strcmp(g->nodes[i].type, KEY_FILTER_OP) == 0) {
-            return true;
+            return spry_fail(error, SPRY_UNSUPPORTED, m->path,
+                             "start from the model it was made of",
+                             "attention filters its keys already");
         }
     }
-    return false;
+    return SPRY_OK;
 }
 
 spry_status key_filter_write(model *m, const key_filter_layer *layers, int32_t count,
@@ -108,10 +112,7 @@ spry_status key_filter_write(model *m, const key_filter_layer *layers, int32_t c
                          "export it with operator set 13 or newer",
                          "the model is of operator set %lld", (long long)opset);
     }
-    if (has_calls(m->main)) {
-        return spry_fail(error, SPRY_UNSUPPORTED, m->path, "start from the model it was made of",
-                         "its keys are filtered already");
-    }
+    status = key_filter_check(m, error);
     arena_init(&memory, &m->allocator, SIZE_MAX);
     for (int32_t i = 0; status == SPRY_OK && i < count; i++) {
         if (drops_keys(&layers[i])) {

@@ -19,6 +19,9 @@ typedef struct key_filter_layer {
     const key_filter_head *filters; /* [heads] */
 } key_filter_layer;
 
+/* Does the main graph filter keys already? Fails with SPRY_UNSUPPORTED then. */
+SPRY_MUST_USE spry_status key_filter_check(const model *m, spry_error *error);
+
 /* Changes the main graph of `m`, a copy (model_copy): every layer one of whose heads drops keys
  * gets a call. Fails with SPRY_UNSUPPORTED (the model is of an operator set below 13, filters
  * already, or no softmax over a product by image and head is found), SPRY_LIMIT (memory). */

@@ -1,5 +1,6 @@
 /* spry bench: how fast a model runs here, and where the time goes. */
 #include "base/threads.h"
+#include "cli/bench/interference.h"
 #include "cli/bench_report.h"
 #include "cli/commands.h"
 #include "cli/output.h"
@@ -40,6 +41,7 @@ static const cli_option options[] = {
     {.name = "csv",
      .kind = CLI_FLAG,
      .help = "print one table as CSV: the summary, or the nodes with --explain"},
+    BENCH_INTERFERENCE_OPTIONS,
     SUBJECT_INPUT_OPTIONS,
     {0},
 };
@@ -125,6 +127,10 @@ static spry_status perform(bench_report *b, spry_error *error)
 {
     spry_status status = subject_open(&b->s, b->call, error);
 
+    if (status == SPRY_OK && bench_interference_wanted(b->call)) {
+        status = subject_gather(&b->s, b->call, error);
+        return status == SPRY_OK ? bench_interference(b->call, &b->s, error) : status;
+    }
     if (status == SPRY_OK) {
         status = subject_open_session(&b->s, error);
     }
@@ -171,6 +177,11 @@ const cli_command cmd_bench = {
         "The peak is measured too: what a core multiplies and adds in registers alone. A node's "
         "share of it counts the threads that its work was cut for. `foretold` is what the planner "
         "expected when it chose among several ways.\n\n"
+        "With --aggressor a thread of its own streams through memory and follows pointers on the "
+        "last "
+        "CPU meanwhile, and what is told is how much slower the model runs. --versions measures "
+        "versions of the model (numbers of threads, with and without fusion) at all levels of the "
+        "aggressor, and chooses among them by how much slower finished runs become.\n\n"
         "Warns when a CPU quota stopped the process, when the machine was busy, or when speed "
         "drifted during the measurement: such figures should not be compared.",
     .options = options,

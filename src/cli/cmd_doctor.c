@@ -393,7 +393,8 @@ static spry_status print_json(const doctor_report *d, spry_error *error)
 static const cli_option options[] = {
     {.name = "calibrate",
      .kind = CLI_FLAG,
-     .help = "measure this machine for `spry predict`, which then knows it as cpu"},
+     .help =
+         "measure this machine for `spry predict`, which then knows it as cpu, and `spry tune`"},
     {0},
 };
 
@@ -423,6 +424,40 @@ static void print_points(json_writer *json, const calibration *c)
     json_write_end(json);
 }
 
+/* What is known of blocks and threads (spry tune). */
+static void print_threads(const cli_call *call, const fusion_cpu *f)
+{
+    const scaling *s = &f->threads;
+    int32_t last = s->team_count - 1;
+
+    (void)fprintf(call->out,
+                  "threads of %d layers: log2 = %.3f log10(channels) + %.3f log10(operations) "
+                  "%+.3f, R2 %.2f, right for %.0f %%%s\n"
+                  "one thread is nearly as fast as it gets from %.3g MFLOP on; an empty region of "
+                  "%d threads takes %.2f us, a strip %.2f us\n",
+                  s->point_count, s->alpha, s->beta, s->gamma, s->r_squared, 100 * s->accuracy,
+                  s->by_neighbour ? ", so the nearest layer decides" : "", s->critical * 1e-6,
+                  s->teams[last], f->region[last] * 1e6, f->per_strip * 1e6);
+}
+
+static void write_threads(json_writer *json, const fusion_cpu *f)
+{
+    const scaling *s = &f->threads;
+
+    json_write_object(json, "threads");
+    json_write_i64(json, "layers", s->point_count);
+    json_write_i64(json, "most", s->teams[s->team_count - 1]);
+    json_write_f64(json, "alpha", s->alpha);
+    json_write_f64(json, "beta", s->beta);
+    json_write_f64(json, "gamma", s->gamma);
+    json_write_f64(json, "r_squared", s->r_squared);
+    json_write_f64(json, "accuracy", s->accuracy);
+    json_write_f64(json, "critical", s->critical);
+    json_write_f64(json, "region_us", 1e6 * f->region[s->team_count - 1]);
+    json_write_f64(json, "strip_us", 1e6 * f->per_strip);
+    json_write_end(json);
+}
+
 static spry_status print_calibration(const cli_call *call, const calibration *c, const char *path,
                                      spry_error *error)
 {
@@ -443,6 +478,7 @@ static spry_status print_calibration(const cli_call *call, const calibration *c,
             "kept in %s\n",
             c->checked, 100 * c->error, c->rank_correlation, c->point_count, 100 * c->listed_error,
             c->listed_rank_correlation, path);
+        print_threads(call, &c->fusion);
         return SPRY_OK;
     }
     output_begin(&document, call);
@@ -452,6 +488,7 @@ static spry_status print_calibration(const cli_call *call, const calibration *c,
     json_write_f64(&document.json, "mean_error", c->error);
     json_write_f64(&document.json, "rank_correlation", c->rank_correlation);
     print_points(&document.json, c);
+    write_threads(&document.json, &c->fusion);
     json_write_object(&document.json, "deviation");
     for (int i = 0; i < LATENCY_CPU_KINDS; i++) {
         json_write_f64(&document.json, latency_cpu_kind_names[i], c->deviation[i]);
@@ -504,9 +541,9 @@ const cli_command cmd_doctor = {
         "Prints processor, caches, limits, instruction sets and the level that kernels "
         "are chosen from, versions of libraries, and in sentences what keeps models from "
         "running as fast as they could.\n\n"
-        "With --calibrate it measures the machine instead, in some 10 seconds on one thread, and "
-        "keeps "
-        "the result for spry predict --target cpu below $XDG_CACHE_HOME or ~/.cache. Nothing else "
+        "With --calibrate it measures the machine instead, in some 40 seconds, and keeps the "
+        "result for spry predict --target cpu and spry tune below $XDG_CACHE_HOME or ~/.cache. "
+        "Nothing else "
         "should run meanwhile.",
     .options = options,
     .run = run,

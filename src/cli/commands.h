@@ -20,8 +20,10 @@ extern const cli_command cmd_report;
 extern const cli_command cmd_run;
 extern const cli_command cmd_simulate;
 extern const cli_command cmd_chart;
+extern const cli_command cmd_sparsify;
 extern const cli_command cmd_tokenize;
 extern const cli_command cmd_train;
+extern const cli_command cmd_tune;
 extern const cli_command cmd_version;
 
 #endif

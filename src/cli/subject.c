@@ -20,6 +20,33 @@ spry_precision subject_precision_of(const char *name)
     return (spry_precision)index;
 }
 
+/* A plan is for a number of threads and a precision; which ones, it says. */
+static spry_status open_plan(subject *s, const cli_call *call, const char *path, spry_error *error)
+{
+    spry_status status = spry_tuning_load(NULL, path, &s->tuning, error);
+    const spry_tune_totals *plan;
+
+    if (status == SPRY_OK) {
+        status = spry_tuning_check(s->tuning, s->model, error);
+    }
+    if (status != SPRY_OK) {
+        return status;
+    }
+    plan = spry_tuning_totals(s->tuning);
+    if (cli_given(call, "threads") && s->options.threads != plan->threads) {
+        return spry_fail(error, SPRY_USAGE, path, "make a plan for these: spry tune --threads N",
+                         "was made for %d threads, not for %d", plan->threads, s->options.threads);
+    }
+    if (cli_given(call, "precision") && s->options.precision != plan->precision) {
+        return spry_fail(error, SPRY_USAGE, path, "make a plan for it: spry tune --precision TYPE",
+                         "was made for %s", subject_precisions[plan->precision]);
+    }
+    s->options.threads = plan->threads;
+    s->options.precision = plan->precision;
+    s->options.blocks = spry_tuning_blocks(s->tuning);
+    return SPRY_OK;
+}
+
 spry_status subject_open(subject *s, const cli_call *call, spry_error *error)
 {
     return subject_open_path(s, call, call->arguments[0], error);
@@ -42,6 +69,9 @@ spry_status subject_open_path(subject *s, const cli_call *call, const char *path
         }
     }
     status = spry_model_load(NULL, s->path, &s->model, error);
+    if (status == SPRY_OK && path == call->arguments[0] && cli_text(call, "plan") != NULL) {
+        status = open_plan(s, call, cli_text(call, "plan"), error);
+    }
     s->load_ms = (double)(clock_ns() - start) * 1e-6;
     return status;
 }
@@ -70,6 +100,7 @@ void subject_close(subject *s)
     spry_feed_destroy(s->feed);
     spry_session_destroy(s->session);
     spry_model_destroy(s->model);
+    spry_tuning_destroy(s->tuning);
 }
 
 /* ---- inputs ---- */

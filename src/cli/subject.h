@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "spry/feed.h"
 #include "spry/session.h"
+#include "spry/tune.h"
 
 extern const char *const subject_precisions[];
 
@@ -75,6 +76,10 @@ extern const char *const subject_precisions[];
          .fallback = "f32",                                                                \
          .choices = subject_precisions,                                                    \
          .help = "arithmetic of models that hold f32"},                                    \
+        {.name = "plan",                                                                   \
+         .kind = CLI_PATH,                                                                 \
+         .value = "PLAN",                                                                  \
+         .help = "run layers together as this plan of spry tune says"},                    \
     {                                                                                      \
         .name = "plan-cache", .kind = CLI_PATH, .value = "DIR",                            \
         .help = "keep packed weights here, and start with those that are there: a folder " \
@@ -87,11 +92,13 @@ typedef struct subject {
     spry_model *model;
     spry_session *session; /* NULL until subject_open_session */
     spry_feed *feed;
-    double load_ms; /* model and session */
+    spry_tuning *tuning; /* of --plan; NULL: none */
+    double load_ms;      /* model and session */
 } subject;
 
-/* Reads the model that the first argument names, and the options of a session.
- * Undo with subject_close, also after a failure. Fails as spry_model_load. */
+/* Reads the model that the first argument names, the options of a session, and a plan.
+ * Undo with subject_close, also after a failure. Fails as spry_model_load, spry_tuning_load and
+ * spry_tuning_check, and with SPRY_USAGE (options that the plan was not made for). */
 SPRY_MUST_USE spry_status subject_open(subject *s, const cli_call *call, spry_error *error);
 /* The same of another file. */
 SPRY_MUST_USE spry_status subject_open_path(subject *s, const cli_call *call, const char *path,

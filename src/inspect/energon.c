@@ -74,12 +74,11 @@ static spry_status check_options(const spry_energon_options *o, spry_error *erro
         return spry_fail(error, SPRY_USAGE, "options", "start from spry_energon_options_default()",
                          "not initialised");
     }
-    if (!(o->keep > 0.0 && o->keep < 1.0) || !(o->error_bound >= 0.0 && o->error_bound < 1.0) ||
-        !(o->cosine >= 0.0 && o->cosine <= 1.0) || o->limit < 2) {
-        return spry_fail(error, SPRY_USAGE, "options",
-                         "shares between 0 and 1, and at least two samples",
-                         "keep %g, error bound %g, cosine %g, %lld samples", o->keep,
-                         o->error_bound, o->cosine, (long long)o->limit);
+    if (!(o->keep > 0.0 && o->keep < 1.0) || !(o->cosine >= 0.0 && o->cosine <= 1.0) ||
+        o->limit < 2) {
+        return spry_fail(
+            error, SPRY_USAGE, "options", "shares between 0 and 1, and at least two samples",
+            "keep %g, cosine %g, %lld samples", o->keep, o->cosine, (long long)o->limit);
     }
     if ((o->images == NULL) == (o->text == NULL) || (o->text != NULL && o->tokenizer == NULL)) {
         return spry_fail(error, SPRY_USAGE, "samples", "give images, or a text and its tokenizer",
@@ -551,7 +550,11 @@ static spry_status perform(choosing *x, const spry_model *source, spry_model **a
                            spry_error *error)
 {
     arena *memory = &x->made->memory;
-    spry_status status = energon_runs_open(&x->runs, source, x->options, error);
+    spry_status status = key_filter_check(source, error);
+
+    if (status == SPRY_OK) {
+        status = energon_runs_open(&x->runs, source, x->options, error);
+    }
 
     if (status != SPRY_OK) {
         return status;

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "measure/bandwidth.h"
+#include "measure/calibrate_fusion.h"
 #include "measure/calibrate_listed.h"
 #include "spry/feed.h"
 #include "spry/session.h"
@@ -318,6 +319,10 @@ spry_status calibrate_machine(const spry_progress *progress, calibration *c, spr
         status = go_on ? steps[i].measure(c, error)
                        : spry_fail(error, SPRY_CANCELLED, "calibration", NULL, "was stopped");
     }
+    if (status == SPRY_OK) {
+        c->fusion.cpu = c->cpu;
+        status = calibrate_fusion(progress, &c->fusion, error);
+    }
     (void)tell(progress, "done", STEPS);
     return status;
 }
@@ -405,6 +410,7 @@ spry_status calibration_save(const calibration *c, const char *name, const char 
     write_quantity(&json, "clock", c->cpu.clock, UNIT_HERTZ);
     json_write_end(&json);
     write_cpu(&json, c);
+    fusion_cpu_write(&c->fusion, &json);
     json_write_end(&json);
     status = text_status(&out, "the description", error);
     if (status == SPRY_OK) {

@@ -4,7 +4,7 @@
 
 #include "measure/peak.h"
 #include "spry/progress.h"
-#include "tune/latency_cpu.h"
+#include "tune/fusion/fusion_cpu.h"
 
 enum { CALIBRATION_LAYER_POINTS = 11, CALIBRATION_POINTS = 128 };
 
@@ -29,9 +29,10 @@ typedef struct calibration {
     calibration_point points[CALIBRATION_POINTS];
     double listed_error;
     double listed_rank_correlation;
+    fusion_cpu fusion; /* threads by layer, for blocks */
 } calibration;
 
-/* Takes some 10 seconds, on one thread. The shortest of several turns counts. Fails as
+/* Takes some 40 seconds, the first 10 on one thread. The shortest of several turns counts. Fails as
  * spry_session_create, and with SPRY_CANCELLED. `progress` may be NULL. */
 SPRY_MUST_USE spry_status calibrate_machine(const spry_progress *progress, calibration *c,
                                             spry_error *error);

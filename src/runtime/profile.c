@@ -110,6 +110,9 @@ static spry_status find_row(profile *p, const plan *of, const plan_step *step, i
 {
     const provider_sparsity *zeros = step->provided.sparsity;
     const provider_traffic *traffic = step->provided.traffic;
+    const char *result = step->node->output_count > 0 && step->node->outputs[0] != GRAPH_NONE
+                             ? of->g->values[step->node->outputs[0]].name
+                             : "";
     char label[512];
     spry_status status;
     spry_profile_row *made;
@@ -141,8 +144,9 @@ static spry_status find_row(profile *p, const plan *of, const plan_step *step, i
         .block_images = traffic != NULL ? traffic->images : -1,
         .block_windows = traffic != NULL ? traffic->windows : -1,
         .block_outside = traffic != NULL ? 0 : -1,
-        .block_redundancy = traffic != NULL ? traffic->redundancy : -1};
-    if (made->node == NULL || made->type == NULL) {
+        .block_redundancy = traffic != NULL ? traffic->redundancy : -1,
+        .result = arena_text(&p->memory, result, strlen(result))};
+    if (made->node == NULL || made->type == NULL || made->result == NULL) {
         return alloc_failed(error, sizeof label);
     }
     find_cost(of->g, step->node, made);

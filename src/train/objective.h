@@ -12,6 +12,7 @@
 #include "model/model.h"
 #include "spry/train.h"
 #include "train/emit.h"
+#include "train/parameters.h"
 
 enum { OBJECTIVE_SETTINGS = 8, OBJECTIVE_WATCHED = SPRY_TRAIN_WATCHED };
 
@@ -41,8 +42,13 @@ struct spry_train_objective {
     const char *watched_names[OBJECTIVE_WATCHED];
     /* Scheduled number `index` when that share of all steps is done, 0 to below 1. */
     double (*setting)(const spry_train_objective *o, int32_t index, double done);
-    /* Adds the term. Fails as it likes. */
+    /* Adds the term; NULL: there is none. Fails as it likes. */
     spry_status (*build)(const spry_train_objective *o, objective_step *step, spry_error *error);
+    /* Changes weights, arrays laid out as `weights`, before the first step and after each of the
+     * `steps`, of which `done` are done; `average` is the moving average, or NULL. NULL: leaves
+     * them alone. What it does follows from its arguments, so that training may be resumed. */
+    void (*hold)(const spry_train_objective *o, const parameters *weights, int64_t done,
+                 int64_t steps, float *numbers, float *average);
     void (*destroy)(spry_train_objective *o); /* frees what the method allocated, `o` included */
 };
 

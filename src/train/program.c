@@ -193,7 +193,7 @@ static spry_status add_objective(builder *b)
     }
     if (status == SPRY_OK) {
         memcpy(outputs, g->outputs, (size_t)count * sizeof *outputs);
-        status = o->build(o, &step, b->error);
+        status = o->build != NULL ? o->build(o, &step, b->error) : SPRY_OK;
     }
     if (status == SPRY_OK && o->teacher != NULL) {
         status = add_teacher(b, inputs, &outputs[count], &count);

@@ -244,6 +244,15 @@ static void set_objective(trainer *t)
     }
 }
 
+static void hold_weights(trainer *t)
+{
+    const spry_train_objective *o = t->options.objective;
+
+    if (o != NULL && o->hold != NULL) {
+        o->hold(o, &t->p->weights, t->step, t->steps, t->p->numbers, t->average);
+    }
+}
+
 static spry_status learn_step(trainer *t, spry_error *error)
 {
     double rate = schedule_at(&t->rates, t->step);
@@ -263,6 +272,7 @@ static spry_status learn_step(trainer *t, spry_error *error)
     }
     move_weights(t, gradient, rate);
     t->step++;
+    hold_weights(t);
     t->epoch_loss += loss;
     tell_step(t, loss, rate, norm);
     return training_add_loss(t->facts, (float)loss, error);
@@ -386,6 +396,7 @@ static spry_status learn(trainer *t, spry_error *error)
     for (int32_t i = 1; i < t->parts.count; i++) {
         loader_seek(t->further[i], t->step * t->options.accumulate);
     }
+    hold_weights(t);
     t->started_ns = clock_ns();
     t->epoch_started_ns = t->started_ns;
     while (status == SPRY_OK && t->step < t->steps) {

@@ -39,3 +39,22 @@ expect 0 bench "$model" --runs 5 --csv --explain
 expect 0 bench "$model" --runs 5 --md
 contains out "| model | median ms |"
 expect 2 bench "$model" --runs -1
+
+# Beside somebody else's work: what the system does not tell is said, and versions are chosen from.
+glyphs=$SPRY_SOURCE_DIR/examples/glyphs/glyphs.onnx
+expect 0 bench "$glyphs" --threads 1 --aggressor 2 --seconds 0.02 --json -q
+json out 'd["aggressor"]["level"] == 2 and 0 < d["aggressor"]["share"] <= 1'
+json out 'd["aggressor"]["stream_gigabytes_per_second"] > 0 and d["alone_ms"] > 0 and d["beside_ms"] > 0'
+json out 'd["proxy"]["operators"] > 0 and d["proxy"]["level"] in range(5)'
+json out 'all(d["system"][k] == "yes" or d["system"][k].startswith("not available: ") for k in ("counters", "traffic", "pressure", "steal"))'
+expect 0 bench "$glyphs" --threads 1 --aggressor 0 --seconds 0.01 -q
+contains out "aggressor none"
+contains out "proxy"
+expect 2 bench "$glyphs" --aggressor 6
+expect 0 bench "$glyphs" --threads 2 --versions --seconds 0.005 --json -q
+json out 'len(d["versions"]) == 4 and len(d["choices"]) == 6 and d["target_ms"] > 0'
+json out 'd["fastest_alone"] in [v["name"] for v in d["versions"] if v["kept"]]'
+json out 'all(len(v["ms"]) == (6 if v["kept"] else 0) for v in d["versions"])'
+json out 'all(c["fixed_ms"] > 0 and c["adaptive_ms"] > 0 and c["level"] in range(5) for c in d["choices"])'
+expect 0 bench "$glyphs" --threads 1 --versions --target 0.000001 --seconds 0.002 -q
+contains out "fastest alone"

@@ -265,3 +265,24 @@ for what in tpu metro; do
     expect 4 simulate $what "$models/growing.onnx"
     contains err "grown"
 done
+
+# A co-processor for attention.
+expect 0 simulate energon 2x40x64x32 --keep 0.2 --compare --json
+json out 'd["model"] == "energon" and [m["machine"] for m in d["machines"]] == ["energon", "dense"]' \
+    'd["heads"] == 2 and d["queries"] == 80 and abs(d["kept"] - 20) < 3 and d["bytes"] > 0'
+expect 0 new vit-cifar -o vit.onnx --quiet
+expect 0 simulate energon vit.onnx --compare --json
+json out 'len(d["machines"]) == 4 and d["machines"][1]["machine"] == "dense" and d["machines"][1]["speed"] == 1' \
+    'all(0 < m["mass"] <= 100.001 and m["cosine"] > 0.3 for m in d["machines"])' \
+    'd["machines"][0]["kept"] < 60'
+cp out twice.json
+expect 0 simulate energon vit.onnx --compare --json --threads 2
+python3 -c 'import json; a, b = (json.load(open(f)) for f in ("out", "twice.json")); assert all(a[k] == b[k] for k in a if k != "made_by")' || fail "threads change cycles"
+expect 2 simulate energon vit.onnx --alpha 1,0
+expect 2 simulate energon vit.onnx --alpha 0,0,0,0
+expect 3 simulate energon 1x4x600x64
+contains err "coprocessor.codes"
+expect 3 simulate energon 1x4x4x4 --set coprocessor.fifo=0
+expect 4 simulate energon resnet18.onnx
+echo nothing >broken.npz
+expect 3 simulate energon broken.npz

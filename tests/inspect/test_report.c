@@ -212,6 +212,7 @@ static void test_bounds(void **state)
                 .layer_count = 5,
                 .layers_ms = 5.0,
                 .alone_ms = -1.0,
+                .had_cpu = 1.0,
                 .packed_bytes = 40000000};
     int32_t slowest[] = {0, 1, 2, 3, 4};
     model m = {.path = "<test>"};

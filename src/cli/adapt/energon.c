@@ -156,7 +156,6 @@ static spry_status print_json(const energon_call *c, spry_error *error)
     json_write_string(json, "output", cli_text(c->call, "output"));
     json_write_string(json, "method", "energon");
     json_write_f64(json, "target_keep", c->options.keep);
-    json_write_f64(json, "error_bound", c->options.error_bound);
     json_write_array(json, "layers");
     for (int32_t i = 0; i < count; i++) {
         write_layer(json, c, &layers[i]);
@@ -235,7 +234,6 @@ static spry_status perform(energon_call *c, spry_error *error)
 
     *o = spry_energon_options_default();
     o->keep = cli_number(call, "target-keep");
-    o->error_bound = cli_number(call, "error-bound");
     o->cosine = cli_given(call, "cosine") ? cli_number(call, "cosine") : o->cosine;
     o->limit = cli_given(call, "limit") ? cli_integer(call, "limit") : o->limit;
     o->window = cli_given(call, "window") ? cli_integer(call, "window") : o->window;

@@ -5,20 +5,11 @@
 #include "cli/command.h"
 
 /* Options of the command that only this method reads. */
-#define ADAPT_ENERGON_OPTIONS                                                                     \
-    {.name = "target-keep",                                                                       \
-     .kind = CLI_NUMBER,                                                                          \
-     .value = "X",                                                                                \
-     .fallback = "0.2",                                                                           \
-     .lowest = 0.001,                                                                             \
-     .highest = 0.999,                                                                            \
-     .help = "energon: share of the keys that each head shall read, by --calibrate; heads that "  \
-             "would gain nothing read all"},                                                      \
-    {                                                                                             \
-        .name = "error-bound", .kind = CLI_NUMBER, .value = "X", .fallback = "0", .lowest = 0,    \
-        .highest = 0.999,                                                                         \
-        .help = "energon: share of its weights that a query may lose at most, whatever the data " \
-                "(0: no bound)"                                                                   \
+#define ADAPT_ENERGON_OPTIONS                                                                 \
+    {                                                                                         \
+        .name = "target-keep", .kind = CLI_NUMBER, .value = "X", .fallback = "0.2",           \
+        .lowest = 0.001, .highest = 0.999,                                                    \
+        .help = "energon: share of the keys that heads shall read on average, by --calibrate" \
     }
 
 /* The whole command for that method. */

@@ -5,23 +5,16 @@
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "cli/quantize/command.h"
-#include "measure/bench.h"
-#include "spry/bench.h"
+#include "cli/race.h"
 #include "spry/evaluate.h"
-
-enum { TURNS = 7 };
-
-static const double SECONDS_PER_TURN = 0.1;
 
 typedef struct rival {
     spry_model *model;
     spry_session *session;
-    spry_feed *feed;
 } rival;
 
 static void close_rival(rival *r)
 {
-    spry_feed_destroy(r->feed);
     spry_session_destroy(r->session);
     spry_model_destroy(r->model);
 }
@@ -40,44 +33,16 @@ static spry_status open_rival(const quantize_state *q, const char *path, rival *
     return status;
 }
 
-static spry_status feed_rival(rival *r, spry_error *error)
+static spry_status race(quantize_state *q, const rival *before, const rival *after,
+                        spry_error *error)
 {
-    spry_status status = spry_feed_create(NULL, r->model, &r->feed, error);
+    const race_side sides[2] = {{before->model, before->session}, {after->model, after->session}};
+    race_result result = {0};
+    spry_status status = race_run(sides, &result, error);
 
-    return status == SPRY_OK ? spry_feed_fill_random(r->feed, 0, error) : status;
-}
-
-/* Both take turns, so that a drift of the machine's speed meets both. */
-static spry_status race(quantize_state *q, rival *before, rival *after, spry_error *error)
-{
-    spry_bench_options bench = spry_bench_options_default();
-    double times[2][TURNS];
-    double ratios[TURNS];
-    spry_status status = feed_rival(before, error);
-
-    if (status == SPRY_OK) {
-        status = feed_rival(after, error);
-    }
-    bench.warmup = 1;
-    bench.seconds = SECONDS_PER_TURN;
-    for (int i = 0; status == SPRY_OK && i < TURNS; i++) {
-        spry_bench_result result[2];
-
-        status = spry_bench_session(before->session, before->feed, &bench, &result[0], error);
-        if (status == SPRY_OK) {
-            status = spry_bench_session(after->session, after->feed, &bench, &result[1], error);
-        }
-        if (status == SPRY_OK) {
-            times[0][i] = result[0].median_ms;
-            times[1][i] = result[1].median_ms;
-            ratios[i] = times[0][i] / times[1][i];
-        }
-    }
-    if (status == SPRY_OK) {
-        q->result.before.median_ms = bench_median(times[0], TURNS);
-        q->result.after.median_ms = bench_median(times[1], TURNS);
-        q->result.speed_up = bench_median(ratios, TURNS);
-    }
+    q->result.before.median_ms = result.ms[0];
+    q->result.after.median_ms = result.ms[1];
+    q->result.speed_up = result.speed_up;
     return status;
 }
 

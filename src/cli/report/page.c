@@ -147,48 +147,53 @@ static void append_legend_of_bounds(text *to)
 
 /* ---- operators ---- */
 
-static void append_operators(text *to, const report *r)
+static void append_operator(text *to, const report *r, const spry_profile_row *sum)
 {
+    const report_layer like = {.row = *sum};
+    char class[CLASS_SIZE];
+    double share = sum->milliseconds / r->layers_ms;
+
+    text_append_string(to, "<tr data-operator=\"");
+    page_escaped(to, sum->type);
+    text_append_format(to, "\"><td><span class=\"swatch %s\"></span>",
+                       report_page_family(&like, class, sizeof class));
+    page_escaped(to, sum->type);
+    text_append_string(to, "</td>");
+    page_decimal(to, "calls", (double)sum->calls, 0);
+    page_decimal(to, "ms", sum->milliseconds, 3);
+    page_cell(to, "share", share);
+    text_append_format(to, "%.1f %%", 100.0 * share);
+    append_share_bar(to, share);
+    text_append_string(to, "</td>");
+    page_decimal(to, "gflops",
+                 sum->milliseconds > 0.0 ? 2e-6 * (double)sum->macs / sum->milliseconds : 0.0, 1);
+    page_decimal(to, "mb", 1e-6 * (double)sum->bytes, 2);
+    text_append_string(to, "</tr>\n");
+}
+
+static void append_operators(text *to, report *r)
+{
+    size_t count = (size_t)r->layer_count;
+    spry_profile_row *rows = arena_array(&r->memory, 2 * count + 1, sizeof *rows);
+    int32_t types;
+
+    if (rows == NULL) {
+        to->failed = true;
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        rows[i] = r->layers[i].row;
+        rows[i].milliseconds = r->layers[i].ms;
+        rows[i].calls = (int64_t)(r->layers[i].calls + 0.5);
+    }
+    types = bench_sum_types(rows, r->layer_count, rows + count);
     text_append_string(to,
                        "<h2 id=\"operators\">By operator</h2>\n<div class=\"scroll\"><table "
                        "class=\"sortable\"><thead>\n<tr><th>operator</th><th class=\"n\">in one "
                        "run</th><th class=\"n\">ms</th><th class=\"n\">share</th><th class=\"n\">"
                        "GFLOP/s</th><th class=\"n\">MB moved</th></tr></thead><tbody>\n");
-    for (int32_t i = 0; i < r->layer_count; i++) {
-        const char *type = r->layers[i].row.type;
-        double sums[4] = {0.0};
-        char class[CLASS_SIZE];
-        bool is_first = true;
-
-        for (int32_t k = 0; k < r->layer_count; k++) {
-            const report_layer *l = &r->layers[k];
-
-            if (strcmp(l->row.type, type) == 0) {
-                is_first = is_first && k >= i;
-                sums[0] += l->calls;
-                sums[1] += l->ms;
-                sums[2] += l->operations;
-                sums[3] += l->bytes;
-            }
-        }
-        if (!is_first) {
-            continue;
-        }
-        text_append_string(to, "<tr data-operator=\"");
-        page_escaped(to, type);
-        text_append_format(to, "\"><td><span class=\"swatch %s\"></span>",
-                           report_page_family(&r->layers[i], class, sizeof class));
-        page_escaped(to, type);
-        text_append_string(to, "</td>");
-        page_decimal(to, "calls", sums[0], 0);
-        page_decimal(to, "ms", sums[1], 3);
-        page_cell(to, "share", sums[1] / r->layers_ms);
-        text_append_format(to, "%.1f %%", 100.0 * sums[1] / r->layers_ms);
-        append_share_bar(to, sums[1] / r->layers_ms);
-        text_append_string(to, "</td>");
-        page_decimal(to, "gflops", sums[1] > 0.0 ? 1e-6 * sums[2] / sums[1] : 0.0, 1);
-        page_decimal(to, "mb", 1e-6 * sums[3], 2);
-        text_append_string(to, "</tr>\n");
+    for (int32_t i = 0; i < types; i++) {
+        append_operator(to, r, &rows[count + (size_t)i]);
     }
     text_append_string(to, "</tbody></table></div>\n");
 }

@@ -47,8 +47,9 @@ static drawing_note *make_notes(report *r)
 
         if (leaders[i] >= 0) {
             notes[leaders[i]].share = report_share(r, l);
-            notes[leaders[i]].caption =
-                report_text(r, "%.3g ms, %.1f %%", l->ms, 100.0 * report_share(r, l));
+            notes[leaders[i]].caption = l->ms < 0.001 ? "below 0.001 ms"
+                                                      : report_text(r, "%.3g ms, %.1f %%", l->ms,
+                                                                    100.0 * report_share(r, l));
         }
     }
     return notes;

@@ -16,6 +16,7 @@
     ONE(tpu)                 \
     ONE(mlu)                 \
     ONE(dual_side)           \
+    ONE(energon)             \
     ONE(toy)
 /* clang-format on */
 

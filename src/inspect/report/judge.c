@@ -18,6 +18,8 @@ const char *const report_bound_names[REPORT_BOUNDS] = {"arithmetic", "memory", "
 static const double least_reach = 0.4;
 /* Runs that take so much longer than their layers do typically were disturbed. */
 static const double disturbed = 1.25;
+/* And so were those in which the calling thread had a CPU for less of the time. */
+static const double least_cpu = 0.85;
 /* A layer is worth a word from this share of the run. */
 static const double worth_a_word = 0.02;
 
@@ -69,9 +71,9 @@ static double percent_of_peak(const report_layer *l)
 }
 
 /* Did the layer mostly wait for somebody else's work? */
-static bool is_disturbed(const report_layer *l)
+static bool is_disturbed(const report *r, const report_layer *l)
 {
-    return l->least_ms > 0.0 && l->ms > 2.0 * l->least_ms;
+    return r->had_cpu < least_cpu || (l->least_ms > 0.0 && l->ms > 2.0 * l->least_ms);
 }
 
 static const char *explain(report *r, const report_layer *l)
@@ -104,10 +106,10 @@ static const char *explain(report *r, const report_layer *l)
                            "multiplications done in %.3g ms.",
                            l->bytes * 1e-6, l->memory_ms, l->arithmetic_ms);
     default:
-        if (is_disturbed(l)) {
+        if (is_disturbed(r, l)) {
             return report_text(r,
-                               "Its fastest run took %.3g ms: in most runs something else used "
-                               "the processor meanwhile.",
+                               "Something else used the processor meanwhile, so this says little. "
+                               "Its fastest run took %.3g ms.",
                                l->least_ms);
         }
         return report_text(r,
@@ -172,7 +174,7 @@ static bool is_poorly_shared(const report *r, const report_layer *l)
 
 static const char *advise_overhead(report *r, const report_layer *l)
 {
-    if (is_disturbed(l)) {
+    if (is_disturbed(r, l)) {
         return "measuring again when the machine is idle";
     }
     if (l->row.threads > 1 && is_poorly_shared(r, l)) {
@@ -303,7 +305,13 @@ static void say_fastest_possible(report *r)
 
 static void say_disturbed(report *r)
 {
-    if (r->runs.median_ms > disturbed * r->layers_ms) {
+    if (r->had_cpu < least_cpu) {
+        say(r, report_text(r,
+                           "Something else ran on this machine: the thread that called had a "
+                           "processor for %.0f %% of the time only. Measure again when the machine "
+                           "is idle: until then figures are too high, and differ from run to run.",
+                           100.0 * r->had_cpu));
+    } else if (r->runs.median_ms > disturbed * r->layers_ms) {
         say(r, report_text(r,
                            "Something else ran on this machine: a run took %.3g ms, though its "
                            "layers' medians add up to %.3g ms. Figures of layers are more reliable "

@@ -80,6 +80,7 @@ struct report {
     report_options options;
     int threads;            /* that ran */
     spry_bench_result runs; /* whole runs, recorded */
+    double had_cpu;         /* share of the runs' time for which the calling thread had a CPU */
     double alone_ms;        /* sum of the layers' with one thread; -1: not measured */
     report_layer *layers;   /* in order of first execution */
     int32_t layer_count;

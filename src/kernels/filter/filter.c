@@ -299,10 +299,26 @@ static const float *list_bias(const filter_call *call, int64_t row, const query_
 {
     const float *added = (const float *)call->mask.data + row * call->mask.row;
 
+    /* In units of log 2 the largest floats would become infinite. */
     for (int64_t i = 0; i < n; i++) {
-        r->bias[i] = added[r->index[i]] * ATTENTION_LOG2E;
+        float x = added[r->index[i]];
+
+        r->bias[i] = x == -INFINITY ? x : fmaxf(x, -2e38f) * ATTENTION_LOG2E;
     }
     return r->bias;
+}
+
+static void keep_all(const filter_call *call, int64_t n, const filter_candidates *from,
+                     int32_t *index, filter_work *work)
+{
+    for (int64_t i = 0; i < n; i++) {
+        index[i] = (int32_t)i;
+    }
+    note_fate(from->fate, index, n, call->rule.rounds);
+    work->keys += n;
+    for (int i = 0; i < FILTER_ROUNDS; i++) {
+        work->kept[i] += n;
+    }
 }
 
 static void attend_row(const filter_kernel *kernel, const filter_call *call, int64_t row,
@@ -328,9 +344,7 @@ static void attend_row(const filter_kernel *kernel, const filter_call *call, int
         return;
     }
     if (seen.is_blind) {
-        for (int64_t i = 0; i < n; i++) {
-            r->index[i] = (int32_t)i;
-        }
+        keep_all(call, n, &seen.from, r->index, work);
     } else {
         n = filter_run(kernel, keys, &call->rule, r->q4, &seen.from, r->index, r->s, work);
     }

@@ -50,24 +50,31 @@ int8_t filter_query_code(int16_t code)
     return (int8_t)(rounded > 7 ? 7 : rounded);
 }
 
+/* A plane's 2 bits of a code; flipping the sign bit adds 2 to that of plane 0. */
+static unsigned bits_of(uint16_t code, int plane)
+{
+    return (unsigned)(code ^ 0x8000U) >> (14 - 2 * plane) & 3U;
+}
+
 static void append_codes(filter_keys *keys, int64_t at, const float *k)
 {
     int64_t bytes = filter_row_bytes(keys->size);
+    uint16_t codes[FILTER_MOST_SIZE];
 
     for (int64_t t = 0; t < keys->size; t++) {
-        keys->beyond = fmaxf(keys->beyond, fabsf(k[t]) - (float)CODE_LIMIT * keys->scale);
+        float over = fabsf(k[t]) - (float)CODE_LIMIT * keys->scale;
+
+        codes[t] = (uint16_t)filter_code(k[t], keys->scale);
+        keys->beyond = over > keys->beyond ? over : keys->beyond;
     }
+    memset(codes + keys->size, 0, (size_t)(4 * bytes - keys->size) * sizeof *codes);
     for (int p = 0; p < keys->plane_count; p++) {
         uint8_t *row = keys->planes[p] + at * bytes;
 
-        memset(row, p == 0 ? 0xAA : 0, (size_t)bytes);
-        for (int64_t t = 0; t < keys->size; t++) {
-            unsigned code = (unsigned)filter_code(k[t], keys->scale) & 0xFFFFU;
-            /* Flipping the sign bit adds 2 to the code of plane 0. */
-            unsigned bits = (code ^ 0x8000U) >> (14 - 2 * p) & 3U;
-            int shift = 2 * (int)(t / bytes);
-
-            row[t % bytes] = (uint8_t)((row[t % bytes] & ~(3U << shift)) | bits << shift);
+        for (int64_t i = 0; i < bytes; i++) {
+            row[i] = (uint8_t)(bits_of(codes[i], p) | bits_of(codes[i + bytes], p) << 2 |
+                               bits_of(codes[i + 2 * bytes], p) << 4 |
+                               bits_of(codes[i + 3 * bytes], p) << 6);
         }
     }
 }

@@ -92,7 +92,8 @@ static spry_status make_reference(scores *s, const samples_view *view, spry_erro
 
 static bool is_right(const scores *s, int64_t sample, int64_t best)
 {
-    return spry_dataset_label(s->options.calibration, sample) + s->class_offset == best;
+    return s->options.calibration != NULL && /* noise has no labels */
+           spry_dataset_label(s->options.calibration, sample) + s->class_offset == best;
 }
 
 static spry_status keep(void *context, const samples_view *view, spry_error *error)

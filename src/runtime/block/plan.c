@@ -7,7 +7,8 @@
 enum {
     WINDOW_BYTES = 1 << 19, /* of all windows, where the caller does not say: half of a core's own
                                second-level cache */
-    PIECES_PER_WORKER = 4
+    PIECES_PER_WORKER = 4,
+    STRIPS_PER_PIECE = 2 /* at least, where there are several pieces */
 };
 
 /* ---- reading ---- */
@@ -82,6 +83,15 @@ static int64_t clip(int64_t row, int64_t rows)
     return row < 0 ? 0 : row < rows ? row : rows;
 }
 
+void block_reads(const conv_f32_shape *shape, int64_t row, int64_t end, int64_t *first,
+                 int64_t *until)
+{
+    int64_t top = row * shape->stride_h - shape->pad_h;
+
+    *first = clip(top, shape->in_h);
+    *until = end > row ? clip(top + strips_reach(shape, end - row), shape->in_h) : 0;
+}
+
 /* Widens what is kept and made of layer `i`'s result. */
 static void want(block_rows *r, int i, int64_t keep, int64_t end)
 {
@@ -102,16 +112,15 @@ void block_rows_of(const block_state *s, int64_t row, int64_t end, const int64_t
     for (int i = s->layer_count - 1; i >= 0; i--) {
         const conv_f32_shape *shape = &s->layers[i].shape;
         int64_t start = r->keep[i];
-        int64_t top;
+        int64_t first;
+        int64_t until;
 
         if (made != NULL && made[i] > start) {
             start = made[i];
         }
         r->start[i] = start;
-        top = start * shape->stride_h - shape->pad_h;
-        want(r, s->layers[i].in, clip(top, shape->in_h),
-             r->end[i] > start ? clip(top + strips_reach(shape, r->end[i] - start), shape->in_h)
-                               : 0);
+        block_reads(shape, start, r->end[i], &first, &until);
+        want(r, s->layers[i].in, first, until);
         want(r, s->layers[i].other, start, r->end[i] > start ? r->end[i] : 0);
     }
 }
@@ -158,73 +167,98 @@ static int64_t set_rows(block_state *s)
     return bytes;
 }
 
-static void choose_strip(block_state *s, int64_t asked)
+/* Rows at a time, of at most `most`: as many as windows have room for, cut evenly. */
+static void choose_strip(block_state *s, int64_t asked, int64_t most)
 {
-    int64_t most = s->piece;
+    int64_t strip = 1;
 
     if (asked > 0) {
         s->strip = provider_least(asked, most);
         return;
     }
-    for (int64_t strip = 2; strip <= most; strip++) {
-        s->strip = strip;
+    for (s->strip = 2; s->strip <= most; s->strip++) {
         if (set_rows(s) > WINDOW_BYTES) {
-            s->strip = strip - 1;
-            return;
+            break;
         }
+        strip = s->strip;
     }
-    s->strip = most;
+    s->strip = provider_pieces(most, provider_pieces(most, strip));
 }
 
-/* Neighbouring pieces are one worker's, which makes the rows that it needs itself: those at the
- * seams are made twice. */
-static double redundancy(const block_state *s)
+/* Rows that are one piece of work: fewer pieces per worker where seams would cost more. A worker's
+ * pieces are neighbours, so that it goes on with the rows that it has; another one that takes a
+ * piece over makes the rows above it anew. */
+static int64_t piece_rows(const block_state *s, int64_t share)
+{
+    int64_t pieces = share / (STRIPS_PER_PIECE * s->strip);
+
+    pieces = provider_least(pieces, PIECES_PER_WORKER);
+    return pieces > 1 ? provider_pieces(provider_pieces(share, pieces), s->strip) * s->strip
+                      : share;
+}
+
+/* Multiplications of rows [row, end) of the result, strip by strip. */
+static double work_of_rows(const block_state *s, int64_t row, int64_t end, int64_t *made)
+{
+    double work = 0;
+
+    for (; row < end; row += s->strip) {
+        block_rows r;
+
+        block_rows_of(s, row, provider_least(row + s->strip, end), made, &r);
+        for (int k = 0; k < s->layer_count; k++) {
+            const block_layer *l = &s->layers[k];
+
+            if (r.end[k] > r.start[k]) {
+                work += (double)(l->macs + 1) / (double)l->shape.out_h *
+                        (double)(r.end[k] - r.start[k]);
+                made[k] = r.end[k];
+            }
+        }
+    }
+    return work;
+}
+
+/* Multiplications when pieces are shared by `workers`. Neighbouring pieces are one worker's, which
+ * makes the rows that it needs itself: those at the seams are made twice. */
+static double work_of(const block_state *s, int64_t workers)
 {
     int64_t out_h = s->layers[s->layer_count - 1].shape.out_h;
     int64_t per_image = provider_pieces(out_h, s->piece);
     int64_t pieces = s->batch * per_image;
-    int64_t shares = provider_least(s->workers, pieces);
-    double done = 0;
-    double useful = 0;
+    int64_t shares = provider_least(workers, pieces);
+    double work = 0;
     int64_t end = 0;
 
     for (int64_t i = 0; i < shares; i++) {
-        int64_t begin = end;
+        int64_t made[BLOCK_MOST_LAYERS] = {0};
+        int64_t piece = end;
 
-        end = begin + pieces / shares + (i < pieces % shares);
-        for (int64_t piece = begin; piece < end;) { /* image by image */
-            int64_t last = provider_least((piece / per_image + 1) * per_image, end);
+        end += pieces / shares + (i < pieces % shares);
+        for (; piece < end; piece++) {
             int64_t row = piece % per_image * s->piece;
-            block_rows r;
 
-            block_rows_of(s, row, provider_least(row + (last - piece) * s->piece, out_h), NULL, &r);
-            for (int k = 0; k < s->layer_count; k++) {
-                const block_layer *l = &s->layers[k];
-
-                done += (double)l->macs / (double)(s->batch * l->shape.out_h) *
-                        (double)(r.end[k] - r.keep[k]);
+            if (row == 0) {
+                memset(made, 0, sizeof made);
             }
-            piece = last;
+            work += work_of_rows(s, row, provider_least(row + s->piece, out_h), made);
         }
     }
-    for (int k = 0; k < s->layer_count; k++) {
-        useful += (double)s->layers[k].macs;
-    }
-    return useful > 0 ? done / useful : 1;
+    return work;
 }
 
-/* A worker's pieces are neighbours, so that it goes on with the rows that it has. */
 void block_plan(const provider_site *site, block_state *s)
 {
     int64_t out_h = s->layers[s->layer_count - 1].shape.out_h;
-    int64_t pieces;
+    int64_t share;
 
     s->workers = threads_count(site->team);
-    pieces = s->workers > 1 ? s->workers * PIECES_PER_WORKER : 1;
-    s->piece = provider_least(provider_pieces(s->batch * out_h, pieces), out_h);
-    s->strip = 1;
-    choose_strip(s, graph_attribute_int(site->node, BLOCK_STRIP, 0));
-    s->traffic = (provider_traffic){.windows = set_rows(s), .redundancy = redundancy(s)};
+    share = provider_least(provider_pieces(s->batch * out_h, s->workers), out_h);
+    s->piece = out_h;
+    choose_strip(s, graph_attribute_int(site->node, BLOCK_STRIP, 0), share);
+    s->piece = s->workers > 1 ? provider_least(piece_rows(s, share), out_h) : out_h;
+    s->traffic = (provider_traffic){.windows = set_rows(s),
+                                    .redundancy = work_of(s, s->workers) / work_of(s, 1)};
     for (int i = 0; i + 1 < s->layer_count; i++) {
         s->traffic.images += s->batch * s->layers[i].shape.out_h * s->layers[i].out_row;
     }

@@ -68,16 +68,14 @@ static void make_rows(const block_pass *p, block_worker *w, int i, int64_t row, 
 {
     const block_layer *l = &p->s->layers[i];
     const conv_f32_shape *shape = &l->shape;
-    int64_t top = row * shape->stride_h - shape->pad_h;
-    int64_t until = top + strips_reach(shape, end - row);
+    int64_t until;
     strip_rows r = {.shared = p->shared + l->shared,
                     .workspace = (char *)w + p->s->workspace,
                     .y = to,
                     .row = row,
                     .rows = end - row};
 
-    r.x_row = provider_least(top > 0 ? top : 0, shape->in_h);
-    until = provider_least(until, shape->in_h);
+    block_reads(shape, row, end, &r.x_row, &until);
     r.x_rows = until > r.x_row ? until - r.x_row : 0;
     if (l->in == BLOCK_NOWHERE) {
         r.x = outside(p, l->in_port, w->image, r.x_row, l->in_row, shape->in_h);

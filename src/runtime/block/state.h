@@ -52,6 +52,11 @@ typedef struct block_state {
     provider_traffic traffic; /* of the last run */
 } block_state;
 
+/* The rows [*first, *until) of its input that rows [row, end) of a layer's result read; those
+ * outside the image are padding. */
+void block_reads(const conv_f32_shape *shape, int64_t row, int64_t end, int64_t *first,
+                 int64_t *until);
+
 /* What the strip of rows [row, end) of the result reads and makes, where `made` says up to which
  * row each image has been made (NULL: nothing yet). */
 void block_rows_of(const block_state *s, int64_t row, int64_t end, const int64_t *made,

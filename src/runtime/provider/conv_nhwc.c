@@ -49,25 +49,32 @@ static bool read_problem(const provider_site *site, conv_nhwc_problem *p)
            !(p->groups > 1 && p->input_is_planar);
 }
 
-/* bf16 where that is asked for and the plan of one worker says that it pays. */
-static brgemm_type choose_type(const provider_site *site, conv_nhwc_problem p)
+/* Chooses the type: bf16 where that is asked for and the plan of one worker says that it pays.
+ * Returns the way that all plans take: of an odd number of channels, ways join other numbers in
+ * pairs, which are rounded together. */
+static conv_nhwc_way choose_type(const provider_site *site, conv_nhwc_problem *p)
 {
-    int64_t depth = p.shape.channels * p.shape.kernel_h * p.shape.kernel_w;
+    int64_t depth = p->shape.channels * p->shape.kernel_h * p->shape.kernel_w;
     conv_nhwc wide, narrow;
 
-    if (precision_of_products(site, depth, p.filters) != BRGEMM_BF16) {
-        return BRGEMM_F32;
+    if (precision_of_products(site, depth, p->filters) != BRGEMM_BF16) {
+        return CONV_NHWC_AUTO;
     }
-    conv_nhwc_plan(&p, brgemm_select(BRGEMM_F32), CONV_NHWC_AUTO, 1, &wide);
-    p.type = BRGEMM_BF16;
-    conv_nhwc_plan(&p, brgemm_select(BRGEMM_BF16), CONV_NHWC_AUTO, 1, &narrow);
-    return narrow.predicted_cost < wide.predicted_cost ? BRGEMM_BF16 : BRGEMM_F32;
+    conv_nhwc_plan(p, brgemm_select(BRGEMM_F32), CONV_NHWC_AUTO, 1, &wide);
+    p->type = BRGEMM_BF16;
+    conv_nhwc_plan(p, brgemm_select(BRGEMM_BF16), CONV_NHWC_AUTO, 1, &narrow);
+    if (narrow.predicted_cost >= wide.predicted_cost) {
+        p->type = BRGEMM_F32;
+        return CONV_NHWC_AUTO;
+    }
+    return p->shape.channels % 2 == 0 ? CONV_NHWC_AUTO : narrow.way;
 }
 
 static void make_plan(const provider_site *site, conv_nhwc_problem *p, conv_nhwc *plan)
 {
-    p->type = choose_type(site, *p);
-    conv_nhwc_plan(p, brgemm_select(p->type), CONV_NHWC_AUTO, threads_count(site->team), plan);
+    conv_nhwc_way way = choose_type(site, p);
+
+    conv_nhwc_plan(p, brgemm_select(p->type), way, threads_count(site->team), plan);
 }
 
 static bool accepts(const provider_site *site)
@@ -228,6 +235,7 @@ static spry_status strips_create(const provider_site *site, int64_t rows, strip_
     gemm_f32_finish clamp = provider_finish(site);
     conv_state *s = alloc_zeroed(site->allocator, sizeof *s);
     conv_nhwc_problem p;
+    conv_nhwc_way way;
     spry_status status;
 
     if (s == NULL) {
@@ -237,10 +245,10 @@ static spry_status strips_create(const provider_site *site, int64_t rows, strip_
     s->allocator = *site->allocator;
     s->finish = (brgemm_finish){
         .activate = provider_activation(site), .lower = clamp.lower, .upper = clamp.upper};
-    p.type = choose_type(site, p);
+    way = choose_type(site, &p);
     p.batch = 1;
     p.shape = strips_shape(&p.shape, rows);
-    conv_nhwc_plan(&p, brgemm_select(p.type), CONV_NHWC_AUTO, 1, &s->plan);
+    conv_nhwc_plan(&p, brgemm_select(p.type), way, 1, &s->plan);
     status = make_packed(site, s, error);
     if (status != SPRY_OK) {
         destroy(s);

@@ -36,7 +36,7 @@ typedef struct provider_sparsity {
 typedef struct provider_traffic {
     int64_t images;    /* bytes of them all */
     int64_t windows;   /* bytes of the rows that a worker holds at one time */
-    double redundancy; /* multiplications done / those of whole images, where threads meet */
+    double redundancy; /* multiplications done / those of one thread: seams are made twice */
     /* Of the last run: bytes written to windows, and elsewhere in memory. */
     int64_t inside, outside;
 } provider_traffic;

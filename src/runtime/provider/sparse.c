@@ -2,12 +2,14 @@
  * expected to be faster than any dense way:
  *
  *   of weights, unstructured: lists of them are made with the plan (kernels/sparse/sparse_conv.h);
+ *   of weights, about as many in each of 16 filters: lanes are permuted (sparse_lanes.h);
  * of activations, and of weights by panel: lists are made in every run in which a sample of the
  * activations says that it pays (kernels/sparse/sparse_both.h).
  *
  * Dense products of single pixels read the same packed weights as the second way, so that it costs
  * no memory to have both. A layer that has nothing to gain is handed over to the provider that
  * would have it anyway. */
+#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -28,9 +30,13 @@ typedef struct sparse_state {
     sparse_conv conv;
     packed_memory lists;
 
+    bool by_lanes; /* permuted: instead of lists */
+    sparse_lanes_conv lanes;
+    packed_memory slots;
+
     bool by_both; /* where activations have zeros enough */
     sparse_both both;
-    brgemm_product product; /* when they have not, and not by_weights; of convolutions: */
+    brgemm_product product; /* when they have not, and nothing above; of convolutions: */
     conv_nhwc pixels;
     bool is_conv;
     packed_memory packed; /* of dense weights; behind them what is below */
@@ -41,6 +47,9 @@ typedef struct sparse_state {
 } sparse_state;
 
 enum { LEAST_WORK = 1 << 22, LEAST_PIXELS = 32 };
+
+static const double least_gain = 1.03;   /* of permuted lanes, whose cost is known well */
+static const double lists_at_best = 0.7; /* of what is foretold for lists of small products */
 
 static int64_t padded(int64_t bytes)
 {
@@ -122,7 +131,55 @@ static spry_status pack_dense(void *context, void *to, spry_error *error)
     return SPRY_OK;
 }
 
-/* Lists of weights, when they are expected to be faster than what is dense. */
+static spry_status pack_slots(void *context, void *to, spry_error *error)
+{
+    const pack_run *r = context;
+
+    (void)error;
+    sparse_lanes_pack(&r->s->lanes, &r->s->layer.source, to);
+    return SPRY_OK;
+}
+
+/* Cycles by permuted lanes; infinite where they are no way. */
+static double permuted_cost(const sparse_state *s)
+{
+    sparse_lanes_problem p = {s->layer.shape, s->layer.batch, s->layer.filters, s->facts.slots};
+    sparse_lanes_conv c;
+
+    if (s->facts.slots == 0) {
+        return INFINITY;
+    }
+    sparse_lanes_plan(&p, sparse_lanes_select(), 1, &c);
+    return c.predicted_cost;
+}
+
+/* Permuted lanes, when they are expected to be faster than what is dense. */
+static spry_status make_slots(const provider_site *site, sparse_state *s, provider_step *step,
+                              spry_error *error)
+{
+    sparse_lanes_problem p = {s->layer.shape, s->layer.batch, s->layer.filters, s->facts.slots};
+    const sparse_lanes_kernel *kernel = sparse_lanes_select();
+    pack_run r = {site, s};
+    spry_status status;
+
+    if (s->by_weights || permuted_cost(s) * least_gain > s->facts.dense) {
+        return SPRY_OK;
+    }
+    sparse_lanes_plan(&p, kernel, s->workers, &s->lanes);
+    status = packed_make(site, kernel->name, (size_t)s->lanes.packed_bytes, pack_slots, &r,
+                         &s->slots, error);
+    if (status == SPRY_OK) {
+        s->by_lanes = true;
+        step->packed_bytes += (size_t)s->lanes.packed_bytes;
+        step->kernel = kernel->name;
+        step->plan = "sparse lanes";
+        step->threads = (int)provider_least(s->lanes.pieces, s->workers);
+        step->predicted_cycles = s->lanes.predicted_cost / step->threads;
+    }
+    return status;
+}
+
+/* Lists of weights, when they are expected to be faster than what is dense, or permuted. */
 static spry_status make_lists(const provider_site *site, sparse_state *s, provider_step *step,
                               spry_error *error)
 {
@@ -135,7 +192,8 @@ static spry_status make_lists(const provider_site *site, sparse_state *s, provid
         return SPRY_OK;
     }
     sparse_conv_plan(&p, kernel, &s->facts.weights, &s->conv);
-    if (!sparse_layer_gains(s->conv.predicted_cost, s->facts.dense)) {
+    if (!sparse_layer_gains(s->conv.predicted_cost, s->facts.dense) ||
+        s->conv.predicted_cost * (s->layer.is_product ? lists_at_best : 1.0) > permuted_cost(s)) {
         return SPRY_OK;
     }
     status = packed_make(site, kernel->name, (size_t)s->conv.packed_bytes, pack_lists, &r,
@@ -154,7 +212,9 @@ static spry_status make_lists(const provider_site *site, sparse_state *s, provid
 /* Cycles of what is done when activations have no zeros. */
 static double other_cost(const sparse_state *s)
 {
-    return s->by_weights ? s->conv.predicted_cost : s->facts.dense;
+    return s->by_weights ? s->conv.predicted_cost
+           : s->by_lanes ? s->lanes.predicted_cost
+                         : s->facts.dense;
 }
 
 /* Could skipping zeros of activations ever pay? Half of what a Relu makes is zero. */
@@ -220,7 +280,7 @@ static spry_status make_both(const provider_site *site, sparse_state *s, provide
                              : NULL;
     s->by_both = true;
     step->packed_bytes += bytes;
-    if (!s->by_weights) {
+    if (!s->by_weights && !s->by_lanes) {
         step->kernel = dense->name;
         step->threads =
             (int)provider_least(s->is_conv ? s->pixels.pieces : s->product.pieces, s->workers);
@@ -236,6 +296,7 @@ static void destroy(void *state)
 
     packed_release(&allocator, &s->noted);
     packed_release(&allocator, &s->lists);
+    packed_release(&allocator, &s->slots);
     packed_release(&allocator, &s->packed);
     alloc_release(&allocator, s, sizeof *s);
 }
@@ -245,7 +306,7 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* Makes what is expected to pay: one, both or none of the two. */
+/* Makes what is expected to pay: one way for weights, one for activations, both or none. */
 static spry_status make(const provider_site *site, sparse_state *s, provider_step *step,
                         spry_error *error)
 {
@@ -256,9 +317,12 @@ static spry_status make(const provider_site *site, sparse_state *s, provider_ste
     }
     status = make_lists(site, s, step, error);
     if (status == SPRY_OK) {
+        status = make_slots(site, s, step, error);
+    }
+    if (status == SPRY_OK) {
         status = make_both(site, s, step, error);
     }
-    if (status == SPRY_OK && !s->by_weights && !s->by_both) {
+    if (status == SPRY_OK && !s->by_weights && !s->by_lanes && !s->by_both) {
         packed_refuse(site, &s->noted);
     }
     return status;
@@ -276,7 +340,9 @@ static spry_status hand_over(const provider_site *site, provider_step *step, spr
 /* What both ways need, one at a time. */
 static size_t workspace_of(const sparse_state *s)
 {
-    size_t of_lists = s->by_weights ? (size_t)s->conv.worker_bytes : 0;
+    size_t of_lists = s->by_weights ? (size_t)s->conv.worker_bytes
+                      : s->by_lanes ? (size_t)s->lanes.worker_bytes
+                                    : 0;
     size_t of_both = s->by_both ? (size_t)s->both.worker_bytes : 0;
     size_t of_product = s->by_both && !s->is_conv ? (size_t)s->product.worker_bytes : 0;
     size_t of_pixels = s->is_conv ? (size_t)s->pixels.worker_bytes : 0;
@@ -301,7 +367,7 @@ static spry_status create(const provider_site *site, provider_step *step, spry_e
     s->finish = (brgemm_finish){
         .activate = provider_activation(site), .lower = clamp.lower, .upper = clamp.upper};
     status = make(site, s, step, error);
-    if (status != SPRY_OK || (!s->by_weights && !s->by_both)) {
+    if (status != SPRY_OK || (!s->by_weights && !s->by_lanes && !s->by_both)) {
         destroy(s);
         return status == SPRY_OK ? hand_over(site, step, error) : status;
     }
@@ -326,6 +392,19 @@ static void run_lists(const sparse_state *s, op_call *call, const brgemm_finish 
                             .workspace = workspace};
 
     threads_for(call->team, s->conv.pieces, 1, sparse_conv_run, &run);
+}
+
+static void run_lanes(const sparse_state *s, op_call *call, const brgemm_finish *finish, float *y,
+                      void *workspace)
+{
+    sparse_lanes_call run = {.c = &s->lanes,
+                             .x = op_call_input(call, 0)->data,
+                             .packed = s->slots.data,
+                             .y = y,
+                             .finish = *finish,
+                             .workspace = workspace};
+
+    threads_for(call->team, s->lanes.pieces, 1, sparse_lanes_run, &run);
 }
 
 static void run_both(const sparse_state *s, op_call *call, const brgemm_finish *finish, float *y,
@@ -398,6 +477,9 @@ static spry_status run(void *state, op_call *call, void *workspace)
     } else if (s->by_weights) {
         s->report.way = "sparse weights";
         run_lists(s, call, &finish, y->data, workspace);
+    } else if (s->by_lanes) {
+        s->report.way = "sparse lanes";
+        run_lanes(s, call, &finish, y->data, workspace);
     } else {
         s->report.way = "dense";
         (s->is_conv ? run_pixels : run_dense)(s, call, &finish, y->data, workspace);

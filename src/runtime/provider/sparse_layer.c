@@ -113,8 +113,17 @@ bool sparse_layer_read(const provider_site *site, sparse_layer *l)
     return true;
 }
 
-/* Small images take as little as this share of what is foretold for Winograd's method. */
-static const double winograd_at_best = 0.72;
+/* What Winograd's method takes at least of what is foretold for it. That counts whole tiles of
+ * filters; of a tile that is half empty only the other half is computed. */
+static double winograd_at_best(int64_t filters)
+{
+    int64_t tile = brgemm_select(BRGEMM_F32)->nr;
+    int64_t half = (tile + 1) / 2;
+    double computed = (double)((filters + half - 1) / half * half);
+    double counted = (double)((filters + tile - 1) / tile * tile);
+
+    return 0.47 + 0.5 * computed / counted;
+}
 
 /* Cycles of the best dense way of that type: by products, or by Winograd's method. */
 static double dense_cost(const sparse_layer *l)
@@ -141,7 +150,7 @@ static double dense_cost(const sparse_layer *l)
 
         conv_winograd_plan(&winograd, brgemm_select(BRGEMM_F32), conv_winograd_select(), size, 1,
                            &w);
-        w.predicted_cost *= winograd_at_best;
+        w.predicted_cost *= winograd_at_best(l->filters);
         cost = w.predicted_cost < cost ? w.predicted_cost : cost;
     }
     return cost;
@@ -162,6 +171,13 @@ static bool has_zeros(const sparse_source *s)
     return zeros * (step | 1) * SAMPLED > count * FEW;
 }
 
+/* f32 only; the portable tile is there to be tested against. */
+static bool takes_lanes(const sparse_layer *l)
+{
+    return l->type == BRGEMM_F32 && sparse_lanes_can(&l->shape) &&
+           sparse_lanes_select() != sparse_lanes_variants[0].table;
+}
+
 void sparse_layer_count(const sparse_layer *l, sparse_layer_facts *f)
 {
     int64_t count = l->source.rows * l->source.k;
@@ -173,6 +189,9 @@ void sparse_layer_count(const sparse_layer *l, sparse_layer_facts *f)
         f->weights =
             sparse_facts_of(&l->source, 1, BRGEMM_F32, l->shape.kernel_h * l->shape.kernel_w);
         f->density = (double)f->weights.numbers / (double)count;
+        f->slots = takes_lanes(l)
+                       ? sparse_lanes_count(&l->source, l->shape.kernel_h * l->shape.kernel_w)
+                       : 0;
     }
     f->dense = dense_cost(l);
 }

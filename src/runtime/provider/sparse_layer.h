@@ -7,6 +7,7 @@
 #include "kernels/brgemm/brgemm_product.h"
 #include "kernels/sparse/sparse_both.h"
 #include "kernels/sparse/sparse_conv.h"
+#include "kernels/sparse/sparse_lanes.h"
 #include "runtime/provider/provider.h"
 
 typedef struct sparse_layer {
@@ -21,6 +22,7 @@ typedef struct sparse_layer {
 /* What is found out about the weights once; kept in the plan's cache. */
 typedef struct sparse_layer_facts {
     sparse_facts weights;
+    int64_t slots;  /* of permuted lanes (sparse_lanes.h); 0: they are no way */
     double density; /* numbers that are not zero / all */
     double dense;   /* cycles of the best dense way */
 } sparse_layer_facts;

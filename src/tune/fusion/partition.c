@@ -186,7 +186,8 @@ spry_status partition_by(const partition_problem *p, partition_strategy strategy
     }
     switch (strategy) {
     case PARTITION_S4:
-        cut_long(p, FUSION_LAYERS_MOST, p->teams[p->team_count - 1], result);
+        cut_long(p, p->most > 0 ? p->most : FUSION_LAYERS_MOST, p->teams[p->team_count - 1],
+                 result);
         return SPRY_OK;
     case PARTITION_S5: cut_long(p, p->fixed_length, p->fixed_team, result); return SPRY_OK;
     case PARTITION_S6: cut_in_a_pass(p, result); return SPRY_OK;

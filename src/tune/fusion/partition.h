@@ -25,6 +25,7 @@ typedef struct partition_problem {
     int32_t teams[FUSION_TEAMS_MOST]; /* that a block may have: ascending, the first is 1 */
     int32_t team_count;
     int32_t longest; /* layers of a block, at most; of all strategies but "everything fused" */
+    int32_t most;    /* the same of that one; 0: any number */
     /* Seconds that a block takes: a finite number for every run of fusion_is_block. */
     double (*cost)(const void *context, int32_t first, int32_t last, int32_t team);
     /* Does the block fit where its images in between are to stay? NULL: always. */

@@ -169,10 +169,11 @@ static int32_t round_line(const scaling *s, double operations, double channels)
     return s->teams[best];
 }
 
-static int32_t ask_neighbour(const scaling *s, double operations, double channels)
+/* The point that is nearest in both logarithms; -1 where there is none. */
+static int32_t nearest_point(const scaling *s, double operations, double channels)
 {
     double nearest = HUGE_VAL;
-    int32_t team = s->teams[0];
+    int32_t found = -1;
 
     for (int32_t i = 0; i < s->point_count; i++) {
         double x = log10(s->points[i].operations / operations);
@@ -180,10 +181,24 @@ static int32_t ask_neighbour(const scaling *s, double operations, double channel
 
         if (x * x + y * y < nearest) {
             nearest = x * x + y * y;
-            team = s->points[i].team;
+            found = i;
         }
     }
-    return team;
+    return found;
+}
+
+static int32_t ask_neighbour(const scaling *s, double operations, double channels)
+{
+    int32_t i = nearest_point(s, operations, channels);
+
+    return i >= 0 ? s->points[i].team : s->teams[0];
+}
+
+double scaling_speed(const scaling *s, double operations, double channels, int32_t team)
+{
+    int32_t i = nearest_point(s, fmax(operations, 1), fmax(channels, 1));
+
+    return i >= 0 ? s->points[i].speed[team] : 1;
 }
 
 void scaling_fit(scaling *s, const scaling_point *points, int32_t count)
@@ -196,6 +211,9 @@ void scaling_fit(scaling *s, const scaling_point *points, int32_t count)
         s->points[i].operations = points[i].operations;
         s->points[i].channels = points[i].channels;
         s->points[i].team = best_team(s, &points[i]);
+        for (int32_t k = 0; k < s->team_count; k++) {
+            s->points[i].speed[k] = points[i].seconds[0] / points[i].seconds[k];
+        }
     }
     fit_line(s);
     for (int32_t i = 0; i < s->point_count; i++) {

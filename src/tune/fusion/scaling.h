@@ -33,13 +33,17 @@ typedef struct scaling {
     struct {
         double operations, channels;
         int32_t team;
-    } points[SCALING_POINTS_MOST]; /* best team of each */
+        double speed[FUSION_TEAMS_MOST]; /* with each team, over that of one */
+    } points[SCALING_POINTS_MOST];       /* best team of each */
 } scaling;
 
 /* `count` points, at most SCALING_POINTS_MOST, each with a time for each of `s->teams`. */
 void scaling_fit(scaling *s, const scaling_point *points, int32_t count);
 /* The team for a layer: one of the teams. */
 int32_t scaling_team(const scaling *s, double operations, double channels);
+/* How many times as fast as one member team number `team` of the list makes a layer: as it did the
+ * most similar one. */
+double scaling_speed(const scaling *s, double operations, double channels, int32_t team);
 
 /* The synthetic layers that 2.6 of the method asks for: a convolution of `kernel` taps a side (or,
  * where groups > 1, one filter per channel) that keeps the size of its image. */
