@@ -1,4 +1,5 @@
-/* Reports: what is kept, misuse, documents and rows; lanes of overlapping spans; a deadlock's name. */
+/* Reports: what is kept, misuse, documents and rows; lanes of overlapping spans; a deadlock's
+ * name. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -74,7 +75,8 @@ static void test_documents(void **state)
     report_fini(&r);
 }
 
-/* A cell before its table, a word where a number belongs, a line without a chart, a map of no size. */
+/* A cell before its table, a word where a number belongs, a line without a chart, a map of no
+ * size. */
 static void test_misuse(void **state)
 {
     (void)state;
