@@ -260,6 +260,11 @@ expect 2 simulate dual-side 256x128x512 --flit 8
 expect 3 simulate dual-side 256x128x512 --set tensor_core.banks=48
 expect 3 simulate dual-side 256x128x512 --set tensor_core.bank=32
 expect 6 simulate dual-side none.onnx
+# Sizes that only the data decides: the node is named.
+for what in tpu metro; do
+    expect 4 simulate $what "$models/growing.onnx"
+    contains err "grown"
+done
 
 # A co-processor for attention.
 expect 0 simulate energon 2x40x64x32 --keep 0.2 --compare --json

@@ -56,7 +56,7 @@ static void test_hand(void **state)
     metro_flows_init(&f, 4, 4);
     put(&f, false, 0, end, 1, 8);
     put(&f, false, 1, end, 1, 8);
-    assert_int_equal(metro_floor(&f, &plain), 22);
+    assert_int_equal(metro_floor(&f, &plain, &memory), 22);
     assert_int_equal(searched(&f, NULL, &memory).makespan, 22);
     metro_flows_fini(&f);
     metro_flows_init(&f, 4, 4);

@@ -321,7 +321,7 @@ spry_status metro_exact_find(const metro_flows *flows, const metro_options *opti
     if (found->routes == NULL || found->order == NULL || b.routes == NULL) {
         return alloc_failed(error, count * sizeof *b.routes);
     }
-    b.floor = metro_floor(flows, options);
+    b.floor = metro_floor(flows, options, memory);
     status = metro_schedule_init(flows, options, &b.s, error);
     if (status == SPRY_OK) {
         status = make_trees(&b, memory, error);

@@ -214,8 +214,14 @@ spry_status metro_layer_flows(metro_flows *f, const simulate_layer *l, const met
                               metro_parts parts, spry_error *error)
 {
     job j = {.f = f, .l = l, .tiles = tiles, .parts = parts};
-    spry_status status = load_weights(&j, error);
+    spry_status status = tiles->port_count > 0
+                             ? SPRY_OK
+                             : spry_fail(error, SPRY_USAGE, "metro", NULL,
+                                         "tiles without a port to memory have no traffic");
 
+    if (status == SPRY_OK) {
+        status = load_weights(&j, error);
+    }
     if (status == SPRY_OK) {
         status = load_inputs(&j, error);
     }

@@ -29,7 +29,8 @@ void metro_tiles_default(metro_tiles *t, int width, int height);
  * channels in four parts where the reduction is long beside the filters. */
 metro_parts metro_parts_of(const simulate_layer *l, int width, int height);
 
-/* Adds the flows of a layer as one burst: everything may start at once. Fails with SPRY_LIMIT. */
+/* Adds the flows of a layer as one burst: everything may start at once. Fails with SPRY_USAGE (no
+ * port), SPRY_LIMIT. */
 SPRY_MUST_USE spry_status metro_layer_flows(metro_flows *f, const simulate_layer *l,
                                             const metro_tiles *tiles, metro_parts parts,
                                             spry_error *error);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "simulate/metro/bound.h"
 
 #define MEMORY_MOST ((size_t)1 << 30)
 
@@ -10,11 +11,6 @@ struct metro_progress {
     int64_t left; /* flits */
     int64_t from; /* the next chunk's earliest start */
     int64_t slack;
-};
-
-/* Of a link: its flits, the least time of a flit to it and from it on. */
-struct metro_load {
-    int64_t flits, before, behind;
 };
 
 int64_t metro_payload(const metro_options *options, const metro_flow *flow)
@@ -177,33 +173,49 @@ static bool is_before(const metro_progress *p, const int64_t *order, int a, int 
     return p[a].left != p[b].left ? p[a].left > p[b].left : a < b;
 }
 
-/* Per link: its flits, after the least way to it and before the least way on. */
-static void bound_below(metro_schedule *s)
+/* Link by link: what passes it, and when at the soonest. */
+static spry_status bound_below(metro_schedule *s, spry_error *error)
 {
-    memset(s->loads, 0, (size_t)s->link_count * sizeof *s->loads);
+    size_t links = (size_t)s->link_count;
+    int *counts = arena_array(&s->memory, links + 1, sizeof *counts);
+    size_t steps = 0;
+    metro_passing *all;
+
+    for (int i = 0; i < s->flows->count; i++) {
+        steps += (size_t)s->trees[i]->count;
+    }
+    all = arena_array(&s->memory, steps, sizeof *all);
+    if (counts == NULL || all == NULL) {
+        return alloc_failed(error, steps * sizeof *all);
+    }
+    for (int i = 0; i < s->flows->count; i++) {
+        for (int k = 0; k < s->trees[i]->count; k++) {
+            counts[s->trees[i]->steps[k].link + 1]++;
+        }
+    }
+    for (size_t i = 0; i < links; i++) { /* now where those of link i begin */
+        counts[i + 1] += counts[i];
+    }
     s->bound = 0;
     for (int i = 0; i < s->flows->count; i++) {
         const metro_flow *flow = &s->flows->items[i];
         const metro_tree *tree = s->trees[i];
-        int64_t flits = metro_flits(&s->options, flow);
 
-        for (int k = 0; k < tree->count && flits > 0; k++) {
-            metro_load *load = &s->loads[tree->steps[k].link];
-            int64_t head = flow->release + (int64_t)METRO_HOP * tree->steps[k].depth;
-            int64_t tail = (int64_t)METRO_HOP * (tree->depth - tree->steps[k].depth);
-
-            load->before = load->flits == 0 || head < load->before ? head : load->before;
-            load->behind = load->flits == 0 || tail < load->behind ? tail : load->behind;
-            load->flits += flits;
+        for (int k = 0; k < tree->count; k++) {
+            all[counts[tree->steps[k].link]++] =
+                (metro_passing){flow->release + (int64_t)METRO_HOP * tree->steps[k].depth,
+                                metro_flits(&s->options, flow),
+                                (int64_t)METRO_HOP * (tree->depth - tree->steps[k].depth)};
         }
         s->bound = flow->release > s->bound ? flow->release : s->bound;
     }
-    for (int i = 0; i < s->link_count; i++) {
-        const metro_load *load = &s->loads[i];
-        int64_t bound = load->flits > 0 ? load->before + load->flits + load->behind : 0;
+    for (size_t i = 0; i < links; i++) { /* and now where they end */
+        int from = i > 0 ? counts[i - 1] : 0;
+        int64_t bound = metro_bound_of(all + from, counts[i] - from);
 
         s->bound = bound > s->bound ? bound : s->bound;
     }
+    return SPRY_OK;
 }
 
 /* Nothing is placed yet. */
@@ -245,9 +257,8 @@ spry_status metro_schedule_init(const metro_flows *flows, const metro_options *o
     s->link_count = flows->width * flows->height * METRO_LINKS;
     s->trees = arena_array(&s->memory, count, sizeof *s->trees);
     s->links = arena_array(&s->memory, (size_t)s->link_count, sizeof *s->links);
-    s->loads = arena_array(&s->memory, (size_t)s->link_count, sizeof *s->loads);
     s->progress = arena_array(&s->memory, count, sizeof *s->progress);
-    return s->trees == NULL || s->links == NULL || s->loads == NULL || s->progress == NULL
+    return s->trees == NULL || s->links == NULL || s->progress == NULL
                ? alloc_failed(error, count * sizeof *s->progress)
                : SPRY_OK;
 }
@@ -262,7 +273,6 @@ spry_status metro_schedule_again(metro_schedule *s, const metro_tree *const *tre
         s->trees[i] = trees[i];
     }
     clear(s);
-    bound_below(s);
     while (status == SPRY_OK) {
         int best = -1;
 
@@ -298,7 +308,10 @@ spry_status metro_schedule_make(const metro_flows *flows, const metro_options *o
         trees[i] = &made[i];
         status = metro_tree_make(flows, &flows->items[i], &routes[i], &s->memory, &made[i], error);
     }
-    return status == SPRY_OK ? metro_schedule_again(s, trees, order, error) : status;
+    if (status == SPRY_OK) {
+        status = metro_schedule_again(s, trees, order, error);
+    }
+    return status == SPRY_OK ? bound_below(s, error) : status;
 }
 
 void metro_schedule_fini(metro_schedule *s)

@@ -42,7 +42,6 @@ typedef struct metro_reservations {
 } metro_reservations;
 
 typedef struct metro_progress metro_progress;
-typedef struct metro_load metro_load;
 
 typedef struct metro_schedule {
     const metro_flows *flows;
@@ -50,14 +49,13 @@ typedef struct metro_schedule {
     arena memory;
     const metro_tree **trees; /* by flow */
     metro_progress *progress; /* by flow */
-    metro_load *loads;        /* by link */
     metro_injection *items;   /* in the order of scheduling; a flow's chunks in theirs */
     size_t count;
     size_t capacity;
     metro_reservations *links; /* by link */
     int link_count;
     int64_t makespan;
-    int64_t bound;     /* that no schedule with these trees can beat */
+    int64_t bound;     /* that no schedule with these trees can beat; of metro_schedule_make */
     int64_t tardiness; /* cycles after `due`, over all flows */
     int64_t flit_links;
 } metro_schedule;

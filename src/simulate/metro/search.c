@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "simulate/metro/bound.h"
 #include "spry/random.h"
 
 enum {
@@ -23,61 +24,49 @@ metro_search_options metro_search_options_default(void)
 
 /* ---- a bound ---- */
 
-/* Cycles of the ends of a node: flits, and the least ways before and behind them. */
-typedef struct end_load {
-    int64_t flits, before, behind;
-} end_load;
-
-static void add_end(end_load *e, int64_t flits, int64_t before, int64_t behind)
-{
-    e->before = e->flits == 0 || before < e->before ? before : e->before;
-    e->behind = e->flits == 0 || behind < e->behind ? behind : e->behind;
-    e->flits += flits;
-}
-
 static int apart(const metro_flows *f, int a, int b)
 {
     return abs(a % f->width - b % f->width) + abs(a / f->width - b / f->width) + 1;
 }
 
-int64_t metro_floor(const metro_flows *flows, const metro_options *options)
+/* What of a flow enters or leaves `node` there; false when nothing does. */
+static bool passes(const metro_flows *f, const metro_options *options, int index, int node,
+                   bool enters, metro_passing *at)
 {
+    const metro_flow *flow = &f->items[index];
+    bool is_one = flow->one == node && enters == flow->is_reduce;
+    int far = 0;
+    int own = 0;
+
+    for (int k = 0; k < flow->count; k++) {
+        int hops = apart(f, flow->one, flow->many[k]);
+
+        far = hops > far ? hops : far;
+        own = flow->many[k] == node && enters != flow->is_reduce ? hops : own;
+    }
+    *at = (metro_passing){flow->release, metro_flits(options, flow), 0};
+    if (enters) {
+        at->head += (int64_t)METRO_HOP * (is_one ? far : own);
+    } else {
+        at->tail = (int64_t)METRO_HOP * (is_one ? far : own);
+    }
+    return at->flits > 0 && ((is_one && far > 0) || own > 0);
+}
+
+int64_t metro_floor(const metro_flows *flows, const metro_options *options, arena *memory)
+{
+    metro_passing *items = arena_array(memory, (size_t)flows->count, sizeof *items);
     int64_t floor = 0;
 
-    /* One node at a time: flows are few, and no memory is needed. */
-    for (int node = 0; node < flows->width * flows->height; node++) {
-        end_load in = {0};
-        end_load out = {0};
+    for (int end = 0; items != NULL && end < 2 * flows->width * flows->height; end++) {
+        int64_t bound;
+        int count = 0;
 
         for (int i = 0; i < flows->count; i++) {
-            const metro_flow *flow = &flows->items[i];
-            int64_t flits = metro_flits(options, flow);
-            int far = 0;
-            int own = 0;
-
-            for (int k = 0; k < flow->count; k++) {
-                int hops = apart(flows, flow->one, flow->many[k]);
-
-                far = hops > far ? hops : far;
-                own = flow->many[k] == node ? hops : own;
-            }
-            if (flits > 0 && far > 0 && flow->one == node) {
-                add_end(flow->is_reduce ? &in : &out, flits,
-                        flow->release + (flow->is_reduce ? (int64_t)METRO_HOP * far : 0),
-                        flow->is_reduce ? 0 : (int64_t)METRO_HOP * far);
-            }
-            if (flits > 0 && own > 0) {
-                add_end(flow->is_reduce ? &out : &in, flits,
-                        flow->release + (flow->is_reduce ? 0 : (int64_t)METRO_HOP * own),
-                        flow->is_reduce ? (int64_t)METRO_HOP * own : 0);
-            }
+            count += passes(flows, options, i, end / 2, end % 2 == 1, &items[count]);
         }
-        if (in.flits > 0 && in.before + in.flits + in.behind > floor) {
-            floor = in.before + in.flits + in.behind;
-        }
-        if (out.flits > 0 && out.before + out.flits + out.behind > floor) {
-            floor = out.before + out.flits + out.behind;
-        }
+        bound = metro_bound_of(items, count);
+        floor = bound > floor ? bound : floor;
     }
     return floor;
 }
@@ -514,7 +503,7 @@ spry_status metro_search(const metro_flows *flows, const metro_options *options,
     }
     *found = (metro_found){.routes = arena_array(memory, count, sizeof *found->routes),
                            .order = arena_array(memory, count, sizeof *found->order),
-                           .floor = metro_floor(flows, options)};
+                           .floor = metro_floor(flows, options, memory)};
     if (settings->population < RULES || settings->population > POPULATION_MOST) {
         return spry_fail(error, SPRY_USAGE, "metro", NULL, "a population is of %d to %d", RULES,
                          POPULATION_MOST);

@@ -36,7 +36,8 @@ SPRY_MUST_USE spry_status metro_search(const metro_flows *flows, const metro_opt
                                        const metro_search_options *search, arena *memory,
                                        metro_found *found, spry_error *error);
 
-/* The earliest end of any schedule with any routes: what must leave and reach single nodes. */
-int64_t metro_floor(const metro_flows *flows, const metro_options *options);
+/* The earliest end of any schedule with any routes: what must leave and reach single nodes. Scratch
+ * from `memory`; 0 when there is none. */
+int64_t metro_floor(const metro_flows *flows, const metro_options *options, arena *memory);
 
 #endif

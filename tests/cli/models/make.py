@@ -172,6 +172,10 @@ def main():
     write("spoiled", [helper.make_node("MatMul", ["x", "w"], ["a"], "sound"),
                       helper.make_node("MatMul", ["a", "v"], ["y"], "spoiled")],
           [("x", F32, ["N", 8])], [("y", F32, ["N", 8])], [("w", square), ("v", spoiled)])
+    write("growing", [helper.make_node("NonZero", ["x"], ["places"], "places"),
+                      helper.make_node("Cast", ["places"], ["floats"], "floats", to=F32),
+                      helper.make_node("MatMul", ["w", "floats"], ["y"], "grown")],
+          [("x", F32, [3, 4])], [("y", F32, [8, "n"])], [("w", square[:, :2].copy())])
     write("unsupported", [helper.make_node("Teleport", ["a"], ["b"], "beam", domain="nowhere")],
           [("a", F32, [2])], [("b", F32, [2])], domains=(("", 13), ("nowhere", 1)))
 
