@@ -35,6 +35,11 @@ static spry_status open_code(tile_code *c, int64_t lanes, int64_t depth, spry_er
     return SPRY_OK;
 }
 
+static uint32_t *bits_at(const tile_code *c, int64_t tile, int64_t step)
+{
+    return c->bits + tile * c->slices * TILE_STEPS + step;
+}
+
 /* With all bits there: where values go, and room for them. */
 static spry_status place_values(tile_code *c, spry_error *error)
 {
@@ -58,27 +63,59 @@ static spry_status place_values(tile_code *c, spry_error *error)
     return c->values != NULL ? SPRY_OK : no_memory(c, error);
 }
 
-static uint32_t *bits_at(const tile_code *c, int64_t tile, int64_t step)
+/* ---- of a matrix ---- */
+
+/* What f16 does not round to zero, NaN among it, and what it does not hold. */
+static bool is_value(float x)
 {
-    return c->bits + tile * c->slices * TILE_STEPS + step;
+    return !(fabsf(x) <= 0x1p-25F);
 }
 
-/* ---- of a matrix ---- */
+static bool is_odd(float x)
+{
+    return !(fabsf(x) < 65520.0F);
+}
+
+/* Elements are read in the order in which they lie. */
+static void find_bits(tile_code *c, const float *x, int64_t tile, int64_t lane_pitch,
+                      int64_t step_pitch)
+{
+    int64_t first = tile * TILE_LANES;
+    int64_t end = first + TILE_LANES < c->lanes ? first + TILE_LANES : c->lanes;
+    uint32_t *bits = bits_at(c, tile, 0);
+    uint32_t odd = 0;
+
+    if (lane_pitch < step_pitch) {
+        for (int64_t k = 0; k < c->depth; k++) {
+            const float *row = x + k * step_pitch;
+            uint32_t found = 0;
+
+            for (int64_t lane = first; lane < end; lane++) {
+                found |= (uint32_t)is_value(row[lane * lane_pitch]) << (lane - first);
+                odd |= is_odd(row[lane * lane_pitch]);
+            }
+            bits[k] = found;
+        }
+    } else {
+        for (int64_t lane = first; lane < end; lane++) {
+            const float *column = x + lane * lane_pitch;
+
+            for (int64_t k = 0; k < c->depth; k++) {
+                bits[k] |= (uint32_t)is_value(column[k * step_pitch]) << (lane - first);
+                odd |= is_odd(column[k * step_pitch]);
+            }
+        }
+    }
+    c->has_odd = c->has_odd || odd != 0;
+}
 
 spry_status tile_code_matrix(tile_code *c, const float *x, int64_t lanes, int64_t depth,
                              int64_t lane_pitch, int64_t step_pitch, spry_error *error)
 {
     spry_status status = open_code(c, lanes, depth, error);
 
-    for (int64_t lane = 0; lane < lanes && status == SPRY_OK; lane++) {
-        uint32_t *bits = bits_at(c, lane / TILE_LANES, 0);
-
-        for (int64_t k = 0; k < depth; k++) {
-            float v = as_f16(x[lane * lane_pitch + k * step_pitch]);
-
-            bits[k] |= (uint32_t)(v != 0.0F) << lane % TILE_LANES;
-            c->has_odd = c->has_odd || !isfinite(v);
-        }
+    for (int64_t t = 0; t < c->tiles && status == SPRY_OK; t++) {
+        find_bits(c, x, t, lane_pitch, step_pitch);
     }
     if (status == SPRY_OK) {
         status = place_values(c, error);
@@ -147,12 +184,12 @@ static spry_status code_rows(tile_code *c, const float *x, int64_t rows, int64_t
 
             r->before[row * r->words + w] = count;
             for (int64_t i = 64 * w; i < width && i < 64 * w + 64; i++) {
-                float v = as_f16(x[row * width + i]);
+                float v = x[row * width + i];
 
-                if (v != 0.0F) {
+                if (is_value(v)) {
                     bits |= (uint64_t)1 << i % 64;
-                    r->values[count++] = v;
-                    c->has_odd = c->has_odd || !isfinite(v);
+                    r->values[count++] = as_f16(v);
+                    c->has_odd = c->has_odd || is_odd(v);
                 }
             }
             r->bits[row * r->words + w] = bits;
@@ -161,8 +198,8 @@ static spry_status code_rows(tile_code *c, const float *x, int64_t rows, int64_t
     return SPRY_OK;
 }
 
-/* Up to 32 places of a row from `at` on, which may lie before or behind it. */
-static uint32_t row_bits(const row_code *r, int64_t row, int64_t at, int count)
+/* Up to 64 places of a row from `at` on, which may lie before or behind it. */
+static uint64_t row_bits(const row_code *r, int64_t row, int64_t at, int count)
 {
     const uint64_t *bits = r->bits + row * r->words;
     int64_t from = at < 0 ? 0 : at;
@@ -175,7 +212,7 @@ static uint32_t row_bits(const row_code *r, int64_t row, int64_t at, int count)
     }
     low = bits[from / 64] >> from % 64;
     high = from % 64 != 0 ? bits[from / 64 + 1] << (64 - from % 64) : 0;
-    return (uint32_t)((low | high) << lost & (((uint64_t)1 << count) - 1));
+    return (low | high) << lost & (count < 64 ? ((uint64_t)1 << count) - 1 : UINT64_MAX);
 }
 
 /* Values of the row that lie before place `at` >= 0. */
@@ -221,25 +258,34 @@ typedef struct patch_step {
     int64_t channel, dy, dx;
 } patch_step;
 
-static patch_step step_at(const simulate_layer *l, int64_t group, int64_t k)
+static patch_step *make_steps(tile_code *c, const simulate_layer *l, int64_t group)
 {
     int64_t taps = l->kernel_height * l->kernel_width;
+    patch_step *steps = arena_array(&c->memory, (size_t)c->depth + 1, sizeof *steps);
 
-    return (patch_step){.channel = group * (l->channels / l->groups) + k / taps,
-                        .dy = k % taps / l->kernel_width * l->dilation_height,
-                        .dx = k % l->kernel_width * l->dilation_width};
+    for (int64_t k = 0; steps != NULL && k < c->depth; k++) {
+        steps[k] = (patch_step){.channel = group * (l->channels / l->groups) + k / taps,
+                                .dy = k % taps / l->kernel_width * l->dilation_height,
+                                .dx = k % l->kernel_width * l->dilation_width};
+    }
+    return steps;
 }
 
-/* Every `stride`-th of `bits`, `count` of them, from bit 0 on. */
+/* `count` places of a row, `stride` apart. */
 static uint32_t every(const row_code *r, int64_t row, int64_t at, int count, int64_t stride)
 {
     uint32_t bits = 0;
+    int together = stride < 64 ? (int)(63 / stride) + 1 : 1; /* places that 64 bits hold */
 
     if (stride == 1) {
-        return row_bits(r, row, at, count);
+        return (uint32_t)row_bits(r, row, at, count);
     }
-    for (int i = 0; i < count; i++) {
-        bits |= row_bits(r, row, at + i * stride, 1) << i;
+    for (int i = 0; i < count; i += together) {
+        uint64_t word = row_bits(r, row, at + i * stride, 64);
+
+        for (int n = 0; n < together && i + n < count; n++) {
+            bits |= (uint32_t)(word >> n * stride & 1) << (i + n);
+        }
     }
     return bits;
 }
@@ -300,8 +346,13 @@ spry_status tile_code_patches(tile_code *c, const simulate_layer *l, int64_t gro
     int64_t depth = l->channels / l->groups * l->kernel_height * l->kernel_width;
     lane_run runs[TILE_LANES];
     row_code r = {0};
+    patch_step *steps = NULL;
     spry_status status = open_code(c, simulate_layer_pixels(l), depth, error);
 
+    if (status == SPRY_OK) {
+        steps = make_steps(c, l, group);
+        status = steps != NULL ? SPRY_OK : no_memory(c, error);
+    }
     if (status == SPRY_OK) {
         status = code_rows(c, x, l->images * l->channels * l->in_height, l->in_width, &r, error);
     }
@@ -309,9 +360,7 @@ spry_status tile_code_patches(tile_code *c, const simulate_layer *l, int64_t gro
         int run_count = cut_runs(l, t, runs);
 
         for (int64_t k = 0; k < depth; k++) {
-            patch_step s = step_at(l, group, k);
-
-            *bits_at(c, t, k) = step_bits(l, &r, runs, run_count, &s);
+            *bits_at(c, t, k) = step_bits(l, &r, runs, run_count, &steps[k]);
         }
     }
     if (status == SPRY_OK) {
@@ -322,9 +371,7 @@ spry_status tile_code_patches(tile_code *c, const simulate_layer *l, int64_t gro
         int run_count = cut_runs(l, t, runs);
 
         for (int64_t k = 0; k < depth; k++) {
-            patch_step s = step_at(l, group, k);
-
-            to = step_values(l, &r, runs, run_count, &s, *bits_at(c, t, k), to);
+            to = step_values(l, &r, runs, run_count, &steps[k], *bits_at(c, t, k), to);
         }
     }
     return status;
