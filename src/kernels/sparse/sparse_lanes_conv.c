@@ -326,7 +326,9 @@ static void flush(lanes_work *w)
         c->kernel->tile(t);
         for (int r = 0; r < t->count; r++) { /* on to the next panel */
             t->runs[r].y += SPARSE_LANES;
-            t->runs[r].residual += t->runs[r].residual != NULL ? SPARSE_LANES : 0;
+            if (t->runs[r].residual != NULL) {
+                t->runs[r].residual += SPARSE_LANES;
+            }
         }
     }
     t->count = 0;
